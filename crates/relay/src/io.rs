@@ -1,0 +1,73 @@
+//! What goes into the relay and what comes out of it.
+
+use emptyroom_wire::relay_key::KeyRecord;
+
+use crate::store::{StoreFailure, StoreOp, StoreReply};
+
+/// A connection of the shell, numbered by it; a number is not used again while the relay runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+/// What an answer of the shell belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Something happened.
+pub enum Input {
+    /// A carrier connection stands; the relay answers with its greeting.
+    Connected(ConnId),
+    /// A whole frame came in, without the carrier's length prefix.
+    Frame(ConnId, Vec<u8>),
+    /// So many bytes of [`Output::Frame`]s of this connection have been handed to its socket. The relay paces what it reads from
+    /// the store by it, and a reader that takes nothing is hung up on: a shell that does not report this delivers little.
+    Written(ConnId, usize),
+    /// The connection is gone. Not to be sent for one that got [`Output::Hangup`] (harmless if it is).
+    Disconnected(ConnId),
+    /// The answer to [`Output::Store`].
+    Stored(Ticket, Result<Vec<StoreReply>, StoreFailure>),
+    /// The answer to [`Output::PersistKeyRecord`].
+    KeyRecordPersisted(Ticket, Result<(), StoreFailure>),
+    /// Time went by (at the latest at [`crate::Relay::wake_at`]).
+    Tick,
+    /// Stop: take no more requests, answer what is being decided, hang up, then say [`Output::Stopped`].
+    Drain,
+}
+
+/// Something is to be done. The shell carries outputs out in order.
+pub enum Output {
+    /// Send a frame.
+    Frame(ConnId, Vec<u8>),
+    /// Send what was handed out before, then close the connection.
+    Hangup(ConnId, Reason),
+    /// Hand this to [`crate::store::Store::apply`] with the current time and answer with [`Input::Stored`]. There is never more than one of
+    /// these without an answer: what arrives meanwhile becomes the next batch, which is the group commit.
+    Store(Ticket, Vec<StoreOp>),
+    /// Append this record durably to the relay's chain, then answer. Records older than
+    /// [`crate::limits::KEY_RECORD_DAYS`] may be removed (never the newest).
+    PersistKeyRecord(Ticket, KeyRecord),
+    /// Run [`crate::store::Store::expire`]; failures come back as [`Input::Stored`] with this ticket and an empty reply list.
+    Expire(Ticket),
+    /// Nothing more will come: stopped as asked, or because the store failed.
+    Stopped(Result<(), StoreFailure>),
+}
+
+/// Why the relay ends a connection. Holds nothing about the client: it may be counted and logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The opening, a frame or a request was not understood.
+    Malformed,
+    /// The client speaks no version this relay speaks.
+    UpdateNeeded,
+    /// No opening came in time.
+    NoOpening,
+    /// The stream reached its greatest age.
+    Age,
+    /// The reader took nothing for too long, or let too many answers pile up.
+    Slow,
+    /// Too many refused codes, proofs or requests.
+    Abuse,
+    /// As many connections as this relay takes.
+    Busy,
+    /// The relay is stopping.
+    Stopping,
+}

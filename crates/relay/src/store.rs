@@ -1,0 +1,214 @@
+//! What the relay asks of its disk: whole operations, decided in batches.
+//!
+//! [`Store`] is the interface between the relay's decisions about streams and whatever keeps logs. A store is handed a batch of
+//! [`StoreOp`]s and decides each of them, compare-and-set included, so that a distributed store can do it where the rows are.
+//!
+//! Two ways to make one:
+//! - keep rows only: implement [`Rows`] (look up by key, commit a set of changes) and wrap it in [`Ledger`], which holds every
+//!   rule of the protocol once, seals the rows and turns a batch into one commit. SQLite and the simulator's memory do this.
+//! - implement [`Store`] itself, where the rules are to run in the database.
+//!
+//! Either way [`crate::conformance`] is the judge.
+//!
+//! # The contract
+//!
+//! - **Order.** The operations of a batch take effect one after the other, batches in the order of the calls: an operation sees
+//!   everything decided before it. There is one reply per operation, at its index.
+//! - **Atomicity.** An operation happens whole or not at all, an append's `next` logs included. A batch need not be atomic: after
+//!   a crash any prefix-closed part of it may be there, because nothing of it was acknowledged.
+//! - **Durability.** When `apply` returns `Ok`, everything in the batch survives a crash of the machine.
+//! - **Failure.** [`StoreFailure::Full`] means that nothing of the batch took effect and the store is usable: the relay refuses
+//!   the batch and goes on. [`StoreFailure::Broken`] means that the state is unknown (a failed sync, a damaged row): the relay
+//!   stops and acknowledges nothing more. A store that has failed so answers `Broken` until it is opened again.
+//! - **Time** only comes in as `now`; days are counted from it. A clock that jumps back makes nothing live again that was removed.
+//! - **Secrecy.** A store writes no capability, no log id and no header in clear: rows stand under [`RowKey`]s and are sealed
+//!   under keys from the [`RowSecret`], both derived from the capability. What it may write in clear is a row's expiry day and length.
+
+use std::sync::Arc;
+
+use emptyroom_wire::entry::{Aad, RunningHash};
+use emptyroom_wire::log::Header;
+use emptyroom_wire::op::{Refusal, View};
+use emptyroom_wire::time::Wall;
+
+mod account;
+mod ledger;
+mod logrow;
+mod nonces;
+mod place;
+mod rowseal;
+
+pub use ledger::{Changes, EntryChange, LastingChange, Ledger, Rows};
+pub use place::{Place, RowKey};
+
+/// Keeps logs and decides operations on them. See the module's head for the contract.
+pub trait Store {
+    /// Decides a batch of operations and makes the outcome durable.
+    ///
+    /// # Errors
+    /// [`StoreFailure::Full`]: nothing happened, the store goes on. [`StoreFailure::Broken`]: stop.
+    fn apply(&mut self, now: Wall, ops: Vec<StoreOp>) -> Result<Vec<StoreReply>, StoreFailure>;
+
+    /// Removes what has run out by `now` for good: called at start, at every change of day and at least once an hour.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    fn expire(&mut self, now: Wall) -> Result<(), StoreFailure>;
+}
+
+impl<S: Store + ?Sized> Store for Box<S> {
+    fn apply(&mut self, now: Wall, ops: Vec<StoreOp>) -> Result<Vec<StoreReply>, StoreFailure> {
+        (**self).apply(now, ops)
+    }
+
+    fn expire(&mut self, now: Wall) -> Result<(), StoreFailure> {
+        (**self).expire(now)
+    }
+}
+
+/// One operation on one log. Signatures and codes were checked before; everything else is the store's to decide.
+pub enum StoreOp {
+    /// Make a log. The same again succeeds.
+    Create(NewPlace),
+    /// Header and view of a log.
+    Look {
+        /// The log.
+        place: Place,
+    },
+    /// Stored entries from `from` on, at least one if there is one, then as many as fit in `bytes_max`.
+    Read {
+        /// The log.
+        place: Place,
+        /// The first sequence number wanted.
+        from: u64,
+        /// How many bytes of bodies to stop at.
+        bytes_max: usize,
+    },
+    /// Append an entry.
+    Append(Append),
+    /// Start the log's life anew.
+    Renew {
+        /// The log.
+        place: Place,
+    },
+    /// Remove all entries below `up_to`.
+    Trim {
+        /// The log.
+        place: Place,
+        /// The first sequence number kept.
+        up_to: u64,
+    },
+    /// Remove the log and refuse its capability for [`crate::limits::TOMBSTONE_DAYS`].
+    Destroy {
+        /// The log.
+        place: Place,
+    },
+}
+
+/// A log to be made.
+pub struct NewPlace {
+    /// Where it will stand.
+    pub place: Place,
+    /// Its header, already checked against the capability.
+    pub header: Header,
+    /// Its first entry.
+    pub first: Option<NewEntry>,
+}
+
+/// An entry to be appended, with everything its running hash covers.
+pub struct NewEntry {
+    /// The entry's additional data.
+    pub aad: Aad,
+    /// The sealed entry.
+    pub body: Arc<[u8]>,
+}
+
+/// An append with the logs it makes.
+pub struct Append {
+    /// The log.
+    pub place: Place,
+    /// The entry.
+    pub entry: NewEntry,
+    /// Logs to be made by the same operation.
+    pub next: Vec<NewPlace>,
+}
+
+/// The answer to a [`StoreOp`].
+pub enum StoreReply {
+    /// The log is there.
+    Created,
+    /// What was asked for.
+    Looked(Looked),
+    /// Stored entries.
+    Read(Batch),
+    /// The entry is stored.
+    Appended(Appended),
+    /// Nothing was written: `expect_slots` is not the log's count of slots.
+    Stale(View),
+    /// Renewed, trimmed or destroyed.
+    Done,
+    /// Not done, nothing written.
+    Refused(Refusal),
+}
+
+/// Header and view of a log.
+pub struct Looked {
+    /// The keys and flags.
+    pub header: Header,
+    /// The counters.
+    pub view: View,
+}
+
+/// A part of a log's stored entries.
+pub struct Batch {
+    /// In order; sequence numbers may have holes where entries ran out.
+    pub entries: Vec<StoredEntry>,
+    /// Where to read on.
+    pub cursor: u64,
+    /// Nothing was stored at or above `cursor` when this was decided.
+    pub end: bool,
+}
+
+/// An entry as it is stored.
+pub struct StoredEntry {
+    /// Its place in the log.
+    pub seq: u64,
+    /// The running hash before it.
+    pub before: RunningHash,
+    /// Its additional data.
+    pub aad: Aad,
+    /// The sealed entry.
+    pub body: Arc<[u8]>,
+}
+
+/// Where an append stands.
+pub struct Appended {
+    /// The entry's place in the log.
+    pub seq: u64,
+    /// The running hash before it.
+    pub before: RunningHash,
+    /// The running hash after it.
+    pub running_hash: RunningHash,
+    /// False if this nonce was appended before: nothing was written now, and nothing is to be pushed.
+    pub fresh: bool,
+}
+
+/// Why a batch was not applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreFailure {
+    /// No space; nothing of the batch took effect, the store is usable.
+    Full,
+    /// The state is unknown or damaged: the relay stops. The text says where, and holds nothing of any log.
+    Broken(&'static str),
+}
+
+impl std::fmt::Display for StoreFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StoreFailure::Full => f.write_str("no space left in the store"),
+            StoreFailure::Broken(place) => write!(f, "store failed: {place}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreFailure {}
