@@ -1,0 +1,108 @@
+//! A real directory: files of mode 0600 in a directory of mode 0700, locked by a lock file.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::directory::{Directory, File};
+
+/// A directory of the file system.
+pub struct OsDirectory {
+    path: PathBuf,
+}
+
+impl OsDirectory {
+    /// The directory at `path`, made (mode 0700) if it does not exist.
+    ///
+    /// # Errors
+    /// Faults of the disk.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path)?;
+        Ok(OsDirectory {
+            path: path.to_owned(),
+        })
+    }
+
+    /// The directory at `path`, existing or not: opening a vault in one that does not exist says
+    /// `Missing`.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        OsDirectory {
+            path: path.to_owned(),
+        }
+    }
+}
+
+impl Directory for OsDirectory {
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        let file = options(true).open(self.path.join("lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(file)),
+            Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(fs::TryLockError::Error(e)) => Err(e),
+        }
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
+        let file = options(true).truncate(true).open(self.path.join(name))?;
+        Ok(Box::new(OsFile { file }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+        let file = options(false).open(self.path.join(name))?;
+        Ok(Box::new(OsFile { file }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        fs::File::open(&self.path)?.sync_all()
+    }
+}
+
+fn options(create: bool) -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create(create);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+struct OsFile {
+    file: fs::File,
+}
+
+impl File for OsFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, out, offset)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&self.file, data, offset)
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        if self.len()? < len {
+            self.file.set_len(len)?;
+        }
+        Ok(())
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
