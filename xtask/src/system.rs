@@ -1,0 +1,154 @@
+//! What the machine must have: looked for before anything is built, installed where we may.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// Something that must be there, how to see it, and the Debian packages that bring it.
+struct Need {
+    what: &'static str,
+    is_there: fn() -> bool,
+    packages: &'static [&'static str],
+    /// Installed by other means than a package.
+    otherwise: &'static str,
+}
+
+/// Enough for building and for `cargo xtask demo`.
+const BUILDING: &[Need] = &[Need {
+    what: "a C compiler with headers (SQLite and AWS-LC are C)",
+    is_there: c_compiles,
+    packages: &["gcc", "libc6-dev"],
+    otherwise: "",
+}];
+
+/// What the tests need besides.
+const TESTING: &[Need] = &[
+    Need {
+        what: "rustfmt",
+        is_there: || succeeds("cargo", &["fmt", "--version"]),
+        packages: &[],
+        otherwise: "rustup component add rustfmt",
+    },
+    Need {
+        what: "clippy",
+        is_there: || succeeds("cargo", &["clippy", "--version"]),
+        packages: &[],
+        otherwise: "rustup component add clippy",
+    },
+];
+
+/// Looks for what building needs.
+///
+/// # Errors
+/// Names what is missing and how to get it.
+pub(crate) fn ready_to_build(install: bool) -> Result<(), String> {
+    ready(BUILDING, install)
+}
+
+/// Looks for what the tests need.
+///
+/// # Errors
+/// Names what is missing and how to get it.
+pub(crate) fn ready_to_test(install: bool) -> Result<(), String> {
+    ready(BUILDING, install)?;
+    ready(TESTING, install)
+}
+
+fn ready(needs: &[Need], install: bool) -> Result<(), String> {
+    let missing = |needs: &[Need]| needs.iter().any(|need| !(need.is_there)());
+    if !missing(needs) {
+        return Ok(());
+    }
+    let packages: Vec<&str> = needs
+        .iter()
+        .filter(|need| !(need.is_there)())
+        .flat_map(|need| need.packages.iter().copied())
+        .collect();
+    if !packages.is_empty() && (install || is_root()) {
+        install_packages(&packages);
+    }
+    let absent: Vec<String> = needs
+        .iter()
+        .filter(|need| !(need.is_there)())
+        .map(|need| {
+            let packages = need.packages.join(" ");
+            let hint = if packages.is_empty() {
+                need.otherwise.to_owned()
+            } else {
+                format!("sudo apt-get install {packages}")
+            };
+            format!("  {}: {hint}", need.what)
+        })
+        .collect();
+    if absent.is_empty() {
+        return Ok(());
+    }
+    Err(format!("this machine lacks\n{}", absent.join("\n")))
+}
+
+fn install_packages(packages: &[&str]) {
+    println!("installing {}", packages.join(" "));
+    let prefix: &[&str] = if is_root() { &[] } else { &["sudo"] };
+    for arguments in [
+        vec!["update", "-q"],
+        [vec!["install", "-y", "-q"], packages.to_vec()].concat(),
+    ] {
+        let mut line = prefix.to_vec();
+        line.push("apt-get");
+        line.extend(arguments);
+        if let Some((program, rest)) = line.split_first() {
+            let mut command = Command::new(program);
+            command.args(rest).env("DEBIAN_FRONTEND", "noninteractive");
+            // What it could not do shows when we look again.
+            let _ = command.status();
+        }
+    }
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Compiles one line that includes a header, so that a compiler without headers does not count.
+fn c_compiles() -> bool {
+    let mut command = Command::new("cc");
+    command
+        .args(["-fsyntax-only", "-x", "c", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let Ok(mut child) = command.spawn() else {
+        return false;
+    };
+    if let Some(mut input) = child.stdin.take() {
+        let _ = input.write_all(b"#include <stdio.h>\nint main(void) { return 0; }\n");
+    }
+    child.wait().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_the_way_to_get_it() {
+        const NEEDS: &[Need] = &[Need {
+            what: "a thing",
+            is_there: || false,
+            packages: &[],
+            otherwise: "make it",
+        }];
+        let why = ready(NEEDS, false).unwrap_err();
+        assert!(why.contains("a thing: make it"));
+        assert!(ready_to_build(false).is_ok());
+    }
+}

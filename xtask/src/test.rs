@@ -1,0 +1,248 @@
+//! `cargo xtask test`: everything that CI runs, in one run, with one summary.
+//!
+//! A failed step does not stop the others, so that one run tells everything; only a machine that cannot
+//! build ends it at once. Each step says when it starts, how long it took, and repeats its errors at the end.
+
+use crate::{Outcome, check, run, sim, spec, system};
+use std::time::{Duration, Instant};
+
+/// Seeds of the simulator in every run; `cargo xtask sim --seeds N` for more.
+const SEEDS: &str = "300";
+/// Lines of a failed step that the summary repeats.
+const REPEATED_LINES_MAX: usize = 80;
+
+enum Action {
+    /// cargo with these arguments.
+    Cargo(&'static [&'static str]),
+    /// Another command of xtask, in this process.
+    Own(fn() -> Outcome),
+}
+
+struct Step {
+    name: &'static str,
+    action: Action,
+    /// Set for this step only.
+    environment: &'static [(&'static str, &'static str)],
+}
+
+const fn step(name: &'static str, action: Action) -> Step {
+    Step {
+        name,
+        action,
+        environment: &[],
+    }
+}
+
+const STEPS: &[Step] = &[
+    step("format", Action::Cargo(&["fmt", "--all", "--check"])),
+    step("check", Action::Own(|| check::command(&[]))),
+    step("spec", Action::Own(|| spec::command(&[]))),
+    step(
+        "clippy",
+        Action::Cargo(&[
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    ),
+    Step {
+        name: "docs",
+        action: Action::Cargo(&["doc", "--locked", "--workspace", "--no-deps"]),
+        environment: &[("RUSTDOCFLAGS", "-D warnings")],
+    },
+    // Builds the programs and the fuzz targets as well.
+    step(
+        "tests",
+        Action::Cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]),
+    ),
+    step(
+        "simulator",
+        Action::Own(|| sim::command(&["--seeds".into(), SEEDS.into()])),
+    ),
+];
+
+struct Done {
+    name: &'static str,
+    well: bool,
+    time: Duration,
+    lines: Vec<String>,
+}
+
+/// Tests that passed, failed and were ignored.
+#[derive(Default)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+/// Runs all steps; the last line of the output is the count of tests.
+pub(crate) fn command(arguments: &[String]) -> Outcome {
+    let install = match arguments {
+        [] => false,
+        [flag] if flag == "--install" => true,
+        _ => return Err("the only argument is --install".into()),
+    };
+    system::ready_to_test(install)?;
+    let start = Instant::now();
+    let mut all = Vec::new();
+    for (number, step) in (1..).zip(STEPS) {
+        println!(
+            "\n== {number}/{} {} ({} so far)",
+            STEPS.len(),
+            step.name,
+            shown(start.elapsed())
+        );
+        let done = carry_out(step);
+        println!(
+            "== {} {} in {}",
+            step.name,
+            verdict(done.well),
+            shown(done.time)
+        );
+        all.push(done);
+    }
+    Ok(summarise(&all, start.elapsed()))
+}
+
+fn carry_out(step: &Step) -> Done {
+    let start = Instant::now();
+    let result = match &step.action {
+        Action::Own(command) => command().map(|well| (well, Vec::new())),
+        Action::Cargo(arguments) => {
+            let mut cargo = run::cargo(arguments);
+            cargo.envs(step.environment.iter().copied());
+            println!("   {}", run::shown(&cargo));
+            run::streamed(&mut cargo)
+        }
+    };
+    let (well, lines) = result.unwrap_or_else(|why| {
+        println!("{why}");
+        (false, vec![why])
+    });
+    Done {
+        name: step.name,
+        well,
+        time: start.elapsed(),
+        lines,
+    }
+}
+
+fn summarise(all: &[Done], time: Duration) -> bool {
+    for done in all.iter().filter(|done| !done.well) {
+        println!("\n== what failed in {}", done.name);
+        for line in telling(&done.lines) {
+            println!("   {line}");
+        }
+    }
+    println!("\n== summary after {}", shown(time));
+    for done in all {
+        println!(
+            "   {:<12}{:<8}{}",
+            done.name,
+            verdict(done.well),
+            shown(done.time)
+        );
+    }
+    let failed_steps = all.iter().filter(|done| !done.well).count();
+    let counts = count(all.iter().flat_map(|done| &done.lines));
+    println!(
+        "   {} tests ignored; {failed_steps} of {} steps failed",
+        counts.ignored,
+        all.len()
+    );
+    println!("{} passed, {} failed", counts.passed, counts.failed);
+    failed_steps == 0 && counts.failed == 0 && counts.passed > 0
+}
+
+/// The lines of a failed step that say why, with a little of what follows each.
+fn telling(lines: &[String]) -> Vec<&str> {
+    const FOLLOWING: usize = 6;
+    let mut kept = Vec::new();
+    let mut wanted = 0;
+    for line in lines {
+        let starts = ["error", "warning:", "Diff in", "---- ", "thread '"];
+        let says = starts.iter().any(|start| line.starts_with(start))
+            || line.contains("panicked at")
+            || line.ends_with("... FAILED");
+        wanted = if says { FOLLOWING } else { wanted };
+        if wanted > 0 {
+            wanted -= 1;
+            kept.push(line.as_str());
+        }
+    }
+    let all = if kept.is_empty() {
+        lines.iter().map(String::as_str).collect()
+    } else {
+        kept
+    };
+    let first = all.len().saturating_sub(REPEATED_LINES_MAX);
+    all.into_iter().skip(first).collect()
+}
+
+/// Adds up cargo's `test result:` lines.
+fn count<'a>(lines: impl Iterator<Item = &'a String>) -> Counts {
+    let mut counts = Counts::default();
+    for line in lines.filter(|line| line.starts_with("test result:")) {
+        for part in line.split([';', '.']) {
+            let mut words = part.split_whitespace();
+            let number = words.next().and_then(|word| word.parse::<u64>().ok());
+            match (number, words.next()) {
+                (Some(number), Some("passed")) => counts.passed += number,
+                (Some(number), Some("failed")) => counts.failed += number,
+                (Some(number), Some("ignored")) => counts.ignored += number,
+                _ => {}
+            }
+        }
+    }
+    counts
+}
+
+fn verdict(well: bool) -> &'static str {
+    if well { "ok" } else { "FAILED" }
+}
+
+fn shown(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds < 60 {
+        format!("{:.1} s", time.as_secs_f64())
+    } else {
+        format!("{} min {:02} s", seconds / 60, seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_several_binaries_add_up() {
+        let lines = [
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s",
+            "   test result: no. 5 passed;",
+            "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s",
+        ];
+        let lines = lines.map(str::to_owned);
+        let counts = count(lines.iter());
+        assert_eq!((counts.passed, counts.failed, counts.ignored), (15, 2, 1));
+    }
+
+    #[test]
+    fn a_failed_step_repeats_its_errors() {
+        let lines: Vec<String> = [
+            "   Compiling x",
+            "error[E0001]: no",
+            " --> a.rs:1",
+            "   Compiling y",
+        ]
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+        assert_eq!(telling(&lines).first(), Some(&"error[E0001]: no"));
+        assert_eq!(telling(&lines[..1]), ["   Compiling x"]);
+    }
+}
