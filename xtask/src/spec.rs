@@ -10,6 +10,8 @@ use crate::tree::{self, Finding, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 
 const SPEC: &str = "spec/SPEC.md";
+/// Where the code says which version it follows.
+const WIRE: &str = "crates/wire/src/lib.rs";
 const VECTORS: &str = "spec/vectors/";
 
 /// `3.2` or `3.2.1`, in the order of the chapters.
@@ -47,6 +49,7 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
     let citations = citations(&tree);
     let mut findings = specification.findings;
     findings.extend(compare(&specification.clauses, &citations));
+    findings.extend(version(&tree, &text));
     let mut well = report("clauses", &findings);
     well &= report("vectors", &vectors(&tree));
     let tested: BTreeSet<&Number> = citations
@@ -210,6 +213,24 @@ fn compare(clauses: &BTreeMap<Number, Clause>, citations: &[Citation]) -> Vec<Fi
     findings
 }
 
+/// The text and `wire` name the same version.
+fn version(tree: &Tree, text: &str) -> Option<Finding> {
+    let code = tree.text(WIRE).unwrap_or_default();
+    let in_code = between(&code, "SPEC_VERSION: &str = \"", "\"");
+    let in_text = between(text, "\nVersion ", ". ");
+    (in_code.is_none() || in_code != in_text).then(|| {
+        let text = format!("version {in_text:?}, but SPEC_VERSION is {in_code:?}");
+        Finding::fail(SPEC, text)
+    })
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    text.split_once(before)?
+        .1
+        .split_once(after)
+        .map(|(inside, _)| inside)
+}
+
 fn vector_files(tree: &Tree) -> impl Iterator<Item = &String> {
     tree.files.iter().filter(|file| file.starts_with(VECTORS))
 }
@@ -264,6 +285,7 @@ mod tests {
         assert_eq!(findings(GOOD, &files), [""; 0]);
     }
 
+    // [SPEC 1.1]
     #[test]
     fn a_must_without_a_test_is_found() {
         let files = [
@@ -290,6 +312,18 @@ mod tests {
             ("spec/vectors/log.json", "{}"),
         ];
         assert_eq!(findings(GOOD, &files).len(), 3);
+    }
+
+    #[test]
+    fn text_and_code_name_one_version() {
+        let files = [(
+            "crates/wire/src/lib.rs",
+            "pub const SPEC_VERSION: &str = \"0.1\";\n",
+        )];
+        let temporary = Temporary::new(&files);
+        assert!(version(&temporary.tree(), "# S\n\nVersion 0.1. More.\n").is_none());
+        assert!(version(&temporary.tree(), "# S\n\nVersion 0.2. More.\n").is_some());
+        assert!(version(&temporary.tree(), "# S\n").is_some());
     }
 
     #[test]
