@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod check;
+mod demo;
 mod run;
 mod sim;
 mod source;
@@ -34,6 +35,12 @@ const COMMANDS: &[Command] = &[
         usage: "[--install]",
         about: "everything that CI runs",
         run: test::command,
+    },
+    Command {
+        name: "demo",
+        usage: "[--non-interactive]",
+        about: "two people talk through a fresh relay; what its disk holds",
+        run: demo::command,
     },
     Command {
         name: "check",

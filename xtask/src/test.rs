@@ -3,7 +3,7 @@
 //! A failed step does not stop the others, so that one run tells everything; only a machine that cannot
 //! build ends it at once. Each step says when it starts, how long it took, and repeats its errors at the end.
 
-use crate::{Outcome, check, run, sim, spec, system};
+use crate::{Outcome, check, demo, run, sim, spec, system};
 use std::time::{Duration, Instant};
 
 /// Seeds of the simulator in every run; `cargo xtask sim --seeds N` for more.
@@ -62,6 +62,10 @@ const STEPS: &[Step] = &[
     step(
         "simulator",
         Action::Own(|| sim::command(&["--seeds".into(), SEEDS.into()])),
+    ),
+    step(
+        "demo",
+        Action::Own(|| demo::command(&["--non-interactive".into()])),
     ),
 ];
 
