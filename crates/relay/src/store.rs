@@ -21,22 +21,28 @@
 //!   the batch and goes on. [`StoreFailure::Broken`] means that the state is unknown (a failed sync, a damaged row): the relay
 //!   stops and acknowledges nothing more. A store that has failed so answers `Broken` until it is opened again.
 //! - **Time** only comes in as `now`; days are counted from it. A clock that jumps back makes nothing live again that was removed.
-//! - **Secrecy.** A store writes no capability, no log id and no header in clear: rows stand under [`RowKey`]s and are sealed
+//! - **Secrecy.** A store writes no capability, and no log id and nothing of a header in clear: rows stand under [`RowKey`]s and are sealed
 //!   under keys from the [`RowSecret`], both derived from the capability. What it may write in clear is a row's expiry day and length.
 
 use std::sync::Arc;
 
 use emptyroom_wire::entry::{Aad, RunningHash};
-use emptyroom_wire::log::Header;
-use emptyroom_wire::op::{Refusal, View};
+use emptyroom_wire::log::{Flags, Header};
+use emptyroom_wire::op::{Appended, First, Refusal, View};
+use emptyroom_wire::sign::VerifyKey;
 use emptyroom_wire::time::Wall;
+use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
 mod account;
+mod decide;
+mod entryrow;
 mod ledger;
 mod logrow;
 mod nonces;
 mod place;
 mod rowseal;
+mod runs;
+mod shelves;
 
 pub use ledger::{Changes, EntryChange, LastingChange, Ledger, Rows};
 pub use place::{Place, RowKey};
@@ -70,7 +76,7 @@ impl<S: Store + ?Sized> Store for Box<S> {
 pub enum StoreOp {
     /// Make a log. The same again succeeds.
     Create(NewPlace),
-    /// Header and view of a log.
+    /// Keys and view of a log.
     Look {
         /// The log.
         place: Place,
@@ -98,7 +104,7 @@ pub enum StoreOp {
         /// The first sequence number kept.
         up_to: u64,
     },
-    /// Remove the log and refuse its capability for [`crate::limits::TOMBSTONE_DAYS`].
+    /// Remove the log and refuse its capability for [`emptyroom_wire::limits::TOMBSTONE_LIFE_DAYS`].
     Destroy {
         /// The log.
         place: Place,
@@ -109,10 +115,55 @@ pub enum StoreOp {
 pub struct NewPlace {
     /// Where it will stand.
     pub place: Place,
-    /// Its header, already checked against the capability.
-    pub header: Header,
+    /// What its header says, whose hash is the capability of its place.
+    pub rules: Rules,
     /// Its first entry.
     pub first: Option<NewEntry>,
+}
+
+/// What a log's header says, without the salt: whoever has a log's rows and the secret they are sealed under cannot compute its
+/// capability.
+#[derive(Clone, Copy, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+pub struct Rules {
+    /// Must have signed for an append.
+    pub append_key: Option<VerifyKey>,
+    /// Must have signed for an open.
+    pub read_key: Option<VerifyKey>,
+    /// May trim, destroy and renew.
+    pub owner_key: Option<VerifyKey>,
+    /// How the log behaves.
+    pub flags: Flags,
+}
+
+impl NewPlace {
+    /// A log with this header. The header, and with it the capability, is gone afterwards.
+    #[must_use]
+    pub fn new(header: &Header, first: Option<First>) -> NewPlace {
+        let place = Place::of(&header.capability());
+        let first = first.map(|first| NewEntry {
+            aad: Aad {
+                log_id: place.log_id(),
+                expect_slots: 0,
+                commit: false,
+                close: false,
+                ttl: first.ttl,
+                nonce: first.nonce,
+                next_hash: [0; 32],
+            },
+            body: Arc::from(first.body),
+        });
+        let rules = Rules {
+            append_key: header.append_key,
+            read_key: header.read_key,
+            owner_key: header.owner_key,
+            flags: header.flags,
+        };
+        NewPlace {
+            place,
+            rules,
+            first,
+        }
+    }
 }
 
 /// An entry to be appended, with everything its running hash covers.
@@ -141,8 +192,10 @@ pub enum StoreReply {
     Looked(Looked),
     /// Stored entries.
     Read(Batch),
-    /// The entry is stored.
-    Appended(Appended),
+    /// The entry is stored now; to be pushed.
+    Appended(Placed),
+    /// The same entry was stored before; nothing was written.
+    Already(Appended),
     /// Nothing was written: `expect_slots` is not the log's count of slots.
     Stale(View),
     /// Renewed, trimmed or destroyed.
@@ -151,10 +204,10 @@ pub enum StoreReply {
     Refused(Refusal),
 }
 
-/// Header and view of a log.
+/// Keys and view of a log.
 pub struct Looked {
     /// The keys and flags.
-    pub header: Header,
+    pub rules: Rules,
     /// The counters.
     pub view: View,
 }
@@ -181,16 +234,14 @@ pub struct StoredEntry {
     pub body: Arc<[u8]>,
 }
 
-/// Where an append stands.
-pub struct Appended {
+/// Where a new entry stands.
+pub struct Placed {
     /// The entry's place in the log.
     pub seq: u64,
     /// The running hash before it.
     pub before: RunningHash,
     /// The running hash after it.
-    pub running_hash: RunningHash,
-    /// False if this nonce was appended before: nothing was written now, and nothing is to be pushed.
-    pub fresh: bool,
+    pub after: RunningHash,
 }
 
 /// Why a batch was not applied.

@@ -1,43 +1,67 @@
-//! Draft.
-use super::*;
-use emptyroom_wire::time::Day;
+//! A store made of rows: every rule of the protocol, once, over whatever keeps bytes under keys.
+
+use emptyroom_wire::rng::CryptoRng;
+use emptyroom_wire::time::{Day, Wall};
+
+use super::decide::Decision;
+use super::{RowKey, Store, StoreFailure, StoreOp, StoreReply};
 
 /// Rows under keys: what a simple store has to keep. No rule of the protocol lives below this line.
 ///
-/// There are two kinds of rows. *Entries* are written under the day they expire and never change: a store puts each day in a file of its
-/// own and removes the file when the day is over. *Lasting* rows (log headers, nonces, tombstones, budgets, entries that live as
-/// long as their log) are rewritten and their expiry moves: they stand in one file and carry their day.
+/// There are two kinds of rows. *Entries* are written under the last day of their life and never change: a store puts each day in a
+/// file of its own and removes the file when the day is over. *Lasting* rows (log headers, nonces, tombstones, budgets, entries that
+/// live as long as their log) are rewritten, and their last day moves: they stand together and carry their day.
 ///
-/// Values are sealed already and may be written as they are (under one more random day key where the medium remembers).
+/// Rows come sealed and may be written as they are (under one more random day key where the medium remembers).
 pub trait Rows {
     /// The lasting row under `key`.
+    ///
+    /// # Errors
+    /// [`StoreFailure::Broken`] if it cannot be read.
     fn lasting(&mut self, key: &RowKey) -> Result<Option<Vec<u8>>, StoreFailure>;
 
-    /// The entry row under `key` among those that expire with `day`.
+    /// The entry row under `key` among those whose last day is `day`.
+    ///
+    /// # Errors
+    /// [`StoreFailure::Broken`] if it cannot be read.
     fn entry(&mut self, day: Day, key: &RowKey) -> Result<Option<Vec<u8>>, StoreFailure>;
 
-    /// Makes `changes` durable. In this order where one transaction cannot hold all: `entries`, synced; then `lasting` in one
+    /// Makes `changes` durable. Where one transaction cannot hold all of them: first `entries`, synced; then `lasting` in one
     /// transaction, synced. Nothing refers to an entry before its log's lasting row does, so a crash in between leaves only
-    /// rows that nobody looks for (a later put under the same key replaces them).
+    /// rows that nobody looks for (a later put under the same key replaces them). A removal that a crash undid is asked for again.
+    ///
+    /// # Errors
+    /// [`StoreFailure::Full`] only if no change of a lasting row took effect; else [`StoreFailure::Broken`].
     fn commit(&mut self, changes: Changes) -> Result<(), StoreFailure>;
 
-    /// Removes all entries of days before `today` and all lasting rows whose day is before `today`, so that nothing of them is left
-    /// on the medium.
+    /// Removes all entries of days before `today`, and all lasting rows whose day is before `today`, so that nothing of them is
+    /// left on the medium.
+    ///
+    /// # Errors
+    /// As [`Rows::commit`].
     fn expire(&mut self, today: Day) -> Result<(), StoreFailure>;
 }
 
-/// What a batch changes.
+/// What a batch changes. The changes are independent of each other: a store may write them in any order.
 #[derive(Default)]
 pub struct Changes {
-    /// Puts and removals of entries. Independent of each other: a store may write them in any order.
+    /// Puts and removals of entries, at most one per day and key, in the order of days and keys.
     pub entries: Vec<EntryChange>,
-    /// Puts, removals and moves of lasting rows, the same.
+    /// Puts, removals and moves of lasting rows, at most one per key, in the order of keys (which are random).
     pub lasting: Vec<LastingChange>,
 }
 
-/// One change of an entry row. At most one per (day, key) in a batch.
+impl Changes {
+    /// Nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.lasting.is_empty()
+    }
+}
+
+/// One change of an entry row.
 pub struct EntryChange {
-    /// The day it expires with.
+    /// The last day of its life.
     pub day: Day,
     /// Its key.
     pub key: RowKey,
@@ -45,22 +69,22 @@ pub struct EntryChange {
     pub row: Option<Vec<u8>>,
 }
 
-/// One change of a lasting row. At most one per key in a batch.
+/// One change of a lasting row.
 pub enum LastingChange {
     /// Write this row, replacing what is there.
     Put {
         /// Its key.
         key: RowKey,
-        /// It may be removed after this day.
+        /// The last day of its life.
         day: Day,
         /// The sealed row.
         row: Vec<u8>,
     },
-    /// Give the row that is there another day; nothing if there is none.
+    /// Give the row that is there another last day; nothing to do if there is none.
     Move {
         /// Its key.
         key: RowKey,
-        /// It may be removed after this day.
+        /// The last day of its life.
         day: Day,
     },
     /// Remove the row if it is there.
@@ -71,4 +95,68 @@ pub enum LastingChange {
 }
 
 /// A [`Store`] over [`Rows`].
-pub struct Ledger<R> { rows: R, rng: Box<dyn rand_core::CryptoRng + Send> }
+pub struct Ledger<R> {
+    rows: R,
+    rng: Box<dyn CryptoRng + Send>,
+    broken: Option<&'static str>,
+}
+
+impl<R: Rows> Ledger<R> {
+    /// Over what `rows` holds. Randomness is for the nonces of rows.
+    #[must_use]
+    pub fn new(rows: R, rng: Box<dyn CryptoRng + Send>) -> Ledger<R> {
+        Ledger {
+            rows,
+            rng,
+            broken: None,
+        }
+    }
+
+    /// The rows below.
+    pub fn rows(&mut self) -> &mut R {
+        &mut self.rows
+    }
+
+    /// The rows below, and no store any more.
+    #[must_use]
+    pub fn into_rows(self) -> R {
+        self.rows
+    }
+
+    /// Runs `work` unless the store has failed for good, and notes if it does now.
+    fn guarded<T>(
+        &mut self,
+        work: impl FnOnce(&mut R, &mut dyn CryptoRng) -> Result<T, StoreFailure>,
+    ) -> Result<T, StoreFailure> {
+        // [SPEC 6.5]
+        if let Some(what) = self.broken {
+            return Err(StoreFailure::Broken(what));
+        }
+        let outcome = work(&mut self.rows, &mut *self.rng);
+        if let Err(StoreFailure::Broken(what)) = outcome {
+            self.broken = Some(what);
+        }
+        outcome
+    }
+}
+
+impl<R: Rows> Store for Ledger<R> {
+    fn apply(&mut self, now: Wall, ops: Vec<StoreOp>) -> Result<Vec<StoreReply>, StoreFailure> {
+        self.guarded(|rows, rng| {
+            let mut decision = Decision::new(rows, rng, now);
+            let replies = ops
+                .into_iter()
+                .map(|op| decision.decide(op))
+                .collect::<Result<Vec<_>, _>>()?;
+            let changes = decision.into_changes()?;
+            if !changes.is_empty() {
+                rows.commit(changes)?;
+            }
+            Ok(replies)
+        })
+    }
+
+    fn expire(&mut self, now: Wall) -> Result<(), StoreFailure> {
+        self.guarded(|rows, _| rows.expire(now.day()))
+    }
+}

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use emptyroom_wire::Secret32;
-use emptyroom_wire::derive;
+use emptyroom_wire::derive::expand;
 use emptyroom_wire::log::{Capability, LogId};
+use emptyroom_wire::secret::Secret32;
 
-/// The key a row stands under. Equal-looking random bytes to whoever does not know the capability.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The key a row stands under: equal-looking bytes to whoever does not know the capability.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowKey(pub [u8; 32]);
 
-/// Names a log to the store: its row key, the secret its rows are sealed under and its log id. An open handle keeps this and not the
-/// capability. Copies share one secret, which is erased with the last of them.
+/// Names a log to the store: its row key, the secret its rows are sealed under, and its log id.
+///
+/// An open handle keeps this, never the capability. Copies share one secret, which is erased with the last of them.
 #[derive(Clone)]
 pub struct Place {
     key: RowKey,
@@ -21,9 +22,52 @@ pub struct Place {
 
 impl Place {
     /// The place of the log with this capability.
-    // [SPEC 6.2]
     #[must_use]
     pub fn of(capability: &Capability) -> Place {
-        todo!()
+        // [SPEC 6.1]
+        Place {
+            key: RowKey(*expand(capability.expose(), "emptyroom v1 row key", &[]).expose()),
+            secret: Arc::new(expand(capability.expose(), "emptyroom v1 row secret", &[])),
+            log_id: capability.log_id(),
+        }
+    }
+
+    /// The key of the log's own row. Also what tells one log from another in memory.
+    #[must_use]
+    pub fn key(&self) -> RowKey {
+        self.key
+    }
+
+    /// The log's id, which its entries' additional data holds.
+    #[must_use]
+    pub fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    /// What the log's rows are sealed under and their keys are derived from.
+    pub(crate) fn secret(&self) -> &Secret32 {
+        &self.secret
+    }
+
+    /// The key of the row of entry `seq`.
+    pub(crate) fn entry_key(&self, seq: u64) -> RowKey {
+        // [SPEC 6.2]
+        self.derived("emptyroom v1 row entry", &seq.to_be_bytes())
+    }
+
+    /// The key of the row of nonce page `page`.
+    pub(crate) fn nonce_page_key(&self, page: u8) -> RowKey {
+        // [SPEC 6.2]
+        self.derived("emptyroom v1 row nonces", &[page])
+    }
+
+    fn derived(&self, label: &'static str, context: &[u8]) -> RowKey {
+        RowKey(*expand(self.secret.expose(), label, context).expose())
+    }
+}
+
+impl core::fmt::Debug for RowKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("RowKey(private)")
     }
 }

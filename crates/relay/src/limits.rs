@@ -1,0 +1,42 @@
+//! The relay's own numbers. Those that clients must know too are in [`emptyroom_wire::limits`].
+
+use emptyroom_wire::time::{MINUTE_MS, SECOND_MS};
+
+/// Bytes of a log's 64 MiB that only commits may fill: 16 of 64 KiB. [SPEC 6.11]
+pub const COMMIT_RESERVE_BYTES: u64 = 1 << 20;
+/// A log's last day is rounded up to a multiple of this, so that its rows move seldom and say little. [SPEC 6.21]
+pub const LIFE_ROUNDING_DAYS: u32 = 8;
+
+/// Logs that the descendants of one log may make in a day with `next`. [SPEC 6.30]
+pub const BUDGET_LOGS_PER_DAY: u32 = 256;
+/// Bytes that they may append in a day. [SPEC 6.30]
+pub const BUDGET_BYTES_PER_DAY: u64 = 256 << 20;
+/// What a log takes from the budget at once, so that not each append touches it.
+pub const BUDGET_CHUNK_BYTES: u64 = 1 << 20;
+
+/// Handles on one stream. [SPEC 4.46]
+pub const HANDLES_MAX: usize = 1_024;
+/// Requests of one stream that are not answered yet. [SPEC 4.47]
+pub const REQUESTS_MAX: usize = 64;
+/// Refused proofs and codes after which a stream is ended. [SPEC 4.48]
+pub const OFFENCES_MAX: u32 = 8;
+/// Streams on one relay, unless configured otherwise.
+pub const STREAMS_MAX: usize = 65_536;
+
+/// How long a connection may take to open its stream. [SPEC 6.50]
+pub const OPENING_TIMEOUT_MS: u64 = 30 * SECOND_MS;
+/// How long a reader may take nothing while something waits for it. [SPEC 6.51]
+pub const SLOW_READER_MS: u64 = 2 * MINUTE_MS;
+/// Unsent bytes above which nothing more is read from the store for a connection; live entries are then read later.
+pub const UNSENT_HIGH_BYTES: usize = 1 << 20;
+/// Unsent bytes above which a connection is ended: it asks and does not listen. [SPEC 6.51]
+pub const UNSENT_MAX_BYTES: usize = 16 << 20;
+
+/// Bytes of entries that one read of the store takes.
+pub const READ_BYTES: usize = 256 << 10;
+/// Operations in one batch to the store.
+pub const BATCH_OPS_MAX: usize = 1_024;
+/// Bytes of entries in one batch to the store.
+pub const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Bytes of entries that may wait for the store; more is refused as busy. [SPEC 6.52]
+pub const QUEUE_BYTES_MAX: usize = 64 << 20;

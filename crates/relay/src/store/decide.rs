@@ -1,0 +1,449 @@
+//! The decisions on a batch: what each operation may do, and what it changes.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use emptyroom_wire::op::{Appended, Refusal, RefusalCode};
+use emptyroom_wire::rng::{self, CryptoRng};
+use emptyroom_wire::time::{Day, Wall};
+
+use super::account::{self, Account, AccountPlace};
+use super::logrow::{Denied, Funds, LogRow, Room, Row, Share};
+use super::nonces::{self, NoncePage, Seen};
+use super::runs::{Held, Shelf};
+use super::shelves::{EntryAt, Shelves};
+use super::{
+    Append, Batch, Changes, Looked, NewEntry, NewPlace, Place, Placed, RowKey, Rows, StoreFailure, StoreOp,
+    StoreReply, entryrow,
+};
+
+/// A batch being decided.
+pub(crate) struct Decision<'a, R> {
+    shelves: Shelves<'a, R>,
+    /// Logs this batch has looked at, so that their rows are opened and sealed once.
+    logs: BTreeMap<RowKey, Known>,
+    now: Wall,
+}
+
+/// A log's row as far as this batch has come.
+struct Known {
+    place: Place,
+    row: Option<Row>,
+    changed: bool,
+}
+
+/// Why an operation is not done: an answer, or the end of the relay.
+enum Stop {
+    Refused(Refusal),
+    Failed(StoreFailure),
+}
+
+impl From<StoreFailure> for Stop {
+    fn from(failure: StoreFailure) -> Stop {
+        Stop::Failed(failure)
+    }
+}
+
+impl From<RefusalCode> for Stop {
+    fn from(code: RefusalCode) -> Stop {
+        Stop::Refused(Refusal::now(code))
+    }
+}
+
+impl<'a, R: Rows> Decision<'a, R> {
+    pub(crate) fn new(rows: &'a mut R, rng: &'a mut dyn CryptoRng, now: Wall) -> Self {
+        Decision {
+            shelves: Shelves::new(rows, rng),
+            logs: BTreeMap::new(),
+            now,
+        }
+    }
+
+    /// Decides one operation.
+    pub(crate) fn decide(&mut self, op: StoreOp) -> Result<StoreReply, StoreFailure> {
+        let outcome = match op {
+            StoreOp::Create(new) => self.create(&new),
+            StoreOp::Look { place } => self.look(&place),
+            StoreOp::Read {
+                place,
+                from,
+                bytes_max,
+            } => self.read(&place, from, bytes_max),
+            StoreOp::Append(append) => self.append(&append),
+            StoreOp::Renew { place } => self.renew(&place),
+            StoreOp::Trim { place, up_to } => self.trim(&place, up_to),
+            StoreOp::Destroy { place } => self.destroy(&place),
+        };
+        match outcome {
+            Ok(reply) => Ok(reply),
+            Err(Stop::Refused(refusal)) => Ok(StoreReply::Refused(refusal)),
+            Err(Stop::Failed(failure)) => Err(failure),
+        }
+    }
+
+    /// Everything the batch changes.
+    pub(crate) fn into_changes(mut self) -> Result<Changes, StoreFailure> {
+        for (key, known) in self.logs {
+            if let (Some(row), true) = (known.row, known.changed) {
+                let day = row.last_day();
+                self.shelves.save(key, known.place.secret(), day, &row)?;
+            }
+        }
+        Ok(self.shelves.into_changes())
+    }
+
+    fn create(&mut self, new: &NewPlace) -> Result<StoreReply, Stop> {
+        if !self.is_made(new)? {
+            let made = self.prepare(new, Funds::Code)?;
+            self.settle(made)?;
+        }
+        Ok(StoreReply::Created)
+    }
+
+    fn look(&mut self, place: &Place) -> Result<StoreReply, Stop> {
+        let log = self.log(place)?;
+        Ok(StoreReply::Looked(Looked {
+            rules: log.rules,
+            view: log.view(),
+        }))
+    }
+
+    fn read(&mut self, place: &Place, from: u64, bytes_max: usize) -> Result<StoreReply, Stop> {
+        let log = self.log(place)?;
+        let next_seq = log.next_seq();
+        let held: Vec<Held> = log.held_from(from).collect();
+        let mut batch = Batch {
+            entries: Vec::new(),
+            cursor: next_seq,
+            end: true,
+        };
+        let mut bytes = 0;
+        for Held { seq, shelf } in held {
+            if bytes >= bytes_max && !batch.entries.is_empty() {
+                batch.cursor = seq;
+                batch.end = false;
+                break;
+            }
+            let key = place.entry_key(seq);
+            // A row that is not there was removed by an operation whose end a crash took: it stays a hole.
+            if let Some(content) = self.shelves.content(shelf, &key, place.secret())? {
+                let entry = entryrow::entry(seq, &content)?;
+                bytes += entry.body.len();
+                batch.entries.push(entry);
+            }
+        }
+        Ok(StoreReply::Read(batch))
+    }
+
+    fn append(&mut self, append: &Append) -> Result<StoreReply, Stop> {
+        let Append { place, entry, next } = append;
+        let mut log = self.log(place)?.clone();
+        // [SPEC 4.51]
+        let page = self.nonce_page(place, &log, &entry.aad.nonce)?;
+        if let Some(seen) = page.find(&entry.aad.nonce) {
+            return answer_again(seen, entry);
+        }
+        let view = log.view();
+        let room = match log.append(entry, self.today()) {
+            Ok(room) => room,
+            Err(Denied::Stale) => return Ok(StoreReply::Stale(view)),
+            Err(Denied::Refused(code)) => return Err(code.into()),
+        };
+        // [SPEC 4.53]
+        let mut made = self.prepare_next(place, next)?;
+        self.pay(place, &mut log, entry, &mut made)?;
+        // Nothing is refused from here on.
+        for made in made {
+            self.settle(made)?;
+        }
+        self.write(place, &mut log, Writing { entry, room: &room, page })?;
+        self.put(place, Row::Log(log));
+        Ok(StoreReply::Appended(room.placed))
+    }
+
+    fn renew(&mut self, place: &Place) -> Result<StoreReply, Stop> {
+        let mut log = self.log(place)?.clone();
+        if self.touch(place, &mut log) {
+            self.put(place, Row::Log(log));
+        }
+        Ok(StoreReply::Done)
+    }
+
+    fn trim(&mut self, place: &Place, up_to: u64) -> Result<StoreReply, Stop> {
+        // [SPEC 4.58]
+        let mut log = self.log(place)?.clone();
+        let cut = log.trim(up_to);
+        if !cut.is_empty() {
+            self.remove(place, &cut);
+            self.put(place, Row::Log(log));
+        }
+        Ok(StoreReply::Done)
+    }
+
+    fn destroy(&mut self, place: &Place) -> Result<StoreReply, Stop> {
+        // [SPEC 4.59]
+        let held: Vec<Held> = self.log(place)?.held_from(0).collect();
+        self.remove(place, &held);
+        for page in 0..nonces::PAGES {
+            self.shelves
+                .remove(Shelf::Life, place.nonce_page_key(page));
+        }
+        self.put(place, Row::tombstone(self.today()));
+        Ok(StoreReply::Done)
+    }
+
+    /// Whether exactly this log is there already; refuses if another one, or what was one, stands in its place.
+    fn is_made(&mut self, new: &NewPlace) -> Result<bool, Stop> {
+        match self.row(&new.place)? {
+            None => Ok(false),
+            // [SPEC 6.23]
+            Some(Row::Tombstone(_)) => Err(RefusalCode::Destroyed.into()),
+            Some(Row::Log(log)) if log.is_closed() => Err(RefusalCode::Closed.into()),
+            // [SPEC 4.42]
+            Some(Row::Log(log)) if log.has_origin(new.first.as_ref()) => Ok(true),
+            Some(Row::Log(_)) => Err(RefusalCode::Exists.into()),
+        }
+    }
+
+    /// The logs of `next` that are not there yet.
+    fn prepare_next<'n>(
+        &mut self,
+        parent: &Place,
+        next: &'n [NewPlace],
+    ) -> Result<Vec<Made<'n>>, Stop> {
+        let mut made: Vec<Made<'n>> = Vec::new();
+        let seed = self.account_seed(parent)?;
+        for new in next {
+            let key = new.place.key();
+            // [SPEC 4.54]
+            if key == parent.key() || made.iter().any(|made| made.new.place.key() == key) {
+                return Err(RefusalCode::Malformed.into());
+            }
+            if !self.is_made(new)? {
+                let share = Share { seed, prepaid: 0 };
+                made.push(self.prepare(new, Funds::Budget(share))?);
+            }
+        }
+        Ok(made)
+    }
+
+    /// A new log, not yet written.
+    fn prepare<'n>(&mut self, new: &'n NewPlace, funds: Funds) -> Result<Made<'n>, Stop> {
+        let birth = rng::bytes(self.shelves.rng());
+        let mut log = LogRow::new(new.rules, birth, funds, self.today());
+        let room = match &new.first {
+            None => None,
+            Some(first) => match log.begin(first, self.today()) {
+                Ok(room) => Some((first, room)),
+                Err(Denied::Stale) => return Err(RefusalCode::Malformed.into()),
+                Err(Denied::Refused(code)) => return Err(code.into()),
+            },
+        };
+        Ok(Made { new, log, room })
+    }
+
+    /// Writes a new log.
+    fn settle(&mut self, made: Made<'_>) -> Result<(), StoreFailure> {
+        let Made { new, mut log, room } = made;
+        if let Some((entry, room)) = &room {
+            let page = NoncePage::new(log.birth);
+            self.write(&new.place, &mut log, Writing { entry, room, page })?;
+        }
+        self.put(&new.place, Row::Log(log));
+        Ok(())
+    }
+
+    /// Takes the bytes of an append, and the logs and first entries it makes, from what pays for them.
+    fn pay(
+        &mut self,
+        place: &Place,
+        log: &mut LogRow,
+        entry: &NewEntry,
+        made: &mut [Made<'_>],
+    ) -> Result<(), Stop> {
+        // [SPEC 6.30]
+        let own = bytes_of(entry);
+        let owed = match &mut log.funds {
+            Funds::Code => None,
+            Funds::Budget(share) if share.prepaid >= own => {
+                share.prepaid -= own;
+                None
+            }
+            Funds::Budget(share) => Some(share),
+        };
+        if owed.is_none() && made.is_empty() {
+            return Ok(());
+        }
+        let at = AccountPlace::of(&self.account_seed(place)?);
+        let today = self.now.day();
+        let account = self.shelves.load::<Account>(&at.key, &at.secret)?;
+        let mut account = account.unwrap_or_else(|| Account::new(today));
+        account.begin(today);
+        let over = |_| Stop::Refused(account::refusal(self.now));
+        if let Some(share) = owed {
+            share.prepaid += account.take_bytes(own).map_err(over)?;
+            share.prepaid -= own;
+        }
+        for made in made {
+            account.take_log().map_err(over)?;
+            if let (Some((first, _)), Funds::Budget(share)) = (&made.room, &mut made.log.funds) {
+                share.prepaid = account.take_bytes(bytes_of(first)).map_err(over)? - bytes_of(first);
+            }
+        }
+        let day = account::last_day(today);
+        self.shelves.save(at.key, &at.secret, day, &account)?;
+        Ok(())
+    }
+
+    /// The seed of the account that pays for what this log makes.
+    fn account_seed(&mut self, place: &Place) -> Result<[u8; 32], Stop> {
+        Ok(match self.log(place)?.funds {
+            Funds::Code => account::seed_of_root(place),
+            Funds::Budget(share) => share.seed,
+        })
+    }
+
+    /// Writes an entry, its nonce, and what follows from it.
+    fn write(
+        &mut self,
+        place: &Place,
+        log: &mut LogRow,
+        writing: Writing<'_>,
+    ) -> Result<(), StoreFailure> {
+        let Writing {
+            entry,
+            room,
+            mut page,
+        } = writing;
+        self.touch(place, log);
+        let Placed { seq, before, after } = room.placed;
+        let content = entryrow::content(before, entry)?;
+        let at = EntryAt {
+            shelf: room.shelf,
+            life: log.last_day(),
+            key: place.entry_key(seq),
+        };
+        self.shelves.put_entry(at, place.secret(), &content)?;
+        self.remove(place, &room.dropped);
+        let nonce = entry.aad.nonce;
+        page.add(Seen::new(nonce, seq, before, after));
+        let key = place.nonce_page_key(nonces::page_of(&nonce));
+        self.shelves
+            .save(key, place.secret(), log.last_day(), &page)
+    }
+
+    /// Starts a log's life anew, and that of everything that lives as long as it; true if its last day moved.
+    fn touch(&mut self, place: &Place, log: &mut LogRow) -> bool {
+        // [SPEC 6.21]
+        let moved = log.touch(self.today());
+        if moved {
+            let day = log.last_day();
+            for page in 0..nonces::PAGES {
+                self.shelves.move_to(place.nonce_page_key(page), day);
+            }
+            for held in log.held_from(0).filter(|held| held.shelf == Shelf::Life) {
+                self.shelves.move_to(place.entry_key(held.seq), day);
+            }
+            let seed = match log.funds {
+                Funds::Code => account::seed_of_root(place),
+                Funds::Budget(share) => share.seed,
+            };
+            let account = AccountPlace::of(&seed);
+            self.shelves
+                .move_to(account.key, account::last_day(self.today()));
+        }
+        moved
+    }
+
+    fn remove(&mut self, place: &Place, held: &[Held]) {
+        for held in held {
+            self.shelves.remove(held.shelf, place.entry_key(held.seq));
+        }
+    }
+
+    fn nonce_page(
+        &mut self,
+        place: &Place,
+        log: &LogRow,
+        nonce: &[u8; 16],
+    ) -> Result<NoncePage, StoreFailure> {
+        let key = place.nonce_page_key(nonces::page_of(nonce));
+        let page = self.shelves.load::<NoncePage>(&key, place.secret())?;
+        Ok(page
+            .filter(|page| page.birth == log.birth)
+            .unwrap_or_else(|| NoncePage::new(log.birth)))
+    }
+
+    /// The log in this place.
+    fn log(&mut self, place: &Place) -> Result<&LogRow, Stop> {
+        match self.row(place)? {
+            Some(Row::Log(log)) => Ok(log),
+            // [SPEC 6.23]
+            Some(Row::Tombstone(_)) => Err(RefusalCode::Destroyed.into()),
+            None => Err(RefusalCode::Unknown.into()),
+        }
+    }
+
+    fn row(&mut self, place: &Place) -> Result<Option<&Row>, StoreFailure> {
+        let today = self.today();
+        let known = match self.logs.entry(place.key()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
+                let row = self.shelves.load::<Row>(&place.key(), place.secret())?;
+                // [SPEC 6.21]
+                let mut row = row.filter(|row| row.last_day() >= today);
+                if let Some(Row::Log(log)) = &mut row {
+                    log.forget_expired(today);
+                }
+                vacant.insert(Known {
+                    place: place.clone(),
+                    row,
+                    changed: false,
+                })
+            }
+        };
+        Ok(known.row.as_ref())
+    }
+
+    fn put(&mut self, place: &Place, row: Row) {
+        let known = Known {
+            place: place.clone(),
+            row: Some(row),
+            changed: true,
+        };
+        self.logs.insert(place.key(), known);
+    }
+
+    fn today(&self) -> Day {
+        self.now.day()
+    }
+}
+
+/// A new log and where its first entry goes.
+struct Made<'n> {
+    new: &'n NewPlace,
+    log: LogRow,
+    room: Option<(&'n NewEntry, Room)>,
+}
+
+/// An entry to be written.
+struct Writing<'e> {
+    entry: &'e NewEntry,
+    room: &'e Room,
+    page: NoncePage,
+}
+
+fn answer_again(seen: &Seen, entry: &NewEntry) -> Result<StoreReply, Stop> {
+    // [SPEC 4.52]
+    if !seen.is(entry) {
+        return Err(RefusalCode::NonceReused.into());
+    }
+    Ok(StoreReply::Already(Appended {
+        seq: seen.seq,
+        running_hash: seen.after,
+    }))
+}
+
+fn bytes_of(entry: &NewEntry) -> u64 {
+    u64::try_from(entry.body.len()).unwrap_or(u64::MAX)
+}
