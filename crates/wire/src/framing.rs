@@ -4,6 +4,9 @@
 //! larger than the limit of the moment is a fault before any of the frame is kept. No buffer is held
 //! between frames.
 
+/// What a carrier over TLS names these frames by; a relay hangs up on whoever does not.
+pub const ALPN: &[u8] = b"emptyroom/1";
+
 /// The peer's fault: hang up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FramingFault {
