@@ -8,6 +8,7 @@ mod fuzz;
 mod graph;
 mod layout;
 mod licences;
+mod links;
 mod manifests;
 mod purity;
 mod words;
@@ -29,6 +30,7 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
     let checks = [
         ("layout", layout::check(&tree)),
         ("words", words::check(&tree)),
+        ("links", links::check(&tree)),
         ("manifests", manifests::check(&tree)),
         ("fuzz targets", fuzz::check(&tree)),
         ("arrows", arrows::check(&graph)),

@@ -9,6 +9,7 @@
 
 mod check;
 mod demo;
+mod picture;
 mod run;
 mod sim;
 mod source;
@@ -59,6 +60,12 @@ const COMMANDS: &[Command] = &[
         usage: "[--seeds N] [--from S] | --seed S",
         about: "the whole network in one thread, from many seeds",
         run: sim::command,
+    },
+    Command {
+        name: "picture",
+        usage: "",
+        about: "draw docs/demo.svg from a real run of the demo",
+        run: picture::command,
     },
 ];
 
