@@ -1,0 +1,249 @@
+//! Where this device is in one log, and what it must find there.
+//!
+//! Everything that was read, and everything that was acknowledged, is kept as numbers and hashes. Whatever a relay shows
+//! later must agree with it: here is the judge, without any idea what entries mean.
+
+use emptyroom_wire::entry::RunningHash;
+use emptyroom_wire::log::LogId;
+use emptyroom_wire::op::{Appended, EntryPush, View};
+use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
+
+use crate::api::RelayTrouble;
+
+/// Own entries that may be acknowledged and not read back yet.
+pub(crate) const AHEAD_MAX: usize = 64;
+
+/// How far one log was read, and what was acknowledged beyond.
+#[derive(Clone, Default, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+pub(crate) struct Track {
+    next_seq: u64,
+    slots: u64,
+    hash: RunningHash,
+    closed: u8,
+    ahead: Vec<Ahead>,
+}
+
+/// An own entry that the relay acknowledged and that was not read back yet.
+#[derive(Clone, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+struct Ahead {
+    seq: u64,
+    nonce: [u8; 16],
+    hash: RunningHash,
+}
+
+/// An entry that fits.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// Entries that are missing before it.
+    pub(crate) gap: Option<Missing>,
+    /// It is an own entry that was acknowledged before.
+    pub(crate) own: bool,
+}
+
+/// Entries that are not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// The first of them.
+    pub(crate) from: u64,
+    /// How many.
+    pub(crate) entries: u64,
+    /// How many of them were commits.
+    pub(crate) commits: u64,
+}
+
+impl Track {
+    /// The number of the next entry to be read.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Commit slots before it.
+    pub(crate) fn slots(&self) -> u64 {
+        self.slots
+    }
+
+    /// The running hash before it.
+    pub(crate) fn hash(&self) -> RunningHash {
+        self.hash
+    }
+
+    /// The closing entry was read.
+    pub(crate) fn closed(&self) -> bool {
+        self.closed != 0
+    }
+
+    /// Everything acknowledged was read back.
+    pub(crate) fn nothing_ahead(&self) -> bool {
+        self.ahead.is_empty()
+    }
+
+    /// No more appends before some were read back.
+    pub(crate) fn too_far_ahead(&self) -> bool {
+        self.ahead.len() >= AHEAD_MAX
+    }
+
+    /// Judges what the log is like when it is opened. Nothing is missing yet: that shows with the entries.
+    ///
+    /// # Errors
+    /// The relay's fault.
+    // [SPEC 10.20]
+    pub(crate) fn check_view(&self, view: &View) -> Result<(), RelayTrouble> {
+        let (end, hash) = self.known_end();
+        if view.first_seq > view.next_seq {
+            return Err(RelayTrouble::WrongSequence);
+        }
+        if view.next_seq < end {
+            return Err(RelayTrouble::RolledBack);
+        }
+        if view.next_seq == end && view.running_hash != hash {
+            return Err(RelayTrouble::TwoHistories);
+        }
+        if view.slots < self.slots || (self.closed() && view.next_seq > self.next_seq) {
+            return Err(RelayTrouble::TwoHistories);
+        }
+        Ok(())
+    }
+
+    /// Takes an entry that the relay delivered.
+    ///
+    /// # Errors
+    /// The relay's fault; nothing has changed.
+    // [SPEC 10.21]
+    pub(crate) fn accept(&mut self, entry: &EntryPush, log: LogId) -> Result<Accepted, RelayTrouble> {
+        if entry.seq < self.next_seq || self.closed() || entry.seq == u64::MAX {
+            return Err(RelayTrouble::WrongSequence);
+        }
+        let gap = self.gap_before(entry)?;
+        if let Some(before) = self.ahead.iter().find(|own| own.seq.checked_add(1) == Some(entry.seq))
+            && before.hash != entry.before
+        {
+            return Err(RelayTrouble::TwoHistories);
+        }
+        let hash = entry.before.next(entry.seq, &entry.aad(log), &entry.body);
+        let own = self.ahead.iter().find(|own| own.seq == entry.seq);
+        if own.is_some_and(|own| own.hash != hash || own.nonce != entry.nonce) {
+            return Err(RelayTrouble::TwoHistories);
+        }
+        let own = own.is_some();
+        self.ahead.retain(|own| own.seq > entry.seq);
+        self.next_seq = entry.seq + 1;
+        self.slots = entry.expect_slots.saturating_add(u64::from(entry.commit));
+        self.hash = hash;
+        self.closed = u8::from(entry.close);
+        Ok(Accepted { gap, own })
+    }
+
+    /// Takes the end of the stored entries: what is missing there is not stored any more.
+    ///
+    /// # Errors
+    /// The relay's fault.
+    pub(crate) fn caught_up(&mut self, next_seq: u64, view: &View) -> Result<Option<Missing>, RelayTrouble> {
+        if next_seq < self.next_seq {
+            return Ok(None);
+        }
+        if next_seq == self.next_seq {
+            let same_end = view.next_seq == next_seq;
+            if same_end && (view.slots != self.slots || view.closed != self.closed()) {
+                return Err(RelayTrouble::WrongSequence);
+            }
+            return Ok(None);
+        }
+        if view.next_seq != next_seq {
+            return Err(RelayTrouble::WrongSequence);
+        }
+        let gap = Missing {
+            from: self.next_seq,
+            entries: next_seq - self.next_seq,
+            commits: view.slots.saturating_sub(self.slots),
+        };
+        self.ahead.clear();
+        self.next_seq = next_seq;
+        self.slots = view.slots;
+        self.hash = view.running_hash;
+        self.closed = u8::from(view.closed);
+        Ok(Some(gap))
+    }
+
+    /// Takes the acknowledgement of an own append: it counts as seen.
+    ///
+    /// # Errors
+    /// The relay's fault: the number or the hash cannot be.
+    // [SPEC 10.22]
+    pub(crate) fn acknowledged(&mut self, own: &OwnAppend<'_>, answer: &Appended) -> Result<Acknowledged, RelayTrouble> {
+        if answer.seq < self.next_seq {
+            return Ok(Acknowledged::ReadBefore);
+        }
+        if let Some(known) = self.ahead.iter().find(|known| known.seq == answer.seq) {
+            let same = known.nonce == own.nonce && known.hash == answer.running_hash;
+            return if same { Ok(Acknowledged::Ahead) } else { Err(RelayTrouble::WrongSequence) };
+        }
+        if self.ahead.last().is_some_and(|last| last.seq > answer.seq) {
+            return Err(RelayTrouble::WrongSequence);
+        }
+        if let Some(before) = self.hash_before(answer.seq)
+            && before.next(answer.seq, own.aad, own.body) != answer.running_hash
+        {
+            return Err(RelayTrouble::TwoHistories);
+        }
+        self.ahead.push(Ahead {
+            seq: answer.seq,
+            nonce: own.nonce,
+            hash: answer.running_hash,
+        });
+        Ok(Acknowledged::Ahead)
+    }
+
+    /// The end of what this device has seen: read, or acknowledged.
+    fn known_end(&self) -> (u64, RunningHash) {
+        self.ahead
+            .last()
+            .map_or((self.next_seq, self.hash), |last| (last.seq.saturating_add(1), last.hash))
+    }
+
+    fn hash_before(&self, seq: u64) -> Option<RunningHash> {
+        if seq == self.next_seq {
+            return Some(self.hash);
+        }
+        let before = self.ahead.iter().find(|own| own.seq.checked_add(1) == Some(seq));
+        before.map(|own| own.hash)
+    }
+
+    fn gap_before(&self, entry: &EntryPush) -> Result<Option<Missing>, RelayTrouble> {
+        if entry.seq == self.next_seq {
+            if entry.before != self.hash {
+                return Err(RelayTrouble::TwoHistories);
+            }
+            if entry.expect_slots != self.slots {
+                return Err(RelayTrouble::WrongSequence);
+            }
+            return Ok(None);
+        }
+        let entries = entry.seq - self.next_seq;
+        let commits = entry.expect_slots.checked_sub(self.slots);
+        let commits = commits.filter(|commits| *commits <= entries).ok_or(RelayTrouble::WrongSequence)?;
+        Ok(Some(Missing {
+            from: self.next_seq,
+            entries,
+            commits,
+        }))
+    }
+}
+
+/// An append of this device, as it was sent.
+pub(crate) struct OwnAppend<'a> {
+    /// Its nonce.
+    pub(crate) nonce: [u8; 16],
+    /// Its AAD.
+    pub(crate) aad: &'a emptyroom_wire::entry::Aad,
+    /// Its bytes.
+    pub(crate) body: &'a [u8],
+}
+
+/// Where an acknowledged append is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Acknowledged {
+    /// It was read back already.
+    ReadBefore,
+    /// It will be read back.
+    Ahead,
+}

@@ -1,0 +1,88 @@
+//! When to dial again.
+//!
+//! Delays double with every attempt that led to nothing. Only a link that was useful for a while resets them: a relay that
+//! accepts and drops at once gets no storm. After losing a useful link, clients spread over the time the relay asked for.
+
+use emptyroom_wire::rng::{self, CryptoRng};
+use emptyroom_wire::time::Mono;
+
+/// A link that lasted this long was useful.
+pub(crate) const USEFUL_MS: u64 = 60_000;
+const FIRST_MS: u64 = 1_000;
+const LAST_MS: u64 = 300_000;
+/// A relay may ask for a spread up to this.
+const SPREAD_MS_MAX: u64 = 600_000;
+/// Delay after a relay said that this program is too old.
+const UPDATE_MS: u64 = 3_600_000;
+
+/// How often in a row it led to nothing, and since when it is up.
+#[derive(Default)]
+pub(crate) struct Backoff {
+    failures: u32,
+    up_since: Option<Mono>,
+    spread_ms: u64,
+}
+
+impl Backoff {
+    /// The link stands; the relay asks for this spread when it is lost.
+    pub(crate) fn up(&mut self, now: Mono, spread_s: u32) {
+        self.up_since = Some(now);
+        self.spread_ms = (u64::from(spread_s) * 1_000).min(SPREAD_MS_MAX);
+    }
+
+    /// The link, or the attempt, ended: the delay before the next one.
+    pub(crate) fn ended(&mut self, now: Mono, rng: &mut dyn CryptoRng) -> u64 {
+        let useful = self.up_since.take().is_some_and(|since| now.ms_since(since) >= USEFUL_MS);
+        if useful {
+            self.failures = 0;
+            return below(rng, self.spread_ms.max(FIRST_MS));
+        }
+        let base = FIRST_MS.checked_shl(self.failures).unwrap_or(LAST_MS).min(LAST_MS);
+        self.failures = self.failures.saturating_add(1).min(20);
+        base / 2 + below(rng, base)
+    }
+
+    /// The relay speaks only other versions.
+    pub(crate) fn update_needed(&mut self, rng: &mut dyn CryptoRng) -> u64 {
+        self.up_since = None;
+        UPDATE_MS / 2 + below(rng, UPDATE_MS)
+    }
+}
+
+/// A random number below `limit` (0 for a limit of 0).
+pub(crate) fn below(rng: &mut dyn CryptoRng, limit: u64) -> u64 {
+    u64::from_be_bytes(rng::bytes(rng)).checked_rem(limit).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn delays_grow_until_the_link_was_useful_for_a_while() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let mut backoff = Backoff::default();
+        for attempt in 0..40u32 {
+            let delay = backoff.ended(Mono(0), &mut rng);
+            let base = (1_000u64 << attempt.min(20)).min(LAST_MS);
+            assert!((base / 2..base / 2 + base).contains(&delay), "{attempt}: {delay}");
+        }
+        // Up for a moment only: no reset.
+        backoff.up(Mono(0), 30);
+        assert!(backoff.ended(Mono(USEFUL_MS - 1), &mut rng) >= LAST_MS / 2);
+        backoff.up(Mono(0), 30);
+        assert!(backoff.ended(Mono(USEFUL_MS), &mut rng) < 30_000);
+        assert!(backoff.ended(Mono(USEFUL_MS), &mut rng) < 1_500);
+    }
+
+    #[test]
+    fn a_relay_cannot_ask_for_a_year() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let mut backoff = Backoff::default();
+        backoff.up(Mono(0), u32::MAX);
+        assert!(backoff.ended(Mono(USEFUL_MS), &mut rng) < SPREAD_MS_MAX);
+    }
+}
