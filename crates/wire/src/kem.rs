@@ -25,6 +25,9 @@ pub struct KemPublicKey(Box<[u8; PUBLIC_KEY_LEN]>);
 /// An X-Wing private key: a seed of 32 bytes.
 pub struct KemSecretKey(Secret32);
 
+/// A private key that is used often: expanded once. Zeroed when dropped, by the crate that made it.
+pub(crate) struct ReadyKey(Box<<XWing as Kem>::PrivateKey>);
+
 /// Bytes that are no X-Wing public key; whoever sent them is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadKey;
@@ -55,14 +58,23 @@ impl KemSecretKey {
     /// The public half. Costs about as much as a decapsulation.
     #[must_use]
     pub fn public_key(&self) -> KemPublicKey {
-        let public = XWing::sk_to_pk(&self.expand());
-        let mut bytes = Box::new([0; PUBLIC_KEY_LEN]);
-        public.write_exact(bytes.as_mut_slice());
-        KemPublicKey(bytes)
+        self.ready().public_key()
+    }
+
+    pub(crate) fn ready(&self) -> ReadyKey {
+        ReadyKey(Box::new(self.expand()))
     }
 
     fn expand(&self) -> <XWing as Kem>::PrivateKey {
         <XWing as Kem>::PrivateKey::from_bytes(self.0.expose()).expect("any 32 bytes are a seed")
+    }
+}
+
+impl ReadyKey {
+    pub(crate) fn public_key(&self) -> KemPublicKey {
+        let mut bytes = Box::new([0; PUBLIC_KEY_LEN]);
+        XWing::sk_to_pk(&self.0).write_exact(bytes.as_mut_slice());
+        KemPublicKey(bytes)
     }
 }
 
@@ -157,7 +169,7 @@ pub(crate) fn encapsulate(
 
 /// The relay's part of an opening.
 pub(crate) fn decapsulate(
-    key: &KemSecretKey,
+    key: &ReadyKey,
     encapsulated: &[u8; ENCAPSULATED_LEN],
     info: &[u8],
     label: &'static str,
@@ -166,7 +178,7 @@ pub(crate) fn decapsulate(
         <XWing as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| NotForUs)?;
     let context = hpke::setup_receiver::<ExportOnlyAead, HkdfSha256, XWing>(
         &OpModeR::Base,
-        &key.expand(),
+        &key.0,
         &encapsulated,
         info,
     )

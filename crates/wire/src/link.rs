@@ -16,7 +16,7 @@ use crate::limits::{LINK_HOSTS_MAX, LINK_TEXT_LEN_MAX};
 use crate::log::Capability;
 use crate::relay_key::IdentityHash;
 use crate::secret::Secret32;
-use crate::time::{SECOND_MS, Wall};
+use crate::time::Wall;
 
 const CHECK: &str = "emptyroom v1 link check";
 const BINDING: &str = "emptyroom v1 invite binding";
@@ -69,8 +69,7 @@ struct LinkBytes {
     capability: Capability,
     secret: [u8; 32],
     binding: InviteBinding,
-    /// Seconds since 1970.
-    expires_s: u64,
+    expires_ms: u64,
 }
 
 impl Drop for LinkBytes {
@@ -104,7 +103,7 @@ impl InviteLink {
             capability: self.capability.clone(),
             secret: *self.secret.expose(),
             binding: self.binding,
-            expires_s: self.expires.0 / SECOND_MS,
+            expires_ms: self.expires.0,
         };
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&codec::encode(&content)?);
@@ -151,17 +150,13 @@ impl InviteLink {
         let hosts = hosts
             .filter(|hosts| !hosts.is_empty())
             .ok_or(LinkFault::Invalid)?;
-        let expires_ms = content
-            .expires_s
-            .checked_mul(SECOND_MS)
-            .ok_or(LinkFault::Invalid)?;
         Ok(InviteLink {
             hosts,
             relay: content.relay,
             capability: content.capability.clone(),
             secret: Secret32::new(content.secret),
             binding: content.binding,
-            expires: Wall(expires_ms),
+            expires: Wall(content.expires_ms),
         })
     }
 }

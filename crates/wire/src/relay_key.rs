@@ -15,7 +15,7 @@ use tls_codec::{
 };
 
 use crate::hash;
-use crate::kem::{KemPublicKey, KemSecretKey, PUBLIC_KEY_LEN};
+use crate::kem::{KemPublicKey, KemSecretKey, PUBLIC_KEY_LEN, ReadyKey};
 use crate::secret::Secret32;
 use crate::sign::{BadSignature, SignKey, Signature, VerifyKey};
 use crate::time::{SECOND_MS, Wall};
@@ -62,7 +62,7 @@ pub struct SignedKey {
 
 /// A relay's stream key with its private half; memory only, an hour.
 pub struct StreamKey {
-    secret: KemSecretKey,
+    secret: ReadyKey,
     signed: SignedKey,
     hash: [u8; 32],
 }
@@ -102,7 +102,7 @@ impl RelayIdentity {
         rng: &mut dyn CryptoRng,
     ) -> StreamKey {
         // [SPEC 5.4]
-        let secret = KemSecretKey::generate(rng);
+        let secret = KemSecretKey::generate(rng).ready();
         let key = secret.public_key();
         let key_hash = hash::labelled(STREAM_KEY, &[key.as_bytes()]);
         let after = previous.map_or(0, |record| record.number.saturating_add(1));
@@ -215,7 +215,7 @@ impl StreamKey {
         &self.hash
     }
 
-    pub(crate) fn secret(&self) -> &KemSecretKey {
+    pub(crate) fn secret(&self) -> &ReadyKey {
         &self.secret
     }
 }

@@ -62,7 +62,7 @@ impl Direction {
         (self.counter > 0).then(|| self.used_at.plus_ms(STREAM_RATCHET_MS))
     }
 
-    /// The message of a frame; `None` if it only turned the key.
+    /// The message of a frame; `None` if it holds none.
     pub(super) fn open(&mut self, frame: &[u8]) -> Result<Option<Vec<u8>>, OpenFault> {
         let class = frame
             .len()
@@ -130,8 +130,7 @@ fn unframe(plain: &[u8]) -> Result<(u8, &[u8]), OpenFault> {
     let len = usize::try_from(len).map_err(|_| OpenFault::Frame)?;
     // [SPEC 5.15]
     let (message, zeros) = rest.split_at_checked(len).ok_or(OpenFault::Frame)?;
-    let turn_only = message.is_empty() && *flags != FLAG_TURN;
-    if *flags > FLAG_TURN || turn_only || zeros.iter().any(|byte| *byte != 0) {
+    if *flags > FLAG_TURN || zeros.iter().any(|byte| *byte != 0) {
         return Err(OpenFault::Frame);
     }
     Ok((*flags, message))
