@@ -1,0 +1,132 @@
+//! The command line: what can be asked, and what comes back as exit code.
+
+use clap::{Parser, Subcommand};
+
+use crate::console::say;
+
+mod address;
+mod completions;
+mod man;
+mod serve;
+
+const AFTER_HELP: &str = "\
+A relay keeps sealed entries under random-looking keys until they run out. It knows no users, and logs
+nothing about clients.
+
+First start:
+  emptyroom-relay serve --data /var/lib/emptyroom-relay --public relay.example.org
+  emptyroom-relay address --data /var/lib/emptyroom-relay     the address with its access code, for your users
+
+Standard output holds results only; everything else goes to standard error.
+
+Exit codes:
+  0   done; for `serve`: stopped by SIGTERM or SIGINT, with everything it acknowledged on disk
+  2   wrong use: the arguments say what
+  3   another relay is running on the data directory
+  4   the data directory cannot be used: missing rights, no space to start, or a damaged file
+  5   the address cannot be listened on
+  6   storage failed while running (a failed sync, a damaged file); nothing more was acknowledged
+  70  a bug; please report the line on standard error";
+
+/// A relay for Emptyroom: keeps sealed entries, knows nobody.
+#[derive(Parser)]
+#[command(name = "emptyroom-relay", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Arguments),
+    Address(address::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
+}
+
+/// Why a command did not do what it was asked, with what to do about it.
+pub(crate) struct Failure {
+    code: u8,
+    what: String,
+    hint: Option<&'static str>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self { code: exit as u8, what: what.into(), hint: None }
+    }
+
+    pub(crate) fn hint(self, hint: &'static str) -> Self {
+        Self { hint: Some(hint), ..self }
+    }
+}
+
+/// The exit codes of [`AFTER_HELP`].
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    WrongUse = 2,
+    InUse = 3,
+    Data = 4,
+    Listen = 5,
+    Storage = 6,
+    Bug = 70,
+}
+
+/// Runs the command and returns the exit code.
+#[must_use]
+pub fn run(arguments: Arguments) -> u8 {
+    let outcome = match arguments.command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Address(arguments) => address::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(failure) => {
+            say(&failure.what);
+            if let Some(hint) = failure.hint {
+                say(&format!("hint: {hint}"));
+            }
+            failure.code
+        }
+    }
+}
+
+impl From<crate::data::DataError> for Failure {
+    fn from(error: crate::data::DataError) -> Self {
+        use crate::data::DataError;
+        let (exit, hint) = match &error {
+            DataError::InUse => (Exit::InUse, "stop it first, or give this one a directory of its own"),
+            DataError::Io { .. } => (Exit::Data, "the user that runs the relay must own the directory; see --data"),
+            DataError::Damaged { .. } => (Exit::Data, "restore the file from a backup; nothing was changed"),
+            DataError::NeverServed => (Exit::Data, "run `emptyroom-relay serve` once; it makes the address"),
+        };
+        Self::new(exit, error.to_string()).hint(hint)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Exit::Data, format!("cannot write the result: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn definitions_hold_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_every_exit_code() {
+        for exit in [Exit::WrongUse, Exit::InUse, Exit::Data, Exit::Listen, Exit::Storage, Exit::Bug] {
+            assert!(AFTER_HELP.contains(&format!("\n  {} ", exit as u8)), "{}", exit as u8);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! One connection: bytes to frames and back, with bounds on time and memory.
+//!
+//! An idle connection holds four bytes for the next length and nothing else of ours: a frame's buffer is
+//! made when its length is known, grows with what arrives, and goes to the engine whole.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use emptyroom_relay::ConnId;
+use emptyroom_wire::limits::{CARRIER_FRAME_LEN_MAX, FRAME_TAG_LEN, HANDSHAKE_FRAME_LEN_MAX};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::select;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::outbox::{Outbox, Waiting};
+
+/// Clients ping; one that says nothing for so long is gone.
+// [SPEC 6.64]
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
+/// A frame may take this long, and longer by its length.
+// [SPEC 6.65]
+const FRAME_TIME: Duration = Duration::from_secs(20);
+/// A frame that is slower than this many bytes a second is not worth its memory.
+const FRAME_BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
+/// A piece of this many bytes that cannot be written in [`WRITE_TIME`] ends the connection.
+const WRITE_PIECE: usize = 64 * 1024;
+const WRITE_TIME: Duration = Duration::from_secs(60);
+/// How long a goodbye may take.
+const CLOSE_TIME: Duration = Duration::from_secs(3);
+/// The buffer of a frame begins with at most so much, and then doubles.
+const GROWTH: usize = 64 * 1024;
+/// Frames above this share [`Budgets::large`] from their first byte on: 16 KiB entries stay below.
+const LARGE_FRAME: usize = (18 << 10) + FRAME_TAG_LEN;
+const LENGTH_BYTES: usize = 4;
+
+/// Memory for what clients send, for all of them together, in kibibytes.
+pub(crate) struct Budgets {
+    /// Large frames on their way in.
+    large: Arc<Semaphore>,
+    /// Whole frames until they are decided.
+    decided: Arc<Semaphore>,
+}
+
+impl Budgets {
+    // [SPEC 6.66]
+    pub(crate) fn new() -> Self {
+        Self { large: Arc::new(Semaphore::new(128 << 10)), decided: Arc::new(Semaphore::new(128 << 10)) }
+    }
+}
+
+/// The share of a budget that a frame holds; given back by dropping it.
+pub(crate) type Share = OwnedSemaphorePermit;
+
+/// From a connection to the engine, in order.
+pub(crate) enum Incoming {
+    Connected(ConnId, Arc<Outbox>),
+    Frame(ConnId, Vec<u8>, Share),
+    Disconnected(ConnId),
+}
+
+/// Bytes of frames that reached a socket.
+pub(crate) struct Written(pub(crate) ConnId, pub(crate) usize);
+
+/// What a connection's task is given.
+pub(crate) struct Lane {
+    pub(crate) id: ConnId,
+    pub(crate) engine: mpsc::Sender<Incoming>,
+    pub(crate) written: mpsc::UnboundedSender<Written>,
+    pub(crate) budgets: Arc<Budgets>,
+}
+
+/// Why a connection ends. Nobody is told.
+enum End {
+    /// The other side, the network, or a time limit.
+    Gone,
+    /// The relay said so.
+    Hangup,
+    /// The engine is no more.
+    Stopped,
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// Carries frames until one side ends it.
+pub(crate) async fn carry<S>(mut bytes: S, lane: Lane)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let outbox = Arc::new(Outbox::default());
+    if lane.engine.send(Incoming::Connected(lane.id, Arc::clone(&outbox))).await.is_err() {
+        return;
+    }
+    if matches!(exchange(&mut bytes, &outbox, &lane).await, Err(End::Hangup)) {
+        let _ = timeout(CLOSE_TIME, bytes.shutdown()).await;
+    }
+    drop(bytes);
+    let _ = lane.engine.send(Incoming::Disconnected(lane.id)).await;
+}
+
+async fn exchange<S>(bytes: &mut S, outbox: &Outbox, lane: &Lane) -> Result<(), End>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut reader = Reader::new();
+    loop {
+        select! {
+            waiting = outbox.take() => write_all(bytes, waiting, lane).await?,
+            outcome = reader.read(bytes, &lane.budgets) => {
+                outcome?;
+                if let Some(frame) = reader.finished() {
+                    deliver(frame, lane).await?;
+                }
+            }
+        }
+    }
+}
+
+/// Waits until the frame fits into what the engine may hold; until then nothing more is read here.
+async fn deliver(frame: Vec<u8>, lane: &Lane) -> Result<(), End> {
+    let decided = Arc::clone(&lane.budgets.decided);
+    let share = decided.acquire_many_owned(kibibytes(frame.len())).await.map_err(|_| End::Stopped)?;
+    lane.engine.send(Incoming::Frame(lane.id, frame, share)).await.map_err(|_| End::Stopped)
+}
+
+/// Writes what waits in pieces, so that a slow reader is told from a dead one.
+async fn write_all<S>(bytes: &mut S, waiting: Waiting, lane: &Lane) -> Result<(), End>
+where
+    S: AsyncWrite + Unpin,
+{
+    let mut piece = Vec::new();
+    let mut of_frames = 0;
+    for frame in waiting.frames {
+        let length = u32::try_from(frame.len()).map_err(|_| End::Gone)?;
+        piece.extend_from_slice(&length.to_be_bytes());
+        for part in frame.chunks(WRITE_PIECE) {
+            piece.extend_from_slice(part);
+            of_frames += part.len();
+            if piece.len() >= WRITE_PIECE {
+                write_piece(bytes, &mut piece, &mut of_frames, lane).await?;
+            }
+        }
+    }
+    write_piece(bytes, &mut piece, &mut of_frames, lane).await?;
+    if waiting.hangup { Err(End::Hangup) } else { Ok(()) }
+}
+
+async fn write_piece<S>(bytes: &mut S, piece: &mut Vec<u8>, of_frames: &mut usize, lane: &Lane) -> Result<(), End>
+where
+    S: AsyncWrite + Unpin,
+{
+    let write = async {
+        bytes.write_all(piece).await?;
+        bytes.flush().await
+    };
+    timeout(WRITE_TIME, write).await.map_err(|_| End::Gone)??;
+    piece.clear();
+    if *of_frames > 0 {
+        let _ = lane.written.send(Written(lane.id, std::mem::take(of_frames)));
+    }
+    Ok(())
+}
+
+/// Puts frames together. All its state is in itself, so that reading can be dropped at any moment.
+struct Reader {
+    head: [u8; LENGTH_BYTES],
+    head_len: usize,
+    body: Option<Body>,
+    /// The first frame comes from somebody who has shown nothing yet.
+    first: bool,
+    /// When the other side must have said something, or the frame must be whole.
+    deadline: Instant,
+}
+
+struct Body {
+    bytes: Vec<u8>,
+    length: usize,
+    share: Option<Share>,
+}
+
+impl Reader {
+    fn new() -> Self {
+        Self { head: [0; LENGTH_BYTES], head_len: 0, body: None, first: true, deadline: Instant::now() + IDLE_MAX }
+    }
+
+    /// Reads once.
+    async fn read<S>(&mut self, from: &mut S, budgets: &Budgets) -> Result<(), End>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let deadline = self.deadline;
+        timeout_at(deadline, self.read_once(from, budgets)).await.map_err(|_| End::Gone)?
+    }
+
+    async fn read_once<S>(&mut self, from: &mut S, budgets: &Budgets) -> Result<(), End>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let Some(body) = &mut self.body else {
+            let free = self.head.get_mut(self.head_len..).unwrap_or_default();
+            let read = from.read(free).await?;
+            return self.head_grew(read);
+        };
+        if body.share.is_none() && body.length > LARGE_FRAME {
+            let large = Arc::clone(&budgets.large);
+            body.share = Some(large.acquire_many_owned(kibibytes(body.length)).await.map_err(|_| End::Stopped)?);
+        }
+        let missing = body.length.saturating_sub(body.bytes.len());
+        if missing == 0 {
+            return Ok(());
+        }
+        if body.bytes.capacity() == body.bytes.len() {
+            // No more than has arrived already: a length alone costs nothing.
+            body.bytes.reserve_exact(missing.min(GROWTH.max(body.bytes.len())));
+        }
+        let free = missing.min(body.bytes.capacity() - body.bytes.len());
+        let free = u64::try_from(free).unwrap_or(u64::MAX);
+        if (&mut *from).take(free).read_buf(&mut body.bytes).await? == 0 {
+            return Err(End::Gone);
+        }
+        Ok(())
+    }
+
+    fn head_grew(&mut self, read: usize) -> Result<(), End> {
+        if read == 0 {
+            return Err(End::Gone);
+        }
+        if self.head_len == 0 {
+            self.deadline = Instant::now() + FRAME_TIME;
+        }
+        self.head_len += read;
+        if self.head_len < LENGTH_BYTES {
+            return Ok(());
+        }
+        let length = usize::try_from(u32::from_be_bytes(self.head)).map_err(|_| End::Gone)?;
+        // [SPEC 6.67]
+        let max = if self.first { HANDSHAKE_FRAME_LEN_MAX } else { CARRIER_FRAME_LEN_MAX };
+        if length == 0 || length > max {
+            return Err(End::Gone);
+        }
+        let by_length = u64::try_from(length).unwrap_or(u64::MAX) / FRAME_BYTES_PER_SECOND_MIN;
+        self.deadline += Duration::from_secs(by_length);
+        self.body = Some(Body { bytes: Vec::new(), length, share: None });
+        Ok(())
+    }
+
+    /// The frame, if it is whole. Its share of the budget for arriving frames ends here.
+    fn finished(&mut self) -> Option<Vec<u8>> {
+        let body = self.body.take_if(|body| body.bytes.len() == body.length)?;
+        *self = Self { first: false, ..Self::new() };
+        Some(body.bytes)
+    }
+}
+
+fn kibibytes(length: usize) -> u32 {
+    u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,187 @@
+//! The data directory: what lies in it, and that one relay at a time uses it.
+//!
+//! ```text
+//! DIR/            mode 0700
+//!   lock          held (flock) as long as the relay runs
+//!   identity.key  the relay's identity; who loses it loses the address
+//!   access-code   needed to make logs; made at first start
+//!   address       the address line of the last start, for `emptyroom-relay address`
+//!   store/        headers, entries and day keys: see `store`
+//! ```
+//!
+//! Every file is for its owner only, written beside its place, synced and renamed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+pub mod access;
+pub mod identity;
+
+/// A small file may be this long, in bytes: none of ours comes near it.
+const SMALL_FILE_MAX: u64 = 64 * 1024;
+
+/// The data directory, locked for this process as long as the value lives.
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug)]
+pub enum DataError {
+    /// Another relay runs on it.
+    InUse,
+    /// The system refused something.
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is there, but not as this program writes it.
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Nothing was ever served from it.
+    NeverServed,
+}
+
+impl DataError {
+    pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { doing, path: path.to_owned(), source }
+    }
+}
+
+impl std::fmt::Display for DataError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InUse => write!(f, "another relay is running on this data directory"),
+            Self::Io { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
+            Self::Damaged { path, what } => write!(f, "{} is damaged: {what}", path.display()),
+            Self::NeverServed => write!(f, "no relay was ever started on this data directory"),
+        }
+    }
+}
+
+impl std::error::Error for DataError {}
+
+impl DataDir {
+    /// Opens the directory, makes it if it is missing, and takes its lock.
+    ///
+    /// # Errors
+    /// [`DataError::InUse`] if another process holds the lock; else what the system refused.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|e| DataError::io("make", path, e))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+            .map_err(|e| DataError::io("set the permissions of", path, e))?;
+        // [SPEC 6.40]
+        let lock = lock(&path.join("lock"))?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where one of its files is.
+    #[must_use]
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+fn lock(path: &Path) -> Result<File, DataError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| DataError::io("open", path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DataError::InUse),
+        Err(TryLockError::Error(e)) => Err(DataError::io("lock", path, e)),
+    }
+}
+
+/// Reads a small file of ours; `None` if there is none.
+pub(crate) fn read_small(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, DataError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(DataError::io("open", path, e)),
+    };
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(SMALL_FILE_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|e| DataError::io("read", path, e))?;
+    Ok(Some(bytes))
+}
+
+/// Writes a small file for its owner only, durably, and all of it or none.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
+    let beside = path.with_extension("new");
+    // A leftover of a start that was killed; never the file itself.
+    match fs::remove_file(&beside) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(DataError::io("remove", &beside, e)),
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(|e| DataError::io("make", &beside, e))?;
+    file.write_all(bytes).map_err(|e| DataError::io("write", &beside, e))?;
+    file.sync_all().map_err(|e| DataError::io("sync", &beside, e))?;
+    fs::rename(&beside, path).map_err(|e| DataError::io("rename", &beside, e))?;
+    sync_directory(path)
+}
+
+/// Makes the names in a file's directory durable.
+pub(crate) fn sync_directory(of: &Path) -> Result<(), DataError> {
+    let Some(parent) = of.parent() else { return Ok(()) };
+    File::open(parent)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|e| DataError::io("sync", parent, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::scratch;
+
+    // [SPEC 6.40]
+    #[test]
+    fn second_instance_is_refused() {
+        let dir = scratch("second-instance");
+        let first = DataDir::open(dir.path()).unwrap();
+        assert!(matches!(DataDir::open(dir.path()), Err(DataError::InUse)));
+        drop(first);
+        DataDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn files_are_for_their_owner_only() {
+        let dir = scratch("modes");
+        let data = DataDir::open(&dir.path().join("deep/er")).unwrap();
+        let file = data.join("x");
+        write_private(&file, b"1").unwrap();
+        write_private(&file, b"2").unwrap();
+        assert_eq!(read_small(&file).unwrap().unwrap().as_slice(), b"2");
+        for (path, mode) in [(file, 0o600), (dir.path().join("deep/er"), 0o700)] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
+        }
+    }
+}

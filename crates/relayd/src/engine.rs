@@ -1,0 +1,204 @@
+//! Runs the pure relay: one input, all its outputs, next input.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, mpsc as threads};
+
+use emptyroom_relay::store::StoreFailure;
+use emptyroom_relay::{ConnId, Input, Output, Relay};
+use tokio::select;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::clock::Clock;
+use crate::committer::{Done, Job};
+use crate::connection::{Incoming, Share, Written};
+use crate::console::say;
+use crate::outbox::Outbox;
+
+/// What the engine listens to.
+pub(crate) struct Inlets {
+    pub(crate) incoming: mpsc::Receiver<Incoming>,
+    pub(crate) written: mpsc::UnboundedReceiver<Written>,
+    pub(crate) done: mpsc::UnboundedReceiver<Done>,
+    pub(crate) drain: oneshot::Receiver<()>,
+}
+
+/// The relay with everything around it that its outputs need.
+pub(crate) struct Engine {
+    relay: Relay,
+    clock: Clock,
+    jobs: threads::Sender<Job>,
+    outboxes: BTreeMap<ConnId, Arc<Outbox>>,
+    shares: Shares,
+    full: bool,
+    outcome: Option<Result<(), StoreFailure>>,
+}
+
+/// The memory of frames that the store has not decided yet. What comes in while a batch is being decided
+/// waits in the relay and becomes the next batch.
+#[derive(Default)]
+struct Shares {
+    deciding: bool,
+    of_batch: Vec<Share>,
+    waiting: Vec<Share>,
+}
+
+impl Engine {
+    pub(crate) fn new(relay: Relay, clock: Clock, jobs: threads::Sender<Job>) -> Self {
+        Self {
+            relay,
+            clock,
+            jobs,
+            outboxes: BTreeMap::new(),
+            shares: Shares::default(),
+            full: false,
+            outcome: None,
+        }
+    }
+
+    /// Works until the relay says that it has stopped.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn run(mut self, mut inlets: Inlets) -> Result<(), StoreFailure> {
+        let mut draining = false;
+        self.feed(Input::Tick);
+        loop {
+            if let Some(outcome) = self.outcome.take() {
+                return outcome;
+            }
+            // Answers of the disk first: clients wait for them.
+            select! {
+                biased;
+                Some(done) = inlets.done.recv() => self.disk(done)?,
+                Some(Written(conn, bytes)) = inlets.written.recv() => self.feed(Input::Written(conn, bytes)),
+                () = wait(self.wake_at()) => self.feed(Input::Tick),
+                _ = &mut inlets.drain, if !draining => {
+                    draining = true;
+                    self.feed(Input::Drain);
+                }
+                Some(incoming) = inlets.incoming.recv() => self.client(incoming),
+                else => return Ok(()),
+            }
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.relay.wake_at().map(|when| Instant::now() + self.clock.until(when))
+    }
+
+    fn client(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Connected(conn, outbox) => {
+                self.outboxes.insert(conn, outbox);
+                self.feed(Input::Connected(conn));
+            }
+            Incoming::Frame(conn, frame, share) => {
+                // After a hangup the relay wants no more of it.
+                if self.outboxes.contains_key(&conn) {
+                    self.shares.waiting.push(share);
+                    self.feed(Input::Frame(conn, frame));
+                    self.shares.settle();
+                }
+            }
+            Incoming::Disconnected(conn) => {
+                if self.outboxes.remove(&conn).is_some() {
+                    self.feed(Input::Disconnected(conn));
+                }
+            }
+        }
+    }
+
+    fn disk(&mut self, done: Done) -> Result<(), StoreFailure> {
+        match done {
+            Done::Stored(ticket, outcome) => {
+                self.notice_full(outcome.as_ref().err());
+                self.shares.decided();
+                self.feed(Input::Stored(ticket, outcome));
+                self.shares.settle();
+                Ok(())
+            }
+            Done::Persisted(ticket, outcome) => {
+                self.notice_full(outcome.as_ref().err());
+                self.feed(Input::KeyRecordPersisted(ticket, outcome));
+                Ok(())
+            }
+            Done::Broken(failure) => Err(failure),
+        }
+    }
+
+    /// Says once that the disk is full, and once that it is not any more.
+    fn notice_full(&mut self, failure: Option<&StoreFailure>) {
+        let full = matches!(failure, Some(StoreFailure::Full));
+        if full && !self.full {
+            say("no space left for the data directory: refusing what needs space until there is some");
+        }
+        if !full && self.full && failure.is_none() {
+            say("there is space again");
+        }
+        self.full = full;
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.relay.handle(self.clock.now(), input);
+        while let Some(output) = self.relay.poll() {
+            self.carry_out(output);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Frame(conn, frame) => {
+                if let Some(outbox) = self.outboxes.get(&conn) {
+                    outbox.push(frame);
+                }
+            }
+            Output::Hangup(conn, _) => {
+                if let Some(outbox) = self.outboxes.remove(&conn) {
+                    outbox.hang_up();
+                }
+            }
+            Output::Store(ticket, ops) => {
+                self.shares.asked();
+                self.ask(Job::Store(ticket, ops));
+            }
+            Output::Expire(ticket) => self.ask(Job::Expire(ticket)),
+            Output::PersistKeyRecord(ticket, record) => self.ask(Job::Persist(ticket, record)),
+            Output::Stopped(outcome) => self.outcome = Some(outcome),
+        }
+    }
+
+    fn ask(&mut self, job: Job) {
+        if self.jobs.send(job).is_err() {
+            self.outcome = Some(Err(StoreFailure::Broken("the thread that writes has ended")));
+        }
+    }
+}
+
+impl Shares {
+    /// A batch goes to the store with everything that waited.
+    fn asked(&mut self) {
+        self.deciding = true;
+        self.of_batch.append(&mut self.waiting);
+    }
+
+    /// The store has answered.
+    fn decided(&mut self) {
+        self.deciding = false;
+        self.of_batch.clear();
+    }
+
+    /// After an input: what asked for no batch and waits for none is done with.
+    fn settle(&mut self) {
+        if !self.deciding {
+            self.waiting.clear();
+        }
+    }
+}
+
+async fn wait(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}

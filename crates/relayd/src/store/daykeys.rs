@@ -1,0 +1,227 @@
+//! One random key per expiry day. Every row is sealed once more under the key of its day; when the day is
+//! over its key is overwritten and removed, and nothing of that day opens any more, wherever copies of the
+//! rows may have stayed.
+//!
+//! (Flash may keep the overwritten sector for a while. Until then a thief of the device still needs the
+//! capability of each log.)
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use emptyroom_relay::store::{RowKey, StoreFailure};
+use emptyroom_wire::secret::Secret32;
+use emptyroom_wire::time::Day;
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng;
+use zeroize::Zeroizing;
+
+use super::file::{data_failure, io_failure};
+use crate::data::{read_small, sync_directory, write_private};
+use crate::entropy;
+
+/// Format and version of a key file.
+const MAGIC: &[u8; 8] = b"ERDAYK01";
+const KEY_LEN: usize = 32;
+const FILE_LEN: usize = MAGIC.len() + KEY_LEN;
+const NONCE_LEN: usize = 24;
+/// What a sealed row's additional data begins with.
+const LABEL: &[u8] = b"emptyroom v1 day row";
+
+/// Which table a row belongs to: a row of one cannot be passed off as one of the other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Table {
+    Lasting,
+    Entries,
+}
+
+/// The keys of all days that are not over.
+pub(super) struct DayKeys {
+    directory: PathBuf,
+    keys: BTreeMap<Day, Secret32>,
+    rng: ChaCha20Rng,
+}
+
+impl DayKeys {
+    /// Reads all keys of a directory. A file that holds none is what a kill in the middle of [`Self::destroy`]
+    /// leaves, and is removed.
+    pub(super) fn open(directory: &Path) -> Result<Self, StoreFailure> {
+        let mut keys = Self { directory: directory.to_owned(), keys: BTreeMap::new(), rng: entropy::generator() };
+        for day in days_of_files(directory, ".key")? {
+            let bytes = read_small(&keys.path(day)).map_err(|e| data_failure(&e, "reading a day key"))?;
+            match bytes.as_deref().and_then(|bytes| parse(bytes)) {
+                Some(key) => {
+                    keys.keys.insert(day, key);
+                }
+                None => keys.destroy(day)?,
+            }
+        }
+        Ok(keys)
+    }
+
+    pub(super) fn contains(&self, day: Day) -> bool {
+        self.keys.contains_key(&day)
+    }
+
+    /// The days before `today` that still have a key.
+    pub(super) fn over(&self, today: Day) -> Vec<Day> {
+        self.keys.range(..today).map(|(day, _)| *day).collect()
+    }
+
+    /// Makes a day's key durable before anything is sealed under it.
+    pub(super) fn make(&mut self, day: Day) -> Result<(), StoreFailure> {
+        if self.contains(day) {
+            return Ok(());
+        }
+        let mut key = Secret32::zero();
+        entropy::fill(key.expose_mut());
+        let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_LEN));
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(key.expose());
+        write_private(&self.path(day), &bytes).map_err(|e| data_failure(&e, "writing a day key"))?;
+        self.keys.insert(day, key);
+        Ok(())
+    }
+
+    /// Overwrites a day's key, syncs, removes it.
+    // [SPEC 6.45]
+    pub(super) fn destroy(&mut self, day: Day) -> Result<(), StoreFailure> {
+        self.keys.remove(&day);
+        let path = self.path(day);
+        overwrite(&path).map_err(|e| io_failure(&e, "overwriting a day key"))?;
+        sync_directory(&path).map_err(|e| data_failure(&e, "sync of the store's directory"))
+    }
+
+    /// Seals a row under its day's key, which must have been made.
+    pub(super) fn seal(&mut self, at: (Table, Day), key: &RowKey, row: &[u8]) -> Result<Vec<u8>, StoreFailure> {
+        let cipher = self.cipher(at.1)?;
+        let mut nonce = [0; NONCE_LEN];
+        self.rng.fill_bytes(&mut nonce);
+        let aad = aad(at, key);
+        let body = cipher
+            .encrypt(&XNonce::from(nonce), Payload { msg: row, aad: &aad })
+            .map_err(|_| StoreFailure::Broken("sealing a row"))?;
+        let mut sealed = Vec::with_capacity(NONCE_LEN + body.len());
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&body);
+        Ok(sealed)
+    }
+
+    /// Opens a row.
+    pub(super) fn open_row(&self, at: (Table, Day), key: &RowKey, sealed: &[u8]) -> Result<Vec<u8>, StoreFailure> {
+        let damaged = StoreFailure::Broken("a row that does not open under its day's key");
+        let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(damaged)?;
+        let aad = aad(at, key);
+        self.cipher(at.1)?
+            .decrypt(&XNonce::from(*nonce), Payload { msg: body, aad: &aad })
+            .map_err(|_| damaged)
+    }
+
+    fn cipher(&self, day: Day) -> Result<XChaCha20Poly1305, StoreFailure> {
+        let key = self.keys.get(&day).ok_or(StoreFailure::Broken("a day without its key"))?;
+        Ok(XChaCha20Poly1305::new(<&Key>::from(key.expose())))
+    }
+
+    fn path(&self, day: Day) -> PathBuf {
+        self.directory.join(format!("day-{}.key", day.0))
+    }
+}
+
+fn aad(at: (Table, Day), key: &RowKey) -> Vec<u8> {
+    let table = match at.0 {
+        Table::Lasting => 0,
+        Table::Entries => 1,
+    };
+    let mut aad = Vec::with_capacity(LABEL.len() + 1 + 4 + key.0.len());
+    aad.extend_from_slice(LABEL);
+    aad.push(table);
+    aad.extend_from_slice(&at.1.0.to_be_bytes());
+    aad.extend_from_slice(&key.0);
+    aad
+}
+
+fn parse(bytes: &[u8]) -> Option<Secret32> {
+    Secret32::from_slice(bytes.strip_prefix(MAGIC)?)
+}
+
+fn overwrite(path: &Path) -> io::Result<()> {
+    let mut file = match OpenOptions::new().write(true).open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    file.write_all(&[0; FILE_LEN])?;
+    file.sync_all()?;
+    drop(file);
+    fs::remove_file(path)
+}
+
+/// The days that have a file `day-N` with this ending.
+pub(super) fn days_of_files(directory: &Path, ending: &str) -> Result<Vec<Day>, StoreFailure> {
+    let broken = |e: io::Error| io_failure(&e, "listing the store's directory");
+    let mut days = Vec::new();
+    for file in fs::read_dir(directory).map_err(broken)? {
+        let name = file.map_err(broken)?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("day-")?.strip_suffix(ending));
+        if let Some(day) = number.and_then(|number| number.parse().ok()) {
+            days.push(Day(day));
+        }
+    }
+    Ok(days)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::scratch;
+
+    const AT: (Table, Day) = (Table::Entries, Day(20_000));
+    const KEY: RowKey = RowKey([7; 32]);
+
+    #[test]
+    fn rows_open_only_where_they_were_sealed() {
+        let dir = scratch("daykeys");
+        let mut keys = DayKeys::open(dir.path()).unwrap();
+        for day in [20_000, 20_001] {
+            keys.make(Day(day)).unwrap();
+        }
+        let sealed = keys.seal(AT, &KEY, b"row").unwrap();
+        assert_eq!(keys.open_row(AT, &KEY, &sealed).unwrap(), b"row");
+        assert_ne!(keys.seal(AT, &KEY, b"row").unwrap(), sealed);
+        assert!(keys.open_row((Table::Lasting, AT.1), &KEY, &sealed).is_err());
+        assert!(keys.open_row((AT.0, Day(20_001)), &KEY, &sealed).is_err());
+        assert!(keys.open_row(AT, &RowKey([8; 32]), &sealed).is_err());
+        for at in 0..sealed.len() {
+            let mut bad = sealed.clone();
+            bad[at] ^= 1;
+            assert!(keys.open_row(AT, &KEY, &bad).is_err());
+            assert!(keys.open_row(AT, &KEY, &sealed[..at]).is_err());
+        }
+        let again = DayKeys::open(dir.path()).unwrap();
+        assert_eq!(again.open_row(AT, &KEY, &sealed).unwrap(), b"row");
+    }
+
+    // [SPEC 6.45]
+    #[test]
+    fn destroyed_key_is_overwritten_before_it_is_removed() {
+        let dir = scratch("daykeys-destroy");
+        let mut keys = DayKeys::open(dir.path()).unwrap();
+        keys.make(AT.1).unwrap();
+        let path = keys.path(AT.1);
+        // A second name for the same file shows what was written into it.
+        let witness = dir.path().join("witness");
+        fs::hard_link(&path, &witness).unwrap();
+        let sealed = keys.seal(AT, &KEY, b"row").unwrap();
+        keys.destroy(AT.1).unwrap();
+        assert!(!path.exists());
+        assert_eq!(fs::read(&witness).unwrap(), vec![0; FILE_LEN]);
+        assert!(keys.open_row(AT, &KEY, &sealed).is_err());
+        // Killed between overwriting and removing: the next start removes it.
+        fs::rename(&witness, &path).unwrap();
+        assert!(!DayKeys::open(dir.path()).unwrap().contains(AT.1));
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,156 @@
+//! One SQLite file as this store uses it: write-ahead log, every commit synced, deleted bytes overwritten,
+//! checkpoints only when we say so.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use emptyroom_relay::store::StoreFailure;
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+
+use crate::data::{DataError, sync_directory};
+
+/// What every connection is set to before its first statement.
+///
+/// `locking_mode` first: with it SQLite keeps the index of the write-ahead log in its own memory and makes
+/// no shared-memory file. `wal_autocheckpoint` is off because the store decides when (see [`super`]).
+// [SPEC 6.46]
+const SETTINGS: &str = "
+    PRAGMA locking_mode = EXCLUSIVE;
+    PRAGMA page_size = 4096;
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA secure_delete = ON;
+    PRAGMA wal_autocheckpoint = 0;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA mmap_size = 0;
+    PRAGMA trusted_schema = OFF;
+    PRAGMA cell_size_check = ON;
+    PRAGMA cache_size = -1024;
+";
+
+/// A file of the store and its one connection.
+pub(super) struct SqliteFile {
+    connection: Connection,
+    path: PathBuf,
+    /// Something was committed since the last checkpoint.
+    dirty: bool,
+}
+
+impl SqliteFile {
+    /// Opens the file, makes it durably if it is missing, and brings its tables about.
+    pub(super) fn open(path: &Path, schema: &str) -> Result<Self, StoreFailure> {
+        for part in parts(path) {
+            touch(&part)?;
+        }
+        sync_directory(path).map_err(|e| data_failure(&e, "sync of the store's directory"))?;
+        let broken = |e| failure(&e, "opening a file");
+        let connection = Connection::open(path).map_err(broken)?;
+        connection.execute_batch(SETTINGS).map_err(broken)?;
+        connection.set_prepared_statement_cache_capacity(16);
+        let mut file = Self { connection, path: path.to_owned(), dirty: true };
+        file.commit(|t| t.execute_batch(schema))?;
+        Ok(file)
+    }
+
+    /// For reading.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Runs `work` as one transaction that is durable when this returns.
+    pub(super) fn commit<F>(&mut self, work: F) -> Result<(), StoreFailure>
+    where
+        F: FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    {
+        let broken = |e| failure(&e, "a commit");
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(broken)?;
+        work(&transaction).map_err(broken)?;
+        self.dirty = true;
+        transaction.commit().map_err(broken)
+    }
+
+    /// Brings everything into the file proper and cuts the write-ahead log to nothing. Full is no failure
+    /// here: the log just stays until there is space.
+    pub(super) fn checkpoint(&mut self) -> Result<(), StoreFailure> {
+        if !self.dirty {
+            return Ok(());
+        }
+        let busy: rusqlite::Result<i64> =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        match busy.map_err(|e| failure(&e, "a checkpoint")) {
+            Ok(0) => {
+                self.dirty = false;
+                Ok(())
+            }
+            Ok(_) => Err(StoreFailure::Broken("a checkpoint found another user of the file")),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Closes the file and removes it with all that belongs to it.
+    pub(super) fn remove(self) -> Result<(), StoreFailure> {
+        let path = self.path;
+        // The connection goes first: closing it may still write.
+        drop(self.connection);
+        remove_files(&path)
+    }
+}
+
+/// Removes a file of the store that is not open, and its companions.
+pub(super) fn remove_files(path: &Path) -> Result<(), StoreFailure> {
+    for part in parts(path) {
+        match std::fs::remove_file(&part) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io_failure(&e, "removing a file")),
+        }
+    }
+    sync_directory(path).map_err(|e| data_failure(&e, "sync of the store's directory"))
+}
+
+/// The file and its write-ahead log.
+fn parts(path: &Path) -> [PathBuf; 2] {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    [path.to_owned(), log.into()]
+}
+
+/// Makes an empty file, so that SQLite, which reports a full disk at this point as damage, need not.
+fn touch(path: &Path) -> Result<(), StoreFailure> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|e| io_failure(&e, "making a file"))
+}
+
+/// Full is told apart from everything else; everything else stops the relay, a failed sync above all.
+// [SPEC 6.49]
+pub(super) fn failure(error: &rusqlite::Error, place: &'static str) -> StoreFailure {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreFailure::Full,
+        _ => StoreFailure::Broken(place),
+    }
+}
+
+pub(super) fn io_failure(error: &io::Error, place: &'static str) -> StoreFailure {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreFailure::Full,
+        _ => StoreFailure::Broken(place),
+    }
+}
+
+pub(super) fn data_failure(error: &DataError, place: &'static str) -> StoreFailure {
+    match error {
+        DataError::Io { source, .. } => io_failure(source, place),
+        _ => StoreFailure::Broken(place),
+    }
+}

@@ -1,0 +1,343 @@
+//! The store alone: what survives a stop between any two steps, and what the files hold.
+
+use std::fs;
+
+use super::*;
+use crate::testing::{Scratch, scratch};
+
+/// Makes the store fail when it reaches a step.
+pub(super) struct Fault(Option<(FaultAt, StoreFailure)>);
+
+type FaultAt = fn(Step) -> bool;
+
+impl Fault {
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    fn at(at: FaultAt, failure: StoreFailure) -> Self {
+        Self(Some((at, failure)))
+    }
+
+    pub(super) fn reached(&mut self, step: Step) -> Result<(), StoreFailure> {
+        match self.0 {
+            Some((at, failure)) if at(step) => Err(failure),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Stands for a kill at this moment: nothing after it happens, the store is not used again.
+const KILLED: StoreFailure = StoreFailure::Broken("killed by the test");
+const TODAY: Day = Day(20_000);
+
+fn key(number: u8) -> RowKey {
+    RowKey([number; 32])
+}
+
+fn day(after: u32) -> Day {
+    TODAY.plus(after)
+}
+
+fn open(dir: &Scratch) -> SqliteRows {
+    SqliteRows::open(dir.path()).unwrap()
+}
+
+fn put(after: u32, number: u8, row: &[u8]) -> Changes {
+    Changes { entries: vec![entry(after, number, Some(row))], ..Changes::default() }
+}
+
+fn entry(after: u32, number: u8, row: Option<&[u8]>) -> EntryChange {
+    EntryChange { day: day(after), key: key(number), row: row.map(<[u8]>::to_vec) }
+}
+
+fn lasting(after: u32, number: u8, row: &[u8]) -> LastingChange {
+    LastingChange::Put { key: key(number), day: day(after), row: row.to_vec() }
+}
+
+fn files(dir: &Scratch) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Whether any file under the directory holds these bytes.
+fn on_disk(dir: &Scratch, bytes: &[u8]) -> bool {
+    files(dir).iter().any(|name| {
+        let file = fs::read(dir.path().join(name)).unwrap();
+        file.windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+#[test]
+fn rows_come_back() {
+    let dir = scratch("rows");
+    let mut rows = open(&dir);
+    rows.commit(Changes {
+        entries: vec![entry(1, 1, Some(b"one")), entry(7, 1, Some(b"seven")), entry(7, 2, None)],
+        lasting: vec![lasting(30, 3, b"header"), LastingChange::Move { key: key(9), day: day(1) }],
+    })
+    .unwrap();
+    for _ in 0..2 {
+        assert_eq!(rows.entry(day(1), &key(1)).unwrap().unwrap(), b"one");
+        assert_eq!(rows.entry(day(7), &key(1)).unwrap().unwrap(), b"seven");
+        assert!(rows.entry(day(2), &key(1)).unwrap().is_none());
+        assert_eq!(rows.lasting(&key(3)).unwrap().unwrap(), b"header");
+        assert!(rows.lasting(&key(9)).unwrap().is_none());
+        drop(rows);
+        rows = open(&dir);
+    }
+    rows.commit(Changes {
+        lasting: vec![LastingChange::Move { key: key(3), day: day(90) }],
+        ..put(7, 1, b"replaced")
+    })
+    .unwrap();
+    assert_eq!(rows.lasting_row(&key(3)).unwrap().unwrap(), (day(90), b"header".to_vec()));
+    assert_eq!(rows.entry(day(7), &key(1)).unwrap().unwrap(), b"replaced");
+    rows.commit(Changes { lasting: vec![LastingChange::Remove { key: key(3) }], ..Changes::default() }).unwrap();
+    assert!(rows.lasting(&key(3)).unwrap().is_none());
+}
+
+// [SPEC 6.43]
+#[test]
+fn killed_before_the_lasting_rows_nothing_happened() {
+    let steps: [FaultAt; 3] = [
+        |step| matches!(step, Step::Entries(d) if d == day(1)),
+        |step| matches!(step, Step::Entries(d) if d == day(7)),
+        |step| step == Step::Lasting,
+    ];
+    for at in steps {
+        let dir = scratch("kill-before");
+        let mut rows = open(&dir);
+        rows.commit(Changes { lasting: vec![lasting(30, 3, b"old")], ..put(7, 9, b"kept") }).unwrap();
+        rows.fault = Fault::at(at, KILLED);
+        let batch = || Changes {
+            entries: vec![entry(1, 1, Some(b"a")), entry(7, 2, Some(b"b")), entry(7, 9, None)],
+            lasting: vec![lasting(30, 3, b"new")],
+        };
+        assert_eq!(rows.commit(batch()), Err(KILLED));
+        drop(rows);
+        let mut rows = open(&dir);
+        assert_eq!(rows.lasting(&key(3)).unwrap().unwrap(), b"old");
+        assert_eq!(rows.entry(day(7), &key(9)).unwrap().unwrap(), b"kept");
+        // Void rows are replaced without notice.
+        rows.commit(batch()).unwrap();
+        assert_eq!(rows.entry(day(1), &key(1)).unwrap().unwrap(), b"a");
+        assert!(rows.entry(day(7), &key(9)).unwrap().is_none());
+    }
+}
+
+// [SPEC 6.44]
+#[test]
+fn killed_before_the_removals_they_are_done_at_the_next_start() {
+    let dir = scratch("kill-removals");
+    let mut rows = open(&dir);
+    rows.commit(put(7, 1, b"old")).unwrap();
+    rows.fault = Fault::at(|step| matches!(step, Step::Removals(_)), KILLED);
+    let removal = Changes { entries: vec![entry(7, 1, None)], lasting: vec![lasting(30, 3, b"header")] };
+    assert_eq!(rows.commit(removal), Err(KILLED));
+    drop(rows);
+    let mut rows = open(&dir);
+    assert_eq!(rows.lasting(&key(3)).unwrap().unwrap(), b"header");
+    assert!(rows.entry(day(7), &key(1)).unwrap().is_none());
+    assert!(rows.list_of_removals().unwrap().is_empty());
+}
+
+#[test]
+fn removals_without_space_wait_for_the_next_commit() {
+    let dir = scratch("full-removals");
+    let mut rows = open(&dir);
+    rows.commit(put(7, 1, b"old")).unwrap();
+    rows.fault = Fault::at(|step| matches!(step, Step::Removals(_)), StoreFailure::Full);
+    let removal = Changes { entries: vec![entry(7, 1, None)], lasting: vec![lasting(30, 3, b"header")] };
+    rows.commit(removal).unwrap();
+    assert_eq!(rows.commit(put(7, 2, b"x")), Err(StoreFailure::Full));
+    rows.tidy().unwrap();
+    rows.fault = Fault::none();
+    // Put again under the same key: the old removal must not take it.
+    rows.commit(put(7, 1, b"new")).unwrap();
+    drop(rows);
+    assert_eq!(open(&dir).entry(day(7), &key(1)).unwrap().unwrap(), b"new");
+}
+
+#[test]
+fn a_row_put_again_is_not_removed_at_the_next_start() {
+    let dir = scratch("put-again");
+    let mut rows = open(&dir);
+    rows.commit(put(7, 1, b"old")).unwrap();
+    rows.commit(Changes { entries: vec![entry(7, 1, None)], ..Changes::default() }).unwrap();
+    rows.commit(put(7, 1, b"new")).unwrap();
+    drop(rows);
+    assert_eq!(open(&dir).entry(day(7), &key(1)).unwrap().unwrap(), b"new");
+}
+
+// [SPEC 6.42] [SPEC 6.45]
+#[test]
+fn expiry_removes_files_keys_and_rows() {
+    let dir = scratch("expiry");
+    let mut rows = open(&dir);
+    rows.commit(Changes {
+        entries: vec![entry(0, 1, Some(b"yesterday")), entry(1, 2, Some(b"today"))],
+        lasting: vec![lasting(0, 3, b"yesterday"), lasting(1, 4, b"today")],
+    })
+    .unwrap();
+    assert!(files(&dir).contains(&"day-20000.db".to_owned()));
+    rows.expire(day(1)).unwrap();
+    assert!(rows.entry(day(0), &key(1)).unwrap().is_none());
+    assert!(rows.lasting(&key(3)).unwrap().is_none());
+    assert_eq!(rows.entry(day(1), &key(2)).unwrap().unwrap(), b"today");
+    assert_eq!(rows.lasting(&key(4)).unwrap().unwrap(), b"today");
+    assert_eq!(
+        files(&dir),
+        ["day-20001.db", "day-20001.db-wal", "day-20001.key", "lasting.db", "lasting.db-wal"]
+    );
+    // The clock goes back a day: what is gone stays gone, and the day can be used again.
+    rows.expire(day(0)).unwrap();
+    assert!(rows.entry(day(0), &key(1)).unwrap().is_none());
+    rows.commit(put(0, 5, b"again")).unwrap();
+    assert_eq!(rows.entry(day(0), &key(5)).unwrap().unwrap(), b"again");
+}
+
+// [SPEC 6.45]
+#[test]
+fn a_day_without_its_key_is_removed_at_start() {
+    let dir = scratch("expiry-killed");
+    let mut rows = open(&dir);
+    rows.commit(put(0, 1, b"yesterday")).unwrap();
+    rows.keys.destroy(day(0)).unwrap();
+    drop(rows);
+    let mut rows = open(&dir);
+    assert!(rows.entry(day(0), &key(1)).unwrap().is_none());
+    assert_eq!(files(&dir), ["lasting.db", "lasting.db-wal"]);
+}
+
+// [SPEC 6.46] [SPEC 6.47]
+#[test]
+fn what_was_deleted_or_replaced_is_in_no_file() {
+    let dir = scratch("deleted");
+    let mut rows = open(&dir);
+    let long = vec![7; 5_000];
+    for number in 0..50 {
+        rows.commit(Changes { lasting: vec![lasting(30, number, &long)], ..put(7, number, &long) }).unwrap();
+    }
+    let sealed = |rows: &SqliteRows, sql: &str| -> Vec<u8> {
+        let file = if sql.contains("entries") { &rows.days[&day(7)] } else { &rows.lasting };
+        file.connection().query_row(sql, [[7u8; 32]], |row| row.get(0)).unwrap()
+    };
+    let entry_row = sealed(&rows, "SELECT row FROM entries WHERE key = ?1");
+    let lasting_row = sealed(&rows, "SELECT row FROM lasting WHERE key = ?1");
+    // A piece of each that lies on one page.
+    let pieces = [&entry_row[4_000..4_064], &lasting_row[4_000..4_064]];
+    for piece in pieces {
+        assert!(on_disk(&dir, piece));
+    }
+    rows.commit(Changes {
+        entries: vec![entry(7, 7, None)],
+        lasting: vec![lasting(30, 7, b"short")],
+    })
+    .unwrap();
+    rows.tidy().unwrap();
+    for piece in pieces {
+        assert!(!on_disk(&dir, piece));
+    }
+    for name in files(&dir).iter().filter(|name| name.ends_with("-wal")) {
+        assert_eq!(fs::metadata(dir.path().join(name)).unwrap().len(), 0, "{name}");
+    }
+}
+
+// [SPEC 6.46]
+#[test]
+fn files_are_set_up_as_said() {
+    let dir = scratch("pragmas");
+    let mut rows = open(&dir);
+    rows.commit(put(7, 1, b"x")).unwrap();
+    for file in [&rows.lasting, &rows.days[&day(7)]] {
+        let number = |name: &str| -> i64 {
+            file.connection().query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
+        };
+        let text = |name: &str| -> String {
+            file.connection().query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(number("synchronous"), 2);
+        assert_eq!(number("secure_delete"), 1);
+        assert_eq!(number("wal_autocheckpoint"), 0);
+        assert_eq!(text("journal_mode"), "wal");
+        assert_eq!(text("locking_mode"), "exclusive");
+    }
+}
+
+// [SPEC 6.49]
+#[test]
+fn a_full_disk_refuses_and_goes_on() {
+    let dir = scratch("full");
+    let mut rows = open(&dir);
+    let long = vec![7; 5_000];
+    rows.commit(Changes { lasting: vec![lasting(30, 1, b"old")], ..put(7, 1, &long) }).unwrap();
+    let limit = |rows: &SqliteRows, pages: i64| {
+        for file in [&rows.lasting, &rows.days[&day(7)]] {
+            let sql = format!("PRAGMA max_page_count = {pages}");
+            file.connection().query_row(&sql, [], |_| Ok(())).unwrap();
+        }
+    };
+    // SQLite takes the file's present size where the limit is lower.
+    limit(&rows, 1);
+    let batch = |number: u8| Changes { lasting: vec![lasting(30, 1, b"new")], ..put(7, number, &long) };
+    assert_eq!(rows.commit(batch(2)), Err(StoreFailure::Full));
+    assert_eq!(
+        rows.commit(Changes { lasting: vec![lasting(30, 2, &long)], ..Changes::default() }),
+        Err(StoreFailure::Full)
+    );
+    rows.tidy().unwrap();
+    assert_eq!(rows.lasting(&key(1)).unwrap().unwrap(), b"old");
+    assert_eq!(rows.entry(day(7), &key(1)).unwrap().unwrap(), long);
+    limit(&rows, 1_000_000);
+    rows.commit(batch(2)).unwrap();
+    assert_eq!(rows.lasting(&key(1)).unwrap().unwrap(), b"new");
+    assert_eq!(rows.entry(day(7), &key(2)).unwrap().unwrap(), long);
+}
+
+// [SPEC 6.49]
+#[test]
+fn a_broken_store_stays_broken() {
+    let dir = scratch("broken");
+    let mut rows = open(&dir);
+    rows.commit(put(7, 1, b"row")).unwrap();
+    rows.fault = Fault::at(|_| true, KILLED);
+    assert_eq!(rows.commit(put(7, 2, b"row")), Err(KILLED));
+    rows.fault = Fault::none();
+    assert_eq!(rows.commit(put(7, 2, b"row")), Err(KILLED));
+    assert_eq!(rows.entry(day(7), &key(1)), Err(KILLED));
+    assert_eq!(rows.lasting(&key(1)), Err(KILLED));
+    assert_eq!(rows.expire(day(1)), Err(KILLED));
+    assert_eq!(rows.tidy(), Err(KILLED));
+}
+
+#[test]
+fn a_damaged_row_is_noticed() {
+    let dir = scratch("damaged");
+    let mut rows = open(&dir);
+    rows.commit(Changes { lasting: vec![lasting(30, 1, b"header")], ..put(7, 1, b"row") }).unwrap();
+    let sql = "UPDATE entries SET row = zeroblob(length(row))";
+    rows.days[&day(7)].connection().execute(sql, []).unwrap();
+    assert!(matches!(rows.entry(day(7), &key(1)), Err(StoreFailure::Broken(_))));
+    assert!(matches!(rows.lasting(&key(1)), Err(StoreFailure::Broken(_))));
+}
+
+// [SPEC 6.48]
+#[test]
+fn rows_of_one_commit_are_written_in_random_order() {
+    let mut rng = entropy::generator();
+    let sorted: Vec<u32> = (0..8).collect();
+    let mut first_places = BTreeSet::new();
+    for _ in 0..400 {
+        let mut items = sorted.clone();
+        shuffle(&mut items, &mut rng);
+        first_places.insert(items[0]);
+        items.sort_unstable();
+        assert_eq!(items, sorted);
+    }
+    assert_eq!(first_places.len(), 8);
+}
