@@ -27,9 +27,11 @@ pub enum Input {
     Stored(Ticket, Result<Vec<StoreReply>, StoreFailure>),
     /// The answer to [`Output::PersistKeyRecord`].
     KeyRecordPersisted(Ticket, Result<(), StoreFailure>),
+    /// The answer to [`Output::Expire`].
+    Expired(Ticket, Result<(), StoreFailure>),
     /// Time went by (at the latest at [`crate::Relay::wake_at`]).
     Tick,
-    /// Stop: take no more requests, answer what is being decided, hang up, then say [`Output::Stopped`].
+    /// Stop: take no more requests, answer those that came before, hang up, then say [`Output::Stopped`].
     Drain,
 }
 
@@ -43,9 +45,9 @@ pub enum Output {
     /// these without an answer: what arrives meanwhile becomes the next batch, which is the group commit.
     Store(Ticket, Vec<StoreOp>),
     /// Append this record durably to the relay's chain, then answer. Records older than
-    /// [`crate::limits::KEY_RECORD_DAYS`] may be removed (never the newest).
+    /// [`emptyroom_wire::limits::KEY_RECORD_LIFE_MS`] may be removed (never the newest).
     PersistKeyRecord(Ticket, KeyRecord),
-    /// Run [`crate::store::Store::expire`]; failures come back as [`Input::Stored`] with this ticket and an empty reply list.
+    /// Run [`crate::store::Store::expire`] with the current time and answer with [`Input::Expired`].
     Expire(Ticket),
     /// Nothing more will come: stopped as asked, or because the store failed.
     Stopped(Result<(), StoreFailure>),
@@ -68,6 +70,8 @@ pub enum Reason {
     Abuse,
     /// As many connections as this relay takes.
     Busy,
+    /// The store failed.
+    StoreFailed,
     /// The relay is stopping.
     Stopping,
 }

@@ -14,8 +14,10 @@ use crate::store::{StoreOp, StoreReply};
 pub(crate) struct Job<P> {
     pub(crate) ops: Vec<StoreOp>,
     pub(crate) purpose: P,
-    /// Bytes of entries in it.
+    /// Bytes of entries that it holds while it waits.
     pub(crate) bytes: usize,
+    /// Bytes of entries that its replies will hold.
+    pub(crate) reads: usize,
 }
 
 /// The jobs, of which those of one batch are at the store.
@@ -68,14 +70,15 @@ impl<P> Queue<P> {
         let mut sent = Vec::new();
         let mut bytes = 0;
         while let Some(job) = self.waiting.front() {
-            let full = ops.len() + job.ops.len() > BATCH_OPS_MAX || bytes + job.bytes > BATCH_BYTES_MAX;
+            let moved = job.bytes + job.reads;
+            let full = ops.len() + job.ops.len() > BATCH_OPS_MAX || bytes + moved > BATCH_BYTES_MAX;
             if full && !ops.is_empty() {
                 break;
             }
             let Some(job) = self.waiting.pop_front() else {
                 break;
             };
-            bytes += job.bytes;
+            bytes += moved;
             self.waiting_bytes = self.waiting_bytes.saturating_sub(job.bytes);
             sent.push(Sent {
                 ops: job.ops.len(),

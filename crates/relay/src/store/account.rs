@@ -4,9 +4,9 @@
 //! today and names no log, so that it leads from no log to another.
 
 use emptyroom_wire::derive::expand;
-use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::limits::RECOVERY_LIFE_DAYS;
 use emptyroom_wire::op::{Refusal, RefusalCode};
+use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::{DAY_MS, Day, SECOND_MS, Wall};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 

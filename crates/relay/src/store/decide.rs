@@ -13,8 +13,8 @@ use super::nonces::{self, NoncePage, Seen};
 use super::runs::{Held, Shelf};
 use super::shelves::{EntryAt, Shelves};
 use super::{
-    Append, Batch, Changes, Looked, NewEntry, NewPlace, Place, Placed, RowKey, Rows, StoreFailure, StoreOp,
-    StoreReply, entryrow,
+    Append, Batch, Changes, Looked, NewEntry, NewPlace, Place, Placed, RowKey, Rows, StoreFailure,
+    StoreOp, StoreReply, entryrow,
 };
 
 /// A batch being decided.
@@ -156,7 +156,15 @@ impl<'a, R: Rows> Decision<'a, R> {
         for made in made {
             self.settle(made)?;
         }
-        self.write(place, &mut log, Writing { entry, room: &room, page })?;
+        self.write(
+            place,
+            &mut log,
+            Writing {
+                entry,
+                room: &room,
+                page,
+            },
+        )?;
         self.put(place, Row::Log(log));
         Ok(StoreReply::Appended(room.placed))
     }
@@ -185,8 +193,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         let held: Vec<Held> = self.log(place)?.held_from(0).collect();
         self.remove(place, &held);
         for page in 0..nonces::PAGES {
-            self.shelves
-                .remove(Shelf::Life, place.nonce_page_key(page));
+            self.shelves.remove(Shelf::Life, place.nonce_page_key(page));
         }
         self.put(place, Row::tombstone(self.today()));
         Ok(StoreReply::Done)
@@ -287,7 +294,8 @@ impl<'a, R: Rows> Decision<'a, R> {
         for made in made {
             account.take_log().map_err(over)?;
             if let (Some((first, _)), Funds::Budget(share)) = (&made.room, &mut made.log.funds) {
-                share.prepaid = account.take_bytes(bytes_of(first)).map_err(over)? - bytes_of(first);
+                share.prepaid =
+                    account.take_bytes(bytes_of(first)).map_err(over)? - bytes_of(first);
             }
         }
         let day = account::last_day(today);

@@ -188,8 +188,8 @@ impl LogRow {
             return Err(Denied::Refused(RefusalCode::RefusedClose));
         }
         let shelf = self.shelf(aad.ttl, today).map_err(Denied::Refused)?;
-        let len = u32::try_from(entry.body.len())
-            .map_err(|_| Denied::Refused(RefusalCode::TooLarge))?;
+        let len =
+            u32::try_from(entry.body.len()).map_err(|_| Denied::Refused(RefusalCode::TooLarge))?;
         let dropped = self.make_room(u64::from(len), aad.commit)?;
 
         let seq = self.next_seq;
@@ -246,8 +246,8 @@ impl LogRow {
         // [SPEC 6.12]
         let mut dropped = Vec::new();
         while let Some(first) = self.runs.first() {
-            let fits = self.runs.count() < DROP_OLDEST_ENTRIES
-                && self.runs.bytes() + len <= LOG_BYTES_MAX;
+            let fits =
+                self.runs.count() < DROP_OLDEST_ENTRIES && self.runs.bytes() + len <= LOG_BYTES_MAX;
             if fits {
                 break;
             }

@@ -1,0 +1,277 @@
+//! The relay: streams on one side, the store on the other.
+//!
+//! One input, drain every output, next input. Whatever clients send ends in an answer, a refusal or a hang-up, never in an error to
+//! the shell.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use emptyroom_wire::op::Handle;
+use emptyroom_wire::relay_key::{IdentityHash, KeyRecord, RelayIdentity};
+use emptyroom_wire::rng::CryptoRng;
+use emptyroom_wire::time::{DAY_MS, HOUR_MS, Mono, Now};
+
+use crate::config::Config;
+use crate::io::{ConnId, Input, Output, Reason, Ticket};
+use crate::store::{RowKey, StoreFailure, StoreReply};
+
+mod conn;
+mod conns;
+mod job;
+mod keys;
+mod opening;
+mod queue;
+mod readers;
+mod replies;
+mod requests;
+mod sending;
+
+use conn::Conn;
+use conns::Conns;
+use job::Purpose;
+use keys::Keys;
+use queue::Queue;
+
+/// A relay without sockets and disk. See [`crate::io`] for how to run one.
+pub struct Relay {
+    config: Config,
+    keys: Keys,
+    rng: Box<dyn CryptoRng + Send>,
+    conns: Conns,
+    /// The handles open on each log.
+    readers: BTreeMap<RowKey, BTreeSet<(ConnId, Handle)>>,
+    queue: Queue<Purpose>,
+    last_ticket: Ticket,
+    expiry: Expiry,
+    mode: Mode,
+    out: VecDeque<Output>,
+}
+
+/// When the store is next told to remove what has run out.
+enum Expiry {
+    At(Mono),
+    Running(Ticket),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Running,
+    Draining,
+    Stopped,
+}
+
+impl Relay {
+    /// A relay that continues the chain of key records (oldest first) which the shell kept for it. No client is greeted
+    /// before the record of its first stream key is durable.
+    #[must_use]
+    pub fn new(
+        now: Now,
+        identity: RelayIdentity,
+        records: Vec<KeyRecord>,
+        config: Config,
+        rng: Box<dyn CryptoRng + Send>,
+    ) -> Relay {
+        let mut relay = Relay {
+            config,
+            keys: Keys::new(now, identity, records),
+            rng,
+            conns: Conns::default(),
+            readers: BTreeMap::new(),
+            queue: Queue::new(),
+            last_ticket: Ticket(0),
+            expiry: Expiry::At(now.mono),
+            mode: Mode::Running,
+            out: VecDeque::new(),
+        };
+        relay.settle(now);
+        relay
+    }
+
+    /// The name that addresses and links pin.
+    #[must_use]
+    pub fn identity_hash(&self) -> IdentityHash {
+        self.keys.hash()
+    }
+
+    /// Takes one input. Drain [`Relay::poll`] before the next.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        if self.mode == Mode::Stopped {
+            return;
+        }
+        match input {
+            Input::Connected(conn) => self.connected(now, conn),
+            Input::Frame(conn, frame) => self.frame(now, conn, &frame),
+            Input::Written(conn, bytes) => self.written(now, conn, bytes),
+            Input::Disconnected(conn) => self.forget(conn),
+            Input::Stored(ticket, Ok(replies)) => self.stored(now, ticket, replies),
+            Input::Stored(ticket, Err(StoreFailure::Full)) => self.store_full(now, ticket),
+            Input::KeyRecordPersisted(ticket, Ok(())) => {
+                self.keys.stored(now, ticket);
+                self.greet_waiting(now);
+            }
+            Input::KeyRecordPersisted(ticket, Err(StoreFailure::Full)) => {
+                self.keys.not_stored(now, ticket);
+            }
+            Input::Expired(ticket, Ok(()) | Err(StoreFailure::Full)) => self.expired(now, ticket),
+            Input::Stored(_, Err(failure))
+            | Input::KeyRecordPersisted(_, Err(failure))
+            | Input::Expired(_, Err(failure)) => self.stop(Err(failure)),
+            Input::Tick => {}
+            Input::Drain if self.mode == Mode::Running => self.mode = Mode::Draining,
+            Input::Drain => {}
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Input::Tick`] is wanted, unless something else comes before.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Mono> {
+        if self.mode == Mode::Stopped {
+            return None;
+        }
+        let expiry = match self.expiry {
+            Expiry::At(at) => Some(at),
+            Expiry::Running(_) => None,
+        };
+        [self.conns.wake_at(), self.keys.wake_at(), expiry]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what time and the last input made due.
+    fn settle(&mut self, now: Now) {
+        if self.mode == Mode::Stopped {
+            return;
+        }
+        self.turn_key(now);
+        self.expire(now);
+        self.look_at_due(now);
+        let ticket = Ticket(self.last_ticket.0 + 1);
+        if let Some(ops) = self.queue.next_batch(ticket) {
+            self.last_ticket = ticket;
+            self.out.push_back(Output::Store(ticket, ops));
+        }
+        if self.mode == Mode::Draining && self.queue.is_idle() {
+            self.stop(Ok(()));
+        }
+    }
+
+    fn turn_key(&mut self, now: Now) {
+        let ticket = Ticket(self.last_ticket.0 + 1);
+        if let Some(record) = self.keys.turn(now, ticket, &mut *self.rng) {
+            self.last_ticket = ticket;
+            self.out.push_back(Output::PersistKeyRecord(ticket, record));
+        }
+    }
+
+    fn expire(&mut self, now: Now) {
+        // [SPEC 6.24]
+        if let Expiry::At(at) = self.expiry
+            && now.mono >= at
+        {
+            let ticket = self.take_ticket();
+            self.expiry = Expiry::Running(ticket);
+            self.out.push_back(Output::Expire(ticket));
+        }
+    }
+
+    fn expired(&mut self, now: Now, ticket: Ticket) {
+        if matches!(self.expiry, Expiry::Running(running) if running == ticket) {
+            let day_end_ms = DAY_MS - now.wall.0 % DAY_MS;
+            self.expiry = Expiry::At(now.mono.plus_ms(day_end_ms.min(HOUR_MS)));
+        }
+    }
+
+    fn look_at_due(&mut self, now: Now) {
+        while let Some(id) = self.conns.due(now.mono) {
+            let Some(conn) = self.conns.conn(id) else {
+                continue;
+            };
+            match conn.overdue(now.mono) {
+                Some(reason) => self.end(id, reason),
+                None => {
+                    let turn = conn.stream().and_then(|stream| stream.ends.turn(now.mono));
+                    if let Some(frame) = turn {
+                        self.send_frame(now, id, frame);
+                    }
+                }
+            }
+        }
+    }
+
+    fn stored(&mut self, now: Now, ticket: Ticket, replies: Vec<StoreReply>) {
+        match self.queue.answered(ticket, replies) {
+            Ok(answered) => {
+                for (purpose, replies) in answered {
+                    self.reply(now, purpose, replies);
+                }
+            }
+            Err(queue::Mismatch) => {
+                self.stop(Err(StoreFailure::Broken(
+                    "the store's answer fits no batch",
+                )));
+            }
+        }
+    }
+
+    /// Nothing of the batch was done: refuse it, go on.
+    fn store_full(&mut self, now: Now, ticket: Ticket) {
+        match self.queue.failed(ticket) {
+            Ok(purposes) => {
+                for purpose in purposes {
+                    self.refuse_full(now, purpose);
+                }
+            }
+            Err(queue::Mismatch) => {
+                self.stop(Err(StoreFailure::Broken(
+                    "the store's failure fits no batch",
+                )));
+            }
+        }
+    }
+
+    /// Hangs up on everybody and says so; nothing is done afterwards.
+    fn stop(&mut self, outcome: Result<(), StoreFailure>) {
+        // [SPEC 6.5]
+        let reason = match outcome {
+            Ok(()) => Reason::Stopping,
+            Err(_) => Reason::StoreFailed,
+        };
+        for id in self.conns.ids() {
+            self.end(id, reason);
+        }
+        self.mode = Mode::Stopped;
+        self.out.push_back(Output::Stopped(outcome));
+    }
+
+    /// Ends a connection, if it is not ended yet.
+    fn end(&mut self, id: ConnId, reason: Reason) {
+        if self.conns.contains(id) {
+            self.forget(id);
+            self.out.push_back(Output::Hangup(id, reason));
+        }
+    }
+
+    /// Forgets a connection and all its handles.
+    fn forget(&mut self, id: ConnId) {
+        if let Some(Conn {
+            phase: conn::Phase::Open(stream),
+            ..
+        }) = self.conns.remove(id)
+        {
+            for (handle, log) in &stream.logs {
+                self.unsubscribe(log.place.key(), (id, *handle));
+            }
+        }
+    }
+
+    fn take_ticket(&mut self) -> Ticket {
+        self.last_ticket = Ticket(self.last_ticket.0 + 1);
+        self.last_ticket
+    }
+}

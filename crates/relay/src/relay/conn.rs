@@ -1,0 +1,166 @@
+//! One connection: how far its stream has come, what it has open, and what waits to be sent on it.
+//!
+//! A handle keeps the place of its log (row key, row secret, log id) and the two keys that later requests are checked against; no
+//! capability, no salt. Nothing here says whose connection it is.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use emptyroom_wire::op::Handle;
+use emptyroom_wire::sign::VerifyKey;
+use emptyroom_wire::stream::RelayStream;
+use emptyroom_wire::time::Mono;
+
+use crate::io::Reason;
+use crate::limits::{OPENING_TIMEOUT_MS, SLOW_READER_MS, UNSENT_HIGH_BYTES};
+use crate::store::Place;
+
+pub(crate) struct Conn {
+    pub(crate) phase: Phase,
+    /// Bytes handed out that the shell has not sent.
+    unsent: usize,
+    /// When the shell last sent something, or began to have something to send.
+    moved_at: Mono,
+    /// When its opening must have come.
+    opened_by: Mono,
+}
+
+pub(crate) enum Phase {
+    /// Waits for the greeting, which waits for a stream key.
+    New,
+    /// Greeted; the next frame is the opening.
+    Greeted,
+    /// The stream stands.
+    Open(Box<Stream>),
+}
+
+pub(crate) struct Stream {
+    pub(crate) ends: RelayStream,
+    pub(crate) logs: BTreeMap<Handle, OpenLog>,
+    next_handle: u32,
+    /// Handles asked for and not yet given.
+    pub(crate) handles_asked: usize,
+    /// Requests not yet answered.
+    pub(crate) requests: usize,
+    /// Refused codes and proofs so far.
+    pub(crate) offences: u32,
+    /// Handles that have stored entries to read, in turn.
+    pub(crate) behind: VecDeque<Handle>,
+    /// A read for one of them is under way.
+    pub(crate) reading: bool,
+}
+
+/// A log that is open on one stream.
+pub(crate) struct OpenLog {
+    pub(crate) place: Place,
+    pub(crate) append_key: Option<VerifyKey>,
+    pub(crate) owner_key: Option<VerifyKey>,
+    /// The append key was proved on this handle.
+    pub(crate) proved: bool,
+    pub(crate) reader: Reader,
+    /// [`emptyroom_wire::op::Push::CaughtUp`] was sent.
+    pub(crate) told: bool,
+}
+
+/// What a handle is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Stored entries from this one on; live ones wait until it has those.
+    Behind(u64),
+    /// Everything that is appended.
+    Live,
+}
+
+impl Conn {
+    pub(crate) fn new(now: Mono) -> Conn {
+        Conn {
+            phase: Phase::New,
+            unsent: 0,
+            moved_at: now,
+            opened_by: now.plus_ms(OPENING_TIMEOUT_MS),
+        }
+    }
+
+    /// Why it is to be ended now, if it is.
+    pub(crate) fn overdue(&self, now: Mono) -> Option<Reason> {
+        match &self.phase {
+            // [SPEC 6.50]
+            Phase::New | Phase::Greeted if now >= self.opened_by => Some(Reason::NoOpening),
+            Phase::Open(stream) if now >= stream.ends.ends_at() => Some(Reason::Age),
+            // [SPEC 6.51]
+            _ if self.slow_at().is_some_and(|at| now >= at) => Some(Reason::Slow),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
+        match &mut self.phase {
+            Phase::Open(stream) => Some(stream),
+            Phase::New | Phase::Greeted => None,
+        }
+    }
+
+    /// Bytes were handed out.
+    pub(crate) fn add_unsent(&mut self, now: Mono, bytes: usize) {
+        if self.unsent == 0 {
+            self.moved_at = now;
+        }
+        self.unsent = self.unsent.saturating_add(bytes);
+    }
+
+    /// The shell sent bytes.
+    pub(crate) fn sent(&mut self, now: Mono, bytes: usize) {
+        self.unsent = self.unsent.saturating_sub(bytes);
+        self.moved_at = now;
+    }
+
+    pub(crate) fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// More than enough waits to be sent: nothing that can wait is added.
+    pub(crate) fn is_stuffed(&self) -> bool {
+        self.unsent >= UNSENT_HIGH_BYTES
+    }
+
+    /// When this connection must be looked at.
+    pub(crate) fn wake_at(&self) -> Mono {
+        let phase = match &self.phase {
+            Phase::New | Phase::Greeted => self.opened_by,
+            Phase::Open(stream) => stream.ends.wake_at(),
+        };
+        self.slow_at().map_or(phase, |slow| slow.min(phase))
+    }
+
+    fn slow_at(&self) -> Option<Mono> {
+        (self.unsent > 0).then(|| self.moved_at.plus_ms(SLOW_READER_MS))
+    }
+}
+
+impl Stream {
+    pub(crate) fn new(ends: RelayStream) -> Stream {
+        Stream {
+            ends,
+            logs: BTreeMap::new(),
+            next_handle: 0,
+            handles_asked: 0,
+            requests: 0,
+            offences: 0,
+            behind: VecDeque::new(),
+            reading: false,
+        }
+    }
+
+    /// A handle that this stream has not had; none after four billion.
+    pub(crate) fn take_handle(&mut self) -> Option<Handle> {
+        let handle = Handle(self.next_handle);
+        self.next_handle = self.next_handle.checked_add(1)?;
+        Some(handle)
+    }
+}
+
+impl OpenLog {
+    /// Whether appends and casts are allowed without a further proof.
+    pub(crate) fn may_append(&self) -> bool {
+        self.proved || self.append_key.is_none()
+    }
+}

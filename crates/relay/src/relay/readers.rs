@@ -1,0 +1,214 @@
+//! Readers: which handles a log's entries go to, and how a handle gets from stored entries to live ones without a gap.
+//!
+//! A handle is either *behind*, with a cursor, or *live*. One that is behind gets nothing pushed; its entries are read from
+//! the store. A read that reached the log's end makes it live at the very point of the store's order where it was decided: replies are handled
+//! in that order, so the next append after the read is the first one pushed. A live handle on a connection that takes nothing
+//! falls behind again, at the entry that it would have got: nothing piles up in memory, and nothing is lost.
+
+use emptyroom_wire::op::{EntryPush, FromRelay, Handle, Push};
+use emptyroom_wire::time::Now;
+
+use super::conn::Reader;
+use super::job::Purpose;
+use super::queue::Job;
+use super::{Mode, Relay};
+use crate::io::ConnId;
+use crate::limits::READ_BYTES;
+use crate::store::{RowKey, StoreOp, StoreReply, StoredEntry};
+
+impl Relay {
+    pub(super) fn subscribe(&mut self, log: RowKey, reader: (ConnId, Handle)) {
+        self.readers.entry(log).or_default().insert(reader);
+    }
+
+    pub(super) fn unsubscribe(&mut self, log: RowKey, reader: (ConnId, Handle)) {
+        if let Some(readers) = self.readers.get_mut(&log) {
+            readers.remove(&reader);
+            if readers.is_empty() {
+                self.readers.remove(&log);
+            }
+        }
+    }
+
+    pub(super) fn readers_of(&self, log: RowKey) -> Vec<(ConnId, Handle)> {
+        let readers = self.readers.get(&log);
+        readers.map_or_else(Vec::new, |readers| readers.iter().copied().collect())
+    }
+
+    /// A handle that was just opened, while the log's next entry is `next_seq`.
+    pub(super) fn begin_reading(&mut self, now: Now, conn: ConnId, handle: Handle, next_seq: u64) {
+        let Some(stream) = self.conns.stream(conn) else {
+            return;
+        };
+        let Some(log) = stream.logs.get_mut(&handle) else {
+            return;
+        };
+        match log.reader {
+            Reader::Behind(from) if from < next_seq => {
+                stream.behind.push_back(handle);
+                self.read_on(conn);
+            }
+            // [SPEC 4.56]
+            _ => self.go_live(now, conn, handle, next_seq),
+        }
+    }
+
+    /// An entry became durable.
+    pub(super) fn push_live(&mut self, now: Now, log: RowKey, entry: StoredEntry) {
+        // [SPEC 4.56]
+        let seq = entry.seq;
+        let push = entry_push(entry);
+        for (conn, handle) in self.readers_of(log) {
+            let Some(at) = self.conns.conn(conn) else {
+                continue;
+            };
+            let stuffed = at.is_stuffed();
+            let Some(stream) = at.stream() else {
+                continue;
+            };
+            let Some(log) = stream.logs.get_mut(&handle) else {
+                continue;
+            };
+            match log.reader {
+                Reader::Behind(_) => {}
+                Reader::Live if stuffed => {
+                    log.reader = Reader::Behind(seq);
+                    stream.behind.push_back(handle);
+                }
+                Reader::Live => {
+                    let push = Push::Entry(push.clone());
+                    self.send(now, conn, &FromRelay::Push(handle, push));
+                }
+            }
+        }
+    }
+
+    /// The store read for a handle that is behind.
+    pub(super) fn caught(&mut self, now: Now, conn: ConnId, handle: Handle, reply: StoreReply) {
+        let Some(stream) = self.conns.stream(conn) else {
+            return;
+        };
+        stream.reading = false;
+        match reply {
+            StoreReply::Read(batch) if stream.logs.contains_key(&handle) => {
+                for entry in batch.entries {
+                    let push = Push::Entry(entry_push(entry));
+                    self.send(now, conn, &FromRelay::Push(handle, push));
+                }
+                if batch.end {
+                    self.go_live(now, conn, handle, batch.cursor);
+                } else {
+                    self.stay_behind(conn, handle, batch.cursor);
+                }
+            }
+            // The log went in between: expired, or destroyed by a request whose answer comes later.
+            StoreReply::Refused(refusal) => {
+                if let Some(log) = stream.logs.remove(&handle) {
+                    self.unsubscribe(log.place.key(), (conn, handle));
+                    self.send(now, conn, &FromRelay::Push(handle, Push::Gone(refusal)));
+                }
+            }
+            _ => {}
+        }
+        self.read_on(conn);
+    }
+
+    /// The read for this handle was not done.
+    pub(super) fn read_again(&mut self, conn: ConnId, handle: Handle) {
+        if let Some(stream) = self.conns.stream(conn) {
+            stream.reading = false;
+            stream.behind.push_back(handle);
+            self.read_on(conn);
+        }
+    }
+
+    /// The shell sent something on.
+    pub(super) fn written(&mut self, now: Now, conn: ConnId, bytes: usize) {
+        if let Some(at) = self.conns.conn(conn) {
+            at.sent(now.mono, bytes);
+            self.read_on(conn);
+        }
+    }
+
+    /// Reads for the next handle that is behind, if the connection can take more. One read at a time and connection.
+    fn read_on(&mut self, conn: ConnId) {
+        if self.mode == Mode::Draining {
+            return;
+        }
+        let Some(at) = self.conns.conn(conn) else {
+            return;
+        };
+        if at.is_stuffed() {
+            return;
+        }
+        let Some(stream) = at.stream().filter(|stream| !stream.reading) else {
+            return;
+        };
+        while let Some(handle) = stream.behind.pop_front() {
+            let Some(log) = stream.logs.get(&handle) else {
+                continue;
+            };
+            let Reader::Behind(from) = log.reader else {
+                continue;
+            };
+            let op = StoreOp::Read {
+                place: log.place.clone(),
+                from,
+                bytes_max: READ_BYTES,
+            };
+            stream.reading = true;
+            self.queue.push(Job {
+                ops: vec![op],
+                purpose: Purpose::CatchUp(conn, handle),
+                bytes: 0,
+                reads: READ_BYTES,
+            });
+            return;
+        }
+    }
+
+    fn stay_behind(&mut self, conn: ConnId, handle: Handle, cursor: u64) {
+        if let Some(stream) = self.conns.stream(conn)
+            && let Some(log) = stream.logs.get_mut(&handle)
+        {
+            log.reader = Reader::Behind(cursor);
+            stream.behind.push_back(handle);
+        }
+    }
+
+    fn go_live(&mut self, now: Now, conn: ConnId, handle: Handle, next_seq: u64) {
+        if let Some(stream) = self.conns.stream(conn)
+            && let Some(log) = stream.logs.get_mut(&handle)
+        {
+            log.reader = Reader::Live;
+            let told = std::mem::replace(&mut log.told, true);
+            if !told {
+                self.send(
+                    now,
+                    conn,
+                    &FromRelay::Push(handle, Push::CaughtUp(next_seq)),
+                );
+            }
+        }
+    }
+}
+
+fn entry_push(entry: StoredEntry) -> EntryPush {
+    let StoredEntry {
+        seq,
+        before,
+        aad,
+        body,
+    } = entry;
+    EntryPush {
+        seq,
+        before,
+        expect_slots: aad.expect_slots,
+        commit: aad.commit,
+        close: aad.close,
+        ttl: aad.ttl,
+        nonce: aad.nonce,
+        next_hash: aad.next_hash,
+        body: body.to_vec(),
+    }
+}

@@ -1,0 +1,348 @@
+//! Requests: what can be refused at once is, the rest becomes a job for the store.
+
+use std::sync::Arc;
+
+use emptyroom_wire::entry::{Aad, is_class_len, next_hash};
+use emptyroom_wire::op::{
+    Answer, Append, Cast, CastPush, Create, Destroy, FromRelay, Handle, KeyRecords, NewLog, Open,
+    Push, Refusal, RefusalCode, Renew, RenewProof, Request, Trim,
+};
+use emptyroom_wire::proof::{self, Purpose as Proof, Scope};
+use emptyroom_wire::sign::{Signature, VerifyKey};
+use emptyroom_wire::time::Now;
+
+use super::conn::{OpenLog, Stream};
+use super::job::{Asker, Entry, Opening, Purpose};
+use super::queue::Job;
+use super::{Mode, Relay};
+use crate::store::{self, NewEntry, NewPlace, Place, RowKey, StoreOp};
+
+/// Seconds after which it is worth asking a busy relay again.
+const BUSY_RETRY_S: u32 = 1;
+
+/// Why a request goes no further.
+enum Denied {
+    Refused(Refusal),
+    /// Refused, and counted against the stream.
+    Offence(RefusalCode),
+}
+
+impl From<RefusalCode> for Denied {
+    fn from(code: RefusalCode) -> Denied {
+        Denied::Refused(Refusal::now(code))
+    }
+}
+
+/// What a request leads to.
+enum Next {
+    Answer(Answer),
+    Store(Job<Purpose>),
+    /// A cast that was passed on.
+    Nothing,
+}
+
+impl Relay {
+    pub(super) fn request(&mut self, now: Now, asker: Asker, request: Request) {
+        let requests_max = self.config.limits.requests_max;
+        let Some(stream) = self.conns.stream(asker.conn) else {
+            return;
+        };
+        stream.requests += 1;
+        // [SPEC 4.47]
+        let next = if stream.requests > requests_max {
+            Err(RefusalCode::TooMany.into())
+        } else if self.mode == Mode::Draining {
+            // [SPEC 6.54]
+            let retry_after_s = self.config.reconnect_spread_s;
+            Err(Denied::Refused(Refusal::later(
+                RefusalCode::Draining,
+                retry_after_s,
+            )))
+        } else {
+            self.dispatch(now, asker, request)
+        };
+        match next {
+            Ok(Next::Store(job)) if self.queue.has_room(job.bytes) => self.queue.push(job),
+            // [SPEC 6.52]
+            Ok(Next::Store(job)) => {
+                self.drop_job(job);
+                self.refuse(now, asker, Refusal::later(RefusalCode::Busy, BUSY_RETRY_S));
+            }
+            Ok(Next::Answer(answer)) => self.answer(now, asker, answer),
+            Ok(Next::Nothing) => {
+                if let Some(stream) = self.conns.stream(asker.conn) {
+                    stream.requests -= 1;
+                }
+            }
+            Err(Denied::Refused(refusal)) => self.refuse(now, asker, refusal),
+            Err(Denied::Offence(code)) => {
+                self.refuse(now, asker, Refusal::now(code));
+                self.offence(asker.conn);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, now: Now, asker: Asker, request: Request) -> Result<Next, Denied> {
+        match request {
+            Request::Ping => Ok(Next::Answer(Answer::Done)),
+            Request::Create(create) => self.create(asker, create),
+            Request::Open(open) => self.open(asker, open),
+            Request::Append(append) => self.append(asker, append),
+            Request::Renew(renew) => self.renew(asker, &renew),
+            Request::Trim(trim) => self.trim(asker, &trim),
+            Request::Destroy(destroy) => Ok(Next::Store(look_to_destroy(asker, &destroy))),
+            Request::Leave(handle) => self.leave(asker, handle),
+            Request::Cast(cast) => self.cast(now, asker, cast),
+            Request::KeyRecords(after) => {
+                let records = self.keys.records_after(after);
+                Ok(Next::Answer(Answer::KeyRecords(KeyRecords { records })))
+            }
+        }
+    }
+
+    fn create(&mut self, asker: Asker, create: Create) -> Result<Next, Denied> {
+        // [SPEC 4.44]
+        if !self.config.admits(create.code.as_ref()) {
+            return Err(Denied::Offence(RefusalCode::BadCode));
+        }
+        let new = self.new_place(create.new)?;
+        Ok(Next::Store(Job {
+            bytes: bytes_of(&new),
+            reads: 0,
+            ops: vec![StoreOp::Create(new)],
+            purpose: Purpose::Answer(asker),
+        }))
+    }
+
+    fn open(&mut self, asker: Asker, open: Open) -> Result<Next, Denied> {
+        let handles_max = self.config.limits.handles_max;
+        let stream = self.stream(asker)?;
+        // [SPEC 4.46]
+        let asked = open.logs.len();
+        if stream.logs.len() + stream.handles_asked + asked > handles_max {
+            return Err(RefusalCode::TooMany.into());
+        }
+        stream.handles_asked += asked;
+        let openings: Vec<Opening> = open
+            .logs
+            .into_iter()
+            .map(|log| Opening {
+                place: Place::of(&log.capability),
+                from: log.from,
+                proof: log.proof,
+            })
+            .collect();
+        Ok(Next::Store(Job {
+            ops: openings
+                .iter()
+                .map(|opening| StoreOp::Look {
+                    place: opening.place.clone(),
+                })
+                .collect(),
+            purpose: Purpose::Open(asker, openings),
+            bytes: 0,
+            reads: 0,
+        }))
+    }
+
+    fn append(&mut self, asker: Asker, append: Append) -> Result<Next, Denied> {
+        self.check_body(append.body.len())?;
+        // [SPEC 4.49]
+        if append.close && !append.commit {
+            return Err(RefusalCode::Malformed.into());
+        }
+        let place = self.prove_append(asker, append.handle, append.proof.as_ref())?;
+        let next_hash = next_hash(&append.next).map_err(|_| RefusalCode::Malformed)?;
+        let mut next = Vec::with_capacity(append.next.len());
+        for new in append.next {
+            next.push(self.new_place(new)?);
+        }
+        let aad = Aad {
+            log_id: place.log_id(),
+            expect_slots: append.expect_slots,
+            commit: append.commit,
+            close: append.close,
+            ttl: append.ttl,
+            nonce: append.nonce,
+            next_hash,
+        };
+        let body: Arc<[u8]> = Arc::from(append.body);
+        let bytes = body.len() + next.iter().map(bytes_of).sum::<usize>();
+        let entry = Entry {
+            log: place.key(),
+            aad: aad.clone(),
+            body: Arc::clone(&body),
+        };
+        Ok(Next::Store(Job {
+            ops: vec![StoreOp::Append(store::Append {
+                place,
+                entry: NewEntry { aad, body },
+                next,
+            })],
+            purpose: Purpose::Append(asker, entry),
+            bytes,
+            reads: 0,
+        }))
+    }
+
+    fn renew(&mut self, asker: Asker, renew: &Renew) -> Result<Next, Denied> {
+        // [SPEC 4.57]
+        let place = match &renew.proof {
+            None => self.prove_append(asker, renew.handle, None)?,
+            Some(RenewProof::Append(proof)) => {
+                self.prove_append(asker, renew.handle, Some(proof))?
+            }
+            Some(RenewProof::Owner(proof)) => {
+                let log = self.log(asker, renew.handle)?;
+                let (key, place) = (log.owner_key, log.place.clone());
+                let key = key.ok_or(RefusalCode::NotAllowed)?;
+                self.check_proof(asker, &key, Proof::Renew, (&place, proof))?;
+                place
+            }
+        };
+        Ok(Next::Store(answered(asker, StoreOp::Renew { place })))
+    }
+
+    fn trim(&mut self, asker: Asker, trim: &Trim) -> Result<Next, Denied> {
+        // [SPEC 4.58]
+        let relay = self.keys.hash();
+        let log = self.log(asker, trim.handle)?;
+        let key = log.owner_key.ok_or(RefusalCode::NotAllowed)?;
+        let place = log.place.clone();
+        proof::verify_trim(&key, &relay, place.log_id(), trim.up_to, &trim.signature)
+            .map_err(|_| Denied::Offence(RefusalCode::BadProof))?;
+        let up_to = trim.up_to;
+        Ok(Next::Store(answered(asker, StoreOp::Trim { place, up_to })))
+    }
+
+    fn leave(&mut self, asker: Asker, handle: Handle) -> Result<Next, Denied> {
+        let log = self.stream(asker)?.logs.remove(&handle);
+        let log = log.ok_or(RefusalCode::Unknown)?;
+        self.unsubscribe(log.place.key(), (asker.conn, handle));
+        Ok(Next::Answer(Answer::Done))
+    }
+
+    fn cast(&mut self, now: Now, asker: Asker, cast: Cast) -> Result<Next, Denied> {
+        // [SPEC 4.60]
+        let log = self.log(asker, cast.handle)?;
+        if !log.may_append() {
+            return Err(Denied::Offence(RefusalCode::BadProof));
+        }
+        let key: RowKey = log.place.key();
+        let others = self.readers_of(key);
+        let others = others
+            .into_iter()
+            .filter(|other| *other != (asker.conn, cast.handle));
+        let bytes = cast.bytes;
+        for (conn, handle) in others {
+            let stuffed = self.conns.conn(conn).is_none_or(|conn| conn.is_stuffed());
+            if !stuffed {
+                let push = Push::Cast(CastPush {
+                    bytes: bytes.clone(),
+                });
+                self.send(now, conn, &FromRelay::Push(handle, push));
+            }
+        }
+        Ok(Next::Nothing)
+    }
+
+    /// The place of an open log, if appends to it are allowed by this proof or one before.
+    fn prove_append(
+        &mut self,
+        asker: Asker,
+        handle: Handle,
+        proof: Option<&Signature>,
+    ) -> Result<Place, Denied> {
+        // [SPEC 4.45]
+        let log = self.log(asker, handle)?;
+        let place = log.place.clone();
+        let (false, Some(key)) = (log.may_append(), log.append_key) else {
+            return Ok(place);
+        };
+        let proof = proof.ok_or(Denied::Offence(RefusalCode::BadProof))?;
+        self.check_proof(asker, &key, Proof::Append, (&place, proof))?;
+        self.log(asker, handle)?.proved = true;
+        Ok(place)
+    }
+
+    /// Checks a proof that is bound to the asker's stream.
+    fn check_proof(
+        &mut self,
+        asker: Asker,
+        key: &VerifyKey,
+        purpose: Proof,
+        (place, proof): (&Place, &Signature),
+    ) -> Result<(), Denied> {
+        let relay = self.keys.hash();
+        let binding = self.stream(asker)?.ends.binding();
+        let scope = Scope {
+            relay: &relay,
+            binding: &binding,
+            log: place.log_id(),
+        };
+        proof::verify(key, purpose, scope, proof)
+            .map_err(|_| Denied::Offence(RefusalCode::BadProof))
+    }
+
+    fn new_place(&self, new: NewLog) -> Result<NewPlace, Denied> {
+        if let Some(first) = &new.first {
+            self.check_body(first.body.len())?;
+        }
+        Ok(NewPlace::new(&new.header, new.first))
+    }
+
+    fn check_body(&self, len: usize) -> Result<(), Denied> {
+        // [SPEC 4.43]
+        if !is_class_len(len) {
+            return Err(RefusalCode::Malformed.into());
+        }
+        if len > self.config.limits.entry_len_max {
+            return Err(RefusalCode::TooLarge.into());
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self, asker: Asker) -> Result<&mut Stream, Denied> {
+        let stream = self.conns.stream(asker.conn);
+        stream.ok_or(RefusalCode::Unknown.into())
+    }
+
+    fn log(&mut self, asker: Asker, handle: Handle) -> Result<&mut OpenLog, Denied> {
+        let log = self.stream(asker)?.logs.get_mut(&handle);
+        log.ok_or(RefusalCode::Unknown.into())
+    }
+
+    /// Takes back what a job reserved that is not done.
+    fn drop_job(&mut self, job: Job<Purpose>) {
+        if let Purpose::Open(asker, openings) = job.purpose
+            && let Some(stream) = self.conns.stream(asker.conn)
+        {
+            stream.handles_asked = stream.handles_asked.saturating_sub(openings.len());
+        }
+    }
+}
+
+fn look_to_destroy(asker: Asker, destroy: &Destroy) -> Job<Purpose> {
+    let place = Place::of(&destroy.capability);
+    Job {
+        ops: vec![StoreOp::Look {
+            place: place.clone(),
+        }],
+        purpose: Purpose::DestroyLook(asker, place, destroy.signature),
+        bytes: 0,
+        reads: 0,
+    }
+}
+
+fn answered(asker: Asker, op: StoreOp) -> Job<Purpose> {
+    Job {
+        ops: vec![op],
+        purpose: Purpose::Answer(asker),
+        bytes: 0,
+        reads: 0,
+    }
+}
+
+fn bytes_of(new: &NewPlace) -> usize {
+    new.first.as_ref().map_or(0, |first| first.body.len())
+}
