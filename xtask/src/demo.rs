@@ -34,7 +34,7 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
         _ => return Err("the only argument is --non-interactive".into()),
     };
     system::ready_to_build(false)?;
-    let programs = Programs::build()?;
+    let programs = Programs::build(&[])?;
     let room = Room::new("emptyroom-demo")?;
     let mut teller = Teller::new();
     let told = Stage::set(&mut teller, &programs, &room).and_then(|mut stage| {

@@ -7,6 +7,7 @@
 // A program for people at a terminal: printing is its purpose.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod check;
 mod demo;
 mod picture;
@@ -60,6 +61,12 @@ const COMMANDS: &[Command] = &[
         usage: "[--seeds N] [--from S] | --seed S",
         about: "the whole network in one thread, from many seeds",
         run: sim::command,
+    },
+    Command {
+        name: "bench",
+        usage: "[PART…]",
+        about: "measure docs/benchmarks.md anew, or print single parts",
+        run: bench::command,
     },
     Command {
         name: "picture",

@@ -23,7 +23,7 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
         return Err("takes no arguments".into());
     }
     system::ready_to_build(false)?;
-    let programs = Programs::build()?;
+    let programs = Programs::build(&[])?;
     let room = Room::new("emptyroom-picture")?;
     let mut teller = Teller::new();
     let mut stage = Stage::set(&mut teller, &programs, &room)?;

@@ -19,11 +19,11 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds them in the one profile that tests use as well.
+    /// Builds them; without more arguments in the one profile that tests use as well.
     ///
     /// # Errors
     /// When cargo fails.
-    pub(crate) fn build() -> Result<Programs, String> {
+    pub(crate) fn build(arguments: &[&str]) -> Result<Programs, String> {
         let mut cargo = run::cargo(&[
             "build",
             "--locked",
@@ -37,6 +37,7 @@ impl Programs {
             "emptyroom-relayd",
             "--bins",
         ]);
+        cargo.args(arguments);
         let messages = run::output(&mut cargo)?;
         let messages = String::from_utf8_lossy(&messages);
         Ok(Programs {

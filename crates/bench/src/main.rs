@@ -1,0 +1,55 @@
+//! The figures of docs/benchmarks.md: what a message, a vault and a relay cost, next to a named reference in the same run.
+//!
+//! Run it by `cargo xtask bench`. Costs are CPU time of this process (or of the named one), because that is what stays the
+//! same on a busy machine; latencies are wall time and are worth as much as the machine was idle. Every part makes its
+//! own data, in a temporary directory or in memory, and every ratio is of two measurements of one run.
+
+// A program for people at a terminal: printing is its purpose.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+// Measuring turns counts into seconds and seconds into text.
+#![allow(clippy::cast_precision_loss)]
+
+mod bare_mls;
+mod client;
+mod cpu;
+mod machine;
+mod report;
+mod vault;
+
+use report::Section;
+use std::process::ExitCode;
+
+/// One part: its name on the command line and what measures it.
+type Part = (&'static str, fn() -> Result<Section, Trouble>);
+/// What stops a part: said, and the program ends with 1.
+type Trouble = Box<dyn std::error::Error>;
+
+const PARTS: &[Part] = &[("client", client::measure), ("vault", vault::measure)];
+
+fn main() -> ExitCode {
+    let chosen: Vec<String> = std::env::args().skip(1).collect();
+    let unknown = chosen
+        .iter()
+        .find(|name| !PARTS.iter().any(|(part, _)| part == name));
+    if let Some(name) = unknown {
+        let parts: Vec<&str> = PARTS.iter().map(|(part, _)| *part).collect();
+        eprintln!("there is no part `{name}`; there are: {}", parts.join(", "));
+        return ExitCode::from(2);
+    }
+    let mut report = report::head();
+    for (name, measure) in PARTS {
+        if !chosen.is_empty() && !chosen.iter().any(|chosen| chosen == name) {
+            continue;
+        }
+        eprintln!("measuring: {name}");
+        match measure() {
+            Ok(section) => report.push_str(&section.markdown()),
+            Err(why) => {
+                eprintln!("{name}: {why}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    print!("{report}");
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,138 @@
+//! Figures as Markdown.
+
+use crate::machine;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// One figure: what it is, its value, and what was aimed at.
+pub(crate) struct Row {
+    pub(crate) what: String,
+    pub(crate) value: String,
+    pub(crate) aim: String,
+}
+
+/// One part of the report.
+pub(crate) struct Section {
+    pub(crate) title: &'static str,
+    /// What was measured against what, and how.
+    pub(crate) how: String,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Section {
+    pub(crate) fn new(title: &'static str, how: impl Into<String>) -> Section {
+        Section {
+            title,
+            how: how.into(),
+            rows: Vec::new(),
+        }
+    }
+
+    pub(crate) fn row(&mut self, what: impl Into<String>, value: impl Into<String>) {
+        self.aimed(what, value, "");
+    }
+
+    pub(crate) fn aimed(&mut self, what: impl Into<String>, value: impl Into<String>, aim: &str) {
+        let row = Row {
+            what: what.into(),
+            value: value.into(),
+            aim: aim.to_owned(),
+        };
+        eprintln!("  {}: {}", row.what, row.value);
+        self.rows.push(row);
+    }
+
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!(
+            "\n## {}\n\n{}\n\n| | | aim |\n|---|---|---|\n",
+            self.title, self.how
+        );
+        for row in &self.rows {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "| {} | {} | {} |", row.what, row.value, row.aim);
+        }
+        text
+    }
+}
+
+/// The top of the document.
+pub(crate) fn head() -> String {
+    let mut lines = vec![
+        "# Benchmarks".to_owned(),
+        String::new(),
+        "Written by `cargo xtask bench`, which builds with the release profile; run it to have these figures of your machine.".to_owned(),
+        "Costs are CPU time (user and system), so a busy machine changes them little; latencies are wall time, and on a".to_owned(),
+        "machine with load they say more about the load. Ratios compare two measurements of the same run.".to_owned(),
+        String::new(),
+    ];
+    lines.extend(machine::describe());
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// A duration with three digits that matter.
+pub(crate) fn time(duration: Duration) -> String {
+    let micros = duration.as_secs_f64() * 1e6;
+    if micros < 1_000.0 {
+        format!("{} µs", digits(micros))
+    } else if micros < 1e6 {
+        format!("{} ms", digits(micros / 1e3))
+    } else {
+        format!("{} s", digits(micros / 1e6))
+    }
+}
+
+/// `a` divided by `b`, as `2.31 times`.
+pub(crate) fn ratio(a: Duration, b: Duration) -> String {
+    if b.is_zero() {
+        return "no ratio".to_owned();
+    }
+    format!("{} times", digits(a.as_secs_f64() / b.as_secs_f64()))
+}
+
+fn digits(value: f64) -> String {
+    let decimals = if value < 10.0 {
+        2
+    } else if value < 100.0 {
+        1
+    } else {
+        0
+    };
+    format!("{value:.decimals$}")
+}
+
+/// One of `count` equal shares.
+pub(crate) fn share(whole: Duration, count: u32) -> Duration {
+    whole.checked_div(count).unwrap_or_default()
+}
+
+/// The value below which `percent` of the sorted samples lie.
+pub(crate) fn percentile(samples: &mut [Duration], percent: usize) -> Duration {
+    samples.sort_unstable();
+    let rank = (samples.len() * percent).div_ceil(100).saturating_sub(1);
+    samples.get(rank).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_samples() {
+        let mut samples: Vec<Duration> = (1..=100).rev().map(Duration::from_millis).collect();
+        assert_eq!(percentile(&mut samples, 50), Duration::from_millis(50));
+        assert_eq!(percentile(&mut samples, 99), Duration::from_millis(99));
+        assert_eq!(percentile(&mut [], 99), Duration::ZERO);
+    }
+
+    #[test]
+    fn times_have_units_and_ratios_do_not_divide_by_zero() {
+        assert_eq!(time(Duration::from_nanos(1_500)), "1.50 µs");
+        assert_eq!(time(Duration::from_micros(12_340)), "12.3 ms");
+        assert_eq!(
+            ratio(Duration::from_secs(3), Duration::from_secs(2)),
+            "1.50 times"
+        );
+        assert_eq!(ratio(Duration::from_secs(3), Duration::ZERO), "no ratio");
+    }
+}
