@@ -24,7 +24,8 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
     match arguments {
         [] => {}
         [flag] if flag == "--write-duplicates" => return graph.write_duplicates(&root),
-        _ => return Err("the only argument is --write-duplicates".into()),
+        [flag] if flag == "--write-fuzz" => return fuzz::write(&Tree::read(&root)?),
+        _ => return Err("the arguments are --write-duplicates, --write-fuzz".into()),
     }
     let tree = Tree::read(&root)?;
     let checks = [

@@ -46,7 +46,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "check",
-        usage: "[--write-duplicates]",
+        usage: "[--write-duplicates | --write-fuzz]",
         about: "layout, arrows between crates, purity, licences, duplicates",
         run: check::command,
     },
