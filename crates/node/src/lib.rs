@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The client's shell: runs one client over one vault, with sockets, clocks and disks. No protocol decisions.
+//!
+//! What is here: the engine (one thread that owns vault and client), the direct carrier (TLS 1.3 over TCP), the daemon and
+//! its JSON-RPC, and [`Session`], the only thing that programs see: the same calls, answers and events ([`api`]) whether a
+//! daemon holds the vault or this process does.
+//!
+//! What is not: what a message is, when to retry, what a relay may do (core); what a vault is (vault); words for people
+//! (cli).
+//!
+//! Start at [`Session`], then `engine`.
+
+pub mod api;
+pub mod carrier;
+mod clock;
+mod convert;
+mod daemon;
+mod engine;
+pub mod fuzz;
+mod home;
+mod link;
+pub mod rpc;
+mod seed;
+mod session;
+
+pub use daemon::{CLIENTS_MAX, serve};
+pub use home::Kdf;
+pub use seed::number_below;
+pub use session::Session;

@@ -1,0 +1,161 @@
+//! The answers: what a call gives, in the shape that JSON-RPC returns and `--json` prints.
+
+use serde::{Deserialize, Serialize};
+
+use super::line::{Line, Unread};
+
+/// What a call gives.
+// [SPEC 12.2]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Answer {
+    /// It was done; there is nothing to tell.
+    Done {},
+    /// A link was made and is stored here; it works once the relay has it.
+    Invited {
+        /// The link: whoever has it first is the contact.
+        link: String,
+        /// When it ends.
+        expires_at: u64,
+    },
+    /// The invites that nobody took yet.
+    Invites {
+        /// One each.
+        invites: Vec<InviteInfo>,
+    },
+    /// A link is being taken.
+    Joining {},
+    /// The contacts.
+    Contacts {
+        /// One each.
+        contacts: Vec<ContactInfo>,
+    },
+    /// A message is stored here and goes out.
+    Queued {
+        /// Its line.
+        id: u64,
+    },
+    /// What was received and not shown.
+    Unread {
+        /// Oldest first.
+        lines: Vec<Unread>,
+    },
+    /// A part of a conversation.
+    History {
+        /// Oldest first.
+        lines: Vec<Line>,
+    },
+    /// The number to compare.
+    Fingerprint {
+        /// 60 digits, without spaces.
+        number: String,
+        /// What the QR code holds, base64.
+        qr: String,
+        /// Whether it was confirmed before.
+        verified: bool,
+    },
+    /// The state of everything.
+    Status(StatusInfo),
+    /// How far `flush` came.
+    Flushed {
+        /// Messages and changes that still wait here.
+        waiting: usize,
+        /// Relays that could not be reached.
+        unreachable: Vec<String>,
+        /// The time was over before everything was done.
+        timed_out: bool,
+    },
+}
+
+/// An invite that is no conversation yet.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteInfo {
+    /// Who it is for.
+    pub name: String,
+    /// `waiting` for the relay, `open`, or `failed`.
+    pub state: String,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// When it ends.
+    pub expires_at: u64,
+    /// The link, while it can be taken.
+    pub link: Option<String>,
+}
+
+/// A contact.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactInfo {
+    /// What it is called here.
+    pub name: String,
+    /// `invited`, `joining`, `invite_failed`, `join_failed`, `active`, `restarting`, `restart_waits` or `over`.
+    pub state: String,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The numbers were compared.
+    pub verified: bool,
+    /// Nothing is read and sent.
+    pub blocked: bool,
+    /// The conversation's timer.
+    pub timer_s: Option<u64>,
+    /// "It arrived" is told.
+    pub receipts_delivered: bool,
+    /// "It was shown" is told.
+    pub receipts_read: bool,
+    /// Lines not shown yet.
+    pub unread: u64,
+    /// Messages and changes that wait for the relay.
+    pub waiting: usize,
+    /// Its relay, by host and port.
+    pub relay: String,
+}
+
+/// The state of everything.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusInfo {
+    /// Version of this program.
+    pub version: String,
+    /// A daemon answers.
+    pub daemon: bool,
+    /// The vault.
+    pub vault: VaultInfo,
+    /// Where new invites are made.
+    pub relay: Option<String>,
+    /// The relays this device talks to.
+    pub relays: Vec<RelayInfo>,
+    /// Conversations.
+    pub conversations: usize,
+    /// Messages and changes that wait for a relay.
+    pub waiting: usize,
+    /// Contacts whose restart waits for the user.
+    pub restarts_waiting: Vec<String>,
+}
+
+/// What protects the vault.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultInfo {
+    /// `passphrase`: the PIN or passphrase alone.
+    pub mode: String,
+    /// Argon2id's memory in KiB.
+    pub kdf_memory_kib: u32,
+    /// Argon2id's passes.
+    pub kdf_passes: u32,
+    /// Records held.
+    pub records: u64,
+    /// The operating system keeps the root keys out of the swap file.
+    pub memory_locked: bool,
+}
+
+/// A relay this device talks to.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayInfo {
+    /// Host and port.
+    pub relay: String,
+    /// Requests can flow.
+    pub up: bool,
+    /// It speaks only other versions.
+    pub update_needed: bool,
+    /// The last trouble it made since the vault was opened.
+    pub trouble: Option<String>,
+}

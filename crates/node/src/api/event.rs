@@ -1,0 +1,220 @@
+//! The events: what happened without being asked for.
+
+use serde::{Deserialize, Serialize};
+
+use super::line::{Line, LineBody, MessageState};
+
+/// What happened.
+// [SPEC 12.10]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A message arrived and is stored.
+    MessageReceived {
+        /// The contact.
+        conversation: String,
+        /// Its line.
+        id: u64,
+        /// The text.
+        text: String,
+        /// By the sender's clock.
+        sent_at: u64,
+        /// By this device's clock.
+        received_at: u64,
+        /// How long it lives once shown (0: burn on read).
+        timer_s: Option<u64>,
+        /// When it goes; null without a timer, and before it was shown.
+        expires_at: Option<u64>,
+    },
+    /// An own message moved on.
+    MessageState {
+        /// The contact.
+        conversation: String,
+        /// Its line.
+        id: u64,
+        /// How far it came.
+        #[serde(flatten)]
+        state: MessageState,
+    },
+    /// A message and its key are gone from this device.
+    MessageGone {
+        /// The contact.
+        conversation: String,
+        /// Its line.
+        id: u64,
+        /// `expired` or `deleted`.
+        why: String,
+    },
+    /// The relay has the invite: its link works.
+    InviteReady {
+        /// Who it is for.
+        conversation: String,
+    },
+    /// The invite does not work, or not any more.
+    InviteFailed {
+        /// Who it was for.
+        conversation: String,
+        /// `bad_code`, `relay_full`, `refused`, `expired`, `cancelled`, `spoiled` or `lost`.
+        why: String,
+    },
+    /// The conversation stands: the link was taken.
+    Joined {
+        /// The contact.
+        conversation: String,
+    },
+    /// The link could not be taken.
+    JoinFailed {
+        /// The contact.
+        conversation: String,
+        /// `already_used`, `gone`, `unknown`, `not_as_named`, `inviter_not_seen` or `refused`.
+        why: String,
+    },
+    /// How long new messages live has changed.
+    TimerChanged {
+        /// The contact.
+        conversation: String,
+        /// Its line.
+        id: u64,
+        /// From here.
+        own: bool,
+        /// The timer; none where null.
+        timer_s: Option<u64>,
+    },
+    /// Messages are missing.
+    Gap {
+        /// The contact.
+        conversation: String,
+        /// Its line.
+        id: u64,
+        /// `loss` or `ran_out_or_withheld`.
+        kind: String,
+        /// How many entries at most.
+        entries: u64,
+    },
+    /// The conversation's encryption began anew; identities, verification and history stay.
+    Restarted {
+        /// The contact.
+        conversation: String,
+        /// Its line.
+        id: u64,
+        /// By this device.
+        own: bool,
+        /// Why.
+        why: String,
+        /// One of its predecessors was hidden from one of the two.
+        unlinked: bool,
+    },
+    /// More than ten restarts in a day: the next one waits for the user.
+    RestartWaits {
+        /// The contact.
+        conversation: String,
+        /// Why a restart is needed.
+        why: String,
+    },
+    /// The relay lost everything that this conversation could be recovered from.
+    ConversationOver {
+        /// The contact.
+        conversation: String,
+    },
+    /// A relay did what an honest and healthy one does not do.
+    RelayTrouble {
+        /// Host and port.
+        relay: String,
+        /// The contact whose conversation shows it.
+        conversation: Option<String>,
+        /// `rolled_back`, `two_histories`, `log_lost`, `withheld`, `wrong_sequence`, `foreign_entry`, `key_chain`,
+        /// `wrong_identity`, `wrong_certificate`, `malformed` or `wrong_answer`.
+        kind: String,
+    },
+    /// A peer's program did what the protocol does not allow; it was skipped.
+    PeerTrouble {
+        /// The contact.
+        conversation: String,
+        /// `rubbish_commit`, `rubbish_message`, `rubbish_restart` or `unknown_content`.
+        kind: String,
+    },
+    /// A relay was reached, or lost.
+    Connection {
+        /// Host and port.
+        relay: String,
+        /// Reached.
+        up: bool,
+    },
+    /// A relay speaks only other versions of the protocol.
+    UpdateNeeded {
+        /// Host and port.
+        relay: String,
+    },
+    /// The vault cannot be written: nothing goes on until it is opened again.
+    StorageFailed {},
+    /// This program was too slow and missed events: read `unread` and `history`.
+    Missed {},
+    /// The vault was locked: the last event.
+    Locked {},
+}
+
+impl Event {
+    /// A line as the event that it was; nothing for an own message.
+    pub fn of_line(conversation: &str, line: Line) -> Option<Self> {
+        let conversation = conversation.to_owned();
+        let id = line.id;
+        Some(match line.body {
+            LineBody::Received {
+                text,
+                sent_at,
+                timer_s,
+                expires_at,
+                ..
+            } => Self::MessageReceived {
+                conversation,
+                id,
+                text,
+                sent_at,
+                received_at: line.at,
+                timer_s,
+                expires_at,
+            },
+            LineBody::Sent { .. } => return None,
+            LineBody::Joined {} => Self::Joined { conversation },
+            LineBody::TimerChanged { own, timer_s } => Self::TimerChanged {
+                conversation,
+                id,
+                own,
+                timer_s,
+            },
+            LineBody::Gap { kind, entries } => Self::Gap {
+                conversation,
+                id,
+                kind,
+                entries,
+            },
+            LineBody::Restarted { own, why, unlinked } => Self::Restarted {
+                conversation,
+                id,
+                own,
+                why,
+                unlinked,
+            },
+        })
+    }
+}
+
+/// An event with the interface's version, as it is printed and notified.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct EventLine {
+    /// [`INTERFACE_VERSION`](super::INTERFACE_VERSION).
+    pub v: u32,
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl EventLine {
+    /// The event with this program's version of the interface.
+    pub fn new(event: Event) -> Self {
+        Self {
+            v: super::INTERFACE_VERSION,
+            event,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Why a call did not do what was asked: what a script branches on, what happened, and what to do about it.
+
+use serde::{Deserialize, Serialize};
+
+/// The exit code of a command, by what the caller can do about it.
+// [SPEC 12.4]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum Exit {
+    /// 1: a fault of this program or its machine, nothing that another argument would cure.
+    Fault,
+    /// 2: wrong use: an argument, a name, a text that cannot be meant.
+    Usage,
+    /// 3: kept, and tried again with the next command or by the daemon.
+    Kept,
+    /// 4: refused, by the relay, the peer or a rule; trying again gives the same.
+    Refused,
+    /// 5: the vault: wrong PIN, missing, damaged, locked, in use, full.
+    Vault,
+}
+
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Fault => 1,
+            Exit::Usage => 2,
+            Exit::Kept => 3,
+            Exit::Refused => 4,
+            Exit::Vault => 5,
+        }
+    }
+}
+
+impl TryFrom<u8> for Exit {
+    type Error = &'static str;
+
+    fn try_from(code: u8) -> Result<Self, Self::Error> {
+        Ok(match code {
+            1 => Self::Fault,
+            2 => Self::Usage,
+            3 => Self::Kept,
+            4 => Self::Refused,
+            5 => Self::Vault,
+            _ => return Err("exit code is not one of 1 to 5"),
+        })
+    }
+}
+
+/// What happened and what to do: the one error type above the node.
+///
+/// `text` is lower case, without full stop and without secrets; it may name what the caller himself typed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// A stable name, in snake case.
+    pub error: String,
+    /// The exit code of a command that ends so.
+    pub exit: Exit,
+    /// What happened.
+    pub text: String,
+    /// What to do about it, where there is something to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    pub fn new(exit: Exit, error: &str, text: impl Into<String>) -> Self {
+        Self {
+            error: error.to_owned(),
+            exit,
+            text: text.into(),
+            hint: None,
+        }
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// A fault of this program or machine.
+    pub fn fault(text: impl Into<String>) -> Self {
+        Self::new(Exit::Fault, "fault", text)
+    }
+
+    /// The vault is, or has just been, locked.
+    // [SPEC 12.31]
+    pub fn locked() -> Self {
+        Self::new(Exit::Vault, "vault_locked", "the vault is locked")
+            .hint("run the command in a terminal and enter the PIN, give --pin-file, or start `emptyroom daemon`")
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,194 @@
+//! The daemon: keeps a vault open and connected, and serves the calls of this user's programs on a unix socket.
+//!
+//! The socket lies in the home, mode 0600, and every peer's user is checked besides. It ends, and the vault is locked, on
+//! `lock`, after an idle time without any call, and on SIGTERM, SIGINT or SIGHUP: a locked daemon would be a process that
+//! can do nothing, and the end of a process is the surest end of what is in its memory.
+
+mod connection;
+
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use emptyroom_vault::Vault;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::api::{Call, Exit, Failure, SecretText};
+use crate::carrier::Carrier;
+use crate::clock;
+use crate::engine::{self, Message};
+use crate::home;
+use crate::session::{direct, runtime};
+
+/// Programs that may be connected at once.
+// [SPEC 12.24]
+pub const CLIENTS_MAX: usize = 16;
+
+/// How often the idle time is looked at.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
+
+/// Opens the vault and serves it until it is locked. `ready` is called with the socket's path once it listens.
+///
+/// # Errors
+/// When the vault does not open, the socket cannot be made, or the last write of the vault fails.
+pub fn serve(
+    home: &Path,
+    secret: &SecretText,
+    idle: Option<Duration>,
+    ready: impl FnOnce(&Path) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let path = home::socket_path(home)?;
+    let vault = home::open_vault(home, secret)?;
+    run(vault, Arc::new(direct()?), &path, idle, ready)
+}
+
+fn run(
+    vault: Vault,
+    carrier: Arc<dyn Carrier>,
+    path: &Path,
+    idle: Option<Duration>,
+    ready: impl FnOnce(&Path) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let (engine, thread) = engine::start(vault, carrier, runtime.handle().clone())?;
+    let outcome = runtime.block_on(async {
+        let socket = Socket::bind(path)?;
+        ready(path)?;
+        let last_call = Arc::new(AtomicU64::new(clock::now().mono.0));
+        tokio::select! {
+            outcome = accept(&socket, &engine, &last_call) => outcome,
+            () = engine.closed() => Ok(()),
+            () = idle_for(idle, &last_call) => Ok(()),
+            outcome = told_to_end() => outcome,
+        }
+    });
+    // Locked already where a client asked for it: then nobody takes this.
+    let (answered, answer) = std::sync::mpsc::sync_channel(1);
+    let lock = Message::Call(
+        Call::Lock {},
+        Box::new(move |outcome| drop(answered.send(outcome))),
+    );
+    let locked = match engine.blocking_send(lock) {
+        Ok(()) => answer
+            .recv()
+            .unwrap_or(Ok(crate::api::Answer::Done {}))
+            .map(|_| ()),
+        Err(_) => Ok(()),
+    };
+    let _ = thread.join();
+    // Responses and the last event still go out to whoever reads them.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    outcome.and(locked)
+}
+
+/// The listening socket; its file goes with it.
+struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+    owner: u32,
+}
+
+impl Socket {
+    /// The vault's lock is held, so a socket that lies there belongs to a daemon that was killed.
+    // [SPEC 12.25]
+    fn bind(path: &Path) -> Result<Self, Failure> {
+        let fault = |e: &std::io::Error| {
+            Failure::new(
+                Exit::Fault,
+                "daemon_socket",
+                format!("the socket cannot be made: {}", e.kind()),
+            )
+        };
+        match std::fs::remove_file(path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(fault(&e)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(|e| fault(&e))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+            .map_err(|e| fault(&e))?;
+        let owner = std::fs::metadata(path).map_err(|e| fault(&e))?.uid();
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            owner,
+        })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn accept(
+    socket: &Socket,
+    engine: &mpsc::Sender<Message>,
+    last_call: &Arc<AtomicU64>,
+) -> Result<(), Failure> {
+    let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
+    loop {
+        let stream = match socket.listener.accept().await {
+            Ok((stream, _)) => stream,
+            // Out of descriptors for a moment: those who hang up give some back.
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        // [SPEC 12.26]
+        if !is_from(&stream, socket.owner) {
+            continue;
+        }
+        let Ok(permit) = clients.clone().try_acquire_owned() else {
+            continue;
+        };
+        let (engine, last_call) = (engine.clone(), last_call.clone());
+        tokio::spawn(async move {
+            connection::serve(stream, &engine, &last_call).await;
+            drop(permit);
+        });
+    }
+}
+
+fn is_from(stream: &UnixStream, owner: u32) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == owner)
+}
+
+/// Comes back after `idle` without a call. Time in suspend counts.
+// [SPEC 12.31]
+async fn idle_for(idle: Option<Duration>, last_call: &AtomicU64) {
+    let Some(idle) = idle else {
+        return std::future::pending().await;
+    };
+    let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+    loop {
+        tokio::time::sleep(IDLE_CHECK.min(idle)).await;
+        if clock::now()
+            .mono
+            .0
+            .saturating_sub(last_call.load(Ordering::Relaxed))
+            >= idle_ms
+        {
+            return;
+        }
+    }
+}
+
+async fn told_to_end() -> Result<(), Failure> {
+    let fault = |e: std::io::Error| Failure::fault(format!("signals: {}", e.kind()));
+    let mut terminate = signal(SignalKind::terminate()).map_err(fault)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(fault)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
+}

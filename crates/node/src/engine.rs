@@ -1,0 +1,422 @@
+//! The engine: one thread that owns the vault and the client, and carries out what the client asks for.
+//!
+//! It decides nothing about messages. One input at a time goes into the client, every output is carried out, and what is
+//! to be stored by all inputs that wait already is stored in one transaction (group commit). Blocking disk work is at home
+//! here: sockets live on another runtime.
+
+pub(crate) mod own;
+mod records;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use emptyroom_core::api::{
+    Command, CommandId, Input, LinkId, Output, Refused, Reply, Settings, Ticket,
+};
+use emptyroom_core::{Client, LoadError};
+use emptyroom_vault::{Change, Vault, WriteError};
+use emptyroom_wire::time::Mono;
+use tokio::sync::mpsc;
+
+use crate::api::{Answer, Call, Event, Exit, Failure};
+use crate::carrier::{Carrier, Target};
+use crate::link::{FromLink, Links};
+use crate::{clock, convert, seed};
+use records::Stored;
+
+/// Calls and frames that wait for the engine; who has more waits himself.
+const QUEUE_LEN_MAX: usize = 256;
+
+/// Inputs that are stored together at most.
+const GROUP_LEN_MAX: usize = 64;
+
+/// The longest sleep: the monotonic timer does not count suspended time, and a wall clock may be set.
+const SLEEP_MAX: Duration = Duration::from_secs(15);
+
+/// Takes the answer of a call.
+pub(crate) type Answerer = Box<dyn FnOnce(Result<Answer, Failure>) + Send>;
+
+/// Takes events until it says false.
+pub(crate) type Watcher = Box<dyn FnMut(&Event) -> bool + Send>;
+
+/// What the engine's thread is told.
+pub(crate) enum Message {
+    /// Somebody wants something.
+    Call(Call, Answerer),
+    /// Somebody wants to hear events.
+    Watch(Watcher),
+    /// A link says something.
+    Link(LinkId, FromLink),
+}
+
+/// The engine's state.
+pub(crate) struct Engine {
+    vault: Vault,
+    /// Nothing after a failed write: what was handed out is in doubt, so the client is loaded anew by the next call.
+    client: Option<Client>,
+    links: Links,
+    inputs: VecDeque<Input>,
+    unstored: Vec<(Ticket, Vec<Change>)>,
+    waiting: BTreeMap<CommandId, Waiting>,
+    command_last: u64,
+    watchers: Vec<Watcher>,
+    /// Asked to lock: done as soon as what was begun is stored.
+    locking: Option<Answerer>,
+    /// Reading failed: nothing that the client says from then on can be trusted.
+    broken: Option<Failure>,
+}
+
+/// A call that has no answer yet.
+struct Waiting {
+    answerer: Answerer,
+    /// `flush` comes back at this time in any case.
+    until: Option<Mono>,
+    timed_out: bool,
+}
+
+/// Starts the engine's thread over an open vault. It ends, and locks the vault, after [`Call::Lock`].
+///
+/// # Errors
+/// When the records cannot be used.
+pub(crate) fn start(
+    vault: Vault,
+    carrier: Arc<dyn Carrier>,
+    runtime: tokio::runtime::Handle,
+) -> Result<(mpsc::Sender<Message>, std::thread::JoinHandle<()>), Failure> {
+    let (sender, receiver) = mpsc::channel(QUEUE_LEN_MAX);
+    let links = Links::new(carrier, runtime, sender.clone());
+    let mut engine = Engine {
+        vault,
+        client: None,
+        links,
+        inputs: VecDeque::new(),
+        unstored: Vec::new(),
+        waiting: BTreeMap::new(),
+        command_last: 0,
+        watchers: Vec::new(),
+        locking: None,
+        broken: None,
+    };
+    engine.load()?;
+    let timers = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|e| Failure::fault(format!("no timers: {}", e.kind())))?;
+    let thread = std::thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || timers.block_on(engine.run(receiver)))
+        .map_err(|e| Failure::fault(format!("no thread: {}", e.kind())))?;
+    Ok((sender, thread))
+}
+
+impl Engine {
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        self.settle(&mut messages);
+        loop {
+            let sleep = self.sleep();
+            let message = tokio::select! {
+                biased;
+                message = messages.recv() => message,
+                () = tokio::time::sleep(sleep) => {
+                    self.tick();
+                    self.settle(&mut messages);
+                    continue;
+                }
+            };
+            let Some(message) = message else {
+                return self.lock(None);
+            };
+            self.take(message);
+            self.settle(&mut messages);
+            if let Some(answerer) = self.locking.take() {
+                return self.lock(Some(answerer));
+            }
+        }
+    }
+
+    /// A client over what is stored.
+    fn load(&mut self) -> Result<(), Failure> {
+        let generator = seed::generator()
+            .map_err(|_| Failure::fault("the operating system gives no random numbers"))?;
+        let stored = Stored::new(&self.vault);
+        let client = Client::load(
+            clock::now(),
+            Box::new(generator),
+            &stored,
+            Settings::default(),
+        );
+        if let Some(error) = stored.failure() {
+            return Err(error);
+        }
+        self.client = Some(client.map_err(|e| {
+            match e {
+                LoadError::Newer => Failure::new(
+                    Exit::Vault,
+                    "vault_newer",
+                    "the vault's records were written by a newer version",
+                )
+                .hint("update this program"),
+                LoadError::Damaged => Failure::new(
+                    Exit::Vault,
+                    "vault_corrupt",
+                    "the vault's records are damaged",
+                )
+                .hint("restore the vault from a backup, or begin a new one"),
+            }
+        })?);
+        self.drain();
+        Ok(())
+    }
+
+    /// Takes one message: calls become inputs, unless the engine answers them itself.
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Call(call, answerer) => self.call(call, answerer),
+            Message::Watch(watcher) => self.watchers.push(watcher),
+            Message::Link(id, from) => self.inputs.push_back(match from {
+                FromLink::Up(spki_hash) => Input::LinkUp(id, spki_hash),
+                FromLink::Frame(bytes) => Input::Frame(id, bytes),
+                FromLink::Down => {
+                    self.links.hang_up(id);
+                    Input::LinkDown(id)
+                }
+            }),
+        }
+    }
+
+    fn call(&mut self, call: Call, answerer: Answerer) {
+        if matches!(call, Call::Lock {}) {
+            self.locking = Some(answerer);
+            return;
+        }
+        if let Some(failure) = &self.broken {
+            return answerer(Err(failure.clone()));
+        }
+        if self.client.is_none()
+            && let Err(failure) = self.load()
+        {
+            return answerer(Err(failure));
+        }
+        let until = match &call {
+            Call::Flush { wait_ms } => Some(clock::now().mono.plus_ms(*wait_ms)),
+            _ => None,
+        };
+        match call {
+            Call::ChangeSecret { old, new } => answerer(self.change_secret(&old, &new)),
+            call => match convert::command(call) {
+                Ok(Some(command)) => {
+                    let id = self.next_command();
+                    self.waiting.insert(
+                        id,
+                        Waiting {
+                            answerer,
+                            until,
+                            timed_out: false,
+                        },
+                    );
+                    self.inputs.push_back(Input::Command(id, command));
+                }
+                Ok(None) => answerer(Err(Failure::fault("this call belongs to the connection"))),
+                Err(failure) => answerer(Err(failure)),
+            },
+        }
+    }
+
+    fn next_command(&mut self) -> CommandId {
+        self.command_last += 1;
+        CommandId(self.command_last)
+    }
+
+    /// Inputs into the client and outputs out of it, until nothing is left to do but wait.
+    fn settle(&mut self, messages: &mut mpsc::Receiver<Message>) {
+        let mut taken = 0;
+        loop {
+            while let Some(input) = self.inputs.pop_front() {
+                self.feed(input);
+            }
+            if self.unstored.is_empty() {
+                return;
+            }
+            // What waits already shares the transaction.
+            if taken < GROUP_LEN_MAX
+                && self.locking.is_none()
+                && let Ok(message) = messages.try_recv()
+            {
+                taken += 1;
+                self.take(message);
+                continue;
+            }
+            self.store();
+            taken = 0;
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        let Some(client) = &mut self.client else {
+            return;
+        };
+        let stored = Stored::new(&self.vault);
+        client.handle(clock::now(), input, &stored);
+        match stored.failure() {
+            None => self.drain(),
+            // Nothing that came of a record that could not be read may leave.
+            Some(failure) => self.give_up(&failure, true),
+        }
+    }
+
+    /// Carries out what the client asks for, in its order.
+    fn drain(&mut self) {
+        while let Some(output) = self.client.as_mut().and_then(Client::poll) {
+            match output {
+                Output::Persist(ticket, changes) => self
+                    .unstored
+                    .push((ticket, changes.into_iter().map(change).collect())),
+                Output::Dial(id, endpoint) => {
+                    self.links.dial(
+                        id,
+                        Target {
+                            host: endpoint.host,
+                            port: endpoint.port,
+                        },
+                    );
+                }
+                Output::Frame(id, bytes) => {
+                    if !self.links.frame(id, bytes) {
+                        self.inputs.push_back(Input::LinkDown(id));
+                    }
+                }
+                Output::Hangup(id) => self.links.hang_up(id),
+                Output::Event(event) => {
+                    if let Some(event) = convert::event(event) {
+                        self.tell(&event);
+                    }
+                }
+                Output::Reply(id, reply) => self.reply(id, reply),
+            }
+        }
+    }
+
+    /// Stores everything handed out so far in one transaction.
+    fn store(&mut self) {
+        let Some((last, _)) = self.unstored.last() else {
+            return;
+        };
+        let last = *last;
+        let changes = std::mem::take(&mut self.unstored)
+            .into_iter()
+            .flat_map(|(_, changes)| changes)
+            .collect();
+        match self.vault.apply(changes) {
+            Ok(()) => self.inputs.push_back(Input::Persisted(last)),
+            Err(error) => {
+                let again = matches!(error, WriteError::Full);
+                self.give_up(&own::write_failure(error), !again);
+            }
+        }
+    }
+
+    /// The client is in doubt: it goes, with everything that waits for it. For good where the vault is damaged; else the
+    /// next call loads it anew, as after a crash.
+    fn give_up(&mut self, failure: &Failure, for_good: bool) {
+        self.client = None;
+        self.inputs.clear();
+        self.unstored.clear();
+        self.links.hang_up_all();
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            (waiting.answerer)(Err(failure.clone()));
+        }
+        if for_good {
+            self.broken = Some(failure.clone());
+        }
+        self.tell(&Event::StorageFailed {});
+    }
+
+    fn reply(&mut self, id: CommandId, reply: Result<Reply, Refused>) {
+        let Some(waiting) = self.waiting.remove(&id) else {
+            return;
+        };
+        let answer = match reply {
+            // A flush that ran out of time asked for the status instead.
+            Ok(Reply::Status(status)) if waiting.timed_out => Ok(Answer::Flushed {
+                waiting: status.waiting,
+                unreachable: status
+                    .relays
+                    .into_iter()
+                    .filter(|r| !r.up)
+                    .map(|r| r.relay)
+                    .collect(),
+                timed_out: true,
+            }),
+            Ok(reply) => convert::answer(reply, || own::vault_info(&self.vault)),
+            Err(refused) => Err(convert::refused(refused)),
+        };
+        (waiting.answerer)(answer);
+    }
+
+    fn tell(&mut self, event: &Event) {
+        self.watchers.retain_mut(|watcher| watcher(event));
+    }
+
+    /// How long nothing needs to be done unless somebody says something.
+    fn sleep(&self) -> Duration {
+        let flushes = self.waiting.values().filter_map(|waiting| waiting.until);
+        let client = self.client.as_ref().and_then(Client::wake_at);
+        let Some(at) = flushes.chain(client).min() else {
+            return SLEEP_MAX;
+        };
+        Duration::from_millis(at.0.saturating_sub(clock::now().mono.0)).min(SLEEP_MAX)
+    }
+
+    /// Time has passed.
+    fn tick(&mut self) {
+        let now = clock::now().mono;
+        let late: Vec<CommandId> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.until.is_some_and(|until| until <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            if let Some(waiting) = self.waiting.remove(&id) {
+                let id = self.next_command();
+                self.waiting.insert(
+                    id,
+                    Waiting {
+                        until: None,
+                        timed_out: true,
+                        ..waiting
+                    },
+                );
+                self.inputs.push_back(Input::Command(id, Command::Status));
+            }
+        }
+        self.inputs.push_back(Input::Tick);
+        if let Err(error) = self.vault.rotate_if_due(now.0)
+            && !matches!(error, WriteError::Full)
+        {
+            self.give_up(&own::write_failure(error), true);
+        }
+    }
+
+    /// The end: links first, then the vault, then whoever asked for it.
+    fn lock(mut self, answerer: Option<Answerer>) {
+        self.links.hang_up_all();
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            (waiting.answerer)(Err(Failure::locked()));
+        }
+        self.tell(&Event::Locked {});
+        self.client = None;
+        let locked = self.vault.lock();
+        if let Some(answerer) = answerer {
+            answerer(locked.map(|()| Answer::Done {}).map_err(own::write_failure));
+        }
+    }
+}
+
+fn change(mut change: emptyroom_core::api::Change) -> Change {
+    Change {
+        key: std::mem::take(&mut change.key),
+        value: change.value.take(),
+    }
+}

@@ -1,0 +1,23 @@
+//! The parsers of this crate as plain functions of any bytes: none of them may panic.
+
+use crate::rpc::{self, Lines};
+
+/// What a program may send to the daemon.
+pub fn fuzz_request(data: &[u8]) {
+    let mut lines = Lines::new(rpc::REQUEST_BYTES_MAX);
+    // Cut where a socket might cut.
+    for piece in data.chunks(7) {
+        lines.push(piece);
+        while let Ok(Some(line)) = lines.next_line() {
+            if let Err(refusal) = rpc::parse_request(&line) {
+                rpc::refusal_line(&refusal);
+            }
+        }
+    }
+}
+
+/// What a daemon, or somebody in its place, may send to a program.
+pub fn fuzz_response(data: &[u8]) {
+    // A refusal is as good as an answer here.
+    let _ = rpc::parse_from_daemon(data);
+}

@@ -1,0 +1,142 @@
+//! The home: one directory that holds the vault and, while a daemon runs, its socket.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use emptyroom_vault::os::OsDirectory;
+use emptyroom_vault::{CreateError, KdfParams, OpenError, Vault};
+
+use crate::api::{Exit, Failure, SecretText};
+use crate::engine::own::{passphrase, wrong_secret};
+use crate::seed;
+
+/// The daemon's socket in a home.
+const SOCKET_NAME: &str = "daemon.sock";
+
+/// The longest path of a unix socket in bytes: `sun_path` less its closing zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// What guessing one PIN costs. Stored in the vault's header, shown by `status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kdf {
+    /// 256 MiB of memory, about a second.
+    Standard,
+    /// 64 MiB, about a quarter of a second: for small devices.
+    Small,
+    /// The least there is: for tests and scripts, it protects nothing that can be guessed.
+    Minimum,
+}
+
+impl Kdf {
+    fn params(self) -> KdfParams {
+        match self {
+            Self::Standard => KdfParams::recommended(),
+            Self::Small => KdfParams::small(),
+            Self::Minimum => KdfParams::minimum(),
+        }
+    }
+
+    /// Roughly how long one guess takes on one processor core, in milliseconds.
+    pub fn guess_ms(self) -> u64 {
+        match self {
+            Self::Standard => 1_000,
+            Self::Small => 250,
+            Self::Minimum => 1,
+        }
+    }
+}
+
+/// The path of a home's socket.
+///
+/// # Errors
+/// When the home's path is too long for one.
+pub(crate) fn socket_path(home: &Path) -> Result<PathBuf, Failure> {
+    let path = home.join(SOCKET_NAME);
+    if path.as_os_str().as_bytes().len() > SOCKET_PATH_BYTES_MAX {
+        return Err(Failure::new(
+            Exit::Usage,
+            "usage",
+            "the path of the home is too long for a daemon's socket",
+        )
+        .hint("choose a --home of at most 95 bytes"));
+    }
+    Ok(path)
+}
+
+pub(crate) fn open_vault(home: &Path, secret: &SecretText) -> Result<Vault, Failure> {
+    let generator = seed::generator()
+        .map_err(|_| Failure::fault("the operating system gives no random numbers"))?;
+    Vault::open(
+        Box::new(OsDirectory::at(home)),
+        &passphrase(secret),
+        Box::new(generator),
+    )
+    .map_err(|error| match error {
+        OpenError::WrongSecret => wrong_secret(),
+        OpenError::Missing => missing(),
+        OpenError::Corrupt(_) => Failure::new(Exit::Vault, "vault_corrupt", error.to_string())
+            .hint("restore the vault from a backup, or begin a new one"),
+        OpenError::Newer { .. } => {
+            Failure::new(Exit::Vault, "vault_newer", error.to_string()).hint("update this program")
+        }
+        OpenError::InUse => in_use(),
+        OpenError::Full => Failure::new(Exit::Vault, "vault_full", error.to_string())
+            .hint("make room, then try again"),
+        OpenError::Io(_) => Failure::new(Exit::Vault, "vault_read", error.to_string())
+            .hint("see to the disk and its permissions"),
+    })
+}
+
+pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result<Vault, Failure> {
+    let generator = seed::generator()
+        .map_err(|_| Failure::fault("the operating system gives no random numbers"))?;
+    let io = |kind: io::ErrorKind| {
+        Failure::new(
+            Exit::Vault,
+            "vault_write",
+            format!("the vault could not be written: {kind}"),
+        )
+        .hint("see to the disk and its permissions")
+    };
+    let directory = OsDirectory::create(home).map_err(|e| io(e.kind()))?;
+    Vault::create(
+        Box::new(directory),
+        &passphrase(secret),
+        kdf.params(),
+        Box::new(generator),
+    )
+    .map_err(|error| match error {
+        CreateError::Exists => Failure::new(
+            Exit::Vault,
+            "vault_exists",
+            "there is a vault in this home already",
+        )
+        .hint("choose another --home; nothing was changed"),
+        CreateError::InUse => in_use(),
+        CreateError::Full => Failure::new(Exit::Vault, "vault_full", "the disk is full")
+            .hint("make room, then try again"),
+        CreateError::Kdf => Failure::fault(error.to_string()),
+        CreateError::Io(kind) => io(kind),
+    })
+}
+
+/// There is no vault.
+pub(crate) fn missing() -> Failure {
+    Failure::new(
+        Exit::Vault,
+        "vault_missing",
+        "there is no vault in this home",
+    )
+    .hint("make one with `emptyroom init`, or give the right --home")
+}
+
+// [SPEC 12.30]
+fn in_use() -> Failure {
+    Failure::new(
+        Exit::Vault,
+        "vault_in_use",
+        "another emptyroom has this vault open",
+    )
+    .hint("wait until it has ended; to run commands side by side, start `emptyroom daemon`")
+}

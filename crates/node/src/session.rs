@@ -1,0 +1,182 @@
+//! A session: what a program talks to, whether a daemon holds the vault or this process does.
+
+mod local;
+mod remote;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use crate::api::{Answer, Call, Event, Failure, SecretText};
+use crate::carrier::Direct;
+use crate::home::{self, Kdf};
+use local::Local;
+pub(crate) use local::runtime;
+use remote::Remote;
+
+/// Events that may wait for a program; beyond that it hears [`Event::Missed`].
+pub(crate) const EVENTS_WAITING_MAX: usize = 1_024;
+
+/// An open vault, here or at a daemon.
+pub struct Session {
+    inner: Inner,
+}
+
+enum Inner {
+    Local(Local),
+    Remote(Remote),
+}
+
+impl Session {
+    /// The daemon of a home, if one runs.
+    ///
+    /// # Errors
+    /// When something answers there that is not this user's daemon.
+    // [SPEC 12.32]
+    pub fn of_daemon(home: &Path) -> Result<Option<Self>, Failure> {
+        Ok(Remote::connect(home)?.map(|remote| Self {
+            inner: Inner::Remote(remote),
+        }))
+    }
+
+    /// Opens the vault of a home in this process.
+    ///
+    /// # Errors
+    /// Each kind of trouble with a vault by its own name.
+    pub fn open(home: &Path, secret: &SecretText) -> Result<Self, Failure> {
+        let vault = home::open_vault(home, secret)?;
+        Ok(Self {
+            inner: Inner::Local(Local::start(vault, Arc::new(direct()?))?),
+        })
+    }
+
+    /// Makes a vault and an account in a home, at a relay if an address is given.
+    ///
+    /// # Errors
+    /// When the address is wrong, there is a vault, or the disk fails. A wrong address leaves nothing behind.
+    pub fn create(
+        home: &Path,
+        secret: &SecretText,
+        kdf: Kdf,
+        relay: Option<&SecretText>,
+    ) -> Result<Self, Failure> {
+        if let Some(address) = relay {
+            crate::convert::check_address(address.expose())?;
+        }
+        let vault = home::create_vault(home, secret, kdf)?;
+        let session = Self {
+            inner: Inner::Local(Local::start(vault, Arc::new(direct()?))?),
+        };
+        if let Some(address) = relay {
+            session.call(Call::SetRelay {
+                address: address.expose().to_owned(),
+            })?;
+        }
+        Ok(session)
+    }
+
+    /// Whether a daemon holds the vault.
+    pub fn is_daemon(&self) -> bool {
+        matches!(self.inner, Inner::Remote(_))
+    }
+
+    /// Asks for one thing and waits for the answer.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub fn call(&self, call: Call) -> Result<Answer, Failure> {
+        match &self.inner {
+            Inner::Local(local) => local.call(call),
+            Inner::Remote(remote) => match remote.call(&call)? {
+                Answer::Status(status) => Ok(Answer::Status(crate::api::StatusInfo {
+                    daemon: true,
+                    ..status
+                })),
+                answer => Ok(answer),
+            },
+        }
+    }
+
+    /// From now on all events. The channel ends with [`Event::Locked`], or without it when a daemon ends by force.
+    ///
+    /// # Errors
+    /// When the vault was locked in the meantime.
+    pub fn events(&self) -> Result<Receiver<Event>, Failure> {
+        match &self.inner {
+            Inner::Local(local) => local.events(),
+            Inner::Remote(remote) => remote.events(),
+        }
+    }
+
+    /// Ends it: a vault that was opened here is locked, a daemon goes on.
+    ///
+    /// # Errors
+    /// When the last write of the vault fails; it is closed all the same.
+    pub fn close(self) -> Result<(), Failure> {
+        match self.inner {
+            Inner::Local(local) => local.call(Call::Lock {}).map(|_| ()),
+            Inner::Remote(_) => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn direct() -> Result<Direct, Failure> {
+    Direct::new().map_err(|_| Failure::fault("TLS could not be set up"))
+}
+
+/// Turns a bounded sender into a watcher: events that find no room are told as one [`Event::Missed`].
+pub(crate) fn watcher(
+    mut send: impl FnMut(Event) -> Sent + Send + 'static,
+) -> crate::engine::Watcher {
+    let mut missed = false;
+    Box::new(move |event| {
+        if missed {
+            match send(Event::Missed {}) {
+                Sent::Yes => missed = false,
+                Sent::Full => return true,
+                Sent::Closed => return false,
+            }
+        }
+        match send(event.clone()) {
+            Sent::Yes => true,
+            Sent::Full => {
+                missed = true;
+                true
+            }
+            Sent::Closed => false,
+        }
+    })
+}
+
+/// What became of an event.
+pub(crate) enum Sent {
+    Yes,
+    Full,
+    Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [SPEC 12.12]
+    #[test]
+    fn events_without_room_are_told_as_missed() {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let mut watcher = watcher(move |event| match sender.try_send(event) {
+            Ok(()) => Sent::Yes,
+            Err(std::sync::mpsc::TrySendError::Full(_)) => Sent::Full,
+            Err(std::sync::mpsc::TrySendError::Disconnected(_)) => Sent::Closed,
+        });
+        let up = Event::Connection {
+            relay: "r".into(),
+            up: true,
+        };
+        assert!(watcher(&up) && watcher(&up));
+        assert!(receiver.recv().unwrap() == up);
+        assert!(watcher(&up));
+        assert!(receiver.recv().unwrap() == Event::Missed {});
+        drop(receiver);
+        assert!(!watcher(&up));
+    }
+}
