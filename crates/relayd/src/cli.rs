@@ -53,11 +53,18 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { code: exit as u8, what: what.into(), hint: None }
+        Self {
+            code: exit as u8,
+            what: what.into(),
+            hint: None,
+        }
     }
 
     pub(crate) fn hint(self, hint: &'static str) -> Self {
-        Self { hint: Some(hint), ..self }
+        Self {
+            hint: Some(hint),
+            ..self
+        }
     }
 }
 
@@ -98,10 +105,22 @@ impl From<crate::data::DataError> for Failure {
     fn from(error: crate::data::DataError) -> Self {
         use crate::data::DataError;
         let (exit, hint) = match &error {
-            DataError::InUse => (Exit::InUse, "stop it first, or give this one a directory of its own"),
-            DataError::Io { .. } => (Exit::Data, "the user that runs the relay must own the directory; see --data"),
-            DataError::Damaged { .. } => (Exit::Data, "restore the file from a backup; nothing was changed"),
-            DataError::NeverServed => (Exit::Data, "run `emptyroom-relay serve` once; it makes the address"),
+            DataError::InUse => (
+                Exit::InUse,
+                "stop it first, or give this one a directory of its own",
+            ),
+            DataError::Io { .. } => (
+                Exit::Data,
+                "the user that runs the relay must own the directory; see --data",
+            ),
+            DataError::Damaged { .. } => (
+                Exit::Data,
+                "restore the file from a backup; nothing was changed",
+            ),
+            DataError::NeverServed => (
+                Exit::Data,
+                "run `emptyroom-relay serve` once; it makes the address",
+            ),
         };
         Self::new(exit, error.to_string()).hint(hint)
     }
@@ -125,8 +144,19 @@ mod tests {
 
     #[test]
     fn help_names_every_exit_code() {
-        for exit in [Exit::WrongUse, Exit::InUse, Exit::Data, Exit::Listen, Exit::Storage, Exit::Bug] {
-            assert!(AFTER_HELP.contains(&format!("\n  {} ", exit as u8)), "{}", exit as u8);
+        for exit in [
+            Exit::WrongUse,
+            Exit::InUse,
+            Exit::Data,
+            Exit::Listen,
+            Exit::Storage,
+            Exit::Bug,
+        ] {
+            assert!(
+                AFTER_HELP.contains(&format!("\n  {} ", exit as u8)),
+                "{}",
+                exit as u8
+            );
         }
     }
 }

@@ -14,13 +14,18 @@ impl Clock {
     /// A clock whose monotonic time starts now.
     #[must_use]
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 
     /// Both times.
     #[must_use]
     pub fn now(self) -> Now {
-        Now { wall: wall(), mono: Mono(milliseconds(self.start.elapsed())) }
+        Now {
+            wall: wall(),
+            mono: Mono(milliseconds(self.start.elapsed())),
+        }
     }
 
     /// How long it is until a monotonic time; nothing if it has passed.
@@ -33,7 +38,11 @@ impl Clock {
 /// The time of day. A clock set before 1970 counts as 1970.
 #[must_use]
 pub fn wall() -> Wall {
-    Wall(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, milliseconds))
+    Wall(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, milliseconds),
+    )
 }
 
 fn milliseconds(time: Duration) -> u64 {

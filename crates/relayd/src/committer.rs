@@ -26,6 +26,7 @@ pub(crate) enum Job {
 /// What came of it.
 pub(crate) enum Done {
     Stored(Ticket, Result<Vec<StoreReply>, StoreFailure>),
+    Expired(Ticket, Result<(), StoreFailure>),
     Persisted(Ticket, Result<(), StoreFailure>),
     /// Cutting the write-ahead logs failed: the next job will say so too, but there may be none for long.
     Broken(StoreFailure),
@@ -73,7 +74,7 @@ impl Committer {
         let now = clock::wall();
         match job {
             Job::Store(ticket, ops) => Done::Stored(ticket, self.store.apply(now, ops)),
-            Job::Expire(ticket) => Done::Stored(ticket, self.store.expire(now).map(|()| Vec::new())),
+            Job::Expire(ticket) => Done::Expired(ticket, self.store.expire(now)),
             Job::Persist(ticket, record) => Done::Persisted(ticket, self.chain.append(now, record)),
         }
     }

@@ -17,10 +17,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::outbox::{Outbox, Waiting};
 
 /// Clients ping; one that says nothing for so long is gone.
-// [SPEC 6.64]
+// [SPEC 6.74]
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
 /// A frame may take this long, and longer by its length.
-// [SPEC 6.65]
+// [SPEC 6.75]
 const FRAME_TIME: Duration = Duration::from_secs(20);
 /// A frame that is slower than this many bytes a second is not worth its memory.
 const FRAME_BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
@@ -39,14 +39,17 @@ const LENGTH_BYTES: usize = 4;
 pub(crate) struct Budgets {
     /// Large frames on their way in.
     large: Arc<Semaphore>,
-    /// Whole frames until they are decided.
-    decided: Arc<Semaphore>,
+    /// Whole frames until the engine has taken them.
+    whole: Arc<Semaphore>,
 }
 
 impl Budgets {
-    // [SPEC 6.66]
+    // [SPEC 6.76]
     pub(crate) fn new() -> Self {
-        Self { large: Arc::new(Semaphore::new(128 << 10)), decided: Arc::new(Semaphore::new(128 << 10)) }
+        Self {
+            large: Arc::new(Semaphore::new(128 << 10)),
+            whole: Arc::new(Semaphore::new(128 << 10)),
+        }
     }
 }
 
@@ -93,7 +96,12 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let outbox = Arc::new(Outbox::default());
-    if lane.engine.send(Incoming::Connected(lane.id, Arc::clone(&outbox))).await.is_err() {
+    if lane
+        .engine
+        .send(Incoming::Connected(lane.id, Arc::clone(&outbox)))
+        .await
+        .is_err()
+    {
         return;
     }
     if matches!(exchange(&mut bytes, &outbox, &lane).await, Err(End::Hangup)) {
@@ -123,9 +131,15 @@ where
 
 /// Waits until the frame fits into what the engine may hold; until then nothing more is read here.
 async fn deliver(frame: Vec<u8>, lane: &Lane) -> Result<(), End> {
-    let decided = Arc::clone(&lane.budgets.decided);
-    let share = decided.acquire_many_owned(kibibytes(frame.len())).await.map_err(|_| End::Stopped)?;
-    lane.engine.send(Incoming::Frame(lane.id, frame, share)).await.map_err(|_| End::Stopped)
+    let whole = Arc::clone(&lane.budgets.whole);
+    let share = whole
+        .acquire_many_owned(kibibytes(frame.len()))
+        .await
+        .map_err(|_| End::Stopped)?;
+    lane.engine
+        .send(Incoming::Frame(lane.id, frame, share))
+        .await
+        .map_err(|_| End::Stopped)
 }
 
 /// Writes what waits in pieces, so that a slow reader is told from a dead one.
@@ -147,10 +161,19 @@ where
         }
     }
     write_piece(bytes, &mut piece, &mut of_frames, lane).await?;
-    if waiting.hangup { Err(End::Hangup) } else { Ok(()) }
+    if waiting.hangup {
+        Err(End::Hangup)
+    } else {
+        Ok(())
+    }
 }
 
-async fn write_piece<S>(bytes: &mut S, piece: &mut Vec<u8>, of_frames: &mut usize, lane: &Lane) -> Result<(), End>
+async fn write_piece<S>(
+    bytes: &mut S,
+    piece: &mut Vec<u8>,
+    of_frames: &mut usize,
+    lane: &Lane,
+) -> Result<(), End>
 where
     S: AsyncWrite + Unpin,
 {
@@ -161,7 +184,9 @@ where
     timeout(WRITE_TIME, write).await.map_err(|_| End::Gone)??;
     piece.clear();
     if *of_frames > 0 {
-        let _ = lane.written.send(Written(lane.id, std::mem::take(of_frames)));
+        let _ = lane
+            .written
+            .send(Written(lane.id, std::mem::take(of_frames)));
     }
     Ok(())
 }
@@ -185,7 +210,13 @@ struct Body {
 
 impl Reader {
     fn new() -> Self {
-        Self { head: [0; LENGTH_BYTES], head_len: 0, body: None, first: true, deadline: Instant::now() + IDLE_MAX }
+        Self {
+            head: [0; LENGTH_BYTES],
+            head_len: 0,
+            body: None,
+            first: true,
+            deadline: Instant::now() + IDLE_MAX,
+        }
     }
 
     /// Reads once.
@@ -194,7 +225,9 @@ impl Reader {
         S: AsyncRead + Unpin,
     {
         let deadline = self.deadline;
-        timeout_at(deadline, self.read_once(from, budgets)).await.map_err(|_| End::Gone)?
+        timeout_at(deadline, self.read_once(from, budgets))
+            .await
+            .map_err(|_| End::Gone)?
     }
 
     async fn read_once<S>(&mut self, from: &mut S, budgets: &Budgets) -> Result<(), End>
@@ -208,7 +241,12 @@ impl Reader {
         };
         if body.share.is_none() && body.length > LARGE_FRAME {
             let large = Arc::clone(&budgets.large);
-            body.share = Some(large.acquire_many_owned(kibibytes(body.length)).await.map_err(|_| End::Stopped)?);
+            body.share = Some(
+                large
+                    .acquire_many_owned(kibibytes(body.length))
+                    .await
+                    .map_err(|_| End::Stopped)?,
+            );
         }
         let missing = body.length.saturating_sub(body.bytes.len());
         if missing == 0 {
@@ -216,7 +254,8 @@ impl Reader {
         }
         if body.bytes.capacity() == body.bytes.len() {
             // No more than has arrived already: a length alone costs nothing.
-            body.bytes.reserve_exact(missing.min(GROWTH.max(body.bytes.len())));
+            body.bytes
+                .reserve_exact(missing.min(GROWTH.max(body.bytes.len())));
         }
         let free = missing.min(body.bytes.capacity() - body.bytes.len());
         let free = u64::try_from(free).unwrap_or(u64::MAX);
@@ -238,21 +277,32 @@ impl Reader {
             return Ok(());
         }
         let length = usize::try_from(u32::from_be_bytes(self.head)).map_err(|_| End::Gone)?;
-        // [SPEC 6.67]
-        let max = if self.first { HANDSHAKE_FRAME_LEN_MAX } else { CARRIER_FRAME_LEN_MAX };
+        // [SPEC 6.77]
+        let max = if self.first {
+            HANDSHAKE_FRAME_LEN_MAX
+        } else {
+            CARRIER_FRAME_LEN_MAX
+        };
         if length == 0 || length > max {
             return Err(End::Gone);
         }
         let by_length = u64::try_from(length).unwrap_or(u64::MAX) / FRAME_BYTES_PER_SECOND_MIN;
         self.deadline += Duration::from_secs(by_length);
-        self.body = Some(Body { bytes: Vec::new(), length, share: None });
+        self.body = Some(Body {
+            bytes: Vec::new(),
+            length,
+            share: None,
+        });
         Ok(())
     }
 
     /// The frame, if it is whole. Its share of the budget for arriving frames ends here.
     fn finished(&mut self) -> Option<Vec<u8>> {
         let body = self.body.take_if(|body| body.bytes.len() == body.length)?;
-        *self = Self { first: false, ..Self::new() };
+        *self = Self {
+            first: false,
+            ..Self::new()
+        };
         Some(body.bytes)
     }
 }

@@ -5,6 +5,7 @@
 //!   lock          held (flock) as long as the relay runs
 //!   identity.key  the relay's identity; who loses it loses the address
 //!   access-code   needed to make logs; made at first start
+//!   key-chain     records of the stream keys of the last 30 days
 //!   address       the address line of the last start, for `emptyroom-relay address`
 //!   store/        headers, entries and day keys: see `store`
 //! ```
@@ -16,9 +17,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use emptyroom_relay::store::StoreFailure;
 use zeroize::Zeroizing;
 
 pub mod access;
+pub mod address;
+pub mod chain;
 pub mod identity;
 
 /// A small file may be this long, in bytes: none of ours comes near it.
@@ -57,7 +61,28 @@ pub enum DataError {
 
 impl DataError {
     pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { doing, path: path.to_owned(), source }
+        Self::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// What it means for something that was to be made durable.
+    pub(crate) fn failure(&self, place: &'static str) -> StoreFailure {
+        match self {
+            Self::Io { source, .. } => io_failure(source, place),
+            _ => StoreFailure::Broken(place),
+        }
+    }
+}
+
+/// Full is told apart from everything else; everything else stops the relay, a failed sync above all.
+// [SPEC 6.69]
+pub(crate) fn io_failure(error: &io::Error, place: &'static str) -> StoreFailure {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreFailure::Full,
+        _ => StoreFailure::Broken(place),
     }
 }
 
@@ -65,7 +90,11 @@ impl std::fmt::Display for DataError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::InUse => write!(f, "another relay is running on this data directory"),
-            Self::Io { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
+            Self::Io {
+                doing,
+                path,
+                source,
+            } => write!(f, "cannot {doing} {}: {source}", path.display()),
             Self::Damaged { path, what } => write!(f, "{} is damaged: {what}", path.display()),
             Self::NeverServed => write!(f, "no relay was ever started on this data directory"),
         }
@@ -87,9 +116,12 @@ impl DataDir {
             .map_err(|e| DataError::io("make", path, e))?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
             .map_err(|e| DataError::io("set the permissions of", path, e))?;
-        // [SPEC 6.40]
+        // [SPEC 6.60]
         let lock = lock(&path.join("lock"))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// Where one of its files is.
@@ -116,13 +148,21 @@ fn lock(path: &Path) -> Result<File, DataError> {
 
 /// Reads a small file of ours; `None` if there is none.
 pub(crate) fn read_small(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, DataError> {
+    read_file(path, SMALL_FILE_MAX)
+}
+
+/// Reads a file of ours of at most `len_max` bytes; `None` if there is none.
+pub(crate) fn read_file(
+    path: &Path,
+    len_max: u64,
+) -> Result<Option<Zeroizing<Vec<u8>>>, DataError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(DataError::io("open", path, e)),
     };
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(SMALL_FILE_MAX)
+    file.take(len_max)
         .read_to_end(&mut bytes)
         .map_err(|e| DataError::io("read", path, e))?;
     Ok(Some(bytes))
@@ -143,15 +183,19 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), DataError> 
         .mode(0o600)
         .open(&beside)
         .map_err(|e| DataError::io("make", &beside, e))?;
-    file.write_all(bytes).map_err(|e| DataError::io("write", &beside, e))?;
-    file.sync_all().map_err(|e| DataError::io("sync", &beside, e))?;
+    file.write_all(bytes)
+        .map_err(|e| DataError::io("write", &beside, e))?;
+    file.sync_all()
+        .map_err(|e| DataError::io("sync", &beside, e))?;
     fs::rename(&beside, path).map_err(|e| DataError::io("rename", &beside, e))?;
     sync_directory(path)
 }
 
 /// Makes the names in a file's directory durable.
 pub(crate) fn sync_directory(of: &Path) -> Result<(), DataError> {
-    let Some(parent) = of.parent() else { return Ok(()) };
+    let Some(parent) = of.parent() else {
+        return Ok(());
+    };
     File::open(parent)
         .and_then(|directory| directory.sync_all())
         .map_err(|e| DataError::io("sync", parent, e))
@@ -162,7 +206,7 @@ mod tests {
     use super::*;
     use crate::testing::scratch;
 
-    // [SPEC 6.40]
+    // [SPEC 6.60]
     #[test]
     fn second_instance_is_refused() {
         let dir = scratch("second-instance");
@@ -181,7 +225,10 @@ mod tests {
         write_private(&file, b"2").unwrap();
         assert_eq!(read_small(&file).unwrap().unwrap().as_slice(), b"2");
         for (path, mode) in [(file, 0o600), (dir.path().join("deep/er"), 0o700)] {
-            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
+            assert_eq!(
+                fs::metadata(path).unwrap().permissions().mode() & 0o777,
+                mode
+            );
         }
     }
 }

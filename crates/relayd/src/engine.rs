@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
 use crate::committer::{Done, Job};
-use crate::connection::{Incoming, Share, Written};
+use crate::connection::{Incoming, Written};
 use crate::console::say;
 use crate::outbox::Outbox;
 
@@ -29,18 +29,8 @@ pub(crate) struct Engine {
     clock: Clock,
     jobs: threads::Sender<Job>,
     outboxes: BTreeMap<ConnId, Arc<Outbox>>,
-    shares: Shares,
     full: bool,
     outcome: Option<Result<(), StoreFailure>>,
-}
-
-/// The memory of frames that the store has not decided yet. What comes in while a batch is being decided
-/// waits in the relay and becomes the next batch.
-#[derive(Default)]
-struct Shares {
-    deciding: bool,
-    of_batch: Vec<Share>,
-    waiting: Vec<Share>,
 }
 
 impl Engine {
@@ -50,7 +40,6 @@ impl Engine {
             clock,
             jobs,
             outboxes: BTreeMap::new(),
-            shares: Shares::default(),
             full: false,
             outcome: None,
         }
@@ -84,7 +73,9 @@ impl Engine {
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        self.relay.wake_at().map(|when| Instant::now() + self.clock.until(when))
+        self.relay
+            .wake_at()
+            .map(|when| Instant::now() + self.clock.until(when))
     }
 
     fn client(&mut self, incoming: Incoming) {
@@ -96,10 +87,10 @@ impl Engine {
             Incoming::Frame(conn, frame, share) => {
                 // After a hangup the relay wants no more of it.
                 if self.outboxes.contains_key(&conn) {
-                    self.shares.waiting.push(share);
                     self.feed(Input::Frame(conn, frame));
-                    self.shares.settle();
                 }
+                // What waits for the store from here on is the relay's to bound.
+                drop(share);
             }
             Incoming::Disconnected(conn) => {
                 if self.outboxes.remove(&conn).is_some() {
@@ -113,9 +104,11 @@ impl Engine {
         match done {
             Done::Stored(ticket, outcome) => {
                 self.notice_full(outcome.as_ref().err());
-                self.shares.decided();
                 self.feed(Input::Stored(ticket, outcome));
-                self.shares.settle();
+                Ok(())
+            }
+            Done::Expired(ticket, outcome) => {
+                self.feed(Input::Expired(ticket, outcome));
                 Ok(())
             }
             Done::Persisted(ticket, outcome) => {
@@ -131,7 +124,9 @@ impl Engine {
     fn notice_full(&mut self, failure: Option<&StoreFailure>) {
         let full = matches!(failure, Some(StoreFailure::Full));
         if full && !self.full {
-            say("no space left for the data directory: refusing what needs space until there is some");
+            say(
+                "no space left for the data directory: refusing what needs space until there is some",
+            );
         }
         if !full && self.full && failure.is_none() {
             say("there is space again");
@@ -158,10 +153,7 @@ impl Engine {
                     outbox.hang_up();
                 }
             }
-            Output::Store(ticket, ops) => {
-                self.shares.asked();
-                self.ask(Job::Store(ticket, ops));
-            }
+            Output::Store(ticket, ops) => self.ask(Job::Store(ticket, ops)),
             Output::Expire(ticket) => self.ask(Job::Expire(ticket)),
             Output::PersistKeyRecord(ticket, record) => self.ask(Job::Persist(ticket, record)),
             Output::Stopped(outcome) => self.outcome = Some(outcome),
@@ -170,28 +162,9 @@ impl Engine {
 
     fn ask(&mut self, job: Job) {
         if self.jobs.send(job).is_err() {
-            self.outcome = Some(Err(StoreFailure::Broken("the thread that writes has ended")));
-        }
-    }
-}
-
-impl Shares {
-    /// A batch goes to the store with everything that waited.
-    fn asked(&mut self) {
-        self.deciding = true;
-        self.of_batch.append(&mut self.waiting);
-    }
-
-    /// The store has answered.
-    fn decided(&mut self) {
-        self.deciding = false;
-        self.of_batch.clear();
-    }
-
-    /// After an input: what asked for no batch and waits for none is done with.
-    fn settle(&mut self) {
-        if !self.deciding {
-            self.waiting.clear();
+            self.outcome = Some(Err(StoreFailure::Broken(
+                "the thread that writes has ended",
+            )));
         }
     }
 }

@@ -6,12 +6,18 @@
 //! Start at [`server::Server`].
 
 pub mod carrier;
+pub mod cli;
 pub mod clock;
+mod committer;
+mod connection;
 pub mod console;
 pub mod data;
+mod engine;
 pub mod entropy;
+mod outbox;
 pub mod platform;
+pub mod server;
 pub mod store;
-pub mod tls;
 #[cfg(test)]
 mod testing;
+pub mod tls;

@@ -41,7 +41,10 @@ impl Outbox {
                 let mut waiting = self.lock();
                 if waiting.hangup || !waiting.frames.is_empty() {
                     let hangup = waiting.hangup;
-                    return Waiting { frames: std::mem::take(&mut waiting.frames), hangup };
+                    return Waiting {
+                        frames: std::mem::take(&mut waiting.frames),
+                        hangup,
+                    };
                 }
             }
             self.changed.notified().await;

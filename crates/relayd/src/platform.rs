@@ -18,7 +18,10 @@ pub fn harden() -> io::Result<()> {
 }
 
 fn no_core_dumps() -> io::Result<()> {
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `none` is a valid rlimit that lives across the call; setrlimit only reads it.
     if unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) } != 0 {
         return Err(io::Error::last_os_error());
@@ -41,12 +44,18 @@ fn files_for_owner_only() {
 /// # Errors
 /// The limit could not be read.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `limit` is a valid, writable rlimit that lives across the call.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let raised = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+    let raised = libc::rlimit {
+        rlim_cur: limit.rlim_max,
+        rlim_max: limit.rlim_max,
+    };
     // SAFETY: `raised` is a valid rlimit that lives across the call; setrlimit only reads it.
     if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0 {
         return Ok(raised.rlim_cur);

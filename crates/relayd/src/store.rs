@@ -32,8 +32,9 @@ use rand_core::Rng;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use daykeys::{DayKeys, Table, days_of_files};
-use file::{SqliteFile, failure, io_failure, remove_files};
+use file::{SqliteFile, failure, remove_files};
 
+use crate::data::io_failure;
 use crate::entropy;
 
 mod daykeys;
@@ -48,7 +49,8 @@ const LASTING: &str = "
     CREATE INDEX IF NOT EXISTS lasting_day ON lasting (day);
     CREATE TABLE IF NOT EXISTS removals (day INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY (day, key)) WITHOUT ROWID;
 ";
-const ENTRIES: &str = "CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID;";
+const ENTRIES: &str =
+    "CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID;";
 
 /// After this many bytes of rows the write-ahead logs are cut even in the middle of work.
 const UNTIDY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -178,8 +180,11 @@ impl SqliteRows {
     }
 
     /// Entries to be put, sealed and in random order, and those to be removed.
-    fn sort_out(&mut self, mut entries: Vec<EntryChange>) -> Result<(Puts, Vec<Spot>), StoreFailure> {
-        // [SPEC 6.48]
+    fn sort_out(
+        &mut self,
+        mut entries: Vec<EntryChange>,
+    ) -> Result<(Puts, Vec<Spot>), StoreFailure> {
+        // [SPEC 6.68]
         shuffle(&mut entries, &mut self.rng);
         let mut puts = Puts::new();
         let mut removals = Vec::new();
@@ -189,9 +194,13 @@ impl SqliteRows {
                 continue;
             };
             self.keys.make(change.day)?;
-            let sealed = self.keys.seal((Table::Entries, change.day), &change.key, &row)?;
+            let sealed = self
+                .keys
+                .seal((Table::Entries, change.day), &change.key, &row)?;
             self.untidy_bytes = self.untidy_bytes.saturating_add(sealed.len());
-            puts.entry(change.day).or_default().push((change.key, sealed));
+            puts.entry(change.day)
+                .or_default()
+                .push((change.key, sealed));
         }
         Ok((puts, removals))
     }
@@ -234,7 +243,12 @@ impl SqliteRows {
         Ok(Lasting::Put(key, day, row))
     }
 
-    fn commit_lasting(&mut self, lasting: &[Lasting], puts: &Puts, removals: &[Spot]) -> Result<(), StoreFailure> {
+    fn commit_lasting(
+        &mut self,
+        lasting: &[Lasting],
+        puts: &Puts,
+        removals: &[Spot],
+    ) -> Result<(), StoreFailure> {
         self.reached(Step::Lasting)?;
         // A row that is put again is no longer to be removed.
         let again: Vec<Spot> = puts
@@ -247,7 +261,8 @@ impl SqliteRows {
             for change in lasting {
                 write_lasting(t, change)?;
             }
-            let mut list = t.prepare_cached("INSERT OR IGNORE INTO removals (day, key) VALUES (?1, ?2)")?;
+            let mut list =
+                t.prepare_cached("INSERT OR IGNORE INTO removals (day, key) VALUES (?1, ?2)")?;
             for (day, key) in removals {
                 list.execute(params![day.0, key.0])?;
             }
@@ -260,7 +275,7 @@ impl SqliteRows {
     }
 
     /// Step 3, for this commit or one before.
-    // [SPEC 6.44]
+    // [SPEC 6.64]
     fn remove_undone(&mut self) -> Result<(), StoreFailure> {
         while let Some((day, _)) = self.undone.first().copied() {
             let later = (Day(day.0.saturating_add(1)), RowKey([0; 32]));
@@ -278,7 +293,9 @@ impl SqliteRows {
 
     fn remove_entries(&mut self, day: Day, spots: &BTreeSet<Spot>) -> Result<(), StoreFailure> {
         self.reached(Step::Removals(day))?;
-        let Some(file) = self.days.get_mut(&day) else { return Ok(()) };
+        let Some(file) = self.days.get_mut(&day) else {
+            return Ok(());
+        };
         file.commit(|t| {
             let mut remove = t.prepare_cached("DELETE FROM entries WHERE key = ?1")?;
             for (_, key) in spots {
@@ -318,24 +335,36 @@ impl SqliteRows {
             .lasting
             .connection()
             .prepare_cached("SELECT day, row FROM lasting WHERE key = ?1")
-            .and_then(|mut select| select.query_row([key.0], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+            .and_then(|mut select| {
+                select
+                    .query_row([key.0], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .optional()
+            })
             .map_err(broken)?;
-        let Some((day, sealed)) = found else { return Ok(None) };
-        let row = self.keys.open_row((Table::Lasting, Day(day)), key, &sealed)?;
+        let Some((day, sealed)) = found else {
+            return Ok(None);
+        };
+        let row = self
+            .keys
+            .open_row((Table::Lasting, Day(day)), key, &sealed)?;
         Ok(Some((Day(day), row)))
     }
 
     fn entry_row(&self, day: Day, key: &RowKey) -> Result<Option<Vec<u8>>, StoreFailure> {
-        let Some(file) = self.days.get(&day) else { return Ok(None) };
+        let Some(file) = self.days.get(&day) else {
+            return Ok(None);
+        };
         let sealed: Option<Vec<u8>> = file
             .connection()
             .prepare_cached("SELECT row FROM entries WHERE key = ?1")
             .and_then(|mut select| select.query_row([key.0], |row| row.get(0)).optional())
             .map_err(|e| failure(&e, "reading an entry"))?;
-        sealed.map(|sealed| self.keys.open_row((Table::Entries, day), key, &sealed)).transpose()
+        sealed
+            .map(|sealed| self.keys.open_row((Table::Entries, day), key, &sealed))
+            .transpose()
     }
 
-    // [SPEC 6.45]
+    // [SPEC 6.65]
     fn try_expire(&mut self, today: Day) -> Result<(), StoreFailure> {
         let rest = self.days.split_off(&today);
         for (day, file) in std::mem::replace(&mut self.days, rest) {
@@ -412,7 +441,9 @@ fn write_lasting(t: &Transaction<'_>, change: &Lasting) -> rusqlite::Result<()> 
                  ON CONFLICT (key) DO UPDATE SET day = excluded.day, row = excluded.row",
             )?
             .execute(params![key.0, day.0, row])?,
-        Lasting::Remove(key) => t.prepare_cached("DELETE FROM lasting WHERE key = ?1")?.execute(params![key.0])?,
+        Lasting::Remove(key) => t
+            .prepare_cached("DELETE FROM lasting WHERE key = ?1")?
+            .execute(params![key.0])?,
     };
     Ok(())
 }

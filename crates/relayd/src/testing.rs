@@ -22,7 +22,10 @@ impl Drop for Scratch {
 pub(crate) fn scratch(name: &str) -> Scratch {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("emptyroom-relayd-{}-{number}-{name}", std::process::id()));
+    let path = std::env::temp_dir().join(format!(
+        "emptyroom-relayd-{}-{number}-{name}",
+        std::process::id()
+    ));
     let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).unwrap();
     Scratch(path)

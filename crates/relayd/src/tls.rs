@@ -10,7 +10,9 @@
 
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::server::NoServerSessionStorage;
@@ -45,7 +47,9 @@ impl Tls {
     /// The library refused; does not happen with working randomness.
     pub fn fresh(alpn: &[u8]) -> Result<Self, TlsUnusable> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| TlsUnusable)?;
-        let certificate = boring_certificate().self_signed(&key).map_err(|_| TlsUnusable)?;
+        let certificate = boring_certificate()
+            .self_signed(&key)
+            .map_err(|_| TlsUnusable)?;
         let spki_hash = Sha256::digest(key.subject_public_key_info()).into();
         let private = Zeroizing::new(key.serialize_der());
         let private = PrivatePkcs8KeyDer::from(private.to_vec());
@@ -55,17 +59,23 @@ impl Tls {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], private.into())
             .map_err(|_| TlsUnusable)?;
-        Ok(Self { config: Arc::new(without_memory(config, alpn)), spki_hash })
+        Ok(Self {
+            config: Arc::new(without_memory(config, alpn)),
+            spki_hash,
+        })
     }
 }
 
 /// A server takes the first group that the client names and it knows; with one group there is no lesser choice.
-// [SPEC 6.60]
+// [SPEC 6.70]
 fn provider() -> CryptoProvider {
-    CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519MLKEM768], ..aws_lc_rs::default_provider() }
+    CryptoProvider {
+        kx_groups: vec![aws_lc_rs::kx_group::X25519MLKEM768],
+        ..aws_lc_rs::default_provider()
+    }
 }
 
-// [SPEC 6.61]
+// [SPEC 6.71]
 fn without_memory(mut config: ServerConfig, alpn: &[u8]) -> ServerConfig {
     config.alpn_protocols = vec![alpn.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});

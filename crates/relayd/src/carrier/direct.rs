@@ -33,10 +33,14 @@ pub struct DirectLimits {
     pub half_open_per_address_max: u16,
 }
 
-// [SPEC 6.63]
+// [SPEC 6.73]
 impl Default for DirectLimits {
     fn default() -> Self {
-        Self { handshake: Duration::from_secs(10), half_open_max: 1024, half_open_per_address_max: 64 }
+        Self {
+            handshake: Duration::from_secs(10),
+            half_open_max: 1024,
+            half_open_per_address_max: 64,
+        }
     }
 }
 
@@ -60,11 +64,18 @@ impl Direct {
             acceptor: TlsAcceptor::from(Arc::clone(&tls.config)),
             handshake: limits.handshake,
             half_open: Arc::new(Semaphore::new(limits.half_open_max)),
-            addresses: Arc::new(Addresses { max: limits.half_open_per_address_max, counts: Mutex::default() }),
+            addresses: Arc::new(Addresses {
+                max: limits.half_open_per_address_max,
+                counts: Mutex::default(),
+            }),
             ready: sender,
         };
         let listening = tokio::spawn(door.keep(listener));
-        Ok(Self { ready, listening, address })
+        Ok(Self {
+            ready,
+            listening,
+            address,
+        })
     }
 
     /// The address with the port that was got.
@@ -120,13 +131,22 @@ impl Door {
 
     /// Starts the handshake in a task of its own, which ends with it: what a handshake needs is not kept
     /// with the connection. Beyond the limits the newcomer is dropped unheard.
-    // [SPEC 6.63]
+    // [SPEC 6.73]
     fn admit(&self, socket: TcpStream, from: IpAddr) {
-        let Ok(place) = Arc::clone(&self.half_open).try_acquire_owned() else { return };
-        let Some(visit) = Visit::of(&self.addresses, from) else { return };
+        let Ok(place) = Arc::clone(&self.half_open).try_acquire_owned() else {
+            return;
+        };
+        let Some(visit) = Visit::of(&self.addresses, from) else {
+            return;
+        };
         let _ = socket.set_nodelay(true);
         let accepting = self.acceptor.accept(socket);
-        tokio::spawn(greet(accepting, self.handshake, self.ready.clone(), (place, visit)));
+        tokio::spawn(greet(
+            accepting,
+            self.handshake,
+            self.ready.clone(),
+            (place, visit),
+        ));
     }
 }
 
@@ -137,8 +157,10 @@ async fn greet(
     place: (OwnedSemaphorePermit, Visit),
 ) {
     // Whatever went wrong is the stranger's affair; nothing is said about it.
-    let Ok(Ok(stream)) = timeout(limit, accepting).await else { return };
-    // [SPEC 6.62]
+    let Ok(Ok(stream)) = timeout(limit, accepting).await else {
+        return;
+    };
+    // [SPEC 6.72]
     if stream.get_ref().1.alpn_protocol().is_none() {
         return;
     }
@@ -161,20 +183,30 @@ struct Visit {
 impl Visit {
     fn of(addresses: &Arc<Addresses>, from: IpAddr) -> Option<Self> {
         let from = network(from);
-        let mut counts = addresses.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = addresses
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(from).or_insert(0);
         if *count >= addresses.max {
             return None;
         }
         *count = count.saturating_add(1);
         drop(counts);
-        Some(Self { addresses: Arc::clone(addresses), from })
+        Some(Self {
+            addresses: Arc::clone(addresses),
+            from,
+        })
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let mut counts = self.addresses.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .addresses
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.from) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -196,10 +228,13 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    // [SPEC 6.63]
+    // [SPEC 6.73]
     #[test]
     fn handshakes_are_counted_per_address_and_forgotten() {
-        let addresses = Arc::new(Addresses { max: 2, counts: Mutex::default() });
+        let addresses = Arc::new(Addresses {
+            max: 2,
+            counts: Mutex::default(),
+        });
         let at = |text: &str| Visit::of(&addresses, text.parse().unwrap());
         let first = at("192.0.2.1").unwrap();
         let second = at("::ffff:192.0.2.1").unwrap();

@@ -9,7 +9,9 @@ use super::Failure;
 
 /// Print a completion script for a shell, made from the same definitions as this help.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  emptyroom-relay completions bash > /etc/bash_completion.d/emptyroom-relay")]
+#[command(
+    after_help = "Example:\n  emptyroom-relay completions bash > /etc/bash_completion.d/emptyroom-relay"
+)]
 pub(super) struct Arguments {
     /// The shell.
     shell: Shell,
@@ -17,6 +19,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut command = super::Arguments::command();
-    clap_complete::generate(arguments.shell, &mut command, "emptyroom-relay", &mut io::stdout().lock());
+    clap_complete::generate(
+        arguments.shell,
+        &mut command,
+        "emptyroom-relay",
+        &mut io::stdout().lock(),
+    );
     Ok(())
 }

@@ -9,7 +9,9 @@ use super::Failure;
 
 /// Print the man page, or write all pages into a directory.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  emptyroom-relay man | man -l -\n  emptyroom-relay man --dir /usr/local/share/man/man1")]
+#[command(
+    after_help = "Examples:\n  emptyroom-relay man | man -l -\n  emptyroom-relay man --dir /usr/local/share/man/man1"
+)]
 pub(super) struct Arguments {
     /// Write a page for every command into this directory instead.
     #[arg(long, value_name = "DIR")]

@@ -41,7 +41,11 @@ pub fn load(data: &DataDir, access: &Access) -> Result<Option<AccessCode>, DataE
         Access::Open => Ok(None),
         Access::CodeFile(path) => match read_small(path)? {
             Some(bytes) => parse(path, &bytes).map(Some),
-            None => Err(DataError::io("open", path, std::io::ErrorKind::NotFound.into())),
+            None => Err(DataError::io(
+                "open",
+                path,
+                std::io::ErrorKind::NotFound.into(),
+            )),
         },
         Access::OwnCode => {
             let path = data.join(FILE);
@@ -59,7 +63,10 @@ fn random_code() -> Zeroizing<Vec<u8>> {
     let mut line = Zeroizing::new(vec![0; SYMBOLS]);
     entropy::fill(&mut line);
     for byte in line.iter_mut() {
-        *byte = ALPHABET.get(usize::from(*byte % 32)).copied().unwrap_or(b'0');
+        *byte = ALPHABET
+            .get(usize::from(*byte % 32))
+            .copied()
+            .unwrap_or(b'0');
     }
     line.push(b'\n');
     line
@@ -67,10 +74,15 @@ fn random_code() -> Zeroizing<Vec<u8>> {
 
 /// One line that may stand in an address as it is.
 fn parse(path: &Path, bytes: &[u8]) -> Result<AccessCode, DataError> {
-    let damaged = |what| DataError::Damaged { path: path.to_owned(), what };
+    let damaged = |what| DataError::Damaged {
+        path: path.to_owned(),
+        what,
+    };
     let text = std::str::from_utf8(bytes).map_err(|_| damaged("the access code is not text"))?;
     match text.trim_ascii() {
-        "" => Err(damaged("the access code is empty; use --open for a relay without one")),
+        "" => Err(damaged(
+            "the access code is empty; use --open for a relay without one",
+        )),
         code => parse_access_code(code)
             .map_err(|_| damaged("the access code is not 1 to 64 letters, digits, '-' or '_'")),
     }
@@ -100,10 +112,24 @@ mod tests {
         let access = Access::CodeFile(file.clone());
         assert!(load(&data, &access).is_err());
         fs::write(&file, "  four-words_for_us \n").unwrap();
-        assert_eq!(load(&data, &access).unwrap().unwrap().expose(), b"four-words_for_us");
-        for bad in [&b""[..], b" \n", b"a b", b"a\nb", b"a&b", b"\xff", &[b'a'; 65]] {
+        assert_eq!(
+            load(&data, &access).unwrap().unwrap().expose(),
+            b"four-words_for_us"
+        );
+        for bad in [
+            &b""[..],
+            b" \n",
+            b"a b",
+            b"a\nb",
+            b"a&b",
+            b"\xff",
+            &[b'a'; 65],
+        ] {
             fs::write(&file, bad).unwrap();
-            assert!(matches!(load(&data, &access), Err(DataError::Damaged { .. })), "{bad:?}");
+            assert!(
+                matches!(load(&data, &access), Err(DataError::Damaged { .. })),
+                "{bad:?}"
+            );
         }
     }
 }

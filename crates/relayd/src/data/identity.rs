@@ -38,7 +38,9 @@ pub fn load_or_make(data: &DataDir) -> Result<Secret32, DataError> {
 
 fn parse(bytes: &[u8]) -> Result<Secret32, &'static str> {
     let (body, check) = bytes.split_last_chunk::<CHECK_LEN>().ok_or("too short")?;
-    let seed = body.strip_prefix(MAGIC).ok_or("not an identity key of this version")?;
+    let seed = body
+        .strip_prefix(MAGIC)
+        .ok_or("not an identity key of this version")?;
     if *check != checksum(body) {
         return Err("its checksum does not fit");
     }
@@ -67,7 +69,7 @@ mod tests {
         assert!(first.same(&load_or_make(&data).unwrap()));
     }
 
-    // [SPEC 6.41]
+    // [SPEC 6.61]
     #[test]
     fn damaged_identity_is_an_error_and_stays_as_it_is() {
         let dir = scratch("identity-damaged");
@@ -78,12 +80,18 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 1;
             fs::write(data.join(FILE), &bad).unwrap();
-            assert!(matches!(load_or_make(&data), Err(DataError::Damaged { .. })), "byte {at}");
+            assert!(
+                matches!(load_or_make(&data), Err(DataError::Damaged { .. })),
+                "byte {at}"
+            );
             assert_eq!(fs::read(data.join(FILE)).unwrap(), bad);
         }
         for len in 0..good.len() {
             fs::write(data.join(FILE), &good[..len]).unwrap();
-            assert!(matches!(load_or_make(&data), Err(DataError::Damaged { .. })), "length {len}");
+            assert!(
+                matches!(load_or_make(&data), Err(DataError::Damaged { .. })),
+                "length {len}"
+            );
         }
     }
 }

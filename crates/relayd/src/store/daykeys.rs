@@ -19,8 +19,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
-use super::file::{data_failure, io_failure};
-use crate::data::{read_small, sync_directory, write_private};
+use crate::data::{io_failure, read_small, sync_directory, write_private};
 use crate::entropy;
 
 /// Format and version of a key file.
@@ -49,9 +48,13 @@ impl DayKeys {
     /// Reads all keys of a directory. A file that holds none is what a kill in the middle of [`Self::destroy`]
     /// leaves, and is removed.
     pub(super) fn open(directory: &Path) -> Result<Self, StoreFailure> {
-        let mut keys = Self { directory: directory.to_owned(), keys: BTreeMap::new(), rng: entropy::generator() };
+        let mut keys = Self {
+            directory: directory.to_owned(),
+            keys: BTreeMap::new(),
+            rng: entropy::generator(),
+        };
         for day in days_of_files(directory, ".key")? {
-            let bytes = read_small(&keys.path(day)).map_err(|e| data_failure(&e, "reading a day key"))?;
+            let bytes = read_small(&keys.path(day)).map_err(|e| e.failure("reading a day key"))?;
             match bytes.as_deref().and_then(|bytes| parse(bytes)) {
                 Some(key) => {
                     keys.keys.insert(day, key);
@@ -81,28 +84,39 @@ impl DayKeys {
         let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_LEN));
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(key.expose());
-        write_private(&self.path(day), &bytes).map_err(|e| data_failure(&e, "writing a day key"))?;
+        write_private(&self.path(day), &bytes).map_err(|e| e.failure("writing a day key"))?;
         self.keys.insert(day, key);
         Ok(())
     }
 
     /// Overwrites a day's key, syncs, removes it.
-    // [SPEC 6.45]
+    // [SPEC 6.65]
     pub(super) fn destroy(&mut self, day: Day) -> Result<(), StoreFailure> {
         self.keys.remove(&day);
         let path = self.path(day);
         overwrite(&path).map_err(|e| io_failure(&e, "overwriting a day key"))?;
-        sync_directory(&path).map_err(|e| data_failure(&e, "sync of the store's directory"))
+        sync_directory(&path).map_err(|e| e.failure("sync of the store's directory"))
     }
 
     /// Seals a row under its day's key, which must have been made.
-    pub(super) fn seal(&mut self, at: (Table, Day), key: &RowKey, row: &[u8]) -> Result<Vec<u8>, StoreFailure> {
+    pub(super) fn seal(
+        &mut self,
+        at: (Table, Day),
+        key: &RowKey,
+        row: &[u8],
+    ) -> Result<Vec<u8>, StoreFailure> {
         let cipher = self.cipher(at.1)?;
         let mut nonce = [0; NONCE_LEN];
         self.rng.fill_bytes(&mut nonce);
         let aad = aad(at, key);
         let body = cipher
-            .encrypt(&XNonce::from(nonce), Payload { msg: row, aad: &aad })
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: row,
+                    aad: &aad,
+                },
+            )
             .map_err(|_| StoreFailure::Broken("sealing a row"))?;
         let mut sealed = Vec::with_capacity(NONCE_LEN + body.len());
         sealed.extend_from_slice(&nonce);
@@ -111,17 +125,31 @@ impl DayKeys {
     }
 
     /// Opens a row.
-    pub(super) fn open_row(&self, at: (Table, Day), key: &RowKey, sealed: &[u8]) -> Result<Vec<u8>, StoreFailure> {
+    pub(super) fn open_row(
+        &self,
+        at: (Table, Day),
+        key: &RowKey,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, StoreFailure> {
         let damaged = StoreFailure::Broken("a row that does not open under its day's key");
         let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(damaged)?;
         let aad = aad(at, key);
         self.cipher(at.1)?
-            .decrypt(&XNonce::from(*nonce), Payload { msg: body, aad: &aad })
+            .decrypt(
+                &XNonce::from(*nonce),
+                Payload {
+                    msg: body,
+                    aad: &aad,
+                },
+            )
             .map_err(|_| damaged)
     }
 
     fn cipher(&self, day: Day) -> Result<XChaCha20Poly1305, StoreFailure> {
-        let key = self.keys.get(&day).ok_or(StoreFailure::Broken("a day without its key"))?;
+        let key = self
+            .keys
+            .get(&day)
+            .ok_or(StoreFailure::Broken("a day without its key"))?;
         Ok(XChaCha20Poly1305::new(<&Key>::from(key.expose())))
     }
 
@@ -165,7 +193,9 @@ pub(super) fn days_of_files(directory: &Path, ending: &str) -> Result<Vec<Day>, 
     let mut days = Vec::new();
     for file in fs::read_dir(directory).map_err(broken)? {
         let name = file.map_err(broken)?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("day-")?.strip_suffix(ending));
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("day-")?.strip_suffix(ending));
         if let Some(day) = number.and_then(|number| number.parse().ok()) {
             days.push(Day(day));
         }
@@ -191,7 +221,10 @@ mod tests {
         let sealed = keys.seal(AT, &KEY, b"row").unwrap();
         assert_eq!(keys.open_row(AT, &KEY, &sealed).unwrap(), b"row");
         assert_ne!(keys.seal(AT, &KEY, b"row").unwrap(), sealed);
-        assert!(keys.open_row((Table::Lasting, AT.1), &KEY, &sealed).is_err());
+        assert!(
+            keys.open_row((Table::Lasting, AT.1), &KEY, &sealed)
+                .is_err()
+        );
         assert!(keys.open_row((AT.0, Day(20_001)), &KEY, &sealed).is_err());
         assert!(keys.open_row(AT, &RowKey([8; 32]), &sealed).is_err());
         for at in 0..sealed.len() {
@@ -204,7 +237,7 @@ mod tests {
         assert_eq!(again.open_row(AT, &KEY, &sealed).unwrap(), b"row");
     }
 
-    // [SPEC 6.45]
+    // [SPEC 6.65]
     #[test]
     fn destroyed_key_is_overwritten_before_it_is_removed() {
         let dir = scratch("daykeys-destroy");

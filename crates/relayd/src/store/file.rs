@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use emptyroom_relay::store::StoreFailure;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-use crate::data::{DataError, sync_directory};
+use crate::data::{io_failure, sync_directory};
 
 /// What every connection is set to before its first statement.
 ///
 /// `locking_mode` first: with it SQLite keeps the index of the write-ahead log in its own memory and makes
 /// no shared-memory file. `wal_autocheckpoint` is off because the store decides when (see [`super`]).
-// [SPEC 6.46]
+// [SPEC 6.66]
 const SETTINGS: &str = "
     PRAGMA locking_mode = EXCLUSIVE;
     PRAGMA page_size = 4096;
@@ -44,12 +44,16 @@ impl SqliteFile {
         for part in parts(path) {
             touch(&part)?;
         }
-        sync_directory(path).map_err(|e| data_failure(&e, "sync of the store's directory"))?;
+        sync_directory(path).map_err(|e| e.failure("sync of the store's directory"))?;
         let broken = |e| failure(&e, "opening a file");
         let connection = Connection::open(path).map_err(broken)?;
         connection.execute_batch(SETTINGS).map_err(broken)?;
         connection.set_prepared_statement_cache_capacity(16);
-        let mut file = Self { connection, path: path.to_owned(), dirty: true };
+        let mut file = Self {
+            connection,
+            path: path.to_owned(),
+            dirty: true,
+        };
         file.commit(|t| t.execute_batch(schema))?;
         Ok(file)
     }
@@ -81,13 +85,16 @@ impl SqliteFile {
             return Ok(());
         }
         let busy: rusqlite::Result<i64> =
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+            self.connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
         match busy.map_err(|e| failure(&e, "a checkpoint")) {
             Ok(0) => {
                 self.dirty = false;
                 Ok(())
             }
-            Ok(_) => Err(StoreFailure::Broken("a checkpoint found another user of the file")),
+            Ok(_) => Err(StoreFailure::Broken(
+                "a checkpoint found another user of the file",
+            )),
             Err(failure) => Err(failure),
         }
     }
@@ -110,7 +117,7 @@ pub(super) fn remove_files(path: &Path) -> Result<(), StoreFailure> {
             Err(e) => return Err(io_failure(&e, "removing a file")),
         }
     }
-    sync_directory(path).map_err(|e| data_failure(&e, "sync of the store's directory"))
+    sync_directory(path).map_err(|e| e.failure("sync of the store's directory"))
 }
 
 /// The file and its write-ahead log.
@@ -133,24 +140,10 @@ fn touch(path: &Path) -> Result<(), StoreFailure> {
 }
 
 /// Full is told apart from everything else; everything else stops the relay, a failed sync above all.
-// [SPEC 6.49]
+// [SPEC 6.69]
 pub(super) fn failure(error: &rusqlite::Error, place: &'static str) -> StoreFailure {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreFailure::Full,
-        _ => StoreFailure::Broken(place),
-    }
-}
-
-pub(super) fn io_failure(error: &io::Error, place: &'static str) -> StoreFailure {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreFailure::Full,
-        _ => StoreFailure::Broken(place),
-    }
-}
-
-pub(super) fn data_failure(error: &DataError, place: &'static str) -> StoreFailure {
-    match error {
-        DataError::Io { source, .. } => io_failure(source, place),
         _ => StoreFailure::Broken(place),
     }
 }

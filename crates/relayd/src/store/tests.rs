@@ -44,15 +44,26 @@ fn open(dir: &Scratch) -> SqliteRows {
 }
 
 fn put(after: u32, number: u8, row: &[u8]) -> Changes {
-    Changes { entries: vec![entry(after, number, Some(row))], ..Changes::default() }
+    Changes {
+        entries: vec![entry(after, number, Some(row))],
+        ..Changes::default()
+    }
 }
 
 fn entry(after: u32, number: u8, row: Option<&[u8]>) -> EntryChange {
-    EntryChange { day: day(after), key: key(number), row: row.map(<[u8]>::to_vec) }
+    EntryChange {
+        day: day(after),
+        key: key(number),
+        row: row.map(<[u8]>::to_vec),
+    }
 }
 
 fn lasting(after: u32, number: u8, row: &[u8]) -> LastingChange {
-    LastingChange::Put { key: key(number), day: day(after), row: row.to_vec() }
+    LastingChange::Put {
+        key: key(number),
+        day: day(after),
+        row: row.to_vec(),
+    }
 }
 
 fn files(dir: &Scratch) -> Vec<String> {
@@ -77,8 +88,18 @@ fn rows_come_back() {
     let dir = scratch("rows");
     let mut rows = open(&dir);
     rows.commit(Changes {
-        entries: vec![entry(1, 1, Some(b"one")), entry(7, 1, Some(b"seven")), entry(7, 2, None)],
-        lasting: vec![lasting(30, 3, b"header"), LastingChange::Move { key: key(9), day: day(1) }],
+        entries: vec![
+            entry(1, 1, Some(b"one")),
+            entry(7, 1, Some(b"seven")),
+            entry(7, 2, None),
+        ],
+        lasting: vec![
+            lasting(30, 3, b"header"),
+            LastingChange::Move {
+                key: key(9),
+                day: day(1),
+            },
+        ],
     })
     .unwrap();
     for _ in 0..2 {
@@ -91,17 +112,27 @@ fn rows_come_back() {
         rows = open(&dir);
     }
     rows.commit(Changes {
-        lasting: vec![LastingChange::Move { key: key(3), day: day(90) }],
+        lasting: vec![LastingChange::Move {
+            key: key(3),
+            day: day(90),
+        }],
         ..put(7, 1, b"replaced")
     })
     .unwrap();
-    assert_eq!(rows.lasting_row(&key(3)).unwrap().unwrap(), (day(90), b"header".to_vec()));
+    assert_eq!(
+        rows.lasting_row(&key(3)).unwrap().unwrap(),
+        (day(90), b"header".to_vec())
+    );
     assert_eq!(rows.entry(day(7), &key(1)).unwrap().unwrap(), b"replaced");
-    rows.commit(Changes { lasting: vec![LastingChange::Remove { key: key(3) }], ..Changes::default() }).unwrap();
+    rows.commit(Changes {
+        lasting: vec![LastingChange::Remove { key: key(3) }],
+        ..Changes::default()
+    })
+    .unwrap();
     assert!(rows.lasting(&key(3)).unwrap().is_none());
 }
 
-// [SPEC 6.43]
+// [SPEC 6.63]
 #[test]
 fn killed_before_the_lasting_rows_nothing_happened() {
     let steps: [FaultAt; 3] = [
@@ -112,10 +143,18 @@ fn killed_before_the_lasting_rows_nothing_happened() {
     for at in steps {
         let dir = scratch("kill-before");
         let mut rows = open(&dir);
-        rows.commit(Changes { lasting: vec![lasting(30, 3, b"old")], ..put(7, 9, b"kept") }).unwrap();
+        rows.commit(Changes {
+            lasting: vec![lasting(30, 3, b"old")],
+            ..put(7, 9, b"kept")
+        })
+        .unwrap();
         rows.fault = Fault::at(at, KILLED);
         let batch = || Changes {
-            entries: vec![entry(1, 1, Some(b"a")), entry(7, 2, Some(b"b")), entry(7, 9, None)],
+            entries: vec![
+                entry(1, 1, Some(b"a")),
+                entry(7, 2, Some(b"b")),
+                entry(7, 9, None),
+            ],
             lasting: vec![lasting(30, 3, b"new")],
         };
         assert_eq!(rows.commit(batch()), Err(KILLED));
@@ -130,14 +169,17 @@ fn killed_before_the_lasting_rows_nothing_happened() {
     }
 }
 
-// [SPEC 6.44]
+// [SPEC 6.64]
 #[test]
 fn killed_before_the_removals_they_are_done_at_the_next_start() {
     let dir = scratch("kill-removals");
     let mut rows = open(&dir);
     rows.commit(put(7, 1, b"old")).unwrap();
     rows.fault = Fault::at(|step| matches!(step, Step::Removals(_)), KILLED);
-    let removal = Changes { entries: vec![entry(7, 1, None)], lasting: vec![lasting(30, 3, b"header")] };
+    let removal = Changes {
+        entries: vec![entry(7, 1, None)],
+        lasting: vec![lasting(30, 3, b"header")],
+    };
     assert_eq!(rows.commit(removal), Err(KILLED));
     drop(rows);
     let mut rows = open(&dir);
@@ -152,7 +194,10 @@ fn removals_without_space_wait_for_the_next_commit() {
     let mut rows = open(&dir);
     rows.commit(put(7, 1, b"old")).unwrap();
     rows.fault = Fault::at(|step| matches!(step, Step::Removals(_)), StoreFailure::Full);
-    let removal = Changes { entries: vec![entry(7, 1, None)], lasting: vec![lasting(30, 3, b"header")] };
+    let removal = Changes {
+        entries: vec![entry(7, 1, None)],
+        lasting: vec![lasting(30, 3, b"header")],
+    };
     rows.commit(removal).unwrap();
     assert_eq!(rows.commit(put(7, 2, b"x")), Err(StoreFailure::Full));
     rows.tidy().unwrap();
@@ -168,13 +213,17 @@ fn a_row_put_again_is_not_removed_at_the_next_start() {
     let dir = scratch("put-again");
     let mut rows = open(&dir);
     rows.commit(put(7, 1, b"old")).unwrap();
-    rows.commit(Changes { entries: vec![entry(7, 1, None)], ..Changes::default() }).unwrap();
+    rows.commit(Changes {
+        entries: vec![entry(7, 1, None)],
+        ..Changes::default()
+    })
+    .unwrap();
     rows.commit(put(7, 1, b"new")).unwrap();
     drop(rows);
     assert_eq!(open(&dir).entry(day(7), &key(1)).unwrap().unwrap(), b"new");
 }
 
-// [SPEC 6.42] [SPEC 6.45]
+// [SPEC 6.62] [SPEC 6.65]
 #[test]
 fn expiry_removes_files_keys_and_rows() {
     let dir = scratch("expiry");
@@ -192,7 +241,13 @@ fn expiry_removes_files_keys_and_rows() {
     assert_eq!(rows.lasting(&key(4)).unwrap().unwrap(), b"today");
     assert_eq!(
         files(&dir),
-        ["day-20001.db", "day-20001.db-wal", "day-20001.key", "lasting.db", "lasting.db-wal"]
+        [
+            "day-20001.db",
+            "day-20001.db-wal",
+            "day-20001.key",
+            "lasting.db",
+            "lasting.db-wal"
+        ]
     );
     // The clock goes back a day: what is gone stays gone, and the day can be used again.
     rows.expire(day(0)).unwrap();
@@ -201,7 +256,7 @@ fn expiry_removes_files_keys_and_rows() {
     assert_eq!(rows.entry(day(0), &key(5)).unwrap().unwrap(), b"again");
 }
 
-// [SPEC 6.45]
+// [SPEC 6.65]
 #[test]
 fn a_day_without_its_key_is_removed_at_start() {
     let dir = scratch("expiry-killed");
@@ -214,18 +269,28 @@ fn a_day_without_its_key_is_removed_at_start() {
     assert_eq!(files(&dir), ["lasting.db", "lasting.db-wal"]);
 }
 
-// [SPEC 6.46] [SPEC 6.47]
+// [SPEC 6.66] [SPEC 6.67]
 #[test]
 fn what_was_deleted_or_replaced_is_in_no_file() {
     let dir = scratch("deleted");
     let mut rows = open(&dir);
     let long = vec![7; 5_000];
     for number in 0..50 {
-        rows.commit(Changes { lasting: vec![lasting(30, number, &long)], ..put(7, number, &long) }).unwrap();
+        rows.commit(Changes {
+            lasting: vec![lasting(30, number, &long)],
+            ..put(7, number, &long)
+        })
+        .unwrap();
     }
     let sealed = |rows: &SqliteRows, sql: &str| -> Vec<u8> {
-        let file = if sql.contains("entries") { &rows.days[&day(7)] } else { &rows.lasting };
-        file.connection().query_row(sql, [[7u8; 32]], |row| row.get(0)).unwrap()
+        let file = if sql.contains("entries") {
+            &rows.days[&day(7)]
+        } else {
+            &rows.lasting
+        };
+        file.connection()
+            .query_row(sql, [[7u8; 32]], |row| row.get(0))
+            .unwrap()
     };
     let entry_row = sealed(&rows, "SELECT row FROM entries WHERE key = ?1");
     let lasting_row = sealed(&rows, "SELECT row FROM lasting WHERE key = ?1");
@@ -244,11 +309,15 @@ fn what_was_deleted_or_replaced_is_in_no_file() {
         assert!(!on_disk(&dir, piece));
     }
     for name in files(&dir).iter().filter(|name| name.ends_with("-wal")) {
-        assert_eq!(fs::metadata(dir.path().join(name)).unwrap().len(), 0, "{name}");
+        assert_eq!(
+            fs::metadata(dir.path().join(name)).unwrap().len(),
+            0,
+            "{name}"
+        );
     }
 }
 
-// [SPEC 6.46]
+// [SPEC 6.66]
 #[test]
 fn files_are_set_up_as_said() {
     let dir = scratch("pragmas");
@@ -256,10 +325,14 @@ fn files_are_set_up_as_said() {
     rows.commit(put(7, 1, b"x")).unwrap();
     for file in [&rows.lasting, &rows.days[&day(7)]] {
         let number = |name: &str| -> i64 {
-            file.connection().query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
+            file.connection()
+                .query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
+                .unwrap()
         };
         let text = |name: &str| -> String {
-            file.connection().query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
+            file.connection()
+                .query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
+                .unwrap()
         };
         assert_eq!(number("synchronous"), 2);
         assert_eq!(number("secure_delete"), 1);
@@ -269,13 +342,17 @@ fn files_are_set_up_as_said() {
     }
 }
 
-// [SPEC 6.49]
+// [SPEC 6.69]
 #[test]
 fn a_full_disk_refuses_and_goes_on() {
     let dir = scratch("full");
     let mut rows = open(&dir);
     let long = vec![7; 5_000];
-    rows.commit(Changes { lasting: vec![lasting(30, 1, b"old")], ..put(7, 1, &long) }).unwrap();
+    rows.commit(Changes {
+        lasting: vec![lasting(30, 1, b"old")],
+        ..put(7, 1, &long)
+    })
+    .unwrap();
     let limit = |rows: &SqliteRows, pages: i64| {
         for file in [&rows.lasting, &rows.days[&day(7)]] {
             let sql = format!("PRAGMA max_page_count = {pages}");
@@ -284,10 +361,16 @@ fn a_full_disk_refuses_and_goes_on() {
     };
     // SQLite takes the file's present size where the limit is lower.
     limit(&rows, 1);
-    let batch = |number: u8| Changes { lasting: vec![lasting(30, 1, b"new")], ..put(7, number, &long) };
+    let batch = |number: u8| Changes {
+        lasting: vec![lasting(30, 1, b"new")],
+        ..put(7, number, &long)
+    };
     assert_eq!(rows.commit(batch(2)), Err(StoreFailure::Full));
     assert_eq!(
-        rows.commit(Changes { lasting: vec![lasting(30, 2, &long)], ..Changes::default() }),
+        rows.commit(Changes {
+            lasting: vec![lasting(30, 2, &long)],
+            ..Changes::default()
+        }),
         Err(StoreFailure::Full)
     );
     rows.tidy().unwrap();
@@ -299,7 +382,7 @@ fn a_full_disk_refuses_and_goes_on() {
     assert_eq!(rows.entry(day(7), &key(2)).unwrap().unwrap(), long);
 }
 
-// [SPEC 6.49]
+// [SPEC 6.69]
 #[test]
 fn a_broken_store_stays_broken() {
     let dir = scratch("broken");
@@ -319,14 +402,24 @@ fn a_broken_store_stays_broken() {
 fn a_damaged_row_is_noticed() {
     let dir = scratch("damaged");
     let mut rows = open(&dir);
-    rows.commit(Changes { lasting: vec![lasting(30, 1, b"header")], ..put(7, 1, b"row") }).unwrap();
+    rows.commit(Changes {
+        lasting: vec![lasting(30, 1, b"header")],
+        ..put(7, 1, b"row")
+    })
+    .unwrap();
     let sql = "UPDATE entries SET row = zeroblob(length(row))";
     rows.days[&day(7)].connection().execute(sql, []).unwrap();
-    assert!(matches!(rows.entry(day(7), &key(1)), Err(StoreFailure::Broken(_))));
-    assert!(matches!(rows.lasting(&key(1)), Err(StoreFailure::Broken(_))));
+    assert!(matches!(
+        rows.entry(day(7), &key(1)),
+        Err(StoreFailure::Broken(_))
+    ));
+    assert!(matches!(
+        rows.lasting(&key(1)),
+        Err(StoreFailure::Broken(_))
+    ));
 }
 
-// [SPEC 6.48]
+// [SPEC 6.68]
 #[test]
 fn rows_of_one_commit_are_written_in_random_order() {
     let mut rng = entropy::generator();

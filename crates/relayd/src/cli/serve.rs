@@ -1,0 +1,200 @@
+//! `emptyroom-relay serve`: run a relay until it is told to stop.
+
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use emptyroom_wire::address::RelayAddress;
+use tokio::runtime::Builder;
+use tokio::select;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use zeroize::Zeroizing;
+
+use super::{Exit, Failure};
+use crate::console::{self, say};
+use crate::data::access::Access;
+use crate::platform;
+use crate::server::{Ended, Options, Public, Server, StartError};
+
+/// Run a relay until SIGTERM or SIGINT.
+///
+/// Prints one line on standard output, the relay's address, as soon as it serves. The access code is part
+/// of the line only on a terminal, so that it does not get into a log; `emptyroom-relay address` prints it.
+///
+/// Who may make new logs: by default whoever has the access code, which is made at the first start and kept in
+/// the data directory. Existing logs need no code. To change the code, remove the file `access-code` and
+/// restart; clients that are to make new logs then need the new address line.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  emptyroom-relay serve --data /var/lib/emptyroom-relay --public relay.example.org
+  emptyroom-relay serve --data ./relay --listen 127.0.0.1:7443 --open
+
+Under systemd: StateDirectory=emptyroom-relay, StateDirectoryMode=0700, LimitNOFILE=65536,
+AmbientCapabilities=CAP_NET_BIND_SERVICE, Restart=on-failure. Back up identity.key alone: a relay whose
+store is restored from a backup has forgotten entries that it acknowledged, and its users are told so.")]
+pub(super) struct Arguments {
+    /// Where the relay keeps what lasts: its identity, its access code, sealed entries. Made if missing,
+    /// for this user only. One relay at a time.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Where to listen. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "[::]:443")]
+    listen: SocketAddr,
+    /// The name or IP address that clients dial, if it is not the listening one; with a port if that differs.
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = Public::parse)]
+    public: Option<Public>,
+    /// Take the access code from this file (1 to 64 letters, digits, '-' and '_'), not from the data directory.
+    #[arg(long, value_name = "FILE", conflicts_with = "open")]
+    access_code_file: Option<PathBuf>,
+    /// Let everybody who knows the address make logs.
+    #[arg(long)]
+    open: bool,
+    /// Print the line as one JSON object: {"v":1,"event":"serving","address":"…","listening":"…"}.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let json = arguments.json;
+    let options = options(arguments)?;
+    // The engine keeps one thread busy; sockets must have another.
+    let threads = available_parallelism().map_or(2, usize::from).max(2);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Data, format!("cannot start threads: {e}")))?;
+    let outcome = runtime.block_on(serve(options, json));
+    // Whatever still hangs on a socket has had its time.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn options(arguments: Arguments) -> Result<Options, Failure> {
+    let access = match (arguments.access_code_file, arguments.open) {
+        (Some(file), _) => Access::CodeFile(file),
+        (None, true) => Access::Open,
+        (None, false) => Access::OwnCode,
+    };
+    let mut options = Options {
+        public: arguments.public,
+        access,
+        ..Options::new(arguments.data, arguments.listen)
+    };
+    let descriptors = platform::raise_descriptor_limit().map_err(|e| {
+        Failure::new(
+            Exit::Data,
+            format!("cannot read the limit of open files: {e}"),
+        )
+    })?;
+    options.fit_into_descriptors(descriptors);
+    Ok(options)
+}
+
+async fn serve(options: Options, json: bool) -> Result<(), Failure> {
+    let mut signals = Signals::new()
+        .map_err(|e| Failure::new(Exit::Data, format!("cannot take signals: {e}")))?;
+    let mut server = Server::start(options).await?;
+    print_address(&server, json)?;
+    let ended = select! {
+        () = signals.stop() => None,
+        ended = server.ended() => Some(ended),
+    };
+    match ended {
+        Some(ended) => Err(ended.into()),
+        None => {
+            say("stopping");
+            server.stop().await?;
+            Ok(())
+        }
+    }
+}
+
+fn print_address(server: &Server, json: bool) -> io::Result<()> {
+    let line = shown(server.address(), io::stdout().is_terminal());
+    if json {
+        let listening = server.listening().to_string();
+        let object = serde_json::json!({ "v": 1, "event": "serving", "address": line.as_str(), "listening": listening });
+        return console::result(&object.to_string());
+    }
+    console::result(&line)
+}
+
+// [SPEC 6.80]
+fn shown(address: &RelayAddress, terminal: bool) -> Zeroizing<String> {
+    Zeroizing::new(if terminal {
+        address.with_code()
+    } else {
+        address.without_code()
+    })
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let text = error.to_string();
+        match error {
+            StartError::Data(error) => error.into(),
+            StartError::Store(_) => Self::new(Exit::Data, text).hint(
+                "make space, or restore the data directory's owner and rights; nothing was changed",
+            ),
+            StartError::Listen(_) => Self::new(Exit::Listen, text).hint(
+                "is the port taken? ports below 1024 need CAP_NET_BIND_SERVICE; see --listen",
+            ),
+            StartError::NoPublic => Self::new(Exit::WrongUse, text)
+                .hint("say what clients dial: --public relay.example.org"),
+            StartError::Tls(_) | StartError::Thread(_) => Self::new(Exit::Bug, text),
+        }
+    }
+}
+
+impl From<Ended> for Failure {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Store(failure) => Self::new(Exit::Storage, format!("{failure}; stopped"))
+                .hint("check the disk; what was acknowledged is on it, and the next start finds out what else is"),
+            Ended::Bug => Self::new(Exit::Bug, "stopped by a bug"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emptyroom_wire::address::{Host, parse_access_code};
+    use emptyroom_wire::relay_key::IdentityHash;
+
+    // [SPEC 6.80]
+    #[test]
+    fn the_code_is_for_terminals_only() {
+        let address = RelayAddress {
+            host: Host::parse("relay.example.org:443").unwrap(),
+            identity: IdentityHash([7; 32]),
+            code: Some(parse_access_code("secret-code").unwrap()),
+        };
+        assert!(shown(&address, true).ends_with("?code=secret-code"));
+        assert!(!shown(&address, false).contains("secret-code"));
+    }
+}

@@ -1,0 +1,382 @@
+//! A running relay: everything put together, and taken apart again.
+//!
+//! ```text
+//! carrier → connection tasks ⇄ engine task (the pure relay) ⇄ committer thread (the disk)
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc as threads};
+use std::thread;
+use std::time::Duration;
+
+use emptyroom_relay::store::{Ledger, StoreFailure};
+use emptyroom_relay::{Config, ConnId, Limits, Relay};
+use emptyroom_wire::address::{AddressFault, Host, RelayAddress};
+use emptyroom_wire::framing;
+use emptyroom_wire::relay_key::RelayIdentity;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::carrier::Carrier;
+use crate::carrier::direct::{Direct, DirectLimits};
+use crate::clock::Clock;
+use crate::committer::Committer;
+use crate::connection::{Budgets, Lane, carry};
+use crate::data::access::Access;
+use crate::data::{DataDir, DataError, access, address, chain::Chain, identity};
+use crate::engine::{Engine, Inlets};
+use crate::entropy;
+use crate::store::SqliteRows;
+use crate::tls::{Tls, TlsUnusable};
+
+/// Frames that may wait for the engine. Their bytes are bounded apart.
+const INCOMING_MAX: usize = 1_024;
+/// How long connections may take to say goodbye when the relay stops.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// Descriptors that are not for connections: files, the runtime, handshakes under way.
+const OTHER_DESCRIPTORS: u64 = 2_048;
+
+/// How a relay is to run.
+pub struct Options {
+    /// Where everything that lasts is.
+    pub data: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What clients dial; the listening address if there is none.
+    pub public: Option<Public>,
+    /// Who may make logs.
+    pub access: Access,
+    /// The pure relay's limits.
+    pub limits: Limits,
+    /// What strangers may cost.
+    pub direct: DirectLimits,
+}
+
+impl Options {
+    /// A relay on a data directory and address, everything else as it is by default.
+    #[must_use]
+    pub fn new(data: PathBuf, listen: SocketAddr) -> Self {
+        Self {
+            data,
+            listen,
+            public: None,
+            access: Access::default(),
+            limits: Limits::default(),
+            direct: DirectLimits::default(),
+        }
+    }
+
+    /// Keeps the number of connections below what the process may have open.
+    pub fn fit_into_descriptors(&mut self, descriptors: u64) {
+        let half = descriptors / 2;
+        let fits = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(half);
+        self.limits.streams_max = self
+            .limits
+            .streams_max
+            .min(usize::try_from(fits).unwrap_or(usize::MAX));
+    }
+}
+
+/// A host that clients dial, with or without its port.
+#[derive(Clone, Debug)]
+pub struct Public(String);
+
+impl Public {
+    /// `HOST` or `HOST:PORT`; an IPv6 address stands in brackets where a port follows.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, AddressFault> {
+        let text = match text.parse::<std::net::Ipv6Addr>() {
+            Ok(v6) => format!("[{v6}]"),
+            Err(_) => text.to_owned(),
+        };
+        let public = Self(text);
+        public.host(1).map(|_| public)
+    }
+
+    /// With this port if it has none.
+    fn host(&self, port: u16) -> Result<Host, AddressFault> {
+        match Host::parse(&self.0) {
+            Err(AddressFault::NoPort) => Host::parse(&format!("{}:{port}", self.0)),
+            whole => whole,
+        }
+    }
+}
+
+/// Why a relay did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The data directory.
+    Data(DataError),
+    /// The store in it.
+    Store(StoreFailure),
+    /// The address to listen on.
+    Listen(io::Error),
+    /// Nobody can dial the address, and no other was given.
+    NoPublic,
+    /// The TLS certificate.
+    Tls(TlsUnusable),
+    /// The thread that writes could not be started.
+    Thread(io::Error),
+}
+
+impl From<DataError> for StartError {
+    fn from(error: DataError) -> Self {
+        Self::Data(error)
+    }
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Data(error) => error.fmt(f),
+            Self::Store(failure) => write!(f, "cannot open the store: {failure}"),
+            Self::Listen(error) => write!(f, "cannot listen: {error}"),
+            Self::NoPublic => write!(f, "the listening address is none that others can dial"),
+            Self::Tls(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Why a relay stopped by itself.
+#[derive(Debug)]
+pub enum Ended {
+    /// The store failed; nothing was acknowledged after that.
+    Store(StoreFailure),
+    /// A bug; the panic's place was printed.
+    Bug,
+}
+
+/// A relay that runs in the current tokio runtime.
+pub struct Server {
+    address: RelayAddress,
+    listening: SocketAddr,
+    drain: Option<oneshot::Sender<()>>,
+    engine: JoinHandle<Result<(), StoreFailure>>,
+    accepting: JoinHandle<()>,
+    committer: Option<thread::JoinHandle<()>>,
+    places: Arc<Semaphore>,
+    places_max: u32,
+    /// The lock goes last.
+    _data: DataDir,
+}
+
+impl Server {
+    /// Opens the data directory, listens, and serves.
+    ///
+    /// # Errors
+    /// A [`StartError`]; nothing runs then.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let data = DataDir::open(&options.data)?;
+        let identity = RelayIdentity::from_seed(&identity::load_or_make(&data)?);
+        let chain = Chain::load(&data, &identity.verify_key())?;
+        let code = access::load(&data, &options.access)?;
+        let rows = SqliteRows::open(&data.join("store")).map_err(StartError::Store)?;
+        let tls = Tls::fresh(framing::ALPN).map_err(StartError::Tls)?;
+        let carrier = Direct::listen(options.listen, &tls, options.direct)
+            .await
+            .map_err(StartError::Listen)?;
+        let listening = carrier.address();
+        let address = RelayAddress {
+            host: dialled(options.public.as_ref(), listening)?,
+            identity: identity.hash(),
+            code: code.clone(),
+        };
+        address::store(&data, &address)?;
+
+        let clock = Clock::start();
+        let config = Config {
+            access_code: code,
+            spki_hash: Some(tls.spki_hash),
+            limits: options.limits,
+            ..Config::open()
+        };
+        let records = chain.records().to_vec();
+        let relay = Relay::new(
+            clock.now(),
+            identity,
+            records,
+            config,
+            Box::new(entropy::generator()),
+        );
+        let store = Ledger::new(rows, Box::new(entropy::generator()));
+
+        let (jobs, to_do) = threads::channel();
+        let (reports, done) = mpsc::unbounded_channel();
+        let committer = thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(move || Committer { store, chain }.run(&to_do, &reports))
+            .map_err(StartError::Thread)?;
+        let (to_engine, incoming) = mpsc::channel(INCOMING_MAX);
+        let (wrote, written) = mpsc::unbounded_channel();
+        let (drain, drained) = oneshot::channel();
+        let inlets = Inlets {
+            incoming,
+            written,
+            done,
+            drain: drained,
+        };
+        let places_max = u32::try_from(options.limits.streams_max).unwrap_or(u32::MAX);
+        let places = Arc::new(Semaphore::new(options.limits.streams_max));
+        let entrance = Entrance {
+            places: Arc::clone(&places),
+            engine: to_engine,
+            written: wrote,
+            budgets: Arc::new(Budgets::new()),
+        };
+        Ok(Self {
+            address,
+            listening,
+            drain: Some(drain),
+            engine: tokio::spawn(Engine::new(relay, clock, jobs).run(inlets)),
+            accepting: tokio::spawn(entrance.keep(carrier)),
+            committer: Some(committer),
+            places,
+            places_max,
+            _data: data,
+        })
+    }
+
+    /// What clients need to know.
+    #[must_use]
+    pub fn address(&self) -> &RelayAddress {
+        &self.address
+    }
+
+    /// Where it listens, with the port that was got.
+    #[must_use]
+    pub fn listening(&self) -> SocketAddr {
+        self.listening
+    }
+
+    /// Waits until the relay ends by itself, which only a failure makes it do. May be dropped and called
+    /// again.
+    pub async fn ended(&mut self) -> Ended {
+        match (&mut self.engine).await {
+            Ok(Err(failure)) => Ended::Store(failure),
+            Ok(Ok(())) | Err(_) => Ended::Bug,
+        }
+    }
+
+    /// Stops: takes no more connections and requests, answers what came before, says goodbye, and leaves
+    /// the files tidy.
+    ///
+    /// # Errors
+    /// What failed on the way.
+    // [SPEC 6.79]
+    pub async fn stop(mut self) -> Result<(), Ended> {
+        self.accepting.abort();
+        if let Some(drain) = self.drain.take() {
+            let _ = drain.send(());
+        }
+        let outcome = match (&mut self.engine).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => Err(Ended::Store(failure)),
+            Err(_) => Err(Ended::Bug),
+        };
+        let _ = timeout(GOODBYE, self.places.acquire_many(self.places_max)).await;
+        // The engine took the sender of jobs with it, so the thread is at its end.
+        if let Some(committer) = self.committer.take() {
+            let joined = tokio::task::spawn_blocking(move || committer.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                return Err(Ended::Bug);
+            }
+        }
+        outcome
+    }
+}
+
+/// What is written into addresses and links.
+fn dialled(public: Option<&Public>, listening: SocketAddr) -> Result<Host, StartError> {
+    let host = match public {
+        Some(public) => public.host(listening.port()),
+        None if listening.ip().is_unspecified() => return Err(StartError::NoPublic),
+        None => Host::parse(&listening.to_string()),
+    };
+    host.map_err(|_| StartError::NoPublic)
+}
+
+/// Where connections come in.
+struct Entrance {
+    places: Arc<Semaphore>,
+    engine: mpsc::Sender<crate::connection::Incoming>,
+    written: mpsc::UnboundedSender<crate::connection::Written>,
+    budgets: Arc<Budgets>,
+}
+
+impl Entrance {
+    /// Numbers connections and gives each a task, as long as there are places.
+    async fn keep<C: Carrier>(self, mut carrier: C) {
+        for number in 1.. {
+            let bytes = carrier.accept().await;
+            // [SPEC 6.78]
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                continue;
+            };
+            let lane = Lane {
+                id: ConnId(number),
+                engine: self.engine.clone(),
+                written: self.written.clone(),
+                budgets: Arc::clone(&self.budgets),
+            };
+            tokio::spawn(async move {
+                carry(bytes, lane).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_hosts_get_the_port_they_lack() {
+        let text = |public: &str| {
+            Public::parse(public)
+                .unwrap()
+                .host(443)
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(text("relay.example.org"), "relay.example.org:443");
+        assert_eq!(text("relay.example.org:8443"), "relay.example.org:8443");
+        assert_eq!(text("192.0.2.7"), "192.0.2.7:443");
+        assert_eq!(text("2001:db8::7"), "[2001:db8::7]:443");
+        assert_eq!(text("[2001:db8::7]"), "[2001:db8::7]:443");
+        assert_eq!(text("[2001:db8::7]:8443"), "[2001:db8::7]:8443");
+        for bad in [
+            "",
+            "a b",
+            "relay:0",
+            "relay:70000",
+            "relay:x",
+            "http://relay",
+            "relay/x",
+            "a..b",
+        ] {
+            assert!(Public::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_nobody_can_dial_need_a_public_one() {
+        let any = "0.0.0.0:443".parse().unwrap();
+        assert!(matches!(dialled(None, any), Err(StartError::NoPublic)));
+        let public = Public::parse("relay.example.org").unwrap();
+        assert_eq!(
+            dialled(Some(&public), any).unwrap().to_string(),
+            "relay.example.org:443"
+        );
+        let one = "[::1]:7000".parse().unwrap();
+        assert_eq!(dialled(None, one).unwrap().to_string(), "[::1]:7000");
+    }
+}
