@@ -9,13 +9,25 @@
 //!
 //! Start at [`Vault`]. What binds: chapter 11 of `spec/SPEC.md`.
 
+mod derive;
 mod directory;
 mod error;
+pub mod fuzz;
+mod header;
+mod keys;
+mod memory;
 pub mod os;
+mod pair;
+mod random;
+mod record;
+mod seal;
 mod secret;
+mod store;
 mod vault;
 
+pub use derive::KdfParams;
 pub use directory::{Directory, File};
 pub use error::{CreateError, OpenError, Part, ReadError, WriteError};
+pub use record::{NAME_LEN_MAX, VALUE_LEN_MAX};
 pub use secret::Passphrase;
-pub use vault::{Change, KdfParams, Mode, Record, Status, Vault};
+pub use vault::{Change, Mode, ROTATION_PERIOD_MS, Record, Status, Vault};

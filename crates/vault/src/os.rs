@@ -1,5 +1,7 @@
-//! The operating system: the real directory. The only place in this crate that touches files.
+//! The operating system: the real directory, and memory that is not swapped. The only place in this
+//! crate that touches files, and the only one with unsafe code.
 
 mod directory;
+pub(crate) mod sys;
 
 pub use directory::OsDirectory;

@@ -1,15 +1,47 @@
-//! The vault itself: opening, reading, changing, locking.
+//! The vault itself: what it is made of, and reading.
 
-use rand_core::CryptoRng;
+mod change;
+mod open;
+mod root;
+
+pub use root::ROTATION_PERIOD_MS;
+
+use std::io;
+use std::ops::Bound;
+
 use zeroize::Zeroizing;
 
-use crate::directory::Directory;
-use crate::error::{CreateError, OpenError, ReadError, WriteError};
+use crate::derive::KdfParams;
+use crate::error::{Part, ReadError, WriteError};
+use crate::header::{HeaderFile, Unlocked, VERSION};
+use crate::keys::{KeyRef, Keys};
+use crate::random::Random;
+use crate::record::{open_row, row_key};
 use crate::secret::Passphrase;
+use crate::store::{Fault, Range, Store};
 
-/// An open vault. Dropping it closes it without the last rotation; [`Vault::lock`] is the right way.
+/// An open vault: one directory, one writer.
+///
+/// Dropping it is like a crash: nothing that was acknowledged is lost, but the root of the record
+/// keys is not rotated. [`Vault::lock`] is the right way to end.
 pub struct Vault {
-    _private: (),
+    store: Store,
+    keys: Keys,
+    header: HeaderFile,
+    unlocked: Unlocked,
+    random: Random,
+    /// Names of rows whose keys are dead, to be removed from the table.
+    dead_rows: Vec<Vec<u8>>,
+    /// Slots that a failed transaction may or may not have used.
+    unsure: Vec<KeyRef>,
+    /// Keys were killed since the last rotation, at the latest.
+    rotation_due: bool,
+    rotated_at_ms: Option<u64>,
+    /// A fault of the disk after which nothing is written: what it did is known only by reading
+    /// everything again.
+    broken: Option<io::ErrorKind>,
+    /// Held last: the directory is free when everything else is closed.
+    _lock: Box<dyn Send + Sync>,
 }
 
 /// One record's new value, or its deletion.
@@ -23,49 +55,6 @@ pub struct Change {
 
 /// A record as [`Vault::scan`] gives it: name and value.
 pub type Record = (Vec<u8>, Zeroizing<Vec<u8>>);
-
-/// Cost of Argon2id. It is stored in the header, so that a vault opens with what it was made with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KdfParams {
-    /// Memory in KiB.
-    pub memory_kib: u32,
-    /// Passes over the memory.
-    pub passes: u32,
-    /// Lanes.
-    pub lanes: u32,
-}
-
-impl KdfParams {
-    /// For use: 256 MiB and three passes, about one second of one CPU.
-    #[must_use]
-    pub const fn recommended() -> Self {
-        KdfParams {
-            memory_kib: 256 * 1024,
-            passes: 3,
-            lanes: 1,
-        }
-    }
-
-    /// For small devices: 64 MiB and three passes, about a quarter of a second.
-    #[must_use]
-    pub const fn small() -> Self {
-        KdfParams {
-            memory_kib: 64 * 1024,
-            passes: 3,
-            lanes: 1,
-        }
-    }
-
-    /// The least the format allows, for tests: no protection for a secret that can be guessed.
-    #[must_use]
-    pub const fn minimum() -> Self {
-        KdfParams {
-            memory_kib: 8,
-            passes: 1,
-            lanes: 1,
-        }
-    }
-}
 
 /// What besides the passphrase a vault needs to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,42 +78,21 @@ pub struct Status {
     pub keys: u64,
     /// Whether keys were killed since the root was last rotated.
     pub rotation_due: bool,
-    /// Whether the operating system keeps the root keys out of the swap file.
+    /// Whether the operating system keeps all keys out of the swap file.
     pub memory_locked: bool,
 }
 
 impl Vault {
-    /// Makes a new vault.
-    ///
-    /// # Errors
-    /// See [`CreateError`].
-    pub fn create(
-        _dir: Box<dyn Directory>,
-        _secret: &Passphrase,
-        _kdf: KdfParams,
-        _rng: Box<dyn CryptoRng + Send>,
-    ) -> Result<Vault, CreateError> {
-        Err(CreateError::Io(std::io::ErrorKind::Unsupported))
-    }
-
-    /// Opens a vault. The root of its keys is rotated.
-    ///
-    /// # Errors
-    /// See [`OpenError`].
-    pub fn open(
-        _dir: Box<dyn Directory>,
-        _secret: &Passphrase,
-        _rng: Box<dyn CryptoRng + Send>,
-    ) -> Result<Vault, OpenError> {
-        Err(OpenError::Io(std::io::ErrorKind::Unsupported))
-    }
-
     /// The value of a record.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn get(&self, _name: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, ReadError> {
-        Err(ReadError::Io(std::io::ErrorKind::Unsupported))
+    pub fn get(&self, name: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, ReadError> {
+        self.store
+            .row(name, |row| self.open_living(name, row))
+            .map_err(read_error)?
+            .transpose()
+            .map(Option::flatten)
     }
 
     /// The records whose names begin with `prefix`, in the order of their names (or backwards):
@@ -134,79 +102,142 @@ impl Vault {
     /// See [`ReadError`].
     pub fn scan(
         &self,
-        _prefix: &[u8],
-        _after: Option<&[u8]>,
-        _limit: usize,
-        _reverse: bool,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        reverse: bool,
     ) -> Result<Vec<Record>, ReadError> {
-        Err(ReadError::Io(std::io::ErrorKind::Unsupported))
-    }
-
-    /// Makes all changes in one durable transaction: when it returns they are on the disk, and the
-    /// keys of deleted and replaced values are not. The last change to a name counts.
-    ///
-    /// # Errors
-    /// See [`WriteError`].
-    pub fn apply(&mut self, _changes: Vec<Change>) -> Result<(), WriteError> {
-        Err(WriteError::Io(std::io::ErrorKind::Unsupported))
-    }
-
-    /// Replaces the root of the record keys and overwrites the old one.
-    ///
-    /// # Errors
-    /// See [`WriteError`].
-    pub fn rotate(&mut self) -> Result<(), WriteError> {
-        Err(WriteError::Io(std::io::ErrorKind::Unsupported))
-    }
-
-    /// [`Vault::rotate`] if a key was killed and an hour has passed since the last time (on any
-    /// clock that does not go back, in milliseconds). Says whether it did.
-    ///
-    /// # Errors
-    /// See [`WriteError`].
-    pub fn rotate_if_due(&mut self, _now_mono_ms: u64) -> Result<bool, WriteError> {
-        Err(WriteError::Io(std::io::ErrorKind::Unsupported))
+        let end = prefix_end(prefix);
+        let Some(range) = scan_range(prefix, end.as_deref(), after, reverse) else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        let mut failed = None;
+        if limit == 0 {
+            return Ok(found);
+        }
+        self.store
+            .rows(&range, |name, row| {
+                match self.open_living(name, row) {
+                    Ok(Some(value)) => found.push((name.to_vec(), value)),
+                    Ok(None) => {}
+                    Err(e) => failed = Some(e),
+                }
+                failed.is_none() && found.len() < limit
+            })
+            .map_err(read_error)?;
+        failed.map_or(Ok(found), Err)
     }
 
     /// Whether `secret` opens this vault. Costs one key derivation.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn check_secret(&self, _secret: &Passphrase) -> Result<bool, ReadError> {
-        Err(ReadError::Io(std::io::ErrorKind::Unsupported))
-    }
-
-    /// From now on `secret` opens this vault, and the old one does not. Records stay as they are.
-    ///
-    /// # Errors
-    /// See [`WriteError`]. After an error one of both secrets opens it.
-    pub fn change_secret(
-        &mut self,
-        _secret: &Passphrase,
-        _kdf: KdfParams,
-    ) -> Result<(), WriteError> {
-        Err(WriteError::Io(std::io::ErrorKind::Unsupported))
-    }
-
-    /// Rotates the root if a key was killed, closes everything and forgets all keys.
-    ///
-    /// # Errors
-    /// See [`WriteError`]. The vault is closed and its keys are forgotten all the same.
-    pub fn lock(self) -> Result<(), WriteError> {
-        Err(WriteError::Io(std::io::ErrorKind::Unsupported))
+    pub fn check_secret(&self, secret: &Passphrase) -> Result<bool, ReadError> {
+        use subtle::ConstantTimeEq;
+        let found = crate::header::unlock(self.header.current(), secret)
+            .map_err(|_| ReadError::Io(io::ErrorKind::OutOfMemory))?;
+        Ok(found.is_some_and(|found| {
+            let same = found.vault.expose().ct_eq(self.unlocked.vault.expose());
+            same.into()
+        }))
     }
 
     /// How the vault stands.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Status {
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn status(&self) -> Result<Status, ReadError> {
+        let rows = self.store.len().map_err(read_error)?;
+        let dead = u64::try_from(self.dead_rows.len()).unwrap_or(u64::MAX);
+        Ok(Status {
             mode: Mode::PassphraseOnly,
-            version: 1,
-            kdf: KdfParams::minimum(),
-            records: 0,
-            keys: 0,
-            rotation_due: false,
-            memory_locked: false,
+            version: VERSION,
+            kdf: self.header.current().kdf,
+            records: rows.saturating_sub(dead),
+            keys: u64::from(self.keys.table.slots()),
+            rotation_due: self.rotation_due,
+            memory_locked: self.unlocked.vault.is_locked()
+                && self.keys.root().is_locked()
+                && self.keys.table.is_locked(),
+        })
+    }
+
+    /// The value of a row, unless its key is dead.
+    fn open_living(
+        &self,
+        name: &[u8],
+        row: &[u8],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, ReadError> {
+        let corrupt = ReadError::Corrupt(Part::Records);
+        let key_ref = row_key(row).ok_or(corrupt)?;
+        let Some(key) = self.keys.table.key(key_ref) else {
+            return Ok(None);
+        };
+        open_row(key, name, row).map(Some).map_err(|_| corrupt)
+    }
+}
+
+/// The first name after all that begin with `prefix`, if there is one.
+fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.last_mut() {
+        if *last < u8::MAX {
+            *last += 1;
+            return Some(end);
         }
+        end.pop();
+    }
+    None
+}
+
+/// The range to read, or `None` if it is empty.
+fn scan_range<'a>(
+    prefix: &'a [u8],
+    end: Option<&'a [u8]>,
+    after: Option<&'a [u8]>,
+    reverse: bool,
+) -> Option<Range<'a>> {
+    let mut lower = Bound::Included(prefix);
+    let mut upper = end.map_or(Bound::Unbounded, Bound::Excluded);
+    match after {
+        Some(after) if reverse => {
+            if after <= prefix {
+                return None;
+            }
+            if end.is_none_or(|end| after < end) {
+                upper = Bound::Excluded(after);
+            }
+        }
+        Some(after) => {
+            if end.is_some_and(|end| after >= end) {
+                return None;
+            }
+            if after >= prefix {
+                lower = Bound::Excluded(after);
+            }
+        }
+        None => {}
+    }
+    Some(Range {
+        lower,
+        upper,
+        reverse,
+    })
+}
+
+fn read_error(fault: Fault) -> ReadError {
+    match fault {
+        Fault::Corrupt => ReadError::Corrupt(Part::Records),
+        Fault::Full => ReadError::Io(io::ErrorKind::StorageFull),
+        Fault::Io(kind) => ReadError::Io(kind),
+    }
+}
+
+fn write_error(fault: Fault) -> WriteError {
+    match fault {
+        Fault::Corrupt => WriteError::Corrupt(Part::Records),
+        Fault::Full => WriteError::Full,
+        Fault::Io(kind) => WriteError::Io(kind),
     }
 }

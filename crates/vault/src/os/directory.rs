@@ -92,10 +92,7 @@ impl File for OsFile {
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {
-        if self.len()? < len {
-            self.file.set_len(len)?;
-        }
-        Ok(())
+        super::sys::allocate(&self.file, len)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {

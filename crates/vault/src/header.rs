@@ -1,0 +1,238 @@
+//! The header: everything that a secret opens, in one block of fixed layout.
+//!
+//! Four equal slots, of which any may hold the vault key; a body that says which root the record
+//! keys are under; room for the shares of relays and TPM. What is unused is random, so that the
+//! header looks the same whatever is in use.
+
+mod file;
+mod slots;
+
+pub(crate) use file::{HeaderFile, HeaderOpenFault, ReplaceError};
+pub(crate) use slots::{Unlocked, new_slots, unlock};
+
+use sha2::{Digest, Sha256};
+
+use crate::derive::KdfParams;
+use crate::memory::{KEY_LEN, LockedBytes, LockedKey};
+use crate::random::Random;
+use crate::seal::{OVERHEAD, open_into, seal_into};
+
+/// The format version this program writes, and the highest it reads.
+pub(crate) const VERSION: u16 = 1;
+/// Length of one copy.
+pub(crate) const COPY_LEN: usize = 4096;
+
+const MAGIC: &[u8; 16] = b"emptyroom vault\0";
+pub(crate) const SLOTS: usize = 4;
+pub(crate) const SLOT_LEN: usize = 256;
+const CLEAR_LEN: usize = 72;
+const BODY_PLAIN_LEN: usize = 120;
+const BODY_LEN: usize = BODY_PLAIN_LEN + OVERHEAD;
+const SHARES_LEN: usize = COPY_LEN - CLEAR_LEN - 8 - SLOTS * SLOT_LEN - BODY_LEN - CHECKSUM_LEN;
+const CHECKSUM_LEN: usize = 32;
+
+/// Why a copy is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderFault {
+    /// It is damaged or torn.
+    Corrupt,
+    /// A newer program wrote it.
+    Newer(u16),
+}
+
+/// One copy's content.
+#[derive(Clone)]
+pub(crate) struct Header {
+    pub(crate) kdf: KdfParams,
+    pub(crate) salt: [u8; KEY_LEN],
+    pub(crate) sequence: u64,
+    pub(crate) slots: [[u8; SLOT_LEN]; SLOTS],
+    body: [u8; BODY_LEN],
+    shares: [u8; SHARES_LEN],
+}
+
+/// What the body holds: where the record keys are, and the root they are sealed under.
+pub(crate) struct Body {
+    pub(crate) root: LockedKey,
+    /// Which of the two key files counts: 0 or 1.
+    pub(crate) active: u8,
+    /// Sectors in the key file.
+    pub(crate) sectors: u32,
+    /// Whether the table may hold records whose keys are dead.
+    pub(crate) sweep: bool,
+}
+
+impl Header {
+    /// A new header: slots and areas random, body not yet sealed.
+    pub(crate) fn new(random: &Random, kdf: KdfParams) -> Self {
+        Header {
+            kdf,
+            salt: random.array(),
+            sequence: 0,
+            slots: [(); SLOTS].map(|()| random.array()),
+            body: random.array(),
+            shares: random.array(),
+        }
+    }
+
+    /// The fields that slots are bound to: magic, version, factors, derivation parameters, salt.
+    pub(crate) fn clear(&self) -> [u8; CLEAR_LEN] {
+        let mut out = Writer::new([0; CLEAR_LEN]);
+        out.put(MAGIC);
+        out.put(&VERSION.to_be_bytes());
+        // Factors besides the secret: none in this version. Then padding.
+        out.put(&[0; 6]);
+        out.put(&self.kdf.memory_kib.to_be_bytes());
+        out.put(&self.kdf.passes.to_be_bytes());
+        out.put(&self.kdf.lanes.to_be_bytes());
+        out.put(&[0; 4]);
+        out.put(&self.salt);
+        out.bytes
+    }
+
+    /// Seals the body under the header key, bound to everything before it.
+    pub(crate) fn seal_body(&mut self, key: &LockedKey, random: &Random, body: &Body) {
+        let mut plain = LockedBytes::zeroed(BODY_PLAIN_LEN);
+        for (out, byte) in plain.bytes_mut().iter_mut().zip(
+            body.root
+                .expose()
+                .iter()
+                .chain(&[body.active, u8::from(body.sweep), 0, 0])
+                .chain(&body.sectors.to_be_bytes()),
+        ) {
+            *out = *byte;
+        }
+        let context = self.body_context();
+        seal_into(
+            key.expose(),
+            &context,
+            random,
+            plain.bytes(),
+            &mut self.body,
+        );
+    }
+
+    /// Opens the body with the header key.
+    pub(crate) fn open_body(&self, key: &LockedKey) -> Result<Body, HeaderFault> {
+        let mut plain = LockedBytes::zeroed(BODY_PLAIN_LEN);
+        open_into(
+            key.expose(),
+            &self.body_context(),
+            &self.body,
+            plain.bytes_mut(),
+        )
+        .map_err(|_| HeaderFault::Corrupt)?;
+        let mut reader = Reader(plain.bytes());
+        let root = reader.take::<KEY_LEN>()?;
+        let [active, sweep, _, _] = reader.take::<4>()?;
+        let sectors = u32::from_be_bytes(reader.take()?);
+        if active > 1 || sectors == 0 {
+            return Err(HeaderFault::Corrupt);
+        }
+        Ok(Body {
+            root: LockedKey::new(|out| out.copy_from_slice(&root)),
+            active,
+            sectors,
+            sweep: sweep != 0,
+        })
+    }
+
+    fn body_context(&self) -> Vec<u8> {
+        let mut context = self.clear().to_vec();
+        context.extend_from_slice(&self.sequence.to_be_bytes());
+        for slot in &self.slots {
+            context.extend_from_slice(slot);
+        }
+        context
+    }
+
+    /// One copy as it lies in the file.
+    pub(crate) fn encode(&self) -> [u8; COPY_LEN] {
+        let mut out = Writer::new([0; COPY_LEN]);
+        out.put(&self.body_context());
+        out.put(&self.body);
+        out.put(&self.shares);
+        let content = out.bytes.split_last_chunk::<CHECKSUM_LEN>();
+        let checksum = Sha256::digest(content.map_or(&[][..], |(content, _)| content));
+        out.put(&checksum);
+        out.bytes
+    }
+
+    /// Reads one copy.
+    pub(crate) fn decode(copy: &[u8]) -> Result<Header, HeaderFault> {
+        // [SPEC 11.8]
+        let (content, checksum) = copy
+            .first_chunk::<COPY_LEN>()
+            .and_then(|copy| copy.split_last_chunk::<CHECKSUM_LEN>())
+            .ok_or(HeaderFault::Corrupt)?;
+        if Sha256::digest(content).as_slice() != checksum {
+            return Err(HeaderFault::Corrupt);
+        }
+        let mut reader = Reader(content);
+        if reader.take::<16>()? != *MAGIC {
+            return Err(HeaderFault::Corrupt);
+        }
+        let version = u16::from_be_bytes(reader.take()?);
+        // [SPEC 11.9]
+        if version > VERSION {
+            return Err(HeaderFault::Newer(version));
+        }
+        let padding = reader.take::<6>()?;
+        let kdf = KdfParams {
+            memory_kib: u32::from_be_bytes(reader.take()?),
+            passes: u32::from_be_bytes(reader.take()?),
+            lanes: u32::from_be_bytes(reader.take()?),
+        };
+        let padding_too = reader.take::<4>()?;
+        if version == 0 || padding != [0; 6] || padding_too != [0; 4] || !kdf.is_allowed() {
+            return Err(HeaderFault::Corrupt);
+        }
+        let salt = reader.take()?;
+        let sequence = u64::from_be_bytes(reader.take()?);
+        let mut slots = [[0; SLOT_LEN]; SLOTS];
+        for slot in &mut slots {
+            *slot = reader.take()?;
+        }
+        Ok(Header {
+            kdf,
+            salt,
+            sequence,
+            slots,
+            body: reader.take()?,
+            shares: reader.take()?,
+        })
+    }
+}
+
+/// Fills an array from the front; what does not fit is a mistake of this file.
+struct Writer<const N: usize> {
+    bytes: [u8; N],
+    at: usize,
+}
+
+impl<const N: usize> Writer<N> {
+    fn new(bytes: [u8; N]) -> Self {
+        Writer { bytes, at: 0 }
+    }
+
+    fn put(&mut self, part: &[u8]) {
+        self.bytes
+            .get_mut(self.at..self.at + part.len())
+            .expect("the layout's lengths add up")
+            .copy_from_slice(part);
+        self.at += part.len();
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], HeaderFault> {
+        let (head, rest) = self
+            .0
+            .split_first_chunk::<N>()
+            .ok_or(HeaderFault::Corrupt)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+}

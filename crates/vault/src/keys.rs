@@ -1,0 +1,376 @@
+//! The record keys: a table in memory, sealed sectors on the disk, and how a key dies.
+//!
+//! There are two key files, of which one counts (the header says which). A key is killed by
+//! rewriting its sector in place through the journal. A rotation writes every sector, under a new
+//! root, to the other file; when the header names that file, the old root is gone, and with it
+//! every earlier state of every sector, wherever a medium may have kept it.
+
+mod journal;
+mod sector;
+mod table;
+
+pub(crate) use journal::{Index as JournalIndex, SECTORS_MAX as KILL_SECTORS_MAX};
+pub(crate) use sector::SECTOR_LEN;
+pub(crate) use table::{KEYS_PER_SECTOR, KeyRef, KeyTable, set_bit};
+
+use std::collections::BTreeSet;
+use std::io;
+
+use crate::derive::{LABEL_JOURNAL, LABEL_SECTORS, root_subkey};
+use crate::directory::{Directory, File};
+use crate::memory::LockedKey;
+use crate::random::Random;
+
+const FILE_NAMES: [&str; 2] = ["keys.0", "keys.1"];
+const JOURNAL_NAME: &str = "journal";
+
+/// Sectors of a new vault: 448 keys.
+pub(crate) const SECTORS_FIRST: u32 = 4;
+/// More sectors are not made (about 110 million keys).
+pub(crate) const SECTORS_MAX: u32 = 1_000_000;
+
+/// A root and the keys that die with it.
+pub(crate) struct Root {
+    pub(crate) root: LockedKey,
+    sectors: LockedKey,
+    journal: LockedKey,
+}
+
+impl Root {
+    pub(crate) fn new(vault: &LockedKey, root: LockedKey) -> Self {
+        Root {
+            sectors: root_subkey(vault, &root, LABEL_SECTORS),
+            journal: root_subkey(vault, &root, LABEL_JOURNAL),
+            root,
+        }
+    }
+}
+
+/// Why the keys were not loaded.
+pub(crate) enum LoadFault {
+    Corrupt,
+    Io(io::Error),
+}
+
+impl From<io::Error> for LoadFault {
+    fn from(e: io::Error) -> Self {
+        match e.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound => LoadFault::Corrupt,
+            _ => LoadFault::Io(e),
+        }
+    }
+}
+
+/// Key files, journal and table.
+pub(crate) struct Keys {
+    files: [Box<dyn File>; 2],
+    journal: Box<dyn File>,
+    journal_len: usize,
+    active: u8,
+    root: Root,
+    random: Random,
+    pub(crate) table: KeyTable,
+    /// Sectors that are newer in memory than on the disk.
+    dirty: BTreeSet<u32>,
+    /// Sectors whose writing in place began: the journal still repairs them.
+    in_place: BTreeSet<u32>,
+}
+
+/// A rotation that is written to the idle file, but that the header does not name yet.
+pub(crate) struct Rotation {
+    pub(crate) root: Root,
+    pub(crate) active: u8,
+    table: KeyTable,
+}
+
+impl Rotation {
+    pub(crate) fn sectors(&self) -> u32 {
+        self.table.sectors()
+    }
+}
+
+impl Keys {
+    /// Makes both files and the journal, and writes the first one.
+    pub(crate) fn create(dir: &dyn Directory, root: Root, random: &Random) -> io::Result<Keys> {
+        let files = [dir.create(FILE_NAMES[0])?, dir.create(FILE_NAMES[1])?];
+        let journal = dir.create(JOURNAL_NAME)?;
+        journal.reserve(journal::FILE_LEN)?;
+        journal::scrub(&*journal, random, journal::whole_len())?;
+        journal.sync()?;
+        let table = KeyTable::new(SECTORS_FIRST).renewed(SECTORS_FIRST, random);
+        let keys = Keys {
+            files,
+            journal,
+            journal_len: 0,
+            active: 0,
+            root,
+            random: random.clone(),
+            table,
+            dirty: BTreeSet::new(),
+            in_place: BTreeSet::new(),
+        };
+        keys.reserve(SECTORS_FIRST)?;
+        keys.write_all(0, &keys.root, &keys.table)?;
+        keys.scrub_file(1, SECTORS_FIRST)?;
+        Ok(keys)
+    }
+
+    /// Reads every sector of the file that counts. Says, too, whether keys were killed whose records
+    /// may still be in the table.
+    pub(crate) fn load(
+        dir: &dyn Directory,
+        root: Root,
+        active: u8,
+        sectors: u32,
+        random: &Random,
+    ) -> Result<(Keys, bool), LoadFault> {
+        if sectors > SECTORS_MAX {
+            return Err(LoadFault::Corrupt);
+        }
+        let files = [dir.open(FILE_NAMES[0])?, dir.open(FILE_NAMES[1])?];
+        let journal = dir.open(JOURNAL_NAME)?;
+        // What is read from here on is durable: a process may have died before it synced.
+        journal.sync()?;
+        for file in &files {
+            file.sync()?;
+        }
+        let mut keys = Keys {
+            files,
+            journal,
+            journal_len: journal::whole_len(),
+            active,
+            root,
+            random: random.clone(),
+            table: KeyTable::new(0),
+            dirty: BTreeSet::new(),
+            in_place: BTreeSet::new(),
+        };
+        if keys.file(active).len()? < sector::offset(sectors) {
+            return Err(LoadFault::Corrupt);
+        }
+        let killed = keys.replay(sectors)?;
+        keys.table = KeyTable::new(sectors);
+        let mut sealed = [0; SECTOR_LEN];
+        for number in 0..sectors {
+            keys.file(active)
+                .read_at(sector::offset(number), &mut sealed)?;
+            // [SPEC 11.13]
+            sector::open(
+                &keys.root.sectors,
+                number,
+                &sealed,
+                keys.table.sector_mut(number),
+            )
+            .map_err(|_| LoadFault::Corrupt)?;
+        }
+        Ok((keys, killed))
+    }
+
+    pub(crate) fn root(&self) -> &LockedKey {
+        &self.root.root
+    }
+
+    pub(crate) fn active(&self) -> u8 {
+        self.active
+    }
+
+    /// Kills keys in memory. They are dead on the disk when [`Keys::flush`] has succeeded.
+    pub(crate) fn kill(&mut self, keys: impl IntoIterator<Item = KeyRef>) {
+        for key in keys {
+            if self.table.kill(key, &self.random) {
+                self.dirty.insert(key.sector());
+            }
+        }
+    }
+
+    /// Whether the disk has everything that the table has.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.dirty.is_empty() && self.in_place.is_empty()
+    }
+
+    /// Brings all kills to the disk: journal, sync, in place, sync; at most 63 sectors at a time.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        // What an earlier attempt began is repaired by its journal until it is finished.
+        self.finish_in_place()?;
+        while !self.dirty.is_empty() {
+            let round: Vec<u32> = self
+                .dirty
+                .iter()
+                .copied()
+                .take(journal::SECTORS_MAX)
+                .collect();
+            let images: Vec<journal::Image> = round
+                .iter()
+                .map(|number| (*number, self.image(*number)))
+                .collect();
+            // [SPEC 11.15]
+            let used_before = self.journal_len;
+            self.journal_len = used_before.max(journal::used_len(&images));
+            journal::write(
+                &*self.journal,
+                &self.root.journal,
+                &self.random,
+                &images,
+                used_before,
+            )?;
+            self.journal.sync()?;
+            self.journal_len = journal::used_len(&images);
+            for number in round {
+                self.dirty.remove(&number);
+                self.in_place.insert(number);
+            }
+            self.write_in_place(&images)?;
+            self.in_place.clear();
+        }
+        Ok(())
+    }
+
+    /// Overwrites the journal: the records whose keys it killed are gone.
+    pub(crate) fn scrub_journal(&mut self) -> io::Result<()> {
+        // [SPEC 11.16]
+        if self.journal_len > 0 && self.in_place.is_empty() {
+            journal::scrub(&*self.journal, &self.random, self.journal_len)?;
+            self.journal_len = 0;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sync_journal(&self) -> io::Result<()> {
+        self.journal.sync()
+    }
+
+    /// Writes everything under a new root to the idle file, with room for at least `sectors`.
+    /// Nothing counts before the header says so.
+    pub(crate) fn begin_rotation(&self, vault: &LockedKey, sectors: u32) -> io::Result<Rotation> {
+        if sectors > self.table.sectors() {
+            // Both at once, before anything else: later rotations then need no space.
+            self.reserve(sectors)?;
+        }
+        let root = LockedKey::new(|out| self.random.fill(out));
+        let rotation = Rotation {
+            root: Root::new(vault, root),
+            active: 1 - self.active.min(1),
+            table: self.table.renewed(sectors, &self.random),
+        };
+        self.write_all(rotation.active, &rotation.root, &rotation.table)?;
+        Ok(rotation)
+    }
+
+    /// The header names the rotation's file and root: from now on they count.
+    pub(crate) fn finish_rotation(&mut self, rotation: Rotation) {
+        self.root = rotation.root;
+        self.active = rotation.active;
+        self.table = rotation.table;
+        self.dirty.clear();
+        self.in_place.clear();
+    }
+
+    /// Overwrites the file that no longer counts. Its root is gone already; this is for media that
+    /// keep the header's old versions but not this file's.
+    pub(crate) fn scrub_idle(&self) -> io::Result<()> {
+        self.scrub_file(1 - self.active.min(1), self.table.sectors())
+    }
+
+    fn file(&self, which: u8) -> &dyn File {
+        let [first, second] = &self.files;
+        if which == 0 { &**first } else { &**second }
+    }
+
+    fn reserve(&self, sectors: u32) -> io::Result<()> {
+        for file in &self.files {
+            file.reserve(sector::offset(sectors))?;
+        }
+        for file in &self.files {
+            file.sync()?;
+        }
+        Ok(())
+    }
+
+    fn write_all(&self, which: u8, root: &Root, table: &KeyTable) -> io::Result<()> {
+        const CHUNK: u32 = 64;
+        let file = self.file(which);
+        let mut out = Vec::with_capacity(SECTOR_LEN * table::to_usize(CHUNK));
+        let mut first = 0;
+        while first < table.sectors() {
+            out.clear();
+            for number in first..table.sectors().min(first + CHUNK) {
+                let mut sealed = [0; SECTOR_LEN];
+                sector::seal(
+                    &root.sectors,
+                    number,
+                    &self.random,
+                    table.sector(number),
+                    &mut sealed,
+                );
+                out.extend_from_slice(&sealed);
+            }
+            file.write_at(sector::offset(first), &out)?;
+            first += CHUNK;
+        }
+        file.sync()
+    }
+
+    fn scrub_file(&self, which: u8, sectors: u32) -> io::Result<()> {
+        let file = self.file(which);
+        let mut noise = vec![0; SECTOR_LEN * 64];
+        let mut at = 0;
+        let end = sector::offset(sectors);
+        while at < end {
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+            let len = left.min(noise.len());
+            let part = noise.get_mut(..len).unwrap_or_default();
+            self.random.fill(part);
+            file.write_at(at, part)?;
+            at += u64::try_from(len).unwrap_or(u64::MAX);
+        }
+        file.sync()
+    }
+
+    fn image(&self, number: u32) -> Box<[u8; SECTOR_LEN]> {
+        let mut sealed = Box::new([0; SECTOR_LEN]);
+        sector::seal(
+            &self.root.sectors,
+            number,
+            &self.random,
+            self.table.sector(number),
+            &mut sealed,
+        );
+        sealed
+    }
+
+    fn write_in_place(&self, images: &[journal::Image]) -> io::Result<()> {
+        let file = self.file(self.active);
+        for (number, image) in images {
+            file.write_at(sector::offset(*number), &**image)?;
+        }
+        file.sync()
+    }
+
+    fn finish_in_place(&mut self) -> io::Result<()> {
+        if !self.in_place.is_empty() {
+            let images: Vec<journal::Image> = self
+                .in_place
+                .iter()
+                .map(|number| (*number, self.image(*number)))
+                .collect();
+            self.write_in_place(&images)?;
+            for (number, _) in &images {
+                self.dirty.remove(number);
+            }
+            self.in_place.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes in place what a crash interrupted.
+    fn replay(&mut self, sectors: u32) -> Result<bool, LoadFault> {
+        let images = journal::read(&*self.journal, &self.root.journal)?;
+        if images.iter().any(|(number, _)| *number >= sectors) {
+            return Err(LoadFault::Corrupt);
+        }
+        if !images.is_empty() {
+            self.write_in_place(&images)?;
+        }
+        Ok(!images.is_empty())
+    }
+}

@@ -1,0 +1,162 @@
+//! The root of the record keys, the secret, and the end.
+
+use super::{Vault, write_error};
+use crate::derive::KdfParams;
+use crate::error::{Part, WriteError};
+use crate::header::{Body, Header, ReplaceError, new_slots};
+use crate::memory::LockedKey;
+use crate::secret::Passphrase;
+use crate::store::Fault;
+
+/// After a key was killed the root is rotated within this time, in milliseconds.
+pub const ROTATION_PERIOD_MS: u64 = 60 * 60 * 1000;
+
+impl Vault {
+    /// Replaces the root of the record keys and overwrites the old one.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn rotate(&mut self) -> Result<(), WriteError> {
+        self.rotate_to(self.keys.table.sectors())
+    }
+
+    /// [`Vault::rotate`] if a key was killed and an hour has passed since the last time (on any
+    /// clock that does not go back, in milliseconds). Says whether it did.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn rotate_if_due(&mut self, now_mono_ms: u64) -> Result<bool, WriteError> {
+        let since = *self.rotated_at_ms.get_or_insert(now_mono_ms);
+        let due = self.rotation_due && now_mono_ms.saturating_sub(since) >= ROTATION_PERIOD_MS;
+        if due {
+            // [SPEC 11.22]
+            self.rotate()?;
+        }
+        if due || !self.rotation_due {
+            self.rotated_at_ms = Some(now_mono_ms);
+        }
+        Ok(due)
+    }
+
+    /// From now on `secret` opens this vault, and the old one does not. Records stay as they are;
+    /// the root is rotated, so that the old secret and an old copy of the header are worth nothing
+    /// for what was deleted.
+    ///
+    /// # Errors
+    /// See [`WriteError`]. After an error one of both secrets opens it.
+    pub fn change_secret(&mut self, secret: &Passphrase, kdf: KdfParams) -> Result<(), WriteError> {
+        if !kdf.is_allowed() {
+            return Err(WriteError::Kdf);
+        }
+        self.settle_header()?;
+        let mut header = self.header.current().clone();
+        header.kdf = kdf;
+        new_slots(&mut header, &self.random, secret, &self.unlocked.vault)
+            .map_err(|_| WriteError::Io(std::io::ErrorKind::OutOfMemory))?;
+        self.rotate_with(header, self.keys.table.sectors())
+    }
+
+    /// Rotates the root if a key was killed, closes everything and forgets all keys.
+    ///
+    /// # Errors
+    /// See [`WriteError`]. The vault is closed and its keys are forgotten all the same.
+    pub fn lock(mut self) -> Result<(), WriteError> {
+        let settled = self.settle();
+        if settled.is_ok() {
+            self.remove_dead_rows();
+        }
+        let rotated = match settled {
+            Ok(()) if self.rotation_due => self.rotate(),
+            other => other,
+        };
+        let closed = self.store.close().map_err(write_error);
+        let synced = self.keys.sync_journal();
+        rotated?;
+        closed?;
+        synced.map_err(|e| write_error(e.into()))
+    }
+
+    /// Rotates, with room for at least `sectors` sectors of keys.
+    pub(super) fn rotate_to(&mut self, sectors: u32) -> Result<(), WriteError> {
+        if let Some(kind) = self.broken {
+            return Err(WriteError::Io(kind));
+        }
+        self.settle_header()?;
+        let header = self.header.current().clone();
+        self.rotate_with(header, sectors)
+    }
+
+    fn rotate_with(&mut self, header: Header, sectors: u32) -> Result<(), WriteError> {
+        if let Some(kind) = self.broken {
+            return Err(WriteError::Io(kind));
+        }
+        let rotation = self
+            .keys
+            .begin_rotation(&self.unlocked.vault, sectors)
+            .map_err(|e| self.key_file_error(e.into()))?;
+        let body = Body {
+            root: copy(&rotation.root.root),
+            active: rotation.active,
+            sectors: rotation.sectors(),
+            sweep: !self.dead_rows.is_empty(),
+        };
+        match self.write_header(header, &body) {
+            Ok(()) => {
+                self.keys.finish_rotation(rotation);
+                self.rotation_due = false;
+                self.keys
+                    .scrub_idle()
+                    .map_err(|e| self.key_file_error(e.into()))
+            }
+            Err(ReplaceError::OldRemains(e)) => {
+                // The new root counts; the old one is overwritten before the next change.
+                self.keys.finish_rotation(rotation);
+                Err(self.key_file_error(e.into()))
+            }
+            Err(ReplaceError::NotReplaced(e)) => Err(self.key_file_error(e.into())),
+        }
+    }
+
+    /// Makes the header on the disk the one in memory, after a failure.
+    pub(super) fn settle_header(&mut self) -> Result<(), WriteError> {
+        if self.header.is_in_doubt() {
+            let body = Body {
+                root: copy(self.keys.root()),
+                active: self.keys.active(),
+                sectors: self.keys.table.sectors(),
+                sweep: !self.dead_rows.is_empty(),
+            };
+            let header = self.header.current().clone();
+            self.write_header(header, &body).map_err(|e| {
+                let (ReplaceError::NotReplaced(e) | ReplaceError::OldRemains(e)) = e;
+                self.key_file_error(e.into())
+            })?;
+        }
+        self.header
+            .mirror()
+            .map_err(|e| self.key_file_error(e.into()))
+    }
+
+    fn write_header(&mut self, header: Header, body: &Body) -> Result<(), ReplaceError> {
+        let (key, random) = (&self.unlocked.header, &self.random);
+        self.header
+            .replace(header, |header| header.seal_body(key, random, body))
+    }
+
+    /// A failed write of header, key file or journal. A full disk passes; after any other fault
+    /// nothing more is written.
+    pub(super) fn key_file_error(&mut self, fault: Fault) -> WriteError {
+        match fault {
+            Fault::Full => WriteError::Full,
+            Fault::Corrupt => WriteError::Corrupt(Part::Keys),
+            Fault::Io(kind) => {
+                self.broken = Some(kind);
+                WriteError::Io(kind)
+            }
+        }
+    }
+}
+
+fn copy(key: &LockedKey) -> LockedKey {
+    LockedKey::new(|out| out.copy_from_slice(key.expose()))
+}
