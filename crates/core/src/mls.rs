@@ -5,8 +5,8 @@
 //! commit is recognised when it is read back and an outsider can join; there is no padding (entries are padded) and there
 //! are no proposals that stand alone.
 //!
-//! A group lives in memory; every step that changes it is followed by [`Group::snapshot`], which the caller makes durable
-//! together with what the step gave. Reading is split in two: [`Group::process`] judges an entry, [`Group::merge`] or
+//! A group lives in memory; every step that changes it is followed by [`Group::snapshot`] (or, after a message, by the much
+//! smaller [`Group::message_keys`]), which the caller makes durable together with what the step gave. Reading is split in two: [`Group::process`] judges an entry, [`Group::merge`] or
 //! [`Group::merge_pending`] moves on.
 //!
 //! **Randomness.** What OpenMLS asks its provider for comes from the caller's generator: group ids, leaf secrets, path
@@ -57,8 +57,8 @@ const SKIPPED_MAX: u32 = 4096;
 
 const GENERATION_LABEL: &str = "emptyroom v1 generation";
 
-/// Version of [`Group::snapshot`].
-const SNAPSHOT_VERSION: u16 = 1;
+/// Version of [`Group::snapshot`] and [`Group::message_keys`].
+const RECORD_VERSION: u16 = 1;
 
 /// Length of a group id.
 pub const GROUP_ID_LEN: usize = 16;
@@ -83,12 +83,17 @@ pub struct Group {
     mls: MlsGroup,
     store: Store,
     crypto: openmls_rust_crypto::RustCrypto,
+    /// Counts the steps that changed the group, so that of two records the later one is known.
+    step: u64,
 }
 
+/// The record of a whole group, and that of its message keys: the same form, told apart by where they are kept.
 #[derive(TlsSize, TlsSerialize, TlsDeserializeBytes)]
-struct Snapshot {
+struct Record {
     group_id: GroupId,
-    store: VLBytes,
+    epoch: u64,
+    step: u64,
+    state: VLBytes,
 }
 
 impl Group {
@@ -116,7 +121,7 @@ impl Group {
                 credential(own.certificate(), own),
             )
             .map_err(|_| Misuse::Library("creating a group"))?;
-        Ok(Self { mls, store, crypto })
+        Ok(Self::new(mls, store, crypto))
     }
 
     /// What an outsider needs to join: the signed GroupInfo with tree and external key.
@@ -131,31 +136,71 @@ impl Group {
             .ok_or(Misuse::Library("exporting a group info"))
     }
 
-    /// Everything about the group as one record, a pending commit included. It is as secret as the messages.
+    /// Everything about the group as one record, a pending commit included: about 10 KB in a group of two. It is as secret
+    /// as the messages.
     #[must_use]
     pub fn snapshot(&self) -> Zeroizing<Vec<u8>> {
-        let mut store = self.store.snapshot();
-        let snapshot = Snapshot {
-            group_id: self.id(),
-            store: std::mem::take(&mut *store).into(),
-        };
-        Zeroizing::new(records::encode(SNAPSHOT_VERSION, &snapshot))
+        self.record(self.store.snapshot())
     }
 
-    /// The group that [`Group::snapshot`] wrote.
+    /// The message keys alone: a record of about 300 bytes that suffices after [`Group::encrypt`] and after a message was
+    /// read; after every other step there must be a [`Group::snapshot`]. Whichever of the two is later counts when both
+    /// are loaded, so neither has to be deleted for the other.
+    #[must_use]
+    pub fn message_keys(&self) -> Zeroizing<Vec<u8>> {
+        self.record(self.store.message_keys())
+    }
+
+    fn record(&self, mut state: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
+        let record = Record {
+            group_id: self.id(),
+            epoch: self.epoch(),
+            step: self.step,
+            state: std::mem::take(&mut *state).into(),
+        };
+        Zeroizing::new(records::encode(RECORD_VERSION, &record))
+    }
+
+    /// The group that [`Group::snapshot`] wrote, with the message keys of [`Group::message_keys`] if those are later.
     ///
     /// # Errors
-    /// A [`SnapshotFault`] if the record is none of ours or of a later version.
-    pub fn load(snapshot: &[u8]) -> Result<Self, SnapshotFault> {
-        let snapshot: Snapshot =
-            records::decode(SNAPSHOT_VERSION, snapshot).map_err(SnapshotFault::Record)?;
+    /// A [`SnapshotFault`] if the records are none of ours, of a later version or do not belong together.
+    pub fn load(snapshot: &[u8], message_keys: Option<&[u8]>) -> Result<Self, SnapshotFault> {
+        let snapshot: Record =
+            records::decode(RECORD_VERSION, snapshot).map_err(SnapshotFault::Record)?;
+        let mut step = snapshot.step;
         let store =
-            Store::restore(snapshot.store.as_slice()).map_err(|_| SnapshotFault::Malformed)?;
+            Store::restore(snapshot.state.as_slice()).map_err(|_| SnapshotFault::Malformed)?;
+        if let Some(keys) = message_keys {
+            let keys: Record =
+                records::decode(RECORD_VERSION, keys).map_err(SnapshotFault::Record)?;
+            if keys.group_id == snapshot.group_id && keys.step > step {
+                // Keys of a later epoch without its snapshot: a step was not stored whole.
+                if keys.epoch != snapshot.epoch {
+                    return Err(SnapshotFault::Malformed);
+                }
+                store.set_message_keys(keys.state.as_slice());
+                step = keys.step;
+            }
+        }
         let mls = MlsGroup::load(&store, &MlsGroupId::from_slice(&snapshot.group_id.0))
             .map_err(|_| SnapshotFault::Malformed)?
+            .filter(|mls| mls.epoch().as_u64() == snapshot.epoch)
             .ok_or(SnapshotFault::Malformed)?;
         let crypto = openmls_rust_crypto::RustCrypto::default();
-        Ok(Self { mls, store, crypto })
+        Ok(Self {
+            step,
+            ..Self::new(mls, store, crypto)
+        })
+    }
+
+    fn new(mls: MlsGroup, store: Store, crypto: openmls_rust_crypto::RustCrypto) -> Self {
+        Self {
+            mls,
+            store,
+            crypto,
+            step: 0,
+        }
     }
 
     /// Encrypts one message for all members as they are now.
@@ -168,6 +213,7 @@ impl Group {
         message: &[u8],
         rng: &mut dyn CryptoRng,
     ) -> Result<Vec<u8>, Misuse> {
+        self.step += 1;
         let provider = Provider::new(&self.store, &self.crypto, Rand::from(rng));
         self.mls
             .create_message(&provider, &DeviceSigner(own), message)
@@ -196,6 +242,7 @@ impl Group {
         if let Some(certificate) = certificate {
             leaf = leaf.with_credential_with_key(credential(certificate, own));
         }
+        self.step += 1;
         let provider = Provider::new(&self.store, &self.crypto, Rand::from(rng));
         self.mls.set_aad(note.encode());
         let signer = DeviceSigner(own);
@@ -246,6 +293,7 @@ impl Group {
         if !self.has_pending() {
             return Err(Misuse::NoPendingCommit);
         }
+        self.step += 1;
         let provider = Provider::new(&self.store, &self.crypto, Rand::none());
         self.mls
             .merge_pending_commit(&provider)
@@ -257,6 +305,7 @@ impl Group {
     /// # Errors
     /// [`Misuse::Library`], which would be a bug.
     pub fn clear_pending(&mut self) -> Result<(), Misuse> {
+        self.step += 1;
         self.mls
             .clear_pending_commit(&self.store)
             .map_err(|_| Misuse::Library("clearing the own commit"))
@@ -267,6 +316,7 @@ impl Group {
     /// # Errors
     /// [`Misuse::Library`], which would be a bug.
     pub fn merge(&mut self, staged: Staged) -> Result<(), Misuse> {
+        self.step += 1;
         let provider = Provider::new(&self.store, &self.crypto, Rand::none());
         self.mls
             .merge_staged_commit(&provider, staged.into_mls())

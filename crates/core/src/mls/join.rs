@@ -73,7 +73,7 @@ impl Group {
             .tls_serialize_detached()
             .map_err(|_| JoinFault::Mls)?;
         drop(provider);
-        let group = Self { mls, store, crypto };
+        let group = Self::new(mls, store, crypto);
         let maker = group.check_maker(own, binding)?;
         Ok(Joined {
             group,

@@ -100,6 +100,7 @@ impl Group {
             .ok()
             .and_then(|message| message.try_into_protocol_message().ok())
             .ok_or(Failure::Peer(PeerFault::NotAMessage))?;
+        self.step += 1;
         let provider = Provider::new(&self.store, &self.crypto, Rand::none());
         let processed = self
             .mls

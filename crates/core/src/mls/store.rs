@@ -90,6 +90,21 @@ impl Store {
         out
     }
 
+    /// The one value that a message changes.
+    pub(super) fn message_keys(&self) -> Zeroizing<Vec<u8>> {
+        let values = self.values.borrow();
+        let keys = values.get(part(Part::MessageSecrets).as_slice());
+        keys.cloned().unwrap_or_default()
+    }
+
+    /// Puts back what [`Store::message_keys`] gave.
+    pub(super) fn set_message_keys(&self, keys: &[u8]) {
+        let keys = Zeroizing::new(keys.to_vec());
+        self.values
+            .borrow_mut()
+            .insert(part(Part::MessageSecrets), keys);
+    }
+
     /// Reads what [`Store::snapshot`] wrote.
     pub(super) fn restore(mut record: &[u8]) -> Result<Self, StoreFault> {
         let mut values = BTreeMap::new();

@@ -1,0 +1,3 @@
+//! Groups of two: invite, messages, updates, races, crashes, hostile commits.
+
+mod conversation;
