@@ -2,7 +2,7 @@
 //!
 //! What is here: the streams of all clients ([`Relay`]), every operation of the relay protocol with its limits, the interface to
 //! the disk ([`store`]) with the rules of storage over plain rows ([`store::Ledger`]), and the test suite that every store must pass
-//! (`conformance`).
+//! ([`conformance`]).
 //!
 //! What is not: no sockets, files, threads, clock or operating-system randomness; no MLS, no accounts, no senders. A shell carries
 //! frames and batches in and out; the simulator does the same in one thread.
@@ -10,6 +10,7 @@
 //! Start with [`io`] (what goes in and out), then [`Relay`], then [`store`].
 
 pub mod config;
+pub mod conformance;
 pub mod io;
 pub mod limits;
 mod relay;

@@ -1,7 +1,7 @@
 //! The decisions on a batch: what each operation may do, and what it changes.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use emptyroom_wire::op::{Appended, Refusal, RefusalCode};
 use emptyroom_wire::rng::{self, CryptoRng};
@@ -218,14 +218,15 @@ impl<'a, R: Rows> Decision<'a, R> {
         parent: &Place,
         next: &'n [NewPlace],
     ) -> Result<Vec<Made<'n>>, Stop> {
-        let mut made: Vec<Made<'n>> = Vec::new();
+        // [SPEC 4.54]
+        let keys = next.iter().map(|new| new.place.key());
+        let distinct: BTreeSet<RowKey> = keys.chain([parent.key()]).collect();
+        if distinct.len() <= next.len() {
+            return Err(RefusalCode::Malformed.into());
+        }
         let seed = self.account_seed(parent)?;
+        let mut made = Vec::new();
         for new in next {
-            let key = new.place.key();
-            // [SPEC 4.54]
-            if key == parent.key() || made.iter().any(|made| made.new.place.key() == key) {
-                return Err(RefusalCode::Malformed.into());
-            }
             if !self.is_made(new)? {
                 let share = Share { seed, prepaid: 0 };
                 made.push(self.prepare(new, Funds::Budget(share))?);

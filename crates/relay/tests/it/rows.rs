@@ -1,0 +1,58 @@
+//! Rows in memory: what is committed is durable, and everything on the "disk" can be looked at.
+
+use std::collections::BTreeMap;
+
+use emptyroom_relay::store::{Changes, LastingChange, RowKey, Rows, StoreFailure};
+use emptyroom_wire::time::Day;
+
+#[derive(Default, Clone)]
+pub(crate) struct MemoryRows {
+    pub(crate) entries: BTreeMap<(Day, RowKey), Vec<u8>>,
+    pub(crate) lasting: BTreeMap<RowKey, (Day, Vec<u8>)>,
+    /// The next commits fail so.
+    pub(crate) fail: Vec<StoreFailure>,
+}
+
+impl Rows for MemoryRows {
+    fn lasting(&mut self, key: &RowKey) -> Result<Option<Vec<u8>>, StoreFailure> {
+        Ok(self.lasting.get(key).map(|(_, row)| row.clone()))
+    }
+
+    fn entry(&mut self, day: Day, key: &RowKey) -> Result<Option<Vec<u8>>, StoreFailure> {
+        Ok(self.entries.get(&(day, *key)).cloned())
+    }
+
+    fn commit(&mut self, changes: Changes) -> Result<(), StoreFailure> {
+        if let Some(failure) = self.fail.pop() {
+            return Err(failure);
+        }
+        for change in changes.entries {
+            match change.row {
+                Some(row) => self.entries.insert((change.day, change.key), row),
+                None => self.entries.remove(&(change.day, change.key)),
+            };
+        }
+        for change in changes.lasting {
+            match change {
+                LastingChange::Put { key, day, row } => {
+                    self.lasting.insert(key, (day, row));
+                }
+                LastingChange::Move { key, day } => {
+                    if let Some((at, _)) = self.lasting.get_mut(&key) {
+                        *at = day;
+                    }
+                }
+                LastingChange::Remove { key } => {
+                    self.lasting.remove(&key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self, today: Day) -> Result<(), StoreFailure> {
+        self.entries.retain(|(day, _), _| *day >= today);
+        self.lasting.retain(|_, (day, _)| *day >= today);
+        Ok(())
+    }
+}
