@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The whole network in one thread, from one seed.
+
+pub mod memory_store;
