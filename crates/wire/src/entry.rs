@@ -118,7 +118,7 @@ pub fn open(key: &OuterKey, aad: &Aad, body: &[u8]) -> Result<(u8, Vec<u8>), Ent
     cipher(key)
         .decrypt_in_place(nonce, &sealed_aad(class, aad), &mut plain)
         .map_err(|_| EntryFault::Seal)?;
-    unpad(plain)
+    unpad(&plain)
 }
 
 /// Whether `len` is the length of some class; what a relay checks before it stores an entry.
@@ -205,7 +205,7 @@ fn split_head(body: &[u8]) -> Result<(u8, &XNonce), EntryFault> {
 }
 
 /// Kind and content out of `length ‖ kind ‖ content ‖ zeros`.
-fn unpad(plain: Vec<u8>) -> Result<(u8, Vec<u8>), EntryFault> {
+pub(crate) fn unpad(plain: &[u8]) -> Result<(u8, Vec<u8>), EntryFault> {
     let (len, rest) = plain.split_first_chunk::<4>().ok_or(EntryFault::Padding)?;
     let (kind, rest) = rest.split_first().ok_or(EntryFault::Padding)?;
     let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| EntryFault::Padding)?;

@@ -17,6 +17,7 @@ pub mod codec;
 pub mod derive;
 pub mod entry;
 pub mod framing;
+pub mod fuzz;
 pub mod greeting;
 pub mod hash;
 pub mod kem;

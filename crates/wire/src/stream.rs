@@ -190,6 +190,11 @@ impl Drop for Ends {
     }
 }
 
+/// For [`crate::fuzz`]: any opened bytes as the inside of a frame.
+pub(crate) fn fuzz_unframe(plain: &[u8]) {
+    let _ = direction::unframe(plain);
+}
+
 /// The relay's terms, which are the first sealed frame of an answer.
 fn decode_terms(bytes: &[u8]) -> Result<Terms, crate::codec::DecodeFault> {
     crate::codec::decode(bytes)

@@ -124,7 +124,7 @@ impl Direction {
 }
 
 /// Flags and message out of an opened frame.
-fn unframe(plain: &[u8]) -> Result<(u8, &[u8]), OpenFault> {
+pub(super) fn unframe(plain: &[u8]) -> Result<(u8, &[u8]), OpenFault> {
     let ([flags, a, b, c], rest) = plain.split_first_chunk().ok_or(OpenFault::Frame)?;
     let len = u32::from_be_bytes([0, *a, *b, *c]);
     let len = usize::try_from(len).map_err(|_| OpenFault::Frame)?;
