@@ -9,5 +9,8 @@
 )]
 
 mod basics;
+mod crash;
 mod disk;
+mod format;
+mod reader;
 mod support;
