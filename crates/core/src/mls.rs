@@ -50,7 +50,7 @@ pub use process::{Admission, Processed, Slot, Staged};
 /// The suite of every group.
 const SUITE: Ciphersuite = Ciphersuite::MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519;
 
-/// How many messages of one sender may come later than a later one of his: a retry that overtook another.
+/// How far behind a later message of its sender a message may come (so many less one): a retry that was overtaken.
 const OUT_OF_ORDER_MAX: u32 = 8;
 /// How many messages of one sender may be missing between two that are there.
 const SKIPPED_MAX: u32 = 4096;

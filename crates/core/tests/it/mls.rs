@@ -1,3 +1,5 @@
 //! Groups of two: invite, messages, updates, races, crashes, hostile commits.
 
 mod conversation;
+mod hostile;
+mod join;

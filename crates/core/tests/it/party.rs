@@ -20,6 +20,8 @@ pub(crate) const CLOSING: Slot = Slot {
     close: true,
 };
 
+pub(crate) const NOBODY: Admission<'static> = Admission::Nobody;
+
 pub(crate) const TODAY: Day = Day(20_700);
 
 /// One person's device in one conversation.
@@ -114,7 +116,14 @@ pub(crate) fn take(
     rng: &mut ChaCha20Rng,
 ) -> Joined {
     let genesis = Genesis::decode(genesis).unwrap();
-    Group::join(&genesis.group_info, binding, keys, &CommitNote::join(None), rng).unwrap()
+    Group::join(
+        &genesis.group_info,
+        binding,
+        keys,
+        &CommitNote::join(None),
+        rng,
+    )
+    .unwrap()
 }
 
 /// Two who are in one group, at its first common epoch.
@@ -122,7 +131,10 @@ pub(crate) fn pair(seed: u64) -> (Party, Party) {
     let mut anna = Party::inviter(seed);
     let (root, keys, mut rng) = keys(seed + 1_000_000);
     let joined = take(&anna.invite(), &keys, &mut rng);
-    match anna.group.process(&joined.commit, CLOSING, Admission::Invited) {
+    match anna
+        .group
+        .process(&joined.commit, CLOSING, Admission::Invited)
+    {
         Processed::Commit(staged) => anna.group.merge(staged).unwrap(),
         other => panic!("expected a join, got {other:?}"),
     }
