@@ -74,9 +74,9 @@ impl Stage {
         );
         let relay = Relay::start(&programs.relay, room.directory.join("relay"))?;
         teller.printed(&relay.address);
-        teller.story(
-            "That address is all there is to know of it. It has no users, no accounts, no names.",
-        );
+        teller.story("It has no users, no accounts, no names. A code says who may begin conversations on it:");
+        teller.typed("relay", "emptyroom-relay address --data relay");
+        teller.printed(&format!("{}?code=…", relay.address));
         Ok(Stage {
             ada: Person::new("ada", &programs.client, room)?,
             ben: Person::new("ben", &programs.client, room)?,
@@ -99,7 +99,7 @@ impl Stage {
     fn meet(&self, teller: &mut Teller) -> Result<(), String> {
         let minimum = ["--kdf", "minimum"];
         teller.typed("ada", "emptyroom init --relay -");
-        let address = format!("{}\n", self.relay.address);
+        let address = format!("{}\n", self.relay.address_with_code);
         self.ada.run(
             &[&["init", "--relay", "-"], &minimum[..]].concat(),
             &address,

@@ -13,8 +13,12 @@ mod bare_mls;
 mod client;
 mod cpu;
 mod machine;
+mod program;
+mod relay;
 mod report;
+mod scratch;
 mod vault;
+mod wire_client;
 
 use report::Section;
 use std::process::ExitCode;
@@ -24,7 +28,11 @@ type Part = (&'static str, fn() -> Result<Section, Trouble>);
 /// What stops a part: said, and the program ends with 1.
 type Trouble = Box<dyn std::error::Error>;
 
-const PARTS: &[Part] = &[("client", client::measure), ("vault", vault::measure)];
+const PARTS: &[Part] = &[
+    ("client", client::measure),
+    ("relay", relay::measure),
+    ("vault", vault::measure),
+];
 
 fn main() -> ExitCode {
     let chosen: Vec<String> = std::env::args().skip(1).collect();

@@ -4,13 +4,14 @@
 //! comparing.
 
 use crate::report::{Section, ratio, share, time};
+use crate::scratch::Scratch;
 use crate::{Trouble, cpu};
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Change, KdfParams, Passphrase, Vault};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use rusqlite::{Connection, params};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Messages in the bulk part.
@@ -265,25 +266,5 @@ impl Table for SqliteTable {
             .prepare_cached("DELETE FROM message WHERE name = ?1")?;
         delete.execute([name])?;
         Ok(())
-    }
-}
-
-/// A directory that goes when this value goes.
-pub(crate) struct Scratch {
-    pub(crate) path: PathBuf,
-}
-
-impl Scratch {
-    pub(crate) fn new(part: &str) -> Result<Scratch, Trouble> {
-        let path =
-            std::env::temp_dir().join(format!("emptyroom-bench-{part}-{}", std::process::id()));
-        std::fs::create_dir(&path)?;
-        Ok(Scratch { path })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
     }
 }

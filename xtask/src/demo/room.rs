@@ -88,7 +88,10 @@ impl Drop for Room {
 pub(crate) struct Relay {
     child: Child,
     pub(crate) data: PathBuf,
+    /// Its address as everybody may see it.
     pub(crate) address: String,
+    /// The same with the access code: who has it may make new logs.
+    pub(crate) address_with_code: String,
 }
 
 impl Relay {
@@ -118,11 +121,15 @@ impl Relay {
             child,
             data,
             address: address.trim().to_owned(),
+            address_with_code: String::new(),
         };
         if relay.address.is_empty() {
             let said = relay.last_words();
             return Err(format!("the relay did not start: {said}"));
         }
+        let mut command = Command::new(program);
+        let line = run::output(command.arg("address").arg("--data").arg(&relay.data))?;
+        relay.address_with_code = String::from_utf8_lossy(&line).trim().to_owned();
         Ok(relay)
     }
 
