@@ -32,8 +32,8 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
         let len = chunk.len() * 5 / 8;
         // A last group of 1, 3 or 6 characters is none, nor are bits beyond the bytes.
         let spare = chunk.len() * 5 - len * 8;
-        let beyond = u32::try_from(24 + len * 8).ok()?;
-        if spare >= 5 || bits & u64::MAX.checked_shr(beyond).unwrap_or(0) != 0 {
+        let beyond = bits & ((1 << (40 - 8 * len)) - 1);
+        if spare >= 5 || beyond != 0 {
             return None;
         }
         out.extend(bits.to_be_bytes().into_iter().skip(3).take(len));

@@ -85,6 +85,23 @@ pub enum EntryFault {
 )]
 pub struct RunningHash(pub [u8; 32]);
 
+impl Aad {
+    /// That of a log's first entry, made by `create` or `next`.
+    #[must_use]
+    pub fn first(log_id: LogId, ttl: Ttl, nonce: [u8; 16]) -> Self {
+        // [SPEC 3.9]
+        Aad {
+            log_id,
+            expect_slots: 0,
+            commit: false,
+            close: false,
+            ttl,
+            nonce,
+            next_hash: [0; 32],
+        }
+    }
+}
+
 impl OuterKey {
     /// A key as derived in [`crate::log_keys`].
     #[must_use]

@@ -89,9 +89,17 @@ enum OpeningAnswer {
 #[derive(TlsSize, TlsSerialize, TlsDeserializeBytes)]
 struct Accepted {
     nonce: [u8; 32],
-    /// The relay's first sealed frame: [`Terms`].
+    /// The relay's first sealed frame: [`Welcome`].
     #[tls_codec(with = "Opaque::<{ 512 + FRAME_TAG_LEN }>")]
     sealed: Vec<u8>,
+}
+
+/// The relay's first sealed message. Its versions tell whether somebody changed those in the greeting.
+#[derive(TlsSize, TlsSerialize, TlsDeserializeBytes)]
+struct Welcome {
+    version_min: u16,
+    version_max: u16,
+    terms: Terms,
 }
 
 /// What both ends keep: two directions, the binding, and when it ends.
@@ -193,11 +201,6 @@ impl Drop for Ends {
 /// For [`crate::fuzz`]: any opened bytes as the inside of a frame.
 pub(crate) fn fuzz_unframe(plain: &[u8]) {
     let _ = direction::unframe(plain);
-}
-
-/// The relay's terms, which are the first sealed frame of an answer.
-fn decode_terms(bytes: &[u8]) -> Result<Terms, crate::codec::DecodeFault> {
-    crate::codec::decode(bytes)
 }
 
 impl core::fmt::Display for SealFault {

@@ -21,7 +21,7 @@ pub struct FromClient {
     pub request: Request,
 }
 
-/// An operation. See the table in DESIGN and chapter 4 of the specification.
+/// An operation; chapter 4 of the specification says what each means.
 #[derive(Clone, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
 #[repr(u8)]
 pub enum Request {

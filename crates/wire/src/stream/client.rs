@@ -3,9 +3,10 @@
 use rand_core::CryptoRng;
 
 use super::{
-    Ends, OpenFault, OpeningAnswer, OpeningFrame, SUITE, SealFault, Side, decode_terms,
+    EXPORT, Ends, OpenFault, OpeningAnswer, OpeningFrame, SUITE, SealFault, Side, Welcome,
     opening_info,
 };
+use crate::PROTOCOL_VERSION_MAX;
 use crate::codec::{self, DecodeFault};
 use crate::greeting::{Greeting, GreetingFault, Terms};
 use crate::kem;
@@ -15,8 +16,6 @@ use crate::relay_key::{ChainStep, IdentityHash, KeyBelow, KeyChain, SignedKey};
 use crate::secret::Secret32;
 use crate::sign::VerifyKey;
 use crate::time::Mono;
-
-const EXPORT: &str = super::EXPORT;
 
 /// A stream that is open, as its client sees it.
 pub struct ClientStream {
@@ -50,7 +49,8 @@ pub struct Opened {
     pub terms: Terms,
     /// The record that was used; hand it to [`KeyChain::walk`] as `step` says.
     pub signed: SignedKey,
-    /// How that record stands to the head known before.
+    /// How that record stands to the head known before. Where it is [`ChainStep::Ahead`], fetch the
+    /// records between first (clause 4.9), else an honest relay is reported.
     pub step: ChainStep,
     /// The relay's identity key.
     pub identity: VerifyKey,
@@ -71,6 +71,8 @@ pub enum RelayFault {
     Refused(Refusal),
     /// The answer does not open: whoever answered does not have the stream key.
     NotTheRelay,
+    /// Somebody between changed the versions that the relay offered.
+    VersionChanged,
     /// The bytes are no answer.
     Malformed(DecodeFault),
 }
@@ -150,14 +152,15 @@ impl Opening {
             OpeningAnswer::Accepted(accepted) => {
                 let mut ends = Ends::new(&self.exported, &accepted.nonce, Side::Client, now);
                 // [SPEC 5.10]
-                let terms = ends
+                let welcome = ends
                     .open(now, &accepted.sealed)
                     .map_err(|_| RelayFault::NotTheRelay)?
                     .unwrap_or_default();
-                let terms = decode_terms(&terms).map_err(RelayFault::Malformed)?;
+                let welcome: Welcome = codec::decode(&welcome).map_err(RelayFault::Malformed)?;
+                self.check_versions(&welcome)?;
                 Ok(OpeningOutcome::Open(Opened {
                     stream: ClientStream { ends },
-                    terms,
+                    terms: welcome.terms,
                     signed: self.signed,
                     step: self.step,
                     identity: self.identity,
@@ -174,6 +177,16 @@ impl Opening {
             }
             OpeningAnswer::Refused(refusal) => Err(RelayFault::Refused(refusal)),
         }
+    }
+
+    /// The version in use must be the highest that both speak.
+    fn check_versions(&self, welcome: &Welcome) -> Result<(), RelayFault> {
+        // [SPEC 5.19]
+        let best = welcome.version_max.min(PROTOCOL_VERSION_MAX);
+        if self.version != best || welcome.version_min > best {
+            return Err(RelayFault::VersionChanged);
+        }
+        Ok(())
     }
 }
 
@@ -228,6 +241,9 @@ impl core::fmt::Display for RelayFault {
             RelayFault::Refused(refusal) => write!(f, "the relay refused a stream: {refusal}"),
             RelayFault::NotTheRelay => {
                 f.write_str("whoever answered does not hold the relay's stream key")
+            }
+            RelayFault::VersionChanged => {
+                f.write_str("the versions the relay offered were changed on the way")
             }
             RelayFault::Malformed(fault) => write!(f, "no answer to an opening: {fault}"),
         }

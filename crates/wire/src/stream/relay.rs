@@ -3,7 +3,8 @@
 use rand_core::CryptoRng;
 
 use super::{
-    Accepted, Ends, OpenFault, OpeningAnswer, OpeningFrame, SUITE, SealFault, Side, opening_info,
+    Accepted, EXPORT, Ends, OpenFault, OpeningAnswer, OpeningFrame, SUITE, SealFault, Side,
+    Welcome, opening_info,
 };
 use crate::codec::{self, DecodeFault};
 use crate::greeting::Terms;
@@ -14,8 +15,6 @@ use crate::relay_key::{IdentityHash, StreamKey};
 use crate::rng;
 use crate::time::Mono;
 use crate::{PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN};
-
-const EXPORT: &str = super::EXPORT;
 
 /// A stream that is open, as its relay sees it: about 200 bytes, and nothing about the client.
 pub struct RelayStream {
@@ -63,10 +62,16 @@ impl RelayStream {
             .map_err(|_| OpeningFault::Malformed(DecodeFault::Invalid))?;
         let nonce: [u8; 32] = rng::bytes(rng);
         let mut ends = Ends::new(&exported, &nonce, Side::Relay, now);
-        let terms = codec::encode(terms).expect("terms have no part that could be too long");
+        let welcome = Welcome {
+            version_min: PROTOCOL_VERSION_MIN,
+            version_max: PROTOCOL_VERSION_MAX,
+            terms: *terms,
+        };
+        let welcome =
+            codec::encode(&welcome).expect("a welcome has no part that could be too long");
         let sealed = ends
-            .seal(now, &terms)
-            .expect("terms fit the smallest frame of a new stream");
+            .seal(now, &welcome)
+            .expect("a welcome fits the smallest frame of a new stream");
         let answer = encode_answer(&OpeningAnswer::Accepted(Accepted { nonce, sealed }));
         Ok((RelayStream { ends }, answer))
     }

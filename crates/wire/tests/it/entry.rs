@@ -216,3 +216,14 @@ fn two_sealings_of_the_same_differ() {
     let other = entry::seal(&outer(7), &aad(), 3, b"same", &mut rng).unwrap();
     assert_ne!(one, other);
 }
+
+// [SPEC 3.9]
+#[test]
+fn a_first_entry_expects_nothing_and_does_nothing() {
+    let aad = Aad::first(LogId([1; 32]), Ttl::Life, [4; 16]);
+    assert_eq!((aad.expect_slots, aad.commit, aad.close), (0, false, false));
+    assert_eq!(
+        (aad.next_hash, aad.nonce, aad.ttl),
+        ([0; 32], [4; 16], Ttl::Life)
+    );
+}

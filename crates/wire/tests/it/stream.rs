@@ -1,4 +1,4 @@
-use emptyroom_wire::codec::DecodeFault;
+use emptyroom_wire::codec::{DecodeFault, encode};
 use emptyroom_wire::limits::{FRAME_CLASSES, MESSAGE_LEN_MAX, STREAM_LIFE_MS, STREAM_RATCHET_MS};
 use emptyroom_wire::log::LogId;
 use emptyroom_wire::op::{Refusal, RefusalCode};
@@ -12,6 +12,7 @@ use emptyroom_wire::stream::{
 use emptyroom_wire::time::{HOUR_MS, Mono};
 
 use crate::support::{Relay, SPKI, START, rng, secret, terms};
+use crate::vectors::Script;
 
 const T0: Mono = Mono(5_000);
 
@@ -387,4 +388,29 @@ fn a_stream_is_small_to_keep() {
         "{} bytes",
         RelayStream::kept_len()
     );
+}
+
+// [SPEC 5.19]
+#[test]
+fn versions_changed_in_the_greeting_show() {
+    let relay = Relay::new(1);
+    let run = |versions: [u8; 4]| {
+        let start = Opening::start(
+            &relay.greeting(),
+            Some(&SPKI),
+            &relay.chain(),
+            &mut Script::new(&[8; 64]),
+        );
+        let welcome = [&versions[..], &encode(&terms()).unwrap()].concat();
+        let answer = crate::vectors::answer_by_hand(&relay, &[8; 64], &welcome);
+        start
+            .unwrap()
+            .0
+            .answer(&answer, &relay.chain(), T0, &mut rng(9))
+            .err()
+    };
+    assert_eq!(run([0, 1, 0, 1]), None);
+    assert_eq!(run([0, 1, 0, 9]), None, "1 is the highest that both speak");
+    assert_eq!(run([0, 2, 0, 9]), Some(RelayFault::VersionChanged));
+    assert_eq!(run([0, 0, 0, 0]), Some(RelayFault::VersionChanged));
 }

@@ -383,6 +383,24 @@ pub fn to_relay_key(relay: &Relay, now: Mono) -> ([u8; 32], RelayStream) {
     (keys(&exported, &answer[1..33]).to_relay, stream)
 }
 
+/// An answer with any welcome, for an opening made with this randomness.
+pub fn answer_by_hand(relay: &Relay, randomness: &[u8; 64], welcome: &[u8]) -> Vec<u8> {
+    use chacha20poly1305::aead::AeadInOut;
+    use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce};
+    let (_, _, exported) = opening_by_hand(relay, randomness);
+    let mut frame = vec![0, 0, 0, welcome.len() as u8];
+    frame.extend_from_slice(welcome);
+    frame.resize(512, 0);
+    ChaCha20Poly1305::new(&keys(&exported, &[6; 32]).to_client.into())
+        .encrypt_in_place(&Nonce::from([0; 12]), &[], &mut frame)
+        .unwrap();
+    let mut answer = vec![1];
+    answer.extend_from_slice(&[6; 32]);
+    answer.extend_from_slice(&528_u16.to_be_bytes());
+    answer.append(&mut frame);
+    answer
+}
+
 // [SPEC 5.9] [SPEC 5.10] [SPEC 5.11] [SPEC 5.13]
 #[test]
 fn streams() {
@@ -456,7 +474,7 @@ fn streams() {
             "to_relay": hex(&keys.to_relay),
             "to_client": hex(&keys.to_client),
             "binding": hex(&keys.binding),
-            "terms": hex(&encode(&terms()).unwrap()),
+            "welcome": format!("00010001{}", hex(&encode(&terms()).unwrap())),
             "answer": hex(&answer),
             "message": hex(b"ping"),
             "frame_0": hex(&first),
