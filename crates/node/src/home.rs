@@ -14,6 +14,9 @@ use crate::seed;
 /// The daemon's socket in a home.
 const SOCKET_NAME: &str = "daemon.sock";
 
+/// The file that every vault has.
+const HEADER_NAME: &str = "header";
+
 /// The longest path of a unix socket in bytes: `sun_path` less its closing zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -107,18 +110,28 @@ pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result
         Box::new(generator),
     )
     .map_err(|error| match error {
-        CreateError::Exists => Failure::new(
-            Exit::Vault,
-            "vault_exists",
-            "there is a vault in this home already",
-        )
-        .hint("choose another --home; nothing was changed"),
+        CreateError::Exists => exists(),
         CreateError::InUse => in_use(),
         CreateError::Full => Failure::new(Exit::Vault, "vault_full", "the disk is full")
             .hint("make room, then try again"),
         CreateError::Kdf => Failure::fault(error.to_string()),
         CreateError::Io(kind) => io(kind),
     })
+}
+
+/// Whether there is a vault, without opening it.
+pub(crate) fn holds_vault(home: &Path) -> bool {
+    home.join(HEADER_NAME).exists()
+}
+
+/// There is one, and it stays.
+pub(crate) fn exists() -> Failure {
+    Failure::new(
+        Exit::Vault,
+        "vault_exists",
+        "there is a vault in this home already",
+    )
+    .hint("choose another --home; nothing was changed")
 }
 
 /// There is no vault.

@@ -39,6 +39,30 @@ impl Session {
         }))
     }
 
+    /// Whether there is a vault in a home, before anybody is asked for a PIN.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn expect_vault(home: &Path) -> Result<(), Failure> {
+        if home::holds_vault(home) {
+            Ok(())
+        } else {
+            Err(home::missing())
+        }
+    }
+
+    /// Whether a vault can be made in a home.
+    ///
+    /// # Errors
+    /// When there is one.
+    pub fn expect_no_vault(home: &Path) -> Result<(), Failure> {
+        if home::holds_vault(home) {
+            Err(home::exists())
+        } else {
+            Ok(())
+        }
+    }
+
     /// Opens the vault of a home in this process.
     ///
     /// # Errors

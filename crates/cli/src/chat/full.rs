@@ -1,0 +1,372 @@
+//! Chat on a whole terminal: the alternate screen, drawn anew from the records whenever something happens.
+//!
+//! The alternate screen has no scrollback, so a message that burns is gone from the terminal as well. What is shown is read
+//! from the records each time; events only say when.
+
+use std::io::Write;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use crossterm::event::{Event as Typed, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::style::{Attribute, Print, SetAttribute};
+use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
+use crossterm::{cursor, execute, queue, terminal};
+use emptyroom_node::Session;
+use emptyroom_node::api::{Call, Event, Failure, Line};
+
+use super::editor::Editor;
+use super::screen::{Kind, Row, View, rows, runs};
+use crate::command::history;
+use crate::command::receive::inbox::now_ms;
+use crate::{failure, room, span, words};
+
+/// Lines of the conversation that are read for one screen.
+const LINES_SHOWN: usize = 200;
+
+/// How often running timers are drawn.
+const TIMER_STEP: Duration = Duration::from_secs(1);
+
+/// What can come.
+enum Input {
+    Typed(Typed),
+    Happened(Event),
+    Locked,
+}
+
+/// What a key comes to.
+enum Step {
+    Stay,
+    Leave,
+}
+
+/// Talks until the user leaves.
+///
+/// # Errors
+/// When the vault was locked or the terminal fails.
+pub(crate) fn run(session: &Session, name: &str) -> Result<(), Failure> {
+    let inputs = inputs(session.events()?);
+    let _screen = AlternateScreen::enter()?;
+    Chat {
+        session,
+        name,
+        lines: Vec::new(),
+        title: String::new(),
+        hint: String::new(),
+        editor: Editor::default(),
+    }
+    .run(&inputs)
+}
+
+struct Chat<'a> {
+    session: &'a Session,
+    name: &'a str,
+    lines: Vec<Line>,
+    title: String,
+    hint: String,
+    editor: Editor,
+}
+
+impl Chat<'_> {
+    fn run(&mut self, inputs: &Receiver<Input>) -> Result<(), Failure> {
+        self.read()?;
+        loop {
+            self.draw()?;
+            let first = if runs(&self.lines) {
+                inputs.recv_timeout(TIMER_STEP)
+            } else {
+                inputs.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            let mut stale = false;
+            let mut next = match first {
+                Ok(input) => Some(input),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Err(Failure::locked()),
+            };
+            while let Some(input) = next {
+                match input {
+                    Input::Typed(Typed::Key(key)) => {
+                        stale |= key.code == KeyCode::Enter;
+                        if matches!(self.key(key)?, Step::Leave) {
+                            return Ok(());
+                        }
+                    }
+                    Input::Typed(_) => {}
+                    Input::Happened(event) => {
+                        self.tell(&event)?;
+                        stale = true;
+                    }
+                    Input::Locked => return Err(Failure::locked()),
+                }
+                next = inputs.try_recv().ok();
+            }
+            if stale {
+                self.read()?;
+            }
+        }
+    }
+
+    /// Reads what is shown, and marks it as shown.
+    fn read(&mut self) -> Result<(), Failure> {
+        let contact = room::contact(self.session, self.name)?;
+        let verified = if contact.verified {
+            "verified"
+        } else {
+            "not verified"
+        };
+        self.title = format!(
+            "{} · {} · {verified} · timer {}",
+            self.name,
+            words::with_why(&contact.state, contact.why.as_deref()),
+            words::timer(contact.timer_s)
+        );
+        self.lines = history::lines(self.session, self.name, LINES_SHOWN)?;
+        if history::mark(self.session, self.name, &self.lines)? {
+            // Their timers run now.
+            self.lines = history::lines(self.session, self.name, LINES_SHOWN)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, event: &Event) -> Result<(), Failure> {
+        match event {
+            Event::Locked {} => Err(Failure::locked()),
+            Event::Connection { .. }
+            | Event::UpdateNeeded { .. }
+            | Event::RelayTrouble { .. }
+            | Event::PeerTrouble { .. }
+            | Event::RestartWaits { .. }
+            | Event::ConversationOver { .. } => {
+                self.hint = words::event(event).unwrap_or_default();
+                Ok(())
+            }
+            Event::MessageReceived { conversation, .. } if conversation != self.name => {
+                self.hint = format!("new message from {conversation}");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent) -> Result<Step, Failure> {
+        if key.kind == KeyEventKind::Release {
+            return Ok(Step::Stay);
+        }
+        let editor = &mut self.editor;
+        match (key.code, key.modifiers.contains(KeyModifiers::CONTROL)) {
+            (KeyCode::Char('c'), true) => return Ok(Step::Leave),
+            (KeyCode::Char('d'), true) if editor.is_empty() => return Ok(Step::Leave),
+            (KeyCode::Char('d'), true) | (KeyCode::Delete, _) => editor.delete(),
+            (KeyCode::Char('u'), true) => editor.delete_to_start(),
+            (KeyCode::Char('w'), true) => editor.delete_word(),
+            (KeyCode::Char('a'), true) | (KeyCode::Home, _) => editor.home(),
+            (KeyCode::Char('e'), true) | (KeyCode::End, _) => editor.end(),
+            (KeyCode::Char(c), false) => editor.insert(c),
+            (KeyCode::Backspace, _) => editor.backspace(),
+            (KeyCode::Left, _) => editor.left(),
+            (KeyCode::Right, _) => editor.right(),
+            (KeyCode::Enter, _) => {
+                let line = editor.take();
+                return self.entered(&line);
+            }
+            _ => {}
+        }
+        Ok(Step::Stay)
+    }
+
+    /// A line was entered: a command or a message. What is refused is told and changes nothing.
+    fn entered(&mut self, line: &str) -> Result<Step, Failure> {
+        self.hint.clear();
+        let call = match parse(self.name, line) {
+            Ok(Entered::Nothing) => return Ok(Step::Stay),
+            Ok(Entered::Leave) => return Ok(Step::Leave),
+            Ok(Entered::Call(call)) => call,
+            Err(text) => {
+                self.hint = text;
+                return Ok(Step::Stay);
+            }
+        };
+        match self.session.call(call) {
+            Ok(_) => Ok(Step::Stay),
+            Err(failure) if failure.error == "vault_locked" => Err(failure),
+            Err(failure) => {
+                self.hint = failure.text;
+                Ok(Step::Stay)
+            }
+        }
+    }
+
+    fn draw(&self) -> Result<(), Failure> {
+        let (columns, height) = terminal::size().unwrap_or((80, 24));
+        let view = View {
+            title: &self.title,
+            name: self.name,
+            lines: &self.lines,
+            hint: &self.hint,
+            editor: &self.editor,
+            now_ms: now_ms(),
+        };
+        let (rows, cursor) = rows(&view, usize::from(columns), usize::from(height));
+        put(&rows, cursor).map_err(|e| failure::io("the terminal", &e))
+    }
+}
+
+/// What a line comes to.
+enum Entered {
+    Nothing,
+    Leave,
+    Call(Call),
+}
+
+fn parse(name: &str, line: &str) -> Result<Entered, String> {
+    let name = name.to_owned();
+    let send = |text: &str, burn_s| Call::Send {
+        to: name.clone(),
+        text: text.to_owned(),
+        burn_s,
+        relay_days: None,
+    };
+    let Some(command) = line.strip_prefix('/') else {
+        return Ok(if line.is_empty() {
+            Entered::Nothing
+        } else {
+            Entered::Call(send(line, None))
+        });
+    };
+    if command.starts_with('/') {
+        return Ok(Entered::Call(send(command, None)));
+    }
+    let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
+    let rest = rest.trim_start();
+    Ok(Entered::Call(match word {
+        "quit" => return Ok(Entered::Leave),
+        "timer" => Call::SetTimer {
+            name: name.clone(),
+            timer_s: span::timer(rest)?.0,
+        },
+        "burn" => {
+            let (time, text) = rest.split_once(' ').ok_or("/burn TIME TEXT")?;
+            send(text, Some(span::burn(time)?))
+        }
+        "delete" => Call::Delete {
+            name: name.clone(),
+            id: rest.parse().map_err(|_| "/delete NUMBER")?,
+        },
+        _ => return Err(
+            "/burn TIME TEXT, /timer TIME, /delete NUMBER, /quit; // for a message with a slash"
+                .to_owned(),
+        ),
+    }))
+}
+
+fn put(rows: &[Row], cursor: usize) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    queue!(out, cursor::Hide)?;
+    for (y, row) in (0_u16..).zip(rows) {
+        let attribute = match row.kind {
+            Kind::Title => Attribute::Reverse,
+            Kind::Theirs => Attribute::Bold,
+            Kind::Notice | Kind::Hint => Attribute::Dim,
+            Kind::Own | Kind::Input => Attribute::Reset,
+        };
+        queue!(
+            out,
+            cursor::MoveTo(0, y),
+            Clear(ClearType::CurrentLine),
+            SetAttribute(attribute),
+            Print(&row.text),
+            SetAttribute(Attribute::Reset)
+        )?;
+    }
+    let bottom = u16::try_from(rows.len().saturating_sub(1)).unwrap_or(0);
+    queue!(
+        out,
+        cursor::MoveTo(u16::try_from(cursor).unwrap_or(0), bottom),
+        cursor::Show
+    )?;
+    out.flush()
+}
+
+/// Keys and events in one channel, each from its own thread.
+fn inputs(events: Receiver<Event>) -> Receiver<Input> {
+    let (sender, receiver) = channel();
+    let typed = sender.clone();
+    std::thread::spawn(move || {
+        while let Ok(event) = crossterm::event::read() {
+            if typed.send(Input::Typed(event)).is_err() {
+                return;
+            }
+        }
+    });
+    std::thread::spawn(move || {
+        for event in events {
+            if sender.send(Input::Happened(event)).is_err() {
+                return;
+            }
+        }
+        let _ = sender.send(Input::Locked);
+    });
+    receiver
+}
+
+/// The terminal as it was before, whatever happens.
+struct AlternateScreen;
+
+impl AlternateScreen {
+    fn enter() -> Result<Self, Failure> {
+        let fault = |e: std::io::Error| failure::io("the terminal", &e);
+        terminal::enable_raw_mode().map_err(fault)?;
+        let screen = Self;
+        execute!(
+            std::io::stdout(),
+            EnterAlternateScreen,
+            Clear(ClearType::All)
+        )
+        .map_err(fault)?;
+        Ok(screen)
+    }
+}
+
+impl Drop for AlternateScreen {
+    fn drop(&mut self) {
+        let _ = execute!(
+            std::io::stdout(),
+            Clear(ClearType::All),
+            LeaveAlternateScreen,
+            cursor::Show
+        );
+        let _ = terminal::disable_raw_mode();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_messages_or_commands() {
+        let call = |line| match parse("bob", line) {
+            Ok(Entered::Call(call)) => Some(serde_json::to_value(&call).unwrap()),
+            _ => None,
+        };
+        let text = |line| call(line).and_then(|c| c["params"]["text"].as_str().map(str::to_owned));
+        assert_eq!(text("hello"), Some("hello".into()));
+        assert_eq!(text("//etc"), Some("/etc".into()));
+        assert_eq!(text("/burn 30s the code"), Some("the code".into()));
+        assert_eq!(
+            call("/timer off").unwrap()["params"]["timer_s"],
+            serde_json::Value::Null
+        );
+        assert_eq!(call("/delete 12").unwrap()["params"]["id"], 12);
+        assert!(matches!(parse("bob", ""), Ok(Entered::Nothing)));
+        assert!(matches!(parse("bob", "/quit"), Ok(Entered::Leave)));
+        for wrong in [
+            "/burn 30s",
+            "/burn soon x",
+            "/timer",
+            "/delete x",
+            "/unknown",
+        ] {
+            assert!(parse("bob", wrong).is_err(), "{wrong}");
+        }
+    }
+}

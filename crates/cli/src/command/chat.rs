@@ -1,0 +1,52 @@
+//! `emptyroom chat`: talking.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use emptyroom_node::api::Failure;
+
+use crate::chat::{full, plain};
+use crate::room::{self, Room};
+
+/// Talk: lines in, messages live
+///
+/// On a terminal the whole screen shows the conversation: states and timers run, and what burns is gone from the screen as
+/// well. In a pipe every line of standard input is a message, and what arrives goes to standard output.
+#[derive(Args)]
+#[command(after_long_help = "\
+In the conversation (on a terminal):
+  /burn TIME TEXT     send a message with a timer of its own
+  /timer TIME         set the conversation's timer; off, read or a time
+  /delete NUMBER      delete a message here
+  /quit               or Ctrl-D: leave
+  //TEXT              a message that begins with a slash
+
+Examples:
+  emptyroom chat bob
+  printf 'on my way\\n' | emptyroom chat bob")]
+pub(crate) struct Chat {
+    /// The contact
+    name: String,
+}
+
+impl Chat {
+    pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
+        let session = room.open()?;
+        room::contact(&session, &self.name)?;
+        let whole_screen =
+            !room.out.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let outcome = if whole_screen {
+            full::run(&session, &self.name)
+        } else {
+            plain::run(&session, &self.name, room.out)
+        };
+        match outcome {
+            Ok(()) => room.leave(session),
+            Err(failure) => {
+                // The first failure is what is told.
+                let _ = session.close();
+                Err(failure)
+            }
+        }
+    }
+}

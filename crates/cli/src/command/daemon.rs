@@ -1,0 +1,57 @@
+//! `emptyroom daemon`: the vault stays open, and the other commands need no PIN.
+
+use std::time::Duration;
+
+use clap::Args;
+use emptyroom_node::Session;
+use emptyroom_node::api::{Exit, Failure};
+use serde_json::json;
+
+use crate::room::{self, Room};
+use crate::span::{self, Timer};
+
+/// Keep the vault open and connected, and serve the other commands
+///
+/// While it runs, messages go out and come in by themselves, timers run, and every command of this user works on this home
+/// without the PIN. It ends, and the vault is locked, with `emptyroom lock`, after the idle time without any command, and on
+/// SIGTERM. It stays in the foreground and prints the path of its socket, on which it speaks JSON-RPC 2.0 (chapter 12 of the
+/// specification).
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  emptyroom daemon                      locks after 15 minutes without a command
+  emptyroom daemon --idle off &         in the background, until `emptyroom lock`")]
+pub(crate) struct Daemon {
+    /// Lock after so long without a command; `off` for never
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = span::timer)]
+    idle: Timer,
+}
+
+impl Daemon {
+    pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
+        if Session::of_daemon(&room.home)?.is_some() {
+            return Err(Failure::new(
+                Exit::Vault,
+                "vault_in_use",
+                "a daemon runs in this home already",
+            )
+            .hint("`emptyroom lock` ends it"));
+        }
+        Session::expect_vault(&room.home)?;
+        if self.idle == Timer(Some(0)) {
+            return Err(crate::failure::usage(
+                "the idle time is nothing",
+                "give a time like 15m, or off",
+            ));
+        }
+        let pin = room.pin.read("PIN or passphrase: ")?;
+        let idle = self.idle.0.map(Duration::from_secs);
+        emptyroom_node::serve(&room.home, &pin, idle, |socket| {
+            let socket = room::shown(socket);
+            room.out
+                .result("serving", &json!({ "socket": socket }), || {
+                    Some(socket.clone())
+                })
+        })
+    }
+}

@@ -1,0 +1,29 @@
+//! `emptyroom delete`: one message less.
+
+use clap::Args;
+use emptyroom_node::api::{Call, Failure};
+
+use crate::room::Room;
+
+/// Delete one message here
+///
+/// The message and its key are destroyed on this device, at once and for good. The other side keeps its copy.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  emptyroom delete bob 12               the numbers stand in `emptyroom history bob`")]
+pub(crate) struct Delete {
+    /// The contact
+    name: String,
+    /// The message's number
+    id: u64,
+}
+
+impl Delete {
+    pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
+        room.simply(Call::Delete {
+            name: self.name,
+            id: self.id,
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! `emptyroom init`: a new vault and account.
+
+use clap::{Args, ValueEnum};
+use emptyroom_node::api::{Failure, SecretText};
+use emptyroom_node::{Kdf, Session};
+
+use crate::room::{self, Room};
+use crate::{failure, out, passphrase, secret};
+
+/// Make a new vault and account
+///
+/// The vault is one directory that holds everything: keys, contacts, messages. A passphrase of six words (77 bits) is
+/// proposed; a PIN of your own is allowed, but whoever copies the disk can try out a short one. There is no account on any
+/// server, and nobody can reset a forgotten passphrase.
+///
+/// Who only takes links needs no relay of his own. Who wants to make them gives the address line that the relay's operator
+/// handed out; with `-` it is read from standard input or asked for, so that it stays out of the shell's history.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  emptyroom init --relay -                      asks for the relay's address and proposes a passphrase
+  emptyroom init                                no relay: to join with other people's links
+  emptyroom init --pin-file pin < /dev/null     in a script")]
+pub(crate) struct Init {
+    /// The relay where your invites will be made; `-` reads or asks for it
+    #[arg(long, value_name = "ADDRESS")]
+    relay: Option<String>,
+    /// What guessing one PIN costs; stored in the vault and shown by `status`
+    #[arg(long, value_name = "COST", value_enum, default_value_t = Cost::Standard)]
+    kdf: Cost,
+}
+
+/// The cost of one guess.
+#[derive(Clone, Copy, ValueEnum)]
+enum Cost {
+    /// 256 MiB of memory, about a second
+    Standard,
+    /// 64 MiB, about a quarter of a second, for small devices
+    Small,
+    /// The least there is, for tests and scripts: it protects nothing that can be guessed
+    Minimum,
+}
+
+impl From<Cost> for Kdf {
+    fn from(cost: Cost) -> Self {
+        match cost {
+            Cost::Standard => Self::Standard,
+            Cost::Small => Self::Small,
+            Cost::Minimum => Self::Minimum,
+        }
+    }
+}
+
+impl Init {
+    pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
+        let kdf = Kdf::from(self.kdf);
+        // Asking for a passphrase first would promise what cannot be.
+        Session::expect_no_vault(&room.home)?;
+        let pin = choose(room)?;
+        if let Some(warning) = passphrase::warning(pin.expose(), kdf.guess_ms()) {
+            out::note(&format!("warning: {warning}"));
+        }
+        if matches!(kdf, Kdf::Minimum) {
+            out::note(
+                "warning: --kdf minimum: this PIN can be guessed at full speed; for tests and scripts only",
+            );
+        }
+        let relay = match &self.relay {
+            Some(given) => Some(secret::line_or_ask(Some(given), "relay address")?),
+            None => None,
+        };
+        Session::create(&room.home, &pin, kdf, relay.as_ref())?.close()?;
+        room::note(
+            room.out,
+            &format!("made a vault in {}", room::shown(&room.home)),
+        );
+        room::note(
+            room.out,
+            if self.relay.is_some() {
+                "next: `emptyroom invite NAME`, or `emptyroom join --as NAME` with a link you were given"
+            } else {
+                "next: `emptyroom join --as NAME` with a link you were given"
+            },
+        );
+        room.out.done()
+    }
+}
+
+/// The PIN from where the options say, else proposed and asked for, twice.
+fn choose(room: &Room) -> Result<SecretText, Failure> {
+    if !room.pin.is_prompt() {
+        return room.pin.read("");
+    }
+    let no_terminal = || {
+        failure::usage(
+            "there is no terminal to ask for a PIN",
+            "give --pin-file or --pin-fd",
+        )
+    };
+    let proposed = passphrase::propose()?;
+    let prompt = format!(
+        "A passphrase of six words, 77 bits:\n\n    {}\n\nEnter takes it; or type a PIN or passphrase of your own: ",
+        proposed.expose()
+    );
+    let typed = secret::ask_hidden(&prompt)?.ok_or_else(no_terminal)?;
+    let chosen = if typed.expose().is_empty() {
+        proposed
+    } else {
+        typed
+    };
+    let again = secret::ask_hidden("Once more, in full: ")?.ok_or_else(no_terminal)?;
+    if again.expose() != chosen.expose() {
+        return Err(failure::usage(
+            "the two are not the same",
+            "run `emptyroom init` again; nothing was made",
+        ));
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,147 @@
+//! `emptyroom send`: one message.
+
+use std::io::Read;
+use std::time::Duration;
+
+use clap::Args;
+use emptyroom_node::Session;
+use emptyroom_node::api::{Answer, Call, Exit, Failure, LineBody, MessageState, TEXT_BYTES_MAX};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::failure;
+use crate::room::{self, Room};
+use crate::span;
+
+/// Send a message
+///
+/// Prints the message's number. The exit code says where the message is: 0 the relay has it, 3 it is kept here and goes out
+/// with the next command or by the daemon, 4 it will not arrive. Without TEXT it is read from standard input, up to 16 KiB,
+/// which keeps it out of the shell's history.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  emptyroom send bob \"I am there\"
+  emptyroom send bob < note.txt
+  emptyroom send bob --burn 30s \"the code is 7731\"    gone 30 seconds after it was read
+  emptyroom send bob --burn read \"once\"               gone as soon as it was read")]
+pub(crate) struct Send {
+    /// The contact
+    name: String,
+    /// The message; from standard input where absent
+    text: Option<String>,
+    /// A timer of this message's own: from 5s to 4w, or `read`
+    #[arg(long, value_name = "TIME", value_parser = span::burn)]
+    burn: Option<u64>,
+    /// How many days the relay keeps its copy at most: 1, 7 or 30
+    #[arg(long, value_name = "DAYS")]
+    relay_days: Option<u8>,
+    /// How long to wait for the relay
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span::seconds)]
+    wait: u64,
+}
+
+impl Send {
+    pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
+        let session = room.open()?;
+        let text = match &self.text {
+            Some(text) => Zeroizing::new(text.clone()),
+            None => from_stdin()?,
+        };
+        check(&text)?;
+        let call = Call::Send {
+            to: self.name.clone(),
+            text: text.to_string(),
+            burn_s: self.burn,
+            relay_days: self.relay_days,
+        };
+        let Answer::Queued { id } = session.call(call)? else {
+            return Err(room::unexpected());
+        };
+        let flushed = room::flush(&session, Duration::from_secs(self.wait))?;
+        let state = state(&session, &self.name, id)?;
+        session.close()?;
+        let value = state
+            .as_ref()
+            .map(|state| json!(state))
+            .unwrap_or_else(|| json!({ "state": "sent" }));
+        let mut value = value;
+        if let Some(object) = value.as_object_mut() {
+            object.insert("conversation".to_owned(), json!(self.name));
+            object.insert("id".to_owned(), json!(id));
+        }
+        room.out.result("sent", &value, || Some(id.to_string()))?;
+        match state {
+            Some(MessageState::Queued) => Err(room::kept("the message", &flushed)),
+            Some(MessageState::Failed { why }) => Err(crate::words::send_failed(&why)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where the message is; nothing where it has burnt already.
+pub(crate) fn state(
+    session: &Session,
+    name: &str,
+    id: u64,
+) -> Result<Option<MessageState>, Failure> {
+    let call = Call::History {
+        name: name.to_owned(),
+        before: id.checked_add(1),
+        limit: 1,
+    };
+    let Answer::History { lines } = session.call(call)? else {
+        return Err(room::unexpected());
+    };
+    Ok(lines
+        .into_iter()
+        .find(|line| line.id == id)
+        .and_then(|line| match line.body {
+            LineBody::Sent { state, .. } => Some(state),
+            _ => None,
+        }))
+}
+
+/// What can be sent at all.
+///
+/// # Errors
+/// When it is empty or too long.
+pub(crate) fn check(text: &str) -> Result<(), Failure> {
+    if text.is_empty() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "bad_text",
+            "the message is empty",
+        ));
+    }
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(
+            Failure::new(Exit::Usage, "bad_text", "the message is longer than 16 KiB")
+                .hint("send it in parts"),
+        );
+    }
+    Ok(())
+}
+
+/// All of standard input, without its last line break.
+fn from_stdin() -> Result<Zeroizing<String>, Failure> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let bytes_max = u64::try_from(TEXT_BYTES_MAX).unwrap_or(0).saturating_add(2);
+    std::io::stdin()
+        .lock()
+        .take(bytes_max)
+        .read_to_end(&mut bytes)
+        .map_err(|e| failure::io("standard input", &e))?;
+    let text = std::str::from_utf8(&bytes)
+        .or_else(|e| {
+            // The limit may cut a character, and then the text is too long in any case.
+            if bytes.len() > TEXT_BYTES_MAX {
+                std::str::from_utf8(bytes.get(..e.valid_up_to()).unwrap_or_default())
+            } else {
+                Err(e)
+            }
+        })
+        .map_err(|_| failure::usage("the message is not UTF-8 text", "only text can be sent"))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    Ok(Zeroizing::new(text.to_owned()))
+}

@@ -1,0 +1,96 @@
+//! `emptyroom status`: the state of everything.
+
+use clap::Args;
+use emptyroom_node::api::{Answer, Call, Failure, StatusInfo, VaultInfo};
+
+use crate::room::{self, Room};
+use crate::{terminal, words};
+
+/// Show vault, relays and what is waiting
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  emptyroom status
+  emptyroom status --json | jq .waiting")]
+pub(crate) struct Status {}
+
+impl Status {
+    pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
+        let session = room.open()?;
+        // A relay that can be reached is then shown so.
+        room::flush(&session, std::time::Duration::from_secs(3))?;
+        let Answer::Status(status) = session.call(Call::Status {})? else {
+            return Err(room::unexpected());
+        };
+        session.close()?;
+        room.out.result("status", &status, || Some(text(&status)))
+    }
+}
+
+fn text(status: &StatusInfo) -> String {
+    let mut lines = vec![
+        format!("version: {}", status.version),
+        format!("vault: {}", vault(&status.vault)),
+        format!(
+            "daemon: {}",
+            if status.daemon {
+                "running"
+            } else {
+                "not running"
+            }
+        ),
+        format!(
+            "relay for invites: {}",
+            status
+                .relay
+                .as_deref()
+                .map_or("none".to_owned(), terminal::line)
+        ),
+    ];
+    for relay in &status.relays {
+        let mut state = if relay.up {
+            "connected"
+        } else {
+            "not connected"
+        }
+        .to_owned();
+        if relay.update_needed {
+            state.push_str(", it needs a newer version of this program");
+        }
+        if let Some(kind) = &relay.trouble {
+            state.push_str(&format!(", trouble: {}", words::relay_trouble(kind)));
+        }
+        lines.push(format!("relay {}: {state}", terminal::line(&relay.relay)));
+    }
+    lines.push(format!("conversations: {}", status.conversations));
+    lines.push(format!("waiting to go out: {}", status.waiting));
+    for name in &status.restarts_waiting {
+        lines.push(format!(
+            "{} waits for `emptyroom allow-restart`",
+            terminal::line(name)
+        ));
+    }
+    lines.join("\n")
+}
+
+/// What protects it, said plainly.
+fn vault(vault: &VaultInfo) -> String {
+    let mode = match vault.mode.as_str() {
+        "passphrase" => "passphrase alone: whoever copies the disk may guess it",
+        other => other,
+    };
+    let memory = if vault.kdf_memory_kib >= 1_024 {
+        format!("{} MiB", vault.kdf_memory_kib / 1_024)
+    } else {
+        format!("{} KiB", vault.kdf_memory_kib)
+    };
+    let swap = if vault.memory_locked {
+        ""
+    } else {
+        "; root keys may be swapped out"
+    };
+    format!(
+        "{mode}; one guess costs {memory}, {} passes; {} records{swap}",
+        vault.kdf_passes, vault.records
+    )
+}

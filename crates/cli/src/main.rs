@@ -1,0 +1,17 @@
+//! The program: hardening first, then the command line.
+
+use std::process::ExitCode;
+
+use zeroizing_alloc::ZeroAlloc;
+
+/// Freed memory is zeroed: what was decrypted for a moment does not stay in the heap.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
+
+fn main() -> ExitCode {
+    if emptyroom_cli::platform::harden().is_err() {
+        // Without it a crash would write keys to the disk.
+        return ExitCode::from(1);
+    }
+    emptyroom_cli::run(std::env::args_os())
+}

@@ -1,0 +1,54 @@
+//! What the program asks of the operating system so that nothing secret leaves its memory, and what std does not offer.
+//!
+//! The only module of this crate with `unsafe`: six calls of libc.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// Before anything secret is read: no core dumps, no reading of this process by others of the same user, and files that
+/// are for the user alone.
+///
+/// # Errors
+/// When the system refuses; the program does not go on then.
+pub fn harden() -> io::Result<()> {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is to an rlimit that outlives the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: PR_SET_DUMPABLE takes an integer and touches no memory of ours.
+    if unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: umask always succeeds and touches no memory.
+    unsafe { libc::umask(0o077) };
+    Ok(())
+}
+
+/// An own handle on a file descriptor that the caller of the program left open.
+///
+/// # Errors
+/// When there is no such descriptor.
+pub(crate) fn inherited(fd: i32) -> io::Result<File> {
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: the descriptor is borrowed only for duplicating it, which fails cleanly where it is not open; it is never -1.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    borrowed.try_clone_to_owned().map(File::from)
+}
+
+/// Seconds that local time is ahead of UTC at a moment, as the system's time zone says.
+pub(crate) fn utc_offset_s(unix_s: i64) -> i64 {
+    // SAFETY: all zeros is a valid tm: integers and a null pointer.
+    let mut local: libc::tm = unsafe { std::mem::zeroed() };
+    let time: libc::time_t = unix_s;
+    // SAFETY: both pointers are to values that outlive the call; the re-entrant form keeps no state but the time zone.
+    let filled = unsafe { libc::localtime_r(&raw const time, &raw mut local) };
+    if filled.is_null() { 0 } else { local.tm_gmtoff }
+}

@@ -1,0 +1,164 @@
+//! What every command begins and ends with: where the home is, opening the vault or finding its daemon, and letting
+//! what waits go out before the end.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use emptyroom_node::Session;
+use emptyroom_node::api::{Answer, Call, ContactInfo, Exit, Failure};
+
+use crate::args::Common;
+use crate::out::{self, Out};
+use crate::secret::Source;
+
+/// How long the end of a command waits for what waits to go out.
+const LEAVE_WAIT: Duration = Duration::from_secs(5);
+
+/// The options of every command, checked.
+pub(crate) struct Room {
+    pub(crate) home: PathBuf,
+    pub(crate) out: Out,
+    pub(crate) pin: Source,
+}
+
+/// How far a flush came.
+pub(crate) struct Flushed {
+    pub(crate) unreachable: Vec<String>,
+    pub(crate) timed_out: bool,
+}
+
+impl Room {
+    /// Finds the home.
+    ///
+    /// # Errors
+    /// When no option and no variable says where it is.
+    pub(crate) fn new(common: Common) -> Result<Self, Failure> {
+        Ok(Self {
+            home: common.home.map_or_else(default_home, Ok)?,
+            out: Out { json: common.json },
+            pin: Source::new(common.pin_file, common.pin_fd),
+        })
+    }
+
+    /// The daemon if one runs, else the vault, for which the PIN is asked.
+    ///
+    /// # Errors
+    /// Each kind of trouble with a vault by its own name.
+    // [SPEC 12.32]
+    pub(crate) fn open(&self) -> Result<Session, Failure> {
+        if let Some(session) = Session::of_daemon(&self.home)? {
+            return Ok(session);
+        }
+        Session::expect_vault(&self.home)?;
+        let session = Session::open(&self.home, &self.pin.read("PIN or passphrase: ")?)?;
+        Ok(session)
+    }
+
+    /// Ends a command that may have left something to be sent: it goes out now if it can, else with the next command.
+    ///
+    /// # Errors
+    /// When the vault cannot be closed cleanly.
+    pub(crate) fn leave(&self, session: Session) -> Result<(), Failure> {
+        if !session.is_daemon() && status_waiting(&session)? > 0 {
+            flush(&session, LEAVE_WAIT)?;
+        }
+        session.close()
+    }
+
+    /// One call that gives nothing, from beginning to end.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub(crate) fn simply(&self, call: Call) -> Result<(), Failure> {
+        let session = self.open()?;
+        session.call(call)?;
+        self.leave(session)?;
+        self.out.done()
+    }
+}
+
+fn default_home() -> Result<PathBuf, Failure> {
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    variable("EMPTYROOM_HOME")
+        .or_else(|| variable("XDG_DATA_HOME").map(|data| data.join("emptyroom")))
+        .or_else(|| variable("HOME").map(|home| home.join(".local/share/emptyroom")))
+        .ok_or_else(|| crate::failure::usage("no home is known", "give --home DIR"))
+}
+
+/// Lets go out and come in what can, for at most `wait`.
+///
+/// # Errors
+/// When the vault was locked or cannot be written.
+pub(crate) fn flush(session: &Session, wait: Duration) -> Result<Flushed, Failure> {
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    match session.call(Call::Flush { wait_ms })? {
+        Answer::Flushed {
+            unreachable,
+            timed_out,
+            ..
+        } => Ok(Flushed {
+            unreachable,
+            timed_out,
+        }),
+        _ => Err(unexpected()),
+    }
+}
+
+fn status_waiting(session: &Session) -> Result<usize, Failure> {
+    match session.call(Call::Status {})? {
+        Answer::Status(status) => Ok(status.waiting),
+        _ => Err(unexpected()),
+    }
+}
+
+/// One contact.
+///
+/// # Errors
+/// When there is none of this name.
+pub(crate) fn contact(session: &Session, name: &str) -> Result<ContactInfo, Failure> {
+    match session.call(Call::Contacts {})? {
+        Answer::Contacts { contacts } => contacts
+            .into_iter()
+            .find(|contact| contact.name == name)
+            .ok_or_else(|| {
+                Failure::new(
+                    Exit::Usage,
+                    "unknown_name",
+                    "there is no contact of this name",
+                )
+                .hint("`emptyroom contacts` lists the names")
+            }),
+        _ => Err(unexpected()),
+    }
+}
+
+/// The relay has it not, but it is kept.
+pub(crate) fn kept(what: &str, flushed: &Flushed) -> Failure {
+    let why = match flushed.unreachable.first() {
+        Some(relay) => format!("{relay} cannot be reached"),
+        None => "the relay has not answered yet".to_owned(),
+    };
+    Failure::new(Exit::Kept, "kept", format!("{why}; {what} is kept"))
+        .hint("it goes out with the next command, or by `emptyroom daemon`")
+}
+
+/// A daemon of another version, or a fault.
+pub(crate) fn unexpected() -> Failure {
+    Failure::fault("the answer does not fit the call")
+}
+
+/// The home as text for people.
+pub(crate) fn shown(path: &Path) -> String {
+    crate::terminal::line(&path.to_string_lossy())
+}
+
+/// A note for people only: with `--json` it would disturb nobody, but tell nobody either.
+pub(crate) fn note(out: Out, text: &str) {
+    if !out.json {
+        out::note(text);
+    }
+}

@@ -1,0 +1,151 @@
+//! What may reach a terminal: text of peers without what steers it.
+//!
+//! A peer chooses texts, an inviter's link may carry anything, a contact's name may be pasted from somewhere. Control
+//! characters could move the cursor, rewrite what is above, set the title or reorder a line; so every one of them is
+//! shown as its code instead of being sent.
+
+use serde::Serialize;
+
+/// One line: nothing steers, line breaks are shown as codes too.
+// [SPEC 12.6]
+pub(crate) fn line(text: &str) -> String {
+    escape(text, false)
+}
+
+/// A text that may have several lines; the following ones are indented by `indent` blanks, so that none can pass for
+/// a line of the program.
+// [SPEC 12.6]
+pub(crate) fn block(text: &str, indent: usize) -> String {
+    escape(text, true).replace('\n', &format!("\n{}", " ".repeat(indent)))
+}
+
+/// JSON of a value in one line, in which what steers a terminal is escaped (JSON allows that everywhere in a string).
+// [SPEC 12.6]
+pub(crate) fn json<T: Serialize>(value: &T) -> String {
+    let plain = serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned());
+    if !plain.chars().any(steers) {
+        return plain;
+    }
+    let mut safe = String::with_capacity(plain.len());
+    for c in plain.chars() {
+        if steers(c) {
+            let mut units = [0_u16; 2];
+            for unit in c.encode_utf16(&mut units) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+fn escape(text: &str, keep_line_breaks: bool) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' if keep_line_breaks => safe.push('\n'),
+            '\t' => safe.push_str("    "),
+            c if steers(c) => safe.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// Whether a character does something to a terminal other than being seen.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{061c}' // invisible, direction marks
+            | '\u{2028}' | '\u{2029}' // line and paragraph separators
+            | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // direction overrides and isolates
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' // byte order mark, annotations
+            | '\u{e0000}'..='\u{e007f}') // tags
+}
+
+/// How many columns a character takes; good enough for wrapping and for the cursor.
+pub(crate) fn width(c: char) -> usize {
+    match u32::from(c) {
+        0x0300..=0x036f
+        | 0x0483..=0x0489
+        | 0x0591..=0x05bd
+        | 0x064b..=0x065f
+        | 0x1ab0..=0x1aff
+        | 0x1dc0..=0x1dff
+        | 0x200c..=0x200d
+        | 0x20d0..=0x20ff
+        | 0xfe00..=0xfe0f
+        | 0xfe20..=0xfe2f => 0,
+        0x1100..=0x115f
+        | 0x2e80..=0x303e
+        | 0x3041..=0x33ff
+        | 0x3400..=0x4dbf
+        | 0x4e00..=0x9fff
+        | 0xa000..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe4f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1f64f
+        | 0x1f680..=0x1f6ff
+        | 0x1f900..=0x1f9ff
+        | 0x1fa70..=0x1faff
+        | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+/// Breaks a text into lines of at most `columns` columns, at blanks where there are any.
+pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.split('\n') {
+        let mut line = String::new();
+        let mut used = 0;
+        for word in paragraph.split_inclusive(' ') {
+            let wide: usize = word.trim_end().chars().map(width).sum();
+            if used > 0 && used + wide > columns {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            for c in word.chars() {
+                if used + width(c) > columns && c != ' ' {
+                    lines.push(std::mem::take(&mut line));
+                    used = 0;
+                }
+                line.push(c);
+                used += width(c);
+            }
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [SPEC 12.6]
+    #[test]
+    fn nothing_a_peer_writes_steers_the_terminal() {
+        let evil = "a\u{1b}[2J\u{9b}1mb\u{7f}\u{202e}c\u{2066}\r\nbob: I agree\u{e0041}\u{200b}";
+        for shown in [line(evil), block(evil, 4), json(&evil)] {
+            assert!(shown.chars().all(|c| c == '\n' || !steers(c)), "{shown:?}");
+        }
+        assert!(!line(evil).contains('\n'));
+        // A second line never begins where the program's own lines begin.
+        assert!(block(evil, 4).contains("\n    bob"));
+        let back: String = serde_json::from_str(&json(&evil)).unwrap();
+        assert_eq!(back, evil);
+    }
+
+    #[test]
+    fn lines_break_at_blanks_and_inside_long_words() {
+        assert_eq!(wrap("one two three", 8), ["one two ", "three"]);
+        assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrap("日本語", 4), ["日本", "語"]);
+        assert_eq!(wrap("a\n\nb", 4), ["a", "", "b"]);
+    }
+}
