@@ -22,6 +22,7 @@ mod log;
 mod op;
 mod proof;
 mod published;
+mod random;
 mod stream;
 mod support;
 mod vectors;
