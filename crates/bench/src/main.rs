@@ -17,6 +17,8 @@ mod program;
 mod relay;
 mod report;
 mod scratch;
+mod start;
+mod talk;
 mod vault;
 mod wire_client;
 
@@ -29,9 +31,11 @@ type Part = (&'static str, fn() -> Result<Section, Trouble>);
 type Trouble = Box<dyn std::error::Error>;
 
 const PARTS: &[Part] = &[
+    ("talk", talk::measure),
     ("client", client::measure),
-    ("relay", relay::measure),
+    ("start", start::measure),
     ("vault", vault::measure),
+    ("relay", relay::measure),
 ];
 
 fn main() -> ExitCode {
