@@ -1,3 +1,5 @@
+//! Addresses: what is read, and what is said of those that are wrong.
+
 use emptyroom_wire::address::{AddressFault, Host, RelayAddress, identity_text, parse_access_code};
 use emptyroom_wire::relay_key::IdentityHash;
 

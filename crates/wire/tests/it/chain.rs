@@ -1,3 +1,5 @@
+//! A client's view of a relay's stream keys: honest chains, restored relays, two faces.
+
 use emptyroom_wire::codec::DecodeFault;
 use emptyroom_wire::limits::{CHAIN_CLAIMS_MAX, CHAIN_RECENT_MAX};
 use emptyroom_wire::relay_key::{

@@ -1,3 +1,5 @@
+//! One value, one encoding: cut, prolonged, changed and oversized messages.
+
 use emptyroom_wire::codec::{DecodeFault, TooLong, decode};
 use emptyroom_wire::entry::Ttl;
 use emptyroom_wire::limits::{CAST_LEN_MAX, ENTRY_LEN_MAX, MESSAGE_LEN_MAX};

@@ -1,3 +1,5 @@
+//! Entries: their place, class and padding, and the hashes that chain them.
+
 use emptyroom_wire::codec::{DecodeFault, TooLong, decode, encode};
 use emptyroom_wire::entry::{self, Aad, EntryFault, RunningHash, Ttl, next_hash};
 use emptyroom_wire::limits::{ENTRY_CLASSES, ENTRY_LEN_MAX, ENTRY_OVERHEAD};

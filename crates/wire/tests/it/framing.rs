@@ -1,3 +1,5 @@
+//! Frames on a byte carrier, in pieces of any size.
+
 use emptyroom_wire::framing::{Deframer, FramingFault, framed};
 use emptyroom_wire::limits::{CARRIER_FRAME_LEN_MAX, HANDSHAKE_FRAME_LEN_MAX};
 

@@ -1,3 +1,5 @@
+//! Greetings: versions, identities, certificates and stream keys that must be refused.
+
 use emptyroom_wire::codec::{DecodeFault, encode};
 use emptyroom_wire::greeting::{Greeting, GreetingFault};
 use emptyroom_wire::relay_key::{IdentityHash, SignedKey, verify_carrier_binding};

@@ -1,3 +1,5 @@
+//! Sealing to a public key.
+
 use emptyroom_wire::kem::{
     BadKey, KemPublicKey, KemSecretKey, NotForUs, PUBLIC_KEY_LEN, SEAL_OVERHEAD, open_from, seal_to,
 };

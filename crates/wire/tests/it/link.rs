@@ -1,3 +1,5 @@
+//! Invite links: what copying does to them, and damaged against wrong.
+
 use emptyroom_wire::address::Host;
 use emptyroom_wire::link::{InviteBinding, InviteLink, LinkFault};
 use emptyroom_wire::log::Capability;

@@ -1,3 +1,5 @@
+//! Headers, capabilities, and the keys that members derive.
+
 use emptyroom_wire::codec::{DecodeFault, decode, encode};
 use emptyroom_wire::limits;
 use emptyroom_wire::log::{Capability, Flags, Header};

@@ -1,3 +1,5 @@
+//! Proofs and orders hold for exactly what they were signed for.
+
 use emptyroom_wire::log::LogId;
 use emptyroom_wire::proof::{self, Purpose, Scope, StreamBinding};
 use emptyroom_wire::relay_key::IdentityHash;

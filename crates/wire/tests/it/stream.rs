@@ -1,3 +1,5 @@
+//! Both ends of a stream: replay, order, lengths, key turning and the end of its day.
+
 use emptyroom_wire::codec::{DecodeFault, encode};
 use emptyroom_wire::limits::{FRAME_CLASSES, MESSAGE_LEN_MAX, STREAM_LIFE_MS, STREAM_RATCHET_MS};
 use emptyroom_wire::log::LogId;
