@@ -20,6 +20,7 @@
 //! `secure_delete` overwrites what is deleted, and write-ahead logs are cut to nothing by [`SqliteRows::tidy`],
 //! which the committer calls when nothing is to be done, and here after every few megabytes.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -34,7 +35,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use daykeys::{DayKeys, Table, days_of_files};
 use file::{SqliteFile, failure, remove_files};
 
-use crate::data::io_failure;
+use crate::data::{io_failure, sync_directory};
 use crate::entropy;
 
 mod daykeys;
@@ -108,6 +109,7 @@ impl SqliteRows {
             }
         }
         let lasting = SqliteFile::open(&directory.join("lasting.db"), LASTING)?;
+        sync_names(directory)?;
         let mut rows = Self {
             directory: directory.to_owned(),
             lasting,
@@ -322,9 +324,11 @@ impl SqliteRows {
 
     fn day_file(&mut self, day: Day) -> Result<&mut SqliteFile, StoreFailure> {
         match self.days.entry(day) {
-            std::collections::btree_map::Entry::Occupied(file) => Ok(file.into_mut()),
-            std::collections::btree_map::Entry::Vacant(place) => {
-                Ok(place.insert(SqliteFile::open(&day_path(&self.directory, day), ENTRIES)?))
+            Entry::Occupied(file) => Ok(file.into_mut()),
+            Entry::Vacant(place) => {
+                let file = SqliteFile::open(&day_path(&self.directory, day), ENTRIES)?;
+                sync_names(&self.directory)?;
+                Ok(place.insert(file))
             }
         }
     }
@@ -470,6 +474,12 @@ fn shuffle<T>(items: &mut [T], rng: &mut ChaCha20Rng) {
         let other = usize::try_from(rng.next_u64() % bound).unwrap_or(last);
         items.swap(last, other);
     }
+}
+
+/// Makes the names of new files durable.
+fn sync_names(directory: &Path) -> Result<(), StoreFailure> {
+    sync_directory(&directory.join("lasting.db"))
+        .map_err(|e| e.failure("sync of the store's directory"))
 }
 
 fn day_path(directory: &Path, day: Day) -> PathBuf {

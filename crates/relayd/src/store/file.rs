@@ -39,12 +39,13 @@ pub(super) struct SqliteFile {
 }
 
 impl SqliteFile {
-    /// Opens the file, makes it durably if it is missing, and brings its tables about.
+    /// Opens the file, makes it with its tables if it is missing. The caller syncs the directory before
+    /// anything in the file counts as durable.
     pub(super) fn open(path: &Path, schema: &str) -> Result<Self, StoreFailure> {
-        for part in parts(path) {
-            touch(&part)?;
-        }
-        sync_directory(path).map_err(|e| e.failure("sync of the store's directory"))?;
+        let [file, log] = parts(path);
+        touch(&file)?;
+        // What a killed process left in the log is to be brought into the file.
+        let dirty = touch(&log)? > 0;
         let broken = |e| failure(&e, "opening a file");
         let connection = Connection::open(path).map_err(broken)?;
         connection.execute_batch(SETTINGS).map_err(broken)?;
@@ -52,10 +53,20 @@ impl SqliteFile {
         let mut file = Self {
             connection,
             path: path.to_owned(),
-            dirty: true,
+            dirty,
         };
-        file.commit(|t| t.execute_batch(schema))?;
+        if !file.has_tables()? {
+            file.commit(|t| t.execute_batch(schema))?;
+        }
         Ok(file)
+    }
+
+    fn has_tables(&self) -> Result<bool, StoreFailure> {
+        self.connection
+            .query_row("SELECT EXISTS (SELECT * FROM sqlite_master)", [], |row| {
+                row.get(0)
+            })
+            .map_err(|e| failure(&e, "opening a file"))
     }
 
     /// For reading.
@@ -128,14 +139,16 @@ fn parts(path: &Path) -> [PathBuf; 2] {
 }
 
 /// Makes an empty file, so that SQLite, which reports a full disk at this point as damage, need not.
-fn touch(path: &Path) -> Result<(), StoreFailure> {
+/// Says how long the file is.
+fn touch(path: &Path) -> Result<u64, StoreFailure> {
     OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .open(path)
-        .map(drop)
+        .and_then(|file| file.metadata())
+        .map(|metadata| metadata.len())
         .map_err(|e| io_failure(&e, "making a file"))
 }
 

@@ -1,0 +1,1 @@
+//! What the disk holds, and when there is no more of it.

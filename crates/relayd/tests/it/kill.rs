@@ -1,0 +1,149 @@
+//! kill -9 at random moments, with the real program on a real disk.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
+
+use emptyroom_wire::address::RelayAddress;
+use emptyroom_wire::entry::Ttl;
+use emptyroom_wire::op::{Answer, EntryPush, Handle, Request};
+use rand_core::Rng;
+
+use crate::client::{Client, Log, generator, name};
+use crate::process::Process;
+use crate::scratch::Scratch;
+
+const ROUNDS: u32 = 40;
+/// Logs that are written to at the same time, so that commits hold several operations.
+const WRITERS: usize = 3;
+
+// [SPEC 6.63] [SPEC 6.64]
+#[test]
+fn what_was_acknowledged_survives_kills() {
+    let dir = Scratch::new("kill");
+    let data = dir.path().join("data");
+    let mut writers: Vec<Writer> = (0..WRITERS).map(|_| Writer::new()).collect();
+    for round in 0..ROUNDS {
+        let relay = Process::start(&data);
+        let address = relay.address.clone();
+        let life = Duration::from_micros(u64::from(generator().next_u32() % 60_000));
+        thread::scope(|scope| {
+            let (working, begun) = mpsc::channel();
+            for writer in &mut writers {
+                let (address, working) = (&address, working.clone());
+                scope.spawn(move || writer.work_until_killed(address, &working));
+            }
+            // Half of the kills come while connections open, half while entries are written.
+            if round % 2 == 0 {
+                begun.recv_timeout(Duration::from_secs(30)).unwrap();
+            }
+            thread::sleep(life);
+            relay.kill();
+        });
+    }
+    let relay = Process::start(&data);
+    for writer in &mut writers {
+        let mut client = Client::connect(&relay.address);
+        writer.check(&mut client);
+        assert!(
+            writer.next > u64::from(ROUNDS / 2),
+            "the kills came too early to test anything"
+        );
+    }
+}
+
+/// A log with what its writer was told of it.
+struct Writer {
+    log: Log,
+    created: bool,
+    /// The first number that was not acknowledged.
+    next: u64,
+    /// The first number that an acknowledged trim left.
+    first: u64,
+    seen: BTreeMap<u64, EntryPush>,
+}
+
+impl Writer {
+    fn new() -> Self {
+        Self {
+            log: Log::new(),
+            created: false,
+            next: 0,
+            first: 0,
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// `None` from anything means that the relay is dead.
+    fn work_until_killed(&mut self, address: &RelayAddress, working: &Sender<()>) -> Option<()> {
+        let mut client = Client::try_connect(address).ok()?;
+        if !self.created {
+            match client.try_create(&self.log).ok()? {
+                Answer::Created => self.created = true,
+                answer => panic!("not created: {}", name(&answer)),
+            }
+        }
+        let (opened, entries) = client.try_open(&self.log, 0).ok()?.unwrap();
+        self.compare((opened.view.first_seq, opened.view.next_seq), &entries);
+        loop {
+            if self.next % 16 == 15 {
+                self.trim(&mut client, opened.handle)?;
+            }
+            self.append(&mut client, opened.handle)?;
+            let _ = working.send(());
+        }
+    }
+
+    fn check(&mut self, client: &mut Client) {
+        let (opened, entries) = client.open(&self.log, 0).unwrap();
+        self.compare((opened.view.first_seq, opened.view.next_seq), &entries);
+        assert!(!entries.is_empty());
+    }
+
+    /// What was acknowledged is there, what was trimmed is not; what was under way may be either.
+    fn compare(&mut self, (first, next): (u64, u64), entries: &[EntryPush]) {
+        assert!(
+            next >= self.next,
+            "an acknowledged entry is lost: {next} of {}",
+            self.next
+        );
+        assert!(
+            first >= self.first,
+            "a trimmed entry is back: {first} of {}",
+            self.first
+        );
+        let numbers: Vec<u64> = entries.iter().map(|entry| entry.seq).collect();
+        assert_eq!(numbers, (first..next).collect::<Vec<_>>());
+        for entry in entries {
+            self.log.read(entry);
+            let seen = self.seen.entry(entry.seq).or_insert_with(|| entry.clone());
+            assert!(seen == entry, "entry {} became another", entry.seq);
+        }
+        for pair in entries.windows(2) {
+            let aad = pair[0].aad(self.log.capability().log_id());
+            assert!(pair[1].before == pair[0].before.next(pair[0].seq, &aad, &pair[0].body));
+        }
+        self.next = next;
+        self.first = first;
+    }
+
+    fn append(&mut self, client: &mut Client, handle: Handle) -> Option<()> {
+        let ttl = [Ttl::Day1, Ttl::Day7, Ttl::Day30][usize::try_from(self.next % 3).unwrap()];
+        let append = client.append_request(handle, &self.log, b"entry", ttl);
+        match client.try_call(Request::Append(append)).ok()? {
+            Answer::Appended(appended) => self.next = appended.seq + 1,
+            answer => panic!("not appended: {}", name(&answer)),
+        }
+        Some(())
+    }
+
+    fn trim(&mut self, client: &mut Client, handle: Handle) -> Option<()> {
+        let up_to = self.next - 8;
+        match client.try_trim(handle, &self.log, up_to).ok()? {
+            Answer::Done => self.first = up_to,
+            answer => panic!("not trimmed: {}", name(&answer)),
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,18 @@
+//! The real program over loopback, against a raw client made of `wire`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod client;
+mod conformance;
+mod disk;
+mod flow;
+mod kill;
+mod process;
+mod program;
+mod scratch;
+mod strangers;

@@ -1,0 +1,70 @@
+//! Directories that go away with the test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Self {
+        Self::below(&std::env::temp_dir(), name)
+    }
+
+    /// Where syncing costs nothing, if there is such a place: for tests of what is decided, not of the disk.
+    pub fn in_memory(name: &str) -> Self {
+        let shared_memory = Path::new("/dev/shm");
+        if shared_memory.is_dir() {
+            Self::below(shared_memory, name)
+        } else {
+            Self::new(name)
+        }
+    }
+
+    fn below(parent: &Path, name: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!(
+            "emptyroom-relay-{}-{number}-{name}",
+            std::process::id()
+        ));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// All files below a directory.
+pub fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for file in fs::read_dir(directory).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// How often bytes stand in any file below a directory.
+pub fn count_below(directory: &Path, bytes: &[u8]) -> usize {
+    let count = |path: &PathBuf| {
+        let file = fs::read(path).unwrap();
+        file.windows(bytes.len())
+            .filter(|window| *window == bytes)
+            .count()
+    };
+    files_below(directory).iter().map(count).sum()
+}
