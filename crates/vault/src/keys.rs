@@ -115,8 +115,8 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Reads every sector of the file that counts. Says, too, whether keys were killed whose records
-    /// may still be in the table.
+    /// Reads every sector of the file that counts. Says, too, whether rows of dead keys may
+    /// still be in the table.
     pub(crate) fn load(
         dir: &dyn Directory,
         root: Root,
@@ -148,7 +148,7 @@ impl Keys {
         if keys.file(active).len()? < sector::offset(sectors) {
             return Err(LoadFault::Corrupt);
         }
-        let killed = keys.replay(sectors)?;
+        let sweep = keys.replay(sectors)?;
         keys.table = KeyTable::new(sectors);
         let mut sealed = [0; SECTOR_LEN];
         for number in 0..sectors {
@@ -163,7 +163,7 @@ impl Keys {
             )
             .map_err(|_| LoadFault::Corrupt)?;
         }
-        Ok((keys, killed))
+        Ok((keys, sweep))
     }
 
     pub(crate) fn root(&self) -> &LockedKey {
@@ -189,7 +189,8 @@ impl Keys {
     }
 
     /// Brings all kills to the disk: journal, sync, in place, sync; at most 63 sectors at a time.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    /// `sweep` says whether the table may have rows of keys that are dead by then.
+    pub(crate) fn flush(&mut self, sweep: bool) -> io::Result<()> {
         // What an earlier attempt began is repaired by its journal until it is finished.
         self.finish_in_place()?;
         while !self.dirty.is_empty() {
@@ -199,27 +200,26 @@ impl Keys {
                 .copied()
                 .take(journal::SECTORS_MAX)
                 .collect();
-            let images: Vec<journal::Image> = round
-                .iter()
-                .map(|number| (*number, self.image(*number)))
-                .collect();
+            let images = self.images(round.iter());
+            let journal = journal::Journal { images, sweep };
+            let len = journal::used_len(&journal.images);
             // [SPEC 11.15]
             let used_before = self.journal_len;
-            self.journal_len = used_before.max(journal::used_len(&images));
+            self.journal_len = used_before.max(len);
             journal::write(
                 &*self.journal,
                 &self.root.journal,
                 &self.random,
-                &images,
+                &journal,
                 used_before,
             )?;
             self.journal.sync()?;
-            self.journal_len = journal::used_len(&images);
+            self.journal_len = len;
             for number in round {
                 self.dirty.remove(&number);
                 self.in_place.insert(number);
             }
-            self.write_in_place(&images)?;
+            self.write_in_place(&journal.images)?;
             self.in_place.clear();
         }
         Ok(())
@@ -326,6 +326,12 @@ impl Keys {
         file.sync()
     }
 
+    fn images<'a>(&self, numbers: impl Iterator<Item = &'a u32>) -> Vec<journal::Image> {
+        numbers
+            .map(|number| (*number, self.image(*number)))
+            .collect()
+    }
+
     fn image(&self, number: u32) -> Box<[u8; SECTOR_LEN]> {
         let mut sealed = Box::new([0; SECTOR_LEN]);
         sector::seal(
@@ -348,11 +354,7 @@ impl Keys {
 
     fn finish_in_place(&mut self) -> io::Result<()> {
         if !self.in_place.is_empty() {
-            let images: Vec<journal::Image> = self
-                .in_place
-                .iter()
-                .map(|number| (*number, self.image(*number)))
-                .collect();
+            let images = self.images(self.in_place.iter());
             self.write_in_place(&images)?;
             for (number, _) in &images {
                 self.dirty.remove(number);
@@ -362,15 +364,15 @@ impl Keys {
         Ok(())
     }
 
-    /// Writes in place what a crash interrupted.
+    /// Writes in place what a crash interrupted. Says whether rows of dead keys may remain.
     fn replay(&mut self, sectors: u32) -> Result<bool, LoadFault> {
-        let images = journal::read(&*self.journal, &self.root.journal)?;
-        if images.iter().any(|(number, _)| *number >= sectors) {
+        let Some(journal) = journal::read(&*self.journal, &self.root.journal)? else {
+            return Ok(false);
+        };
+        if journal.images.iter().any(|(number, _)| *number >= sectors) {
             return Err(LoadFault::Corrupt);
         }
-        if !images.is_empty() {
-            self.write_in_place(&images)?;
-        }
-        Ok(!images.is_empty())
+        self.write_in_place(&journal.images)?;
+        Ok(journal.sweep)
     }
 }

@@ -6,6 +6,7 @@ mod root;
 
 pub use root::ROTATION_PERIOD_MS;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Bound;
 
@@ -31,7 +32,7 @@ pub struct Vault {
     unlocked: Unlocked,
     random: Random,
     /// Names of rows whose keys are dead, to be removed from the table.
-    dead_rows: Vec<Vec<u8>>,
+    dead_rows: BTreeSet<Vec<u8>>,
     /// Slots that a failed transaction may or may not have used.
     unsure: Vec<KeyRef>,
     /// Keys were killed since the last rotation, at the latest.
@@ -163,7 +164,7 @@ impl Vault {
         })
     }
 
-    /// The value of a row, unless its key is dead.
+    /// The value of a row, unless it was deleted.
     fn open_living(
         &self,
         name: &[u8],
@@ -172,7 +173,12 @@ impl Vault {
         let corrupt = ReadError::Corrupt(Part::Records);
         let key_ref = row_key(row).ok_or(corrupt)?;
         let Some(key) = self.keys.table.key(key_ref) else {
-            return Ok(None);
+            // [SPEC 11.14]
+            return if self.dead_rows.contains(name) {
+                Ok(None)
+            } else {
+                Err(corrupt)
+            };
         };
         open_row(key, name, row).map(Some).map_err(|_| corrupt)
     }

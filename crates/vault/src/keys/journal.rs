@@ -26,21 +26,36 @@ const HASH_LEN: usize = 32;
 /// A sector's number and its sealed bytes.
 pub(crate) type Image = (u32, Box<[u8; SECTOR_LEN]>);
 
+/// What a journal holds.
+pub(crate) struct Journal {
+    pub(crate) images: Vec<Image>,
+    /// The table may have rows of the keys that die by it.
+    pub(crate) sweep: bool,
+}
+
 /// Writes the journal; it counts when the file has been synced. `used_len` is how much of the file
 /// an earlier journal used: all of that is overwritten.
 pub(crate) fn write(
     file: &dyn File,
     key: &LockedKey,
     random: &Random,
-    images: &[Image],
+    journal: &Journal,
     used_len: usize,
 ) -> io::Result<()> {
+    let images = &journal.images;
     let mut out = vec![0; SECTOR_LEN * (1 + images.len())];
     let (index, bodies) = out.split_at_mut(SECTOR_LEN);
     for (body, (_, image)) in bodies.chunks_exact_mut(SECTOR_LEN).zip(images) {
         body.copy_from_slice(&**image);
     }
-    let plain = encode_index(images.iter().map(|(number, _)| *number), bodies);
+    let numbers = images.iter().map(|(number, _)| *number).collect();
+    let hash = hash(bodies);
+    let plain = Index {
+        numbers,
+        sweep: journal.sweep,
+        hash,
+    }
+    .encode();
     seal_into(key.expose(), &[], random, &plain, index);
     let len = out.len();
     if used_len > len {
@@ -52,22 +67,22 @@ pub(crate) fn write(
     file.write_at(0, &out)
 }
 
-/// The images of a whole journal, or none: then nothing was written in place.
-pub(crate) fn read(file: &dyn File, key: &LockedKey) -> io::Result<Vec<Image>> {
+/// A whole journal, or `None`: then nothing was written in place.
+pub(crate) fn read(file: &dyn File, key: &LockedKey) -> io::Result<Option<Journal>> {
     let mut sealed = [0; SECTOR_LEN];
     if !read_or_short(file, 0, &mut sealed)? {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let mut plain = [0; INDEX_PLAIN_LEN];
     if open_into(key.expose(), &[], &sealed, &mut plain).is_err() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let Some(index) = Index::decode(&plain) else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let mut bodies = vec![0; SECTOR_LEN * index.numbers.len()];
     if !read_or_short(file, 4096, &mut bodies)? || hash(&bodies) != index.hash {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let mut images = Vec::with_capacity(index.numbers.len());
     for (number, body) in index
@@ -79,7 +94,8 @@ pub(crate) fn read(file: &dyn File, key: &LockedKey) -> io::Result<Vec<Image>> {
         image.copy_from_slice(body);
         images.push((number, image));
     }
-    Ok(images)
+    let sweep = index.sweep;
+    Ok(Some(Journal { images, sweep }))
 }
 
 /// Overwrites a journal of `used_len` bytes.
@@ -92,15 +108,18 @@ pub(crate) fn scrub(file: &dyn File, random: &Random, used_len: usize) -> io::Re
 /// The content of a journal's first sector.
 pub(crate) struct Index {
     numbers: Vec<u32>,
+    sweep: bool,
     hash: [u8; HASH_LEN],
 }
 
 impl Index {
-    /// Reads count (2 bytes), that many sector numbers (4 bytes each), hash of the images.
+    /// Reads count (2 bytes), whether to sweep (1), that many sector numbers (4 each), hash of the
+    /// images.
     pub(crate) fn decode(plain: &[u8]) -> Option<Index> {
-        let (count, mut rest) = plain.split_first_chunk::<2>()?;
+        let (count, rest) = plain.split_first_chunk::<2>()?;
+        let (sweep, mut rest) = rest.split_first()?;
         let count = usize::from(u16::from_be_bytes(*count));
-        if count > SECTORS_MAX {
+        if count > SECTORS_MAX || *sweep > 1 {
             return None;
         }
         let mut numbers = Vec::with_capacity(count);
@@ -109,20 +128,24 @@ impl Index {
             numbers.push(u32::from_be_bytes(*number));
             rest = tail;
         }
-        let hash = *rest.first_chunk()?;
-        Some(Index { numbers, hash })
+        Some(Index {
+            numbers,
+            sweep: *sweep == 1,
+            hash: *rest.first_chunk()?,
+        })
     }
-}
 
-fn encode_index(numbers: impl ExactSizeIterator<Item = u32>, bodies: &[u8]) -> Vec<u8> {
-    let count = u16::try_from(numbers.len()).expect("at most 63 sectors");
-    let mut plain = count.to_be_bytes().to_vec();
-    for number in numbers {
-        plain.extend_from_slice(&number.to_be_bytes());
+    fn encode(&self) -> Vec<u8> {
+        let count = u16::try_from(self.numbers.len()).expect("at most 63 sectors");
+        let mut plain = count.to_be_bytes().to_vec();
+        plain.push(u8::from(self.sweep));
+        for number in &self.numbers {
+            plain.extend_from_slice(&number.to_be_bytes());
+        }
+        plain.extend_from_slice(&self.hash);
+        plain.resize(INDEX_PLAIN_LEN, 0);
+        plain
     }
-    plain.extend_from_slice(&hash(bodies));
-    plain.resize(INDEX_PLAIN_LEN, 0);
-    plain
 }
 
 fn hash(bodies: &[u8]) -> [u8; HASH_LEN] {

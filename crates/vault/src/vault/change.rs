@@ -78,10 +78,11 @@ impl Vault {
         if doomed.is_empty() {
             return Ok(());
         }
-        self.kill(doomed.iter().map(|record| record.key).collect())?;
+        let keys = doomed.iter().map(|record| record.key).collect();
         // From here on the records are gone, whatever happens to their rows.
         let names = doomed.into_iter().map(|record| record.name.to_vec());
         self.dead_rows.extend(names);
+        self.kill(keys)?;
         self.remove_dead_rows();
         Ok(())
     }
@@ -160,7 +161,7 @@ impl Vault {
     }
 
     pub(super) fn flush_keys(&mut self) -> Result<(), WriteError> {
-        let result = self.keys.flush();
+        let result = self.keys.flush(!self.dead_rows.is_empty());
         result.map_err(|e| self.key_file_error(e.into()))
     }
 
@@ -254,7 +255,7 @@ impl Vault {
         let dead_rows = &mut self.dead_rows;
         self.store.rows(&everything, |name, row| {
             if !row_key(row).is_some_and(|key| table.is_alive(key)) {
-                dead_rows.push(name.to_vec());
+                dead_rows.insert(name.to_vec());
             }
             true
         })

@@ -1,5 +1,6 @@
 //! Making a vault, and opening one.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use rand_core::CryptoRng;
@@ -70,7 +71,7 @@ impl Vault {
             header,
             unlocked,
             random,
-            dead_rows: Vec::new(),
+            dead_rows: BTreeSet::new(),
             unsure: Vec::new(),
             rotation_due: false,
             rotated_at_ms: None,
@@ -101,7 +102,7 @@ impl Vault {
             .open_body(&unlocked.header)
             .map_err(|_| OpenError::Corrupt(Part::Header))?;
         let random = Random::new(rng);
-        let (keys, killed) = Keys::load(
+        let (keys, sweep) = Keys::load(
             &*dir,
             Root::new(&unlocked.vault, body.root),
             body.active,
@@ -123,14 +124,14 @@ impl Vault {
             header,
             unlocked,
             random,
-            dead_rows: Vec::new(),
+            dead_rows: BTreeSet::new(),
             unsure: Vec::new(),
             rotation_due: true,
             rotated_at_ms: None,
             broken: None,
             _lock: lock,
         };
-        vault.recover(killed || body.sweep)?;
+        vault.recover(sweep || body.sweep)?;
         Ok(vault)
     }
 

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use emptyroom_vault::{Change, KdfParams, OpenError, Passphrase, Vault};
+use emptyroom_vault::{Change, OpenError, Vault};
 
 use crate::disk::{Disk, Loss};
-use crate::support::{create, delete, open, put, rng, secret};
+use crate::support::{create, delete, open, put};
 
 type Model = BTreeMap<String, Vec<u8>>;
 

@@ -103,6 +103,10 @@ impl Disk {
         state.fail_at = Some((state.steps + steps, kind));
     }
 
+    pub fn fail_nothing(&self) {
+        self.state().fail_at = None;
+    }
+
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;
     }

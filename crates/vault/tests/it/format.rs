@@ -77,8 +77,8 @@ fn a_stranger_reads_what_we_write() {
     assert_eq!(values.len(), 598);
     assert_eq!(values[&b"n001".to_vec()], b"replaced");
     assert_eq!(values[&b"n599".to_vec()], b"value 599");
-    assert!(!values.contains_key(&b"n002".to_vec()));
-    assert!(!values.contains_key(&b"n003".to_vec()));
+    assert!(!values.contains_key(b"n002".as_slice()));
+    assert!(!values.contains_key(b"n003".as_slice()));
 }
 
 // [SPEC 11.6]

@@ -10,7 +10,13 @@
 
 mod basics;
 mod crash;
+mod damage;
 mod disk;
+mod faults;
+mod forensic;
 mod format;
+mod fuzz;
+mod journal;
+mod os;
 mod reader;
 mod support;

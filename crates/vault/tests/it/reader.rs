@@ -185,7 +185,6 @@ pub fn open_row(name: &[u8], row: &[u8], key: &Key) -> Option<Vec<u8>> {
 
 /// A whole vault, read by the specification.
 pub struct Seized {
-    pub header: OpenedHeader,
     pub keys: Vec<(u32, Key)>,
     pub database: Vec<u8>,
     pub rows: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -205,7 +204,6 @@ pub fn seize(file: impl Fn(&str) -> Vec<u8>, secret: &str) -> Option<Seized> {
     let database = database(&file("records"), &block_key(&header.vault));
     let rows = rows(&database);
     Some(Seized {
-        header,
         keys,
         database,
         rows,
