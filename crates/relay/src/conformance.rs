@@ -11,8 +11,11 @@ mod driver;
 mod limits;
 mod logs;
 mod model;
+mod rows;
 mod time;
 mod traces;
+
+pub use rows::MemoryRows;
 
 use crate::store::Store;
 

@@ -52,11 +52,11 @@ struct Run {
 
 impl Run {
     fn end(&self) -> u64 {
-        self.first + u64::from(self.count)
+        self.first.saturating_add(u64::from(self.count))
     }
 
     fn bytes(&self) -> u64 {
-        u64::from(self.count) * u64::from(self.len)
+        u64::from(self.count).saturating_mul(u64::from(self.len))
     }
 }
 
@@ -96,7 +96,9 @@ impl Runs {
 
     /// How many bytes of entries are held.
     pub(crate) fn bytes(&self) -> u64 {
-        self.0.iter().map(Run::bytes).sum()
+        self.0
+            .iter()
+            .fold(0, |sum, run| sum.saturating_add(run.bytes()))
     }
 
     /// The entries held from `from` on, in order.

@@ -1,6 +1,18 @@
 //! The relay against attacks, and the ledger against the conformance suite.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
 
-mod rows;
+mod appends;
+mod at_rest;
+mod logs;
+mod opening;
+mod readers;
+mod running;
 mod stores;
+mod streams;
+mod world;

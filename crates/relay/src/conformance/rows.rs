@@ -1,16 +1,19 @@
-//! Rows in memory: what is committed is durable, and everything on the "disk" can be looked at.
+//! The simplest rows there are: maps in memory that never lose anything. For tests and fuzzing.
 
 use std::collections::BTreeMap;
 
-use emptyroom_relay::store::{Changes, LastingChange, RowKey, Rows, StoreFailure};
+use crate::store::{Changes, LastingChange, RowKey, Rows, StoreFailure};
 use emptyroom_wire::time::Day;
 
+/// Rows in memory. Everything on this "disk" can be looked at.
 #[derive(Default, Clone)]
-pub(crate) struct MemoryRows {
-    pub(crate) entries: BTreeMap<(Day, RowKey), Vec<u8>>,
-    pub(crate) lasting: BTreeMap<RowKey, (Day, Vec<u8>)>,
-    /// The next commits fail so.
-    pub(crate) fail: Vec<StoreFailure>,
+pub struct MemoryRows {
+    /// Entries by their last day.
+    pub entries: BTreeMap<(Day, RowKey), Vec<u8>>,
+    /// Lasting rows with theirs.
+    pub lasting: BTreeMap<RowKey, (Day, Vec<u8>)>,
+    /// How the next commits fail, the last one first.
+    pub failures: Vec<StoreFailure>,
 }
 
 impl Rows for MemoryRows {
@@ -23,7 +26,7 @@ impl Rows for MemoryRows {
     }
 
     fn commit(&mut self, changes: Changes) -> Result<(), StoreFailure> {
-        if let Some(failure) = self.fail.pop() {
+        if let Some(failure) = self.failures.pop() {
             return Err(failure);
         }
         for change in changes.entries {
