@@ -3,7 +3,7 @@
 //! A failed step does not stop the others, so that one run tells everything; only a machine that cannot
 //! build ends it at once. Each step says when it starts, how long it took, and repeats its errors at the end.
 
-use crate::{Outcome, check, demo, run, sim, spec, system};
+use crate::{Outcome, run, system};
 use std::time::{Duration, Instant};
 
 /// Seeds of the simulator in every run; `cargo xtask sim --seeds N` for more.
@@ -11,35 +11,29 @@ const SEEDS: &str = "300";
 /// Lines of a failed step that the summary repeats.
 const REPEATED_LINES_MAX: usize = 80;
 
-enum Action {
-    /// cargo with these arguments.
-    Cargo(&'static [&'static str]),
-    /// Another command of xtask, in this process.
-    Own(fn() -> Outcome),
-}
-
+/// One command of cargo, as a person would type it.
 struct Step {
     name: &'static str,
-    action: Action,
+    arguments: &'static [&'static str],
     /// Set for this step only.
     environment: &'static [(&'static str, &'static str)],
 }
 
-const fn step(name: &'static str, action: Action) -> Step {
+const fn step(name: &'static str, arguments: &'static [&'static str]) -> Step {
     Step {
         name,
-        action,
+        arguments,
         environment: &[],
     }
 }
 
 const STEPS: &[Step] = &[
-    step("format", Action::Cargo(&["fmt", "--all", "--check"])),
-    step("check", Action::Own(|| check::command(&[]))),
-    step("spec", Action::Own(|| spec::command(&[]))),
+    step("format", &["fmt", "--all", "--check"]),
+    step("check", &["xtask", "check"]),
+    step("spec", &["xtask", "spec"]),
     step(
         "clippy",
-        Action::Cargo(&[
+        &[
             "clippy",
             "--locked",
             "--workspace",
@@ -47,26 +41,20 @@ const STEPS: &[Step] = &[
             "--",
             "-D",
             "warnings",
-        ]),
+        ],
     ),
     Step {
         name: "docs",
-        action: Action::Cargo(&["doc", "--locked", "--workspace", "--no-deps"]),
+        arguments: &["doc", "--locked", "--workspace", "--no-deps"],
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
     },
     // Builds the programs and the fuzz targets as well.
     step(
         "tests",
-        Action::Cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]),
+        &["test", "--locked", "--workspace", "--no-fail-fast"],
     ),
-    step(
-        "simulator",
-        Action::Own(|| sim::command(&["--seeds".into(), SEEDS.into()])),
-    ),
-    step(
-        "demo",
-        Action::Own(|| demo::command(&["--non-interactive".into()])),
-    ),
+    step("simulator", &["xtask", "sim", "--seeds", SEEDS]),
+    step("demo", &["xtask", "demo", "--non-interactive"]),
 ];
 
 struct Done {
@@ -115,16 +103,10 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
 
 fn carry_out(step: &Step) -> Done {
     let start = Instant::now();
-    let result = match &step.action {
-        Action::Own(command) => command().map(|well| (well, Vec::new())),
-        Action::Cargo(arguments) => {
-            let mut cargo = run::cargo(arguments);
-            cargo.envs(step.environment.iter().copied());
-            println!("   {}", run::shown(&cargo));
-            run::streamed(&mut cargo)
-        }
-    };
-    let (well, lines) = result.unwrap_or_else(|why| {
+    let mut cargo = run::cargo(step.arguments);
+    cargo.envs(step.environment.iter().copied());
+    println!("   {}", run::shown(&cargo));
+    let (well, lines) = run::streamed(&mut cargo).unwrap_or_else(|why| {
         println!("{why}");
         (false, vec![why])
     });
@@ -169,7 +151,15 @@ fn telling(lines: &[String]) -> Vec<&str> {
     let mut kept = Vec::new();
     let mut wanted = 0;
     for line in lines {
-        let starts = ["error", "warning:", "Diff in", "---- ", "thread '"];
+        let starts = [
+            "error",
+            "warning:",
+            "Diff in",
+            "---- ",
+            "thread '",
+            "  FAIL ",
+            "the demo failed",
+        ];
         let says = starts.iter().any(|start| line.starts_with(start))
             || line.contains("panicked at")
             || line.ends_with("... FAILED");
