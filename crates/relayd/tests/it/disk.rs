@@ -1,1 +1,237 @@
 //! What the disk holds, and when there is no more of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use emptyroom_relay::store::{
+    Append, Ledger, NewEntry, NewPlace, Place, Store, StoreOp, StoreReply,
+};
+use emptyroom_relayd::store::SqliteRows;
+use emptyroom_wire::entry::Ttl;
+use emptyroom_wire::op::{Answer, RefusalCode, Request};
+use emptyroom_wire::time::{DAY_MS, Wall};
+
+use crate::client::{Client, Log, generator, name};
+use crate::process::Process;
+use crate::scratch::{Scratch, count_below, files_below};
+
+/// Everything that a thief of the disk would look for.
+struct Marks(Vec<(&'static str, Vec<u8>)>);
+
+impl Marks {
+    fn of(log: &Log) -> Self {
+        let capability = log.capability();
+        Self(vec![
+            ("capability", capability.expose().to_vec()),
+            ("log id", capability.log_id().0.to_vec()),
+            ("salt", log.header.salt.0.to_vec()),
+            ("owner key", log.header.owner_key.unwrap().0.to_vec()),
+        ])
+    }
+
+    fn found_below(&self, directory: &Path) -> Vec<&'static str> {
+        let found = |(_, bytes): &&(&'static str, Vec<u8>)| count_below(directory, bytes) > 0;
+        self.0.iter().filter(found).map(|(what, _)| *what).collect()
+    }
+}
+
+// [SPEC 6.62] [SPEC 6.65]
+#[test]
+fn nothing_on_disk_names_a_log_or_shows_an_entry() {
+    let dir = Scratch::new("marks");
+    let data = dir.path().join("data");
+    let relay = Process::start(&data);
+    let log = Log::new();
+    let mut marks = Marks::of(&log);
+    let mut client = Client::connect(&relay.address);
+    client.create(&log, None);
+    let (opened, _) = client.open(&log, 0).unwrap();
+    let plain = b"a text that must not be anywhere";
+    marks.0.push(("plaintext", plain.to_vec()));
+    for ttl in [Ttl::Day1, Ttl::Day7, Ttl::Day30] {
+        let append = client.append_request(opened.handle, &log, plain, ttl);
+        marks.0.push(("append nonce", append.nonce.to_vec()));
+        // Not even the entry as it was sealed by its sender.
+        marks.0.push(("entry", append.body[100..164].to_vec()));
+        assert!(matches!(
+            client.call(Request::Append(append)),
+            Answer::Appended(_)
+        ));
+    }
+    let days = files_below(&data)
+        .iter()
+        .filter(|file| file.extension().is_some_and(|e| e == "db"))
+        .count();
+    assert_eq!(days, 4);
+    assert_eq!(marks.found_below(&data), Vec::<&str>::new());
+    let (status, _, _) = relay.signal("TERM");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(marks.found_below(&data), Vec::<&str>::new());
+    // What the search would find is there to be found.
+    fs::write(data.join("planted"), &marks.0[5].1).unwrap();
+    assert_eq!(marks.found_below(&data), ["append nonce"]);
+}
+
+fn append_to(log: &Log, ttl: Ttl) -> StoreOp {
+    let first = log.first(b"entry");
+    let aad = emptyroom_wire::entry::Aad {
+        log_id: log.capability().log_id(),
+        expect_slots: 0,
+        commit: false,
+        close: false,
+        ttl,
+        nonce: first.nonce,
+        next_hash: [0; 32],
+    };
+    let entry = NewEntry {
+        aad,
+        body: first.body.into(),
+    };
+    StoreOp::Append(Append {
+        place: Place::of(&log.capability()),
+        entry,
+        next: vec![],
+    })
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut names: Vec<String> = files_below(directory).iter().map(name).collect();
+    names.retain(|name| name.ends_with(".db") && name.starts_with("day-"));
+    names.sort();
+    names
+}
+
+// [SPEC 6.62] [SPEC 6.65]
+#[test]
+fn a_day_that_is_over_takes_its_file_and_key_along() {
+    let dir = Scratch::new("days");
+    let mut store = Ledger::new(SqliteRows::open(dir.path()).unwrap(), Box::new(generator()));
+    let start = Wall(20_000 * DAY_MS + DAY_MS / 2);
+    let log = Log::new();
+    store
+        .apply(
+            start,
+            vec![StoreOp::Create(NewPlace::new(&log.header, None))],
+        )
+        .unwrap();
+    for ttl in [Ttl::Day1, Ttl::Day7, Ttl::Day30] {
+        let replies = store.apply(start, vec![append_to(&log, ttl)]).unwrap();
+        assert!(matches!(replies[0], StoreReply::Appended(_)));
+    }
+    let before = names(dir.path());
+    assert_eq!(before.len(), 3);
+    let mut left = before.clone();
+    for days in 0..40 {
+        let now = start.plus_ms(days * DAY_MS);
+        store.expire(now).unwrap();
+        let today = format!("day-{}.db", now.day().0);
+        left.retain(|name| *name >= today);
+        assert_eq!(names(dir.path()), left, "after {days} days");
+        for gone in before.iter().filter(|name| !left.contains(name)) {
+            assert!(!dir.path().join(gone.replace(".db", ".key")).exists());
+        }
+    }
+    assert!(left.is_empty());
+    // The log itself lives on, with its counters.
+    let place = Place::of(&log.capability());
+    let replies = store
+        .apply(start.plus_ms(40 * DAY_MS), vec![StoreOp::Look { place }])
+        .unwrap();
+    let StoreReply::Looked(looked) = &replies[0] else {
+        panic!("the log is gone")
+    };
+    assert_eq!((looked.view.first_seq, looked.view.next_seq), (3, 3));
+}
+
+/// A file system of a few megabytes, where this process may mount one.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, bytes: u64) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let options = format!("size={bytes},mode=700");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(at)
+            .output();
+        mounted
+            .is_ok_and(|output| output.status.success())
+            .then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+// [SPEC 6.69]
+#[test]
+fn a_full_disk_refuses_loses_nothing_and_goes_on() {
+    let dir = Scratch::new("full");
+    let data = dir.path().join("data");
+    let Some(_disk) = SmallDisk::mount(&data, 3 << 20) else {
+        eprintln!(
+            "skipped: no tmpfs can be mounted here (store::tests makes the failure by a limit instead)"
+        );
+        return;
+    };
+    let ballast = data.join("ballast");
+    fs::write(&ballast, vec![1; 1 << 20]).unwrap();
+    let relay = Process::start(&data);
+    let log = Log::new();
+    let mut client = Client::connect(&relay.address);
+    client.create(&log, None);
+    let (opened, _) = client.open(&log, 0).unwrap();
+    let try_append = |client: &mut Client, text: &[u8]| {
+        let append = client.append_request(opened.handle, &log, text, Ttl::Day7);
+        client.call(Request::Append(append))
+    };
+    let mut acknowledged = 0;
+    loop {
+        match try_append(&mut client, &[0; 10_000]) {
+            Answer::Appended(appended) => acknowledged = appended.seq + 1,
+            Answer::Refused(refusal) => {
+                assert_eq!(refusal.code, RefusalCode::StorageFull);
+                break;
+            }
+            answer => panic!("{}", name(&answer)),
+        }
+    }
+    assert!(acknowledged > 10);
+    // It goes on to answer, and to refuse.
+    let mut reader = Client::connect(&relay.address);
+    let (view, entries) = reader.open(&log, 0).unwrap();
+    assert_eq!(view.view.next_seq, acknowledged);
+    assert_eq!(entries.len() as u64, acknowledged);
+    assert!(matches!(
+        try_append(&mut client, &[0; 10_000]),
+        Answer::Refused(_)
+    ));
+    // Space is back.
+    fs::remove_file(&ballast).unwrap();
+    let patience = Instant::now();
+    loop {
+        match try_append(&mut client, b"again") {
+            Answer::Appended(appended) => {
+                assert_eq!(appended.seq, acknowledged);
+                break;
+            }
+            _ => assert!(patience.elapsed() < Duration::from_secs(30)),
+        }
+    }
+    relay.kill();
+    let relay = Process::start(&data);
+    let mut reader = Client::connect(&relay.address);
+    let (_, entries) = reader.open(&log, 0).unwrap();
+    assert_eq!(entries.len() as u64, acknowledged + 1);
+    assert_eq!(log.read(entries.last().unwrap()), b"again");
+    let (status, _, stderr) = relay.signal("TERM");
+    assert_eq!(status.code(), Some(0));
+    assert!(stderr.contains("no space left"), "{stderr}");
+    assert!(stderr.contains("there is space again"), "{stderr}");
+}

@@ -12,6 +12,7 @@ mod conformance;
 mod disk;
 mod flow;
 mod kill;
+mod memory;
 mod process;
 mod program;
 mod scratch;

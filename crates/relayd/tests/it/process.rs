@@ -101,6 +101,12 @@ impl Process {
     }
 }
 
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();

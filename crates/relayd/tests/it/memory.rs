@@ -1,0 +1,102 @@
+//! What an image of the running relay's memory holds of logs that are no longer open.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use emptyroom_wire::entry::Ttl;
+use emptyroom_wire::op::{Answer, Request};
+
+use crate::client::{Client, Log};
+use crate::process::Process;
+use crate::scratch::Scratch;
+
+/// All memory of a process that can be read; `None` where this process may not.
+fn image(id: u32) -> Option<Vec<u8>> {
+    let maps = fs::read_to_string(format!("/proc/{id}/maps")).ok()?;
+    let memory = File::open(format!("/proc/{id}/mem")).ok()?;
+    let mut image = Vec::new();
+    for line in maps.lines().filter(|line| line.contains("rw")) {
+        let (from, to) = line.split_once(' ')?.0.split_once('-')?;
+        let from = u64::from_str_radix(from, 16).ok()?;
+        let to = u64::from_str_radix(to, 16).ok()?;
+        let mut part = vec![0; usize::try_from(to - from).ok()?];
+        if memory.read_exact_at(&mut part, from).is_ok() {
+            image.extend_from_slice(&part);
+        }
+    }
+    (!image.is_empty()).then_some(image)
+}
+
+fn holds(image: &[u8], bytes: &[u8]) -> bool {
+    image.windows(bytes.len()).any(|window| window == bytes)
+}
+
+// [SPEC 6.81]
+#[test]
+fn memory_forgets_logs_and_entries_that_are_not_open() {
+    let dir = Scratch::new("memory");
+    let relay = Process::start(&dir.path().join("data"));
+    let log = Log::new();
+    let mut client = Client::connect(&relay.address);
+    assert!(matches!(client.create(&log, None), Answer::Created));
+    let (opened, _) = client.open(&log, 0).unwrap();
+    let mut marks = vec![
+        ("capability", log.capability().expose().to_vec()),
+        ("salt", log.header.salt.0.to_vec()),
+        ("log id", log.capability().log_id().0.to_vec()),
+    ];
+    for _ in 0..8 {
+        let append = client.append_request(opened.handle, &log, b"entry", Ttl::Day7);
+        marks.push(("entry", append.body[100..164].to_vec()));
+        assert!(matches!(
+            client.call(Request::Append(append)),
+            Answer::Appended(_)
+        ));
+    }
+    let Some(open) = image(relay.id()) else {
+        eprintln!("skipped: the memory of a child process cannot be read here");
+        return;
+    };
+    // The image is one, and of the right process.
+    assert!(holds(&open, &relay.address.identity.0));
+    let held: Vec<&str> = marks
+        .iter()
+        .filter(|(_, mark)| holds(&open, mark))
+        .map(|(what, _)| *what)
+        .collect();
+    assert_eq!(held, ["log id"]);
+    drop(client);
+    // The relay notices by itself that the client is gone; how soon is the kernel's affair. Stacks keep what
+    // was last on them until somebody else's request comes.
+    let patience = Instant::now();
+    loop {
+        let other = Log::new();
+        let mut client = Client::connect(&relay.address);
+        client.create(&other, None);
+        let (opened, _) = client.open(&other, 0).unwrap();
+        client.append(opened.handle, &other, b"other", Ttl::Day7);
+        let image = image(relay.id()).unwrap();
+        let left: Vec<&str> = marks
+            .iter()
+            .filter(|(_, mark)| holds(&image, mark))
+            .map(|(what, _)| *what)
+            .collect();
+        if left.is_empty() {
+            break;
+        }
+        assert!(
+            patience.elapsed() < Duration::from_secs(20),
+            "left in memory: {left:?}"
+        );
+    }
+    let limits = fs::read_to_string(format!("/proc/{}/limits", relay.id())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(
+        core.split_whitespace().collect::<Vec<_>>()[4..6],
+        ["0", "0"]
+    );
+}
