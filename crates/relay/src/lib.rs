@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod conformance;
+pub mod fuzz;
 pub mod io;
 pub mod limits;
 mod relay;

@@ -26,6 +26,7 @@
 
 use std::sync::Arc;
 
+use emptyroom_wire::codec;
 use emptyroom_wire::entry::{Aad, RunningHash};
 use emptyroom_wire::log::{Flags, Header};
 use emptyroom_wire::op::{Appended, First, Refusal, View};
@@ -263,3 +264,19 @@ impl std::fmt::Display for StoreFailure {
 }
 
 impl std::error::Error for StoreFailure {}
+
+/// Decodes bytes as each kind of row's content: what a fuzzer looks for faults in. No program calls it.
+pub(crate) fn decode_rows(content: &[u8]) {
+    let today = emptyroom_wire::time::Day(20_000);
+    if let Ok(logrow::Row::Log(mut log)) = codec::decode::<logrow::Row>(content) {
+        log.forget_expired(today);
+        let _ = (log.view(), log.held_from(3).take(10).count());
+        let _ = log.trim(5).len();
+        log.touch(today);
+    }
+    if let Ok(page) = codec::decode::<nonces::NoncePage>(content) {
+        let _ = page.find(&[0; 16]).is_some();
+    }
+    let _ = codec::decode::<account::Account>(content).is_ok();
+    let _ = entryrow::entry(0, content).is_ok();
+}

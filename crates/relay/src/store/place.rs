@@ -71,3 +71,49 @@ impl core::fmt::Debug for RowKey {
         f.write_str("RowKey(private)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::store::account::{AccountPlace, seed_of_root};
+    use crate::store::rowseal;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The file is made again from fixed inputs and compared.
+    // [SPEC 6.1] [SPEC 6.2]
+    #[test]
+    fn vectors() {
+        let capability = Capability::new([0x11; 32]);
+        let place = Place::of(&capability);
+        let seed = seed_of_root(&place);
+        let entries = [0_u64, 1, 4_095].map(|seq| {
+            let row_key = hex(&place.entry_key(seq).0);
+            json!({ "seq": seq, "row_key": row_key })
+        });
+        let nonces = [0_u8, 63].map(|page| {
+            let row_key = hex(&place.nonce_page_key(page).0);
+            json!({ "page": page, "row_key": row_key })
+        });
+        let made = json!({
+            "capability": hex(capability.expose()),
+            "row_key": hex(&place.key().0),
+            "row_secret": hex(place.secret().expose()),
+            "entries": entries,
+            "nonces": nonces,
+            "seal_key": hex(rowseal::key(place.secret()).expose()),
+            "budget": {
+                "seed": hex(&seed),
+                "row_key": hex(&AccountPlace::of(&seed).key.0),
+                "row_secret": hex(AccountPlace::of(&seed).secret.expose()),
+            },
+        });
+        let kept: Value =
+            serde_json::from_str(include_str!("../../../../spec/vectors/rows.json")).unwrap();
+        assert_eq!(kept, made, "{made:#}");
+    }
+}

@@ -30,7 +30,7 @@ pub(crate) enum Padding {
 /// A row ready for the disk: nonce ‖ sealed (length ‖ content ‖ zeros).
 pub(crate) fn seal(
     secret: &Secret32,
-    key: &RowKey,
+    row_key: &RowKey,
     content: &[u8],
     padding: Padding,
     rng: &mut dyn CryptoRng,
@@ -50,7 +50,7 @@ pub(crate) fn seal(
             &XNonce::from(nonce),
             Payload {
                 msg: &plain,
-                aad: &key.0,
+                aad: &row_key.0,
             },
         )
         .map_err(|_| StoreFailure::Broken("row not sealed"))?;
@@ -63,7 +63,7 @@ pub(crate) fn seal(
 /// The content of a row. One that does not open is damage, and damage stops the relay.
 pub(crate) fn open(
     secret: &Secret32,
-    key: &RowKey,
+    row_key: &RowKey,
     row: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, StoreFailure> {
     // [SPEC 6.3]
@@ -74,7 +74,7 @@ pub(crate) fn open(
             &XNonce::from(*nonce),
             Payload {
                 msg: sealed,
-                aad: &key.0,
+                aad: &row_key.0,
             },
         )
         .map_err(|_| damaged)?;
@@ -89,7 +89,11 @@ pub(crate) fn open(
     Ok(plain)
 }
 
+/// The key of a log's rows.
+pub(crate) fn key(secret: &Secret32) -> Secret32 {
+    expand(secret.expose(), "emptyroom v1 row seal", &[])
+}
+
 fn cipher(secret: &Secret32) -> XChaCha20Poly1305 {
-    let key = expand::<32>(secret.expose(), "emptyroom v1 row seal", &[]);
-    XChaCha20Poly1305::new(key.expose().into())
+    XChaCha20Poly1305::new(key(secret).expose().into())
 }

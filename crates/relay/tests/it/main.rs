@@ -9,6 +9,7 @@
 
 mod appends;
 mod at_rest;
+mod corpus;
 mod logs;
 mod opening;
 mod readers;
