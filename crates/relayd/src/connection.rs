@@ -16,23 +16,43 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::outbox::{Outbox, Waiting};
 
-/// Clients ping; one that says nothing for so long is gone.
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Clients ping; one that says nothing for so long is gone.
+    pub idle: Duration,
+    /// A frame may take this long, and longer by its length.
+    pub frame: Duration,
+    /// A frame that is slower than this many bytes a second is not worth its memory.
+    pub frame_bytes_per_second_min: u64,
+    /// A piece of [`WRITE_PIECE`] bytes that cannot be written in this time ends the connection.
+    pub write: Duration,
+    /// How long a goodbye may take.
+    pub close: Duration,
+}
+
 // [SPEC 6.74]
-pub(crate) const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
-/// A frame may take this long, and longer by its length.
-// [SPEC 6.75]
-const FRAME_TIME: Duration = Duration::from_secs(20);
-/// A frame that is slower than this many bytes a second is not worth its memory.
-const FRAME_BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
-/// A piece of this many bytes that cannot be written in [`WRITE_TIME`] ends the connection.
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(5 * 60),
+            frame: Duration::from_secs(20),
+            frame_bytes_per_second_min: 16 * 1024,
+            write: Duration::from_secs(60),
+            close: Duration::from_secs(3),
+        }
+    }
+}
+
+/// So many bytes are written at a time.
 const WRITE_PIECE: usize = 64 * 1024;
-const WRITE_TIME: Duration = Duration::from_secs(60);
-/// How long a goodbye may take.
-const CLOSE_TIME: Duration = Duration::from_secs(3);
 /// The buffer of a frame begins with at most so much, and then doubles.
 const GROWTH: usize = 64 * 1024;
 /// Frames above this share [`Budgets::large`] from their first byte on: 16 KiB entries stay below.
 const LARGE_FRAME: usize = (18 << 10) + FRAME_TAG_LEN;
+// [SPEC 6.76]
+/// What large frames on their way in may hold together, and what whole frames that wait for the engine may.
+const BUDGET_KIB: usize = 128 << 10;
 const LENGTH_BYTES: usize = 4;
 
 /// Memory for what clients send, for all of them together, in kibibytes.
@@ -44,11 +64,14 @@ pub(crate) struct Budgets {
 }
 
 impl Budgets {
-    // [SPEC 6.76]
     pub(crate) fn new() -> Self {
+        Self::of_kib(BUDGET_KIB)
+    }
+
+    fn of_kib(kib: usize) -> Self {
         Self {
-            large: Arc::new(Semaphore::new(128 << 10)),
-            whole: Arc::new(Semaphore::new(128 << 10)),
+            large: Arc::new(Semaphore::new(kib)),
+            whole: Arc::new(Semaphore::new(kib)),
         }
     }
 }
@@ -72,6 +95,7 @@ pub(crate) struct Lane {
     pub(crate) engine: mpsc::Sender<Incoming>,
     pub(crate) written: mpsc::UnboundedSender<Written>,
     pub(crate) budgets: Arc<Budgets>,
+    pub(crate) pace: Pace,
 }
 
 /// Why a connection ends. Nobody is told.
@@ -105,7 +129,7 @@ where
         return;
     }
     if matches!(exchange(&mut bytes, &outbox, &lane).await, Err(End::Hangup)) {
-        let _ = timeout(CLOSE_TIME, bytes.shutdown()).await;
+        let _ = timeout(lane.pace.close, bytes.shutdown()).await;
     }
     drop(bytes);
     let _ = lane.engine.send(Incoming::Disconnected(lane.id)).await;
@@ -115,7 +139,7 @@ async fn exchange<S>(bytes: &mut S, outbox: &Outbox, lane: &Lane) -> Result<(), 
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut reader = Reader::new();
+    let mut reader = Reader::new(lane.pace);
     loop {
         select! {
             waiting = outbox.take() => write_all(bytes, waiting, lane).await?,
@@ -181,7 +205,9 @@ where
         bytes.write_all(piece).await?;
         bytes.flush().await
     };
-    timeout(WRITE_TIME, write).await.map_err(|_| End::Gone)??;
+    timeout(lane.pace.write, write)
+        .await
+        .map_err(|_| End::Gone)??;
     piece.clear();
     if *of_frames > 0 {
         let _ = lane
@@ -193,6 +219,7 @@ where
 
 /// Puts frames together. All its state is in itself, so that reading can be dropped at any moment.
 struct Reader {
+    pace: Pace,
     head: [u8; LENGTH_BYTES],
     head_len: usize,
     body: Option<Body>,
@@ -209,13 +236,14 @@ struct Body {
 }
 
 impl Reader {
-    fn new() -> Self {
+    fn new(pace: Pace) -> Self {
         Self {
+            pace,
             head: [0; LENGTH_BYTES],
             head_len: 0,
             body: None,
             first: true,
-            deadline: Instant::now() + IDLE_MAX,
+            deadline: Instant::now() + pace.idle,
         }
     }
 
@@ -270,14 +298,14 @@ impl Reader {
             return Err(End::Gone);
         }
         if self.head_len == 0 {
-            self.deadline = Instant::now() + FRAME_TIME;
+            self.deadline = Instant::now() + self.pace.frame;
         }
         self.head_len += read;
         if self.head_len < LENGTH_BYTES {
             return Ok(());
         }
         let length = usize::try_from(u32::from_be_bytes(self.head)).map_err(|_| End::Gone)?;
-        // [SPEC 6.77]
+        // [SPEC 6.75]
         let max = if self.first {
             HANDSHAKE_FRAME_LEN_MAX
         } else {
@@ -286,7 +314,8 @@ impl Reader {
         if length == 0 || length > max {
             return Err(End::Gone);
         }
-        let by_length = u64::try_from(length).unwrap_or(u64::MAX) / FRAME_BYTES_PER_SECOND_MIN;
+        let by_length =
+            u64::try_from(length).unwrap_or(u64::MAX) / self.pace.frame_bytes_per_second_min;
         self.deadline += Duration::from_secs(by_length);
         self.body = Some(Body {
             bytes: Vec::new(),
@@ -301,12 +330,32 @@ impl Reader {
         let body = self.body.take_if(|body| body.bytes.len() == body.length)?;
         *self = Self {
             first: false,
-            ..Self::new()
+            ..Self::new(self.pace)
         };
         Some(body.bytes)
     }
 }
 
+/// Reads frames from bytes that are all there, until they end or are none: for [`crate::fuzz`].
+pub(crate) fn read_all(mut bytes: &[u8]) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+    else {
+        return;
+    };
+    runtime.block_on(async {
+        let budgets = Budgets::new();
+        let mut reader = Reader::new(Pace::default());
+        while reader.read(&mut bytes, &budgets).await.is_ok() {
+            reader.finished();
+        }
+    });
+}
+
 fn kibibytes(length: usize) -> u32 {
     u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

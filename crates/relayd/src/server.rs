@@ -24,7 +24,7 @@ use crate::carrier::Carrier;
 use crate::carrier::direct::{Direct, DirectLimits};
 use crate::clock::Clock;
 use crate::committer::Committer;
-use crate::connection::{Budgets, Lane, carry};
+use crate::connection::{Budgets, Incoming, Lane, Pace, Written, carry};
 use crate::data::access::Access;
 use crate::data::{DataDir, DataError, access, address, chain::Chain, identity};
 use crate::engine::{Engine, Inlets};
@@ -53,6 +53,8 @@ pub struct Options {
     pub limits: Limits,
     /// What strangers may cost.
     pub direct: DirectLimits,
+    /// How long things may take.
+    pub pace: Pace,
 }
 
 impl Options {
@@ -66,6 +68,7 @@ impl Options {
             access: Access::default(),
             limits: Limits::default(),
             direct: DirectLimits::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -174,6 +177,9 @@ impl Server {
     /// # Errors
     /// A [`StartError`]; nothing runs then.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        if options.public.is_none() && options.listen.ip().is_unspecified() {
+            return Err(StartError::NoPublic);
+        }
         let data = DataDir::open(&options.data)?;
         let identity = RelayIdentity::from_seed(&identity::load_or_make(&data)?);
         let chain = Chain::load(&data, &identity.verify_key())?;
@@ -230,6 +236,7 @@ impl Server {
             engine: to_engine,
             written: wrote,
             budgets: Arc::new(Budgets::new()),
+            pace: options.pace,
         };
         Ok(Self {
             address,
@@ -270,7 +277,7 @@ impl Server {
     ///
     /// # Errors
     /// What failed on the way.
-    // [SPEC 6.79]
+    // [SPEC 6.78]
     pub async fn stop(mut self) -> Result<(), Ended> {
         self.accepting.abort();
         if let Some(drain) = self.drain.take() {
@@ -306,9 +313,10 @@ fn dialled(public: Option<&Public>, listening: SocketAddr) -> Result<Host, Start
 /// Where connections come in.
 struct Entrance {
     places: Arc<Semaphore>,
-    engine: mpsc::Sender<crate::connection::Incoming>,
-    written: mpsc::UnboundedSender<crate::connection::Written>,
+    engine: mpsc::Sender<Incoming>,
+    written: mpsc::UnboundedSender<Written>,
     budgets: Arc<Budgets>,
+    pace: Pace,
 }
 
 impl Entrance {
@@ -316,7 +324,7 @@ impl Entrance {
     async fn keep<C: Carrier>(self, mut carrier: C) {
         for number in 1.. {
             let bytes = carrier.accept().await;
-            // [SPEC 6.78]
+            // [SPEC 6.77]
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
                 continue;
             };
@@ -325,6 +333,7 @@ impl Entrance {
                 engine: self.engine.clone(),
                 written: self.written.clone(),
                 budgets: Arc::clone(&self.budgets),
+                pace: self.pace,
             };
             tokio::spawn(async move {
                 carry(bytes, lane).await;
@@ -335,48 +344,4 @@ impl Entrance {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn public_hosts_get_the_port_they_lack() {
-        let text = |public: &str| {
-            Public::parse(public)
-                .unwrap()
-                .host(443)
-                .unwrap()
-                .to_string()
-        };
-        assert_eq!(text("relay.example.org"), "relay.example.org:443");
-        assert_eq!(text("relay.example.org:8443"), "relay.example.org:8443");
-        assert_eq!(text("192.0.2.7"), "192.0.2.7:443");
-        assert_eq!(text("2001:db8::7"), "[2001:db8::7]:443");
-        assert_eq!(text("[2001:db8::7]"), "[2001:db8::7]:443");
-        assert_eq!(text("[2001:db8::7]:8443"), "[2001:db8::7]:8443");
-        for bad in [
-            "",
-            "a b",
-            "relay:0",
-            "relay:70000",
-            "relay:x",
-            "http://relay",
-            "relay/x",
-            "a..b",
-        ] {
-            assert!(Public::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn addresses_nobody_can_dial_need_a_public_one() {
-        let any = "0.0.0.0:443".parse().unwrap();
-        assert!(matches!(dialled(None, any), Err(StartError::NoPublic)));
-        let public = Public::parse("relay.example.org").unwrap();
-        assert_eq!(
-            dialled(Some(&public), any).unwrap().to_string(),
-            "relay.example.org:443"
-        );
-        let one = "[::1]:7000".parse().unwrap();
-        assert_eq!(dialled(None, one).unwrap().to_string(), "[::1]:7000");
-    }
-}
+mod tests;

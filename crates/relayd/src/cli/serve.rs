@@ -122,7 +122,7 @@ fn print_address(server: &Server, json: bool) -> io::Result<()> {
     console::result(&line)
 }
 
-// [SPEC 6.80]
+// [SPEC 6.79]
 fn shown(address: &RelayAddress, terminal: bool) -> Zeroizing<String> {
     Zeroizing::new(if terminal {
         address.with_code()
@@ -186,7 +186,7 @@ mod tests {
     use emptyroom_wire::address::{Host, parse_access_code};
     use emptyroom_wire::relay_key::IdentityHash;
 
-    // [SPEC 6.80]
+    // [SPEC 6.79]
     #[test]
     fn the_code_is_for_terminals_only() {
         let address = RelayAddress {

@@ -73,7 +73,7 @@ fn random_code() -> Zeroizing<Vec<u8>> {
 }
 
 /// One line that may stand in an address as it is.
-fn parse(path: &Path, bytes: &[u8]) -> Result<AccessCode, DataError> {
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<AccessCode, DataError> {
     let damaged = |what| DataError::Damaged {
         path: path.to_owned(),
         what,

@@ -81,7 +81,7 @@ impl Chain {
 }
 
 /// Every record signed, and each naming the one before.
-fn parse(bytes: &[u8], identity: &VerifyKey) -> Result<Vec<KeyRecord>, &'static str> {
+pub(crate) fn parse(bytes: &[u8], identity: &VerifyKey) -> Result<Vec<KeyRecord>, &'static str> {
     let relay = IdentityHash::of(identity);
     let mut rest = bytes
         .strip_prefix(MAGIC)

@@ -36,7 +36,9 @@ pub fn load_or_make(data: &DataDir) -> Result<Secret32, DataError> {
     Ok(seed)
 }
 
-fn parse(bytes: &[u8]) -> Result<Secret32, &'static str> {
+/// Reads the file's bytes.
+// [SPEC 6.61]
+pub(crate) fn parse(bytes: &[u8]) -> Result<Secret32, &'static str> {
     let (body, check) = bytes.split_last_chunk::<CHECK_LEN>().ok_or("too short")?;
     let seed = body
         .strip_prefix(MAGIC)

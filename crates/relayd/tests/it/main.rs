@@ -9,7 +9,9 @@
 
 mod client;
 mod conformance;
+mod corpus;
 mod disk;
+mod failing;
 mod flow;
 mod kill;
 mod memory;

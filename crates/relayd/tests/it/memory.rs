@@ -32,7 +32,7 @@ fn holds(image: &[u8], bytes: &[u8]) -> bool {
     image.windows(bytes.len()).any(|window| window == bytes)
 }
 
-// [SPEC 6.81]
+// [SPEC 6.80]
 #[test]
 fn memory_forgets_logs_and_entries_that_are_not_open() {
     let dir = Scratch::new("memory");

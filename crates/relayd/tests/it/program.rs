@@ -38,7 +38,7 @@ fn a_second_instance_is_refused() {
     ));
 }
 
-// [SPEC 6.79]
+// [SPEC 6.78]
 #[test]
 fn a_stop_answers_what_came_before_and_exits_with_0() {
     for signal in ["TERM", "INT"] {
@@ -76,7 +76,7 @@ fn a_stop_answers_what_came_before_and_exits_with_0() {
     }
 }
 
-// [SPEC 6.80]
+// [SPEC 6.79]
 #[test]
 fn the_address_line_is_all_of_standard_output_and_holds_no_code() {
     let dir = Scratch::new("line");

@@ -126,7 +126,7 @@ fn garbage_before_tls_ends_the_connection_and_nothing_else() {
     running.serves();
 }
 
-// [SPEC 6.77]
+// [SPEC 6.75]
 #[test]
 fn garbage_inside_tls_ends_the_connection_and_nothing_else() {
     let running = running("garbage-tls");

@@ -1,0 +1,115 @@
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
+use super::*;
+
+#[test]
+fn public_hosts_get_the_port_they_lack() {
+    let text = |public: &str| {
+        Public::parse(public)
+            .unwrap()
+            .host(443)
+            .unwrap()
+            .to_string()
+    };
+    assert_eq!(text("relay.example.org"), "relay.example.org:443");
+    assert_eq!(text("relay.example.org:8443"), "relay.example.org:8443");
+    assert_eq!(text("192.0.2.7"), "192.0.2.7:443");
+    assert_eq!(text("2001:db8::7"), "[2001:db8::7]:443");
+    assert_eq!(text("[2001:db8::7]"), "[2001:db8::7]:443");
+    assert_eq!(text("[2001:db8::7]:8443"), "[2001:db8::7]:8443");
+    for bad in [
+        "",
+        "a b",
+        "relay:0",
+        "relay:70000",
+        "relay:x",
+        "http://relay",
+        "relay/x",
+        "a..b",
+    ] {
+        assert!(Public::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn addresses_nobody_can_dial_need_a_public_one() {
+    let any = "0.0.0.0:443".parse().unwrap();
+    assert!(matches!(dialled(None, any), Err(StartError::NoPublic)));
+    let public = Public::parse("relay.example.org").unwrap();
+    assert_eq!(
+        dialled(Some(&public), any).unwrap().to_string(),
+        "relay.example.org:443"
+    );
+    let one = "[::1]:7000".parse().unwrap();
+    assert_eq!(dialled(None, one).unwrap().to_string(), "[::1]:7000");
+}
+
+#[test]
+fn descriptors_bound_the_connections() {
+    let streams = |descriptors| {
+        let mut options = Options::new(PathBuf::new(), "127.0.0.1:0".parse().unwrap());
+        options.fit_into_descriptors(descriptors);
+        options.limits.streams_max
+    };
+    assert_eq!(streams(1_000_000), Limits::default().streams_max);
+    assert_eq!(streams(20_000), 17_952);
+    assert_eq!(streams(1_024), 512);
+}
+
+/// A carrier that is no socket: nothing above it can tell.
+struct Pipes(mpsc::Receiver<DuplexStream>);
+
+impl Carrier for Pipes {
+    type Bytes = DuplexStream;
+
+    async fn accept(&mut self) -> DuplexStream {
+        match self.0.recv().await {
+            Some(stream) => stream,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+// [SPEC 6.77]
+#[tokio::test]
+async fn more_connections_than_places_are_dropped() {
+    let (engine, mut incoming) = mpsc::channel(64);
+    let (written, _written) = mpsc::unbounded_channel();
+    let (dial, pipes) = mpsc::channel(8);
+    let entrance = Entrance {
+        places: Arc::new(Semaphore::new(2)),
+        engine,
+        written,
+        budgets: Arc::new(Budgets::new()),
+        pace: Pace::default(),
+    };
+    let keeping = tokio::spawn(entrance.keep(Pipes(pipes)));
+    let connect = async || {
+        let (here, there) = duplex(64);
+        dial.send(there).await.unwrap();
+        here
+    };
+    let first = connect().await;
+    let _second = connect().await;
+    for number in 1..=2 {
+        let Some(Incoming::Connected(id, _)) = incoming.recv().await else {
+            panic!()
+        };
+        assert_eq!(id, ConnId(number));
+    }
+    let mut third = connect().await;
+    assert_eq!(third.read(&mut [0; 1]).await.unwrap(), 0);
+    drop(first);
+    let Some(Incoming::Disconnected(ConnId(1))) = incoming.recv().await else {
+        panic!()
+    };
+    // The place is given back right after.
+    loop {
+        let _again = connect().await;
+        tokio::task::yield_now().await;
+        if let Ok(Incoming::Connected(..)) = incoming.try_recv() {
+            break;
+        }
+    }
+    keeping.abort();
+}
