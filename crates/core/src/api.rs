@@ -9,10 +9,11 @@ mod event;
 mod line;
 mod value;
 
-pub use command::{Command, Contact, ContactState, Fingerprint, InviteInfo, InviteState, RelayStatus, Reply, Refused, Status};
-pub use event::{
-    Event, GoneWhy, InviteFault, JoinFault, PeerTrouble, RelayTrouble, RestartReason,
+pub use command::{
+    Command, Contact, ContactState, Fingerprint, InviteInfo, InviteState, Refused, RelayStatus,
+    Reply, Status,
 };
+pub use event::{Event, GoneWhy, InviteFault, JoinFault, PeerTrouble, RelayTrouble, RestartReason};
 pub use line::{FailedWhy, GapKind, Line, LineBody, MessageState, Notice, Side};
 pub use value::{Burn, BurnOutOfRange, LineId, Name, NameFault, RelayLife, Text};
 
@@ -93,7 +94,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { receipt_delay_ms_max: 4_000, streams: StreamPolicy::OnePerRelay }
+        Self {
+            receipt_delay_ms_max: 4_000,
+            streams: StreamPolicy::OnePerRelay,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! group's id. Whoever joins refuses any other group than the one it names, so a thief of the link who makes the log anew
 //! gains nothing but the taking of the link itself.
 
-use emptyroom_wire::hash::labelled;
+use emptyroom_wire::link::InviteBinding;
 use tls_codec::{
     DeserializeBytes as _, Serialize as _, TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes,
 };
@@ -13,10 +13,9 @@ use crate::account::IdentityKey;
 use crate::extension::{self, Extension};
 use crate::mls::GroupId;
 
-const BINDING_LABEL: &str = "emptyroom v1 group binding";
 const VERSION: u16 = 1;
 
-/// Names a group by its maker and its id.
+/// Names a group by its maker and its id, as [`InviteBinding`] does in links.
 #[derive(Clone, Copy, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
 pub struct Binding(pub [u8; 32]);
 
@@ -49,8 +48,7 @@ impl Binding {
     /// The binding of a group.
     #[must_use]
     pub fn of(maker: IdentityKey, group: GroupId) -> Self {
-        // [SPEC 8.11]
-        Self(labelled(BINDING_LABEL, &[&maker.0, &group.0]))
+        Self(InviteBinding::of(&maker.0, &group.0).0)
     }
 }
 

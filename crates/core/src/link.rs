@@ -7,11 +7,11 @@ mod backoff;
 mod session;
 
 use emptyroom_wire::address::Host;
+use emptyroom_wire::greeting::GreetingFault;
 use emptyroom_wire::op::{Answer, Push, Request};
 use emptyroom_wire::relay_key::{ChainFault, ChainStep, Head, IdentityHash, KeyChain, KeyRecord};
 use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::stream::{Opened, Opening, OpeningOutcome, RelayFault};
-use emptyroom_wire::greeting::GreetingFault;
 use emptyroom_wire::time::{Day, Mono, Now};
 
 pub(crate) use backoff::below;
@@ -52,10 +52,22 @@ pub(crate) struct Link {
 }
 
 enum State {
-    Down { dial_at: Option<Mono> },
-    Dialling { id: LinkId },
-    Greeting { id: LinkId, spki_hash: Option<[u8; 32]>, until: Mono },
-    Opening { id: LinkId, opening: Option<Box<Opening>>, until: Mono },
+    Down {
+        dial_at: Option<Mono>,
+    },
+    Dialling {
+        id: LinkId,
+    },
+    Greeting {
+        id: LinkId,
+        spki_hash: Option<[u8; 32]>,
+        until: Mono,
+    },
+    Opening {
+        id: LinkId,
+        opening: Option<Box<Opening>>,
+        until: Mono,
+    },
     Up(Box<Session>),
 }
 
@@ -102,7 +114,12 @@ impl Link {
     /// Puts hosts first that somebody named later.
     pub(crate) fn prefer(&mut self, hosts: &[Host]) {
         let mut all = hosts.to_vec();
-        all.extend(self.hosts.iter().filter(|host| !hosts.contains(host)).cloned());
+        all.extend(
+            self.hosts
+                .iter()
+                .filter(|host| !hosts.contains(host))
+                .cloned(),
+        );
         all.truncate(emptyroom_wire::limits::LINK_HOSTS_MAX);
         self.hosts = all;
         self.next_host = 0;
@@ -141,16 +158,13 @@ impl Link {
         self.trouble
     }
 
-    /// Somebody noticed that the relay makes trouble.
-    pub(crate) fn note_trouble(&mut self, kind: RelayTrouble) {
-        self.trouble = Some(kind);
-    }
-
     /// The id of the carrier in use.
     pub(crate) fn carrier(&self) -> Option<LinkId> {
         match &self.state {
             State::Down { .. } => None,
-            State::Dialling { id } | State::Greeting { id, .. } | State::Opening { id, .. } => Some(*id),
+            State::Dialling { id } | State::Greeting { id, .. } | State::Opening { id, .. } => {
+                Some(*id)
+            }
             State::Up(session) => Some(session.id()),
         }
     }
@@ -186,7 +200,9 @@ impl Link {
         let now = ctx.now.mono;
         match &mut self.state {
             State::Down { dial_at: Some(at) } if self.wanted && *at <= now => self.dial(ctx),
-            State::Greeting { until, .. } | State::Opening { until, .. } if *until <= now => self.hang_up(ctx),
+            State::Greeting { until, .. } | State::Opening { until, .. } if *until <= now => {
+                self.hang_up(ctx)
+            }
             State::Up(session) => {
                 if !session.tick(now, ctx.out) {
                     self.hang_up(ctx);
@@ -210,7 +226,11 @@ impl Link {
     pub(crate) fn carrier_up(&mut self, spki_hash: Option<[u8; 32]>, ctx: &mut LinkCtx<'_>) {
         if let State::Dialling { id } = self.state {
             let until = ctx.now.mono.plus_ms(SETUP_MS_MAX);
-            self.state = State::Greeting { id, spki_hash, until };
+            self.state = State::Greeting {
+                id,
+                spki_hash,
+                until,
+            };
         }
     }
 
@@ -222,16 +242,22 @@ impl Link {
     /// A frame came.
     pub(crate) fn frame(&mut self, frame: &[u8], ctx: &mut LinkCtx<'_>) {
         match &mut self.state {
-            State::Greeting { id, spki_hash, until } => {
-                match Opening::start(frame, spki_hash.as_ref(), &self.chain, ctx.rng) {
-                    Ok((opening, answer)) => {
-                        ctx.out.push(LinkOut::Frame(*id, answer));
-                        let opening = Some(Box::new(opening));
-                        self.state = State::Opening { id: *id, opening, until: *until };
-                    }
-                    Err(fault) => self.refused(&fault, ctx),
+            State::Greeting {
+                id,
+                spki_hash,
+                until,
+            } => match Opening::start(frame, spki_hash.as_ref(), &self.chain, ctx.rng) {
+                Ok((opening, answer)) => {
+                    ctx.out.push(LinkOut::Frame(*id, answer));
+                    let opening = Some(Box::new(opening));
+                    self.state = State::Opening {
+                        id: *id,
+                        opening,
+                        until: *until,
+                    };
                 }
-            }
+                Err(fault) => self.refused(&fault, ctx),
+            },
             State::Opening { id, opening, .. } => {
                 let id = *id;
                 let Some(waiting) = opening.take() else {
@@ -260,7 +286,13 @@ impl Link {
     }
 
     /// Sends a request; it is answered, or the link is lost.
-    pub(crate) fn request(&mut self, now: Mono, tag: Tag, request: Request, out: &mut Vec<LinkOut>) {
+    pub(crate) fn request(
+        &mut self,
+        now: Mono,
+        tag: Tag,
+        request: Request,
+        out: &mut Vec<LinkOut>,
+    ) {
         if let State::Up(session) = &mut self.state {
             session.request(now, tag, request, out);
         }
@@ -298,7 +330,8 @@ impl Link {
     }
 
     fn opened(&mut self, id: LinkId, opened: Opened, ctx: &mut LinkCtx<'_>) {
-        self.backoff.up(ctx.now.mono, opened.terms.reconnect_spread_s);
+        self.backoff
+            .up(ctx.now.mono, opened.terms.reconnect_spread_s);
         self.failures = 0;
         self.update_needed = false;
         // The host that answered is tried first next time.
@@ -309,7 +342,12 @@ impl Link {
         match step {
             ChainStep::Same => {}
             ChainStep::Ahead { after } => {
-                session.request(ctx.now.mono, Tag::Link(LinkOp::KeyRecords), Request::KeyRecords(after), ctx.out);
+                session.request(
+                    ctx.now.mono,
+                    Tag::Link(LinkOp::KeyRecords),
+                    Request::KeyRecords(after),
+                    ctx.out,
+                );
             }
             ChainStep::First | ChainStep::Linked | ChainStep::Conflict => {
                 let faults = self.chain.walk(session.identity(), &[record], ctx.today);
@@ -334,7 +372,12 @@ impl Link {
         match last {
             Some(last) if full && last < used.number => {
                 let request = Request::KeyRecords(last);
-                session.request(ctx.now.mono, Tag::Link(LinkOp::KeyRecords), request, ctx.out);
+                session.request(
+                    ctx.now.mono,
+                    Tag::Link(LinkOp::KeyRecords),
+                    request,
+                    ctx.out,
+                );
             }
             _ => faults.extend(self.chain.walk(&identity, &[used], ctx.today)),
         }
@@ -342,7 +385,11 @@ impl Link {
         self.chain_faults(faults, ctx.out);
     }
 
-    fn chain_faults(&mut self, faults: impl IntoIterator<Item = ChainFault>, out: &mut Vec<LinkOut>) {
+    fn chain_faults(
+        &mut self,
+        faults: impl IntoIterator<Item = ChainFault>,
+        out: &mut Vec<LinkOut>,
+    ) {
         if faults.into_iter().next().is_some() {
             self.trouble = Some(RelayTrouble::KeyChain);
             out.push(LinkOut::Trouble(RelayTrouble::KeyChain));
@@ -352,16 +399,21 @@ impl Link {
     /// The relay, or somebody between, does not give a stream.
     fn refused(&mut self, fault: &RelayFault, ctx: &mut LinkCtx<'_>) {
         let trouble = match fault {
-            RelayFault::Greeting(GreetingFault::UpdateNeeded { .. } | GreetingFault::RelayTooOld { .. }) => {
+            RelayFault::Greeting(
+                GreetingFault::UpdateNeeded { .. } | GreetingFault::RelayTooOld { .. },
+            ) => {
                 self.update_needed = true;
                 ctx.out.push(LinkOut::UpdateNeeded);
                 None
             }
             RelayFault::Greeting(GreetingFault::WrongIdentity) => Some(RelayTrouble::WrongIdentity),
-            RelayFault::Greeting(GreetingFault::WrongCertificate) => Some(RelayTrouble::WrongCertificate),
+            RelayFault::Greeting(GreetingFault::WrongCertificate) => {
+                Some(RelayTrouble::WrongCertificate)
+            }
             RelayFault::Greeting(GreetingFault::BadStreamKey)
             | RelayFault::BadStreamKey
-            | RelayFault::NotTheRelay => Some(RelayTrouble::WrongIdentity),
+            | RelayFault::NotTheRelay
+            | RelayFault::VersionChanged => Some(RelayTrouble::WrongIdentity),
             RelayFault::KeyBelow | RelayFault::KeyUnknown => Some(RelayTrouble::KeyChain),
             RelayFault::Greeting(GreetingFault::Malformed(_)) | RelayFault::Malformed(_) => {
                 Some(RelayTrouble::Malformed)
@@ -375,7 +427,9 @@ impl Link {
         if let Some(id) = self.carrier() {
             ctx.out.push(LinkOut::Hangup(id));
         }
-        let wait = self.update_needed.then(|| self.backoff.update_needed(ctx.rng));
+        let wait = self
+            .update_needed
+            .then(|| self.backoff.update_needed(ctx.rng));
         self.ended(ctx, wait);
     }
 

@@ -33,7 +33,9 @@ use openmls::prelude::{
     GroupId as MlsGroupId, LeafNodeParameters, Lifetime, MlsGroup, MlsGroupJoinConfig,
     PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProtocolVersion, SenderRatchetConfiguration,
 };
-use tls_codec::{Serialize as _, TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes};
+use tls_codec::{
+    SecretVLBytes, Serialize as _, TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes,
+};
 use zeroize::Zeroizing;
 
 use crate::account::{IdentityKey, OwnKeys};
@@ -93,7 +95,13 @@ struct Record {
     group_id: GroupId,
     epoch: u64,
     step: u64,
-    state: VLBytes,
+    state: SecretVLBytes,
+}
+
+impl Record {
+    fn read(bytes: &[u8]) -> Result<Self, SnapshotFault> {
+        records::decode(RECORD_VERSION, bytes).map_err(SnapshotFault::Record)
+    }
 }
 
 impl Group {
@@ -161,35 +169,45 @@ impl Group {
         Zeroizing::new(records::encode(RECORD_VERSION, &record))
     }
 
-    /// The group that [`Group::snapshot`] wrote, with the message keys of [`Group::message_keys`] if those are later.
+    /// The group that [`Group::snapshot`] wrote.
     ///
     /// # Errors
-    /// A [`SnapshotFault`] if the records are none of ours, of a later version or do not belong together.
-    pub fn load(snapshot: &[u8], message_keys: Option<&[u8]>) -> Result<Self, SnapshotFault> {
-        let snapshot: Record =
-            records::decode(RECORD_VERSION, snapshot).map_err(SnapshotFault::Record)?;
-        let mut step = snapshot.step;
+    /// A [`SnapshotFault`] if the record is none of ours or of a later version.
+    pub fn load(snapshot: &[u8]) -> Result<Self, SnapshotFault> {
+        let snapshot = Record::read(snapshot)?;
         let store =
             Store::restore(snapshot.state.as_slice()).map_err(|_| SnapshotFault::Malformed)?;
-        if let Some(keys) = message_keys {
-            let keys: Record =
-                records::decode(RECORD_VERSION, keys).map_err(SnapshotFault::Record)?;
-            if keys.group_id == snapshot.group_id && keys.step > step {
-                // Keys of a later epoch without its snapshot: a step was not stored whole.
-                if keys.epoch != snapshot.epoch {
-                    return Err(SnapshotFault::Malformed);
-                }
-                store.set_message_keys(keys.state.as_slice());
-                step = keys.step;
+        Self::restore(&snapshot, store)
+    }
+
+    /// The same, with the [`Group::message_keys`] that may be later.
+    ///
+    /// # Errors
+    /// A [`SnapshotFault`], also if the keys belong to an epoch that the snapshot has not reached.
+    pub fn load_with(snapshot: &[u8], message_keys: &[u8]) -> Result<Self, SnapshotFault> {
+        let mut snapshot = Record::read(snapshot)?;
+        let keys = Record::read(message_keys)?;
+        let store =
+            Store::restore(snapshot.state.as_slice()).map_err(|_| SnapshotFault::Malformed)?;
+        if keys.group_id == snapshot.group_id && keys.step > snapshot.step {
+            if keys.epoch != snapshot.epoch {
+                return Err(SnapshotFault::Malformed);
             }
+            store.set_message_keys(keys.state.as_slice());
+            snapshot.step = keys.step;
         }
-        let mls = MlsGroup::load(&store, &MlsGroupId::from_slice(&snapshot.group_id.0))
+        Self::restore(&snapshot, store)
+    }
+
+    fn restore(record: &Record, store: Store) -> Result<Self, SnapshotFault> {
+        let mls = MlsGroup::load(&store, &MlsGroupId::from_slice(&record.group_id.0))
             .map_err(|_| SnapshotFault::Malformed)?
-            .filter(|mls| mls.epoch().as_u64() == snapshot.epoch)
+            .filter(|mls| mls.epoch().as_u64() == record.epoch)
+            .filter(|mls| mls.group_id().as_slice() == record.group_id.0)
             .ok_or(SnapshotFault::Malformed)?;
         let crypto = openmls_rust_crypto::RustCrypto::default();
         Ok(Self {
-            step,
+            step: record.step,
             ..Self::new(mls, store, crypto)
         })
     }

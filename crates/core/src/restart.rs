@@ -164,13 +164,8 @@ impl Restart {
 
     /// What the sealed secret is bound to, so that it opens in this restart only.
     fn seal_info(&self, log: &LogId) -> Vec<u8> {
-        [
-            SEAL_LABEL.as_bytes(),
-            &log.0,
-            &self.counter.to_be_bytes(),
-            &self.binding.0,
-        ]
-        .concat()
+        let counter = self.counter.to_be_bytes();
+        labelled(SEAL_LABEL, &[&log.0, &counter, &self.binding.0]).to_vec()
     }
 }
 
@@ -292,7 +287,7 @@ fn signed_bytes(log: &LogId, body: &[u8]) -> Vec<u8> {
     [&log.0, body].concat()
 }
 
-fn reason_code(reason: RestartReason) -> u8 {
+pub(crate) fn reason_code(reason: RestartReason) -> u8 {
     match reason {
         RestartReason::LogLost => 1,
         RestartReason::RelayRolledBack => 2,
@@ -307,7 +302,7 @@ fn reason_code(reason: RestartReason) -> u8 {
     }
 }
 
-fn reason(code: u8) -> Option<RestartReason> {
+pub(crate) fn reason(code: u8) -> Option<RestartReason> {
     Some(match code {
         1 => RestartReason::LogLost,
         2 => RestartReason::RelayRolledBack,

@@ -4,6 +4,7 @@
 //! `Persist` or not at all. Until the shell says that it is durable, reads go through the changes handed out.
 
 pub(crate) mod key;
+pub(crate) mod value;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -171,7 +172,10 @@ impl Store<'_> {
         let handed_out = handed_out.take_while(|(key, _)| key.starts_with(range.prefix));
         let step = self.overlay.step.range(from);
         let step = step.take_while(|(key, _)| key.starts_with(range.prefix));
-        for (key, value) in handed_out.chain(step).filter(|(key, _)| range.contains(key)) {
+        for (key, value) in handed_out
+            .chain(step)
+            .filter(|(key, _)| range.contains(key))
+        {
             match value {
                 Some(value) => all.insert(key.clone(), value.clone()),
                 None => all.remove(key),
@@ -274,14 +278,20 @@ mod tests {
             assert_eq!(keys(&found), [9, 8, 6, 2, 1][..limit.min(5)]);
         }
         assert_eq!(keys(&store.scan(b"x", Some(&[b'x', 2]), 2, false)), [6, 8]);
-        assert_eq!(keys(&store.scan(b"x", Some(&[b'x', 8]), 9, true)), [6, 2, 1]);
+        assert_eq!(
+            keys(&store.scan(b"x", Some(&[b'x', 8]), 9, true)),
+            [6, 2, 1]
+        );
         assert!(store.get(&[b'x', 4]).is_none());
         let (second, changes) = overlay.finish().unwrap();
         assert_eq!(changes.len(), 4);
         assert!(first < second && second == overlay.last_ticket());
         overlay.durable(first);
         let store = overlay.over(&records);
-        assert!(store.get(&[b'x', 4]).is_some(), "the first one is read from the records");
+        assert!(
+            store.get(&[b'x', 4]).is_some(),
+            "the first one is read from the records"
+        );
         assert!(store.get(&[b'x', 9]).is_some());
     }
 }

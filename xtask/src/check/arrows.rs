@@ -6,7 +6,7 @@ use crate::tree::Finding;
 /// Crate, what it may use, and what its tests may use besides.
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("wire", &[], &[]),
-    ("core", &["wire"], &[]),
+    ("core", &["wire"], &["relay"]),
     ("vault", &["wire"], &[]),
     ("relay", &["wire"], &[]),
     ("relayd", &["relay", "wire"], &[]),

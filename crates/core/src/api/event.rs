@@ -238,6 +238,26 @@ pub enum RelayTrouble {
     WrongAnswer,
 }
 
+impl RelayTrouble {
+    /// A stable code, as in the JSON interface.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::RolledBack => "rolled_back",
+            Self::TwoHistories => "two_histories",
+            Self::LogLost => "log_lost",
+            Self::Withheld => "withheld",
+            Self::WrongSequence => "wrong_sequence",
+            Self::ForeignEntry => "foreign_entry",
+            Self::KeyChain => "key_chain",
+            Self::WrongIdentity => "wrong_identity",
+            Self::WrongCertificate => "wrong_certificate",
+            Self::Malformed => "malformed",
+            Self::WrongAnswer => "wrong_answer",
+        }
+    }
+}
+
 /// What a peer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerTrouble {
@@ -249,4 +269,17 @@ pub enum PeerTrouble {
     RubbishRestart,
     /// It sent content of a kind this version must understand and does not.
     UnknownContent,
+}
+
+impl PeerTrouble {
+    /// A stable code, as in the JSON interface.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::RubbishCommit => "rubbish_commit",
+            Self::RubbishMessage => "rubbish_message",
+            Self::RubbishRestart => "rubbish_restart",
+            Self::UnknownContent => "unknown_content",
+        }
+    }
 }

@@ -40,6 +40,11 @@ impl Name {
         Ok(Self(text.to_owned()))
     }
 
+    /// Stands where a stored name cannot be read, which only damage could bring about.
+    pub(crate) fn unnamed() -> Self {
+        Self("unnamed".to_owned())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

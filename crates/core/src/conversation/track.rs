@@ -24,7 +24,7 @@ pub(crate) struct Track {
 }
 
 /// An own entry that the relay acknowledged and that was not read back yet.
-#[derive(Clone, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+#[derive(Clone, Debug, TlsSize, TlsSerialize, TlsDeserializeBytes)]
 struct Ahead {
     seq: u64,
     nonce: [u8; 16],
@@ -109,12 +109,19 @@ impl Track {
     /// # Errors
     /// The relay's fault; nothing has changed.
     // [SPEC 10.21]
-    pub(crate) fn accept(&mut self, entry: &EntryPush, log: LogId) -> Result<Accepted, RelayTrouble> {
+    pub(crate) fn accept(
+        &mut self,
+        entry: &EntryPush,
+        log: LogId,
+    ) -> Result<Accepted, RelayTrouble> {
         if entry.seq < self.next_seq || self.closed() || entry.seq == u64::MAX {
             return Err(RelayTrouble::WrongSequence);
         }
         let gap = self.gap_before(entry)?;
-        if let Some(before) = self.ahead.iter().find(|own| own.seq.checked_add(1) == Some(entry.seq))
+        if let Some(before) = self
+            .ahead
+            .iter()
+            .find(|own| own.seq.checked_add(1) == Some(entry.seq))
             && before.hash != entry.before
         {
             return Err(RelayTrouble::TwoHistories);
@@ -137,7 +144,11 @@ impl Track {
     ///
     /// # Errors
     /// The relay's fault.
-    pub(crate) fn caught_up(&mut self, next_seq: u64, view: &View) -> Result<Option<Missing>, RelayTrouble> {
+    pub(crate) fn caught_up(
+        &mut self,
+        next_seq: u64,
+        view: &View,
+    ) -> Result<Option<Missing>, RelayTrouble> {
         if next_seq < self.next_seq {
             return Ok(None);
         }
@@ -169,13 +180,21 @@ impl Track {
     /// # Errors
     /// The relay's fault: the number or the hash cannot be.
     // [SPEC 10.22]
-    pub(crate) fn acknowledged(&mut self, own: &OwnAppend<'_>, answer: &Appended) -> Result<Acknowledged, RelayTrouble> {
+    pub(crate) fn acknowledged(
+        &mut self,
+        own: &OwnAppend<'_>,
+        answer: &Appended,
+    ) -> Result<Acknowledged, RelayTrouble> {
         if answer.seq < self.next_seq {
             return Ok(Acknowledged::ReadBefore);
         }
         if let Some(known) = self.ahead.iter().find(|known| known.seq == answer.seq) {
             let same = known.nonce == own.nonce && known.hash == answer.running_hash;
-            return if same { Ok(Acknowledged::Ahead) } else { Err(RelayTrouble::WrongSequence) };
+            return if same {
+                Ok(Acknowledged::Ahead)
+            } else {
+                Err(RelayTrouble::WrongSequence)
+            };
         }
         if self.ahead.last().is_some_and(|last| last.seq > answer.seq) {
             return Err(RelayTrouble::WrongSequence);
@@ -197,14 +216,19 @@ impl Track {
     fn known_end(&self) -> (u64, RunningHash) {
         self.ahead
             .last()
-            .map_or((self.next_seq, self.hash), |last| (last.seq.saturating_add(1), last.hash))
+            .map_or((self.next_seq, self.hash), |last| {
+                (last.seq.saturating_add(1), last.hash)
+            })
     }
 
     fn hash_before(&self, seq: u64) -> Option<RunningHash> {
         if seq == self.next_seq {
             return Some(self.hash);
         }
-        let before = self.ahead.iter().find(|own| own.seq.checked_add(1) == Some(seq));
+        let before = self
+            .ahead
+            .iter()
+            .find(|own| own.seq.checked_add(1) == Some(seq));
         before.map(|own| own.hash)
     }
 
@@ -220,7 +244,9 @@ impl Track {
         }
         let entries = entry.seq - self.next_seq;
         let commits = entry.expect_slots.checked_sub(self.slots);
-        let commits = commits.filter(|commits| *commits <= entries).ok_or(RelayTrouble::WrongSequence)?;
+        let commits = commits
+            .filter(|commits| *commits <= entries)
+            .ok_or(RelayTrouble::WrongSequence)?;
         Ok(Some(Missing {
             from: self.next_seq,
             entries,

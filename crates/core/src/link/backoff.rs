@@ -32,12 +32,18 @@ impl Backoff {
 
     /// The link, or the attempt, ended: the delay before the next one.
     pub(crate) fn ended(&mut self, now: Mono, rng: &mut dyn CryptoRng) -> u64 {
-        let useful = self.up_since.take().is_some_and(|since| now.ms_since(since) >= USEFUL_MS);
+        let useful = self
+            .up_since
+            .take()
+            .is_some_and(|since| now.ms_since(since) >= USEFUL_MS);
         if useful {
             self.failures = 0;
             return below(rng, self.spread_ms.max(FIRST_MS));
         }
-        let base = FIRST_MS.checked_shl(self.failures).unwrap_or(LAST_MS).min(LAST_MS);
+        let base = FIRST_MS
+            .checked_shl(self.failures)
+            .unwrap_or(LAST_MS)
+            .min(LAST_MS);
         self.failures = self.failures.saturating_add(1).min(20);
         base / 2 + below(rng, base)
     }
@@ -51,7 +57,9 @@ impl Backoff {
 
 /// A random number below `limit` (0 for a limit of 0).
 pub(crate) fn below(rng: &mut dyn CryptoRng, limit: u64) -> u64 {
-    u64::from_be_bytes(rng::bytes(rng)).checked_rem(limit).unwrap_or(0)
+    u64::from_be_bytes(rng::bytes(rng))
+        .checked_rem(limit)
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -68,7 +76,10 @@ mod tests {
         for attempt in 0..40u32 {
             let delay = backoff.ended(Mono(0), &mut rng);
             let base = (1_000u64 << attempt.min(20)).min(LAST_MS);
-            assert!((base / 2..base / 2 + base).contains(&delay), "{attempt}: {delay}");
+            assert!(
+                (base / 2..base / 2 + base).contains(&delay),
+                "{attempt}: {delay}"
+            );
         }
         // Up for a moment only: no reset.
         backoff.up(Mono(0), 30);

@@ -131,7 +131,13 @@ impl Session {
     }
 
     /// Sends a request, or keeps it until the relay takes more. Each conversation has a few at most, so the queue is bounded.
-    pub(super) fn request(&mut self, now: Mono, tag: Tag, request: Request, out: &mut Vec<LinkOut>) {
+    pub(super) fn request(
+        &mut self,
+        now: Mono,
+        tag: Tag,
+        request: Request,
+        out: &mut Vec<LinkOut>,
+    ) {
         self.waiting.push_back((tag, request));
         self.send_waiting(now, out);
     }
@@ -152,12 +158,18 @@ impl Session {
     }
 
     pub(super) fn wake_at(&self) -> Mono {
-        let oldest = self.under_way.values().map(|under_way| under_way.since).min();
+        let oldest = self
+            .under_way
+            .values()
+            .map(|under_way| under_way.since)
+            .min();
         let silence = match oldest {
             Some(since) => since.plus_ms(ANSWER_MS_MAX),
             None => self.heard.plus_ms(QUIET_MS),
         };
-        silence.min(self.stream.wake_at()).min(self.stream.ends_at())
+        silence
+            .min(self.stream.wake_at())
+            .min(self.stream.ends_at())
     }
 
     /// Takes a frame. Gives key records if that is what came.
@@ -170,7 +182,10 @@ impl Session {
         frame: &[u8],
         out: &mut Vec<LinkOut>,
     ) -> Result<Option<Vec<KeyRecord>>, RelayTrouble> {
-        let message = self.stream.open(now, frame).map_err(|_| RelayTrouble::Malformed)?;
+        let message = self
+            .stream
+            .open(now, frame)
+            .map_err(|_| RelayTrouble::Malformed)?;
         self.heard = now;
         let Some(message) = message else {
             return Ok(None);
@@ -184,7 +199,10 @@ impl Session {
                 Ok(None)
             }
             FromRelay::Answer(id, answer) => {
-                let asked = self.under_way.remove(&id).ok_or(RelayTrouble::WrongAnswer)?;
+                let asked = self
+                    .under_way
+                    .remove(&id)
+                    .ok_or(RelayTrouble::WrongAnswer)?;
                 // [SPEC 10.23]
                 if !asked.kind.fits(&answer) {
                     return Err(RelayTrouble::WrongAnswer);
@@ -231,10 +249,20 @@ impl Session {
             let id = self.next_id;
             let message = FromClient { id, request }.encode();
             // What is too long for the protocol, and what comes when the stream is over, gets no answer: the link ends soon.
-            if let Some(frame) = message.ok().and_then(|message| self.stream.seal(now, &message).ok()) {
+            if let Some(frame) = message
+                .ok()
+                .and_then(|message| self.stream.seal(now, &message).ok())
+            {
                 out.push(LinkOut::Frame(self.id, frame));
             }
-            self.under_way.insert(id, UnderWay { tag, kind, since: now });
+            self.under_way.insert(
+                id,
+                UnderWay {
+                    tag,
+                    kind,
+                    since: now,
+                },
+            );
         }
     }
 }

@@ -49,7 +49,7 @@ impl CommitNote {
         Self { close: true, shown }
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         Wire {
             version: VERSION,
             close: u8::from(self.close),
@@ -60,7 +60,7 @@ impl CommitNote {
         .expect("a note has a small, bounded size")
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, PeerFault> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, PeerFault> {
         let version = bytes
             .first_chunk()
             .map_or(0, |bytes| u16::from_be_bytes(*bytes));

@@ -58,6 +58,11 @@ impl ConversationId {
         self.part(b'm', &[])
     }
 
+    /// Its message keys, where they are later than the group's record.
+    pub(crate) fn message_keys(self) -> Vec<u8> {
+        self.part(b'j', &[])
+    }
+
     /// The MLS group it would use once a staged join or restart is accepted.
     pub(crate) fn candidate(self) -> Vec<u8> {
         self.part(b'n', &[])

@@ -62,7 +62,7 @@ impl Party {
 
     /// Everything about the device is written down and read again.
     pub(crate) fn reload(&mut self) {
-        self.group = Group::load(&self.group.snapshot(), None).unwrap();
+        self.group = Group::load(&self.group.snapshot()).unwrap();
         self.keys = OwnKeys::load(&self.root, &self.keys.record()).unwrap();
     }
 

@@ -135,7 +135,7 @@ fn a_lost_commit_is_trouble_and_not_skipped() {
     let old = anna.group.snapshot();
     let commit = anna.update(&CommitNote::closing());
     bert.follow(&commit, CLOSING);
-    anna.group = Group::load(&old, None).unwrap();
+    anna.group = Group::load(&old).unwrap();
     assert!(matches!(
         anna.read(&commit, CLOSING),
         Processed::Trouble(Trouble::OwnUnknown)
@@ -196,13 +196,13 @@ fn message_keys_alone_carry_on_from_a_snapshot() {
     assert!(keys.len() < 600, "{} bytes", keys.len());
     assert_eq!(bert.text(&first).1, "one");
 
-    anna.group = Group::load(&snapshot, Some(&keys)).unwrap();
+    anna.group = Group::load_with(&snapshot, &keys).unwrap();
     let second = anna.send("two");
     assert_eq!(bert.text(&second).1, "two");
 
     // Older keys than the snapshot's do not take it back.
     let snapshot = anna.group.snapshot();
-    anna.group = Group::load(&snapshot, Some(&keys)).unwrap();
+    anna.group = Group::load_with(&snapshot, &keys).unwrap();
     let third = anna.send("three");
     assert_eq!(bert.text(&third).1, "three");
 
@@ -210,7 +210,7 @@ fn message_keys_alone_carry_on_from_a_snapshot() {
     let commit = anna.update(&CommitNote::update());
     anna.confirm(&commit, UPDATE);
     anna.send("four");
-    assert!(Group::load(&snapshot, Some(&anna.group.message_keys())).is_err());
+    assert!(Group::load_with(&snapshot, &anna.group.message_keys()).is_err());
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn who_sends_from_an_old_state_is_noticed() {
     let old = anna.group.snapshot();
     let entry = anna.send("before the backup was restored");
     bert.text(&entry);
-    anna.group = Group::load(&old, None).unwrap();
+    anna.group = Group::load(&old).unwrap();
     let reused = anna.send("with the same key");
     assert!(matches!(
         bert.read(&reused, MESSAGE),
@@ -253,7 +253,7 @@ fn what_was_read_opens_for_no_later_state() {
     states.push((bert.group.snapshot(), bert.group.message_keys()));
     for (read, (snapshot, keys)) in states.iter().enumerate() {
         for entry in recorded.iter().take(read + 1) {
-            let mut seized = Group::load(snapshot, Some(keys)).unwrap();
+            let mut seized = Group::load_with(snapshot, keys).unwrap();
             let verdict = seized.process(entry, MESSAGE, crate::party::NOBODY);
             assert!(matches!(verdict, Processed::Rejected(_)), "{verdict:?}");
         }
@@ -302,13 +302,13 @@ fn messages_may_be_a_little_out_of_order() {
 fn records_of_strangers_are_refused() {
     let (anna, _) = pair(16);
     let snapshot = anna.group.snapshot();
-    assert!(Group::load(&[], None).is_err());
-    assert!(Group::load(&snapshot[..snapshot.len() - 1], None).is_err());
-    assert!(Group::load(&[&[9, 9], &snapshot[2..]].concat(), None).is_err());
+    assert!(Group::load(&[]).is_err());
+    assert!(Group::load(&snapshot[..snapshot.len() - 1]).is_err());
+    assert!(Group::load(&[&[9, 9], &snapshot[2..]].concat()).is_err());
     for at in (0..snapshot.len()).step_by(97) {
         let mut damaged = snapshot.to_vec();
         damaged[at] ^= 0x55;
         // Whether it is noticed here or not, nothing panics. The vault authenticates records.
-        let _ = Group::load(&damaged, None);
+        let _ = Group::load(&damaged);
     }
 }

@@ -1,0 +1,256 @@
+//! The relays this account talks to, and the orders that wait for them.
+
+use std::collections::BTreeMap;
+
+use emptyroom_wire::address::Host;
+use emptyroom_wire::op::{AccessCode, Answer, Destroy, RefusalCode, Request};
+use emptyroom_wire::relay_key::{IdentityHash, KeyChain};
+use emptyroom_wire::time::{DAY_MS, Mono};
+use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes};
+
+use super::{Client, LoadError, VERSION};
+use crate::link::{Link, Tag};
+use crate::records;
+use crate::store::key;
+use crate::store::value::StoredText;
+use crate::store::{Store, Value};
+
+/// An order that was not confirmed is given up after that: what it would destroy has ended by itself.
+const DESTROY_MS_MAX: u64 = 40 * DAY_MS;
+/// Orders that are kept.
+const DESTROYS_MAX: usize = 10_000;
+const RETRY_MS: u64 = 60_000;
+
+/// A relay and the link to it.
+pub(super) struct Relay {
+    pub(super) link: Link,
+    pub(super) code: Option<AccessCode>,
+}
+
+#[derive(TlsSize, TlsSerialize, TlsDeserializeBytes)]
+struct RelayRecord {
+    hosts: Vec<StoredText>,
+    code: Option<AccessCode>,
+    chain: VLBytes,
+}
+
+/// An order to destroy a log that no relay has confirmed yet.
+pub(super) struct PendingDestroy {
+    pub(super) relay: IdentityHash,
+    order: Destroy,
+    since_ms: u64,
+    pub(super) under_way: bool,
+    pub(super) retry_at: Option<Mono>,
+}
+
+#[derive(TlsSize, TlsSerialize, TlsDeserializeBytes)]
+struct DestroyRecord {
+    relay: IdentityHash,
+    order: Destroy,
+    since_ms: u64,
+}
+
+/// All relays of the records.
+pub(super) fn load(store: &Store<'_>) -> Result<BTreeMap<IdentityHash, Relay>, LoadError> {
+    let mut relays = BTreeMap::new();
+    for (_, record) in store.scan(key::RELAYS, None, usize::MAX, false) {
+        let record: RelayRecord = records::decode(VERSION, &record)?;
+        let chain = KeyChain::decode(record.chain.as_slice()).map_err(|_| LoadError::Damaged)?;
+        let hosts: Result<Vec<Host>, _> = record
+            .hosts
+            .iter()
+            .map(|host| Host::parse(host.text().expose()))
+            .collect();
+        let link = Link::new(hosts.map_err(|_| LoadError::Damaged)?, chain);
+        let code = record.code;
+        relays.insert(link.relay(), Relay { link, code });
+    }
+    Ok(relays)
+}
+
+/// All orders of the records.
+pub(super) fn load_destroys(store: &Store<'_>) -> Result<BTreeMap<u64, PendingDestroy>, LoadError> {
+    let mut destroys = BTreeMap::new();
+    for (found, record) in store.scan(key::DESTROYS, None, usize::MAX, false) {
+        let number = key::last_number(&found).ok_or(LoadError::Damaged)?;
+        let record: DestroyRecord = records::decode(VERSION, &record)?;
+        destroys.insert(
+            number,
+            PendingDestroy::new(record.relay, record.order, record.since_ms),
+        );
+    }
+    Ok(destroys)
+}
+
+impl Relay {
+    pub(super) fn record(&self) -> Value {
+        let text = |host: &Host| StoredText::of(&host.to_string().as_str().into());
+        let record = RelayRecord {
+            hosts: self.link.hosts().iter().map(text).collect(),
+            code: self.code.clone(),
+            chain: self.link.chain().encode().into(),
+        };
+        Value::new(records::encode(VERSION, &record))
+    }
+}
+
+impl PendingDestroy {
+    pub(super) fn new(relay: IdentityHash, order: Destroy, since_ms: u64) -> Self {
+        Self {
+            relay,
+            order,
+            since_ms,
+            under_way: false,
+            retry_at: None,
+        }
+    }
+
+    fn record(&self) -> Value {
+        let record = DestroyRecord {
+            relay: self.relay,
+            order: Destroy {
+                capability: self.order.capability.clone(),
+                signature: self.order.signature,
+            },
+            since_ms: self.since_ms,
+        };
+        Value::new(records::encode(VERSION, &record))
+    }
+}
+
+impl Client {
+    /// The relay of an address or link, known from now on.
+    pub(super) fn know_relay(
+        &mut self,
+        relay: IdentityHash,
+        hosts: &[Host],
+        code: Option<AccessCode>,
+    ) {
+        let known = self.relays.entry(relay).or_insert_with(|| Relay {
+            link: Link::new(Vec::new(), KeyChain::new(relay)),
+            code: None,
+        });
+        known.link.prefer(hosts);
+        if code.is_some() {
+            known.code = code;
+        }
+        self.step.relays_changed.insert(relay);
+    }
+
+    /// Relays that nobody needs any more are forgotten: nothing here says that one ever used them.
+    pub(super) fn forget_relays(&mut self) {
+        let needed = |relay: &IdentityHash| {
+            self.global.relay == Some(*relay)
+                || self
+                    .conversations
+                    .values()
+                    .any(|conversation| conversation.relay() == *relay)
+                || self
+                    .destroys
+                    .values()
+                    .any(|destroy| destroy.relay == *relay)
+        };
+        let unneeded: Vec<IdentityHash> = self
+            .relays
+            .keys()
+            .filter(|relay| !needed(relay))
+            .copied()
+            .collect();
+        for relay in unneeded {
+            self.with_link(relay, |known, ctx| known.link.want(false, ctx));
+            self.relays.remove(&relay);
+            self.step.relays_changed.insert(relay);
+        }
+    }
+
+    /// Links stand where somebody needs them.
+    pub(super) fn want_links(&mut self) {
+        let relays: Vec<IdentityHash> = self.relays.keys().copied().collect();
+        for relay in relays {
+            let wanted = self.destroys.values().any(|destroy| destroy.relay == relay)
+                || self.conversations.values().any(|conversation| {
+                    conversation.relay() == relay && conversation.needs_relay()
+                });
+            self.with_link(relay, |known, ctx| {
+                known.link.want(wanted, ctx);
+                known.link.tick(ctx);
+            });
+        }
+    }
+
+    /// Sends the orders that wait.
+    pub(super) fn drive_destroys(&mut self) {
+        let now = self.clock.mono();
+        let mut out = Vec::new();
+        for (number, destroy) in &mut self.destroys {
+            let due = destroy.retry_at.is_none_or(|at| at <= now);
+            if destroy.under_way || !due {
+                continue;
+            }
+            if let Some(known) = self.relays.get_mut(&destroy.relay)
+                && known.link.is_up()
+            {
+                destroy.under_way = true;
+                destroy.retry_at = None;
+                let request = Request::Destroy(destroy.order.clone());
+                let mut sent = Vec::new();
+                known
+                    .link
+                    .request(now, Tag::Destroy(*number), request, &mut sent);
+                out.extend(sent.into_iter().map(|sent| (destroy.relay, sent)));
+            }
+        }
+        self.step.links.extend(out);
+    }
+
+    /// The relay's word on an order.
+    pub(super) fn destroyed(&mut self, number: u64, answer: &Answer) {
+        let now = self.clock.mono();
+        let now_ms = self.clock.now().0;
+        let Some(destroy) = self.destroys.get_mut(&number) else {
+            return;
+        };
+        destroy.under_way = false;
+        let later = matches!(answer, Answer::Refused(refusal) if matches!(
+            refusal.code,
+            RefusalCode::Busy
+                | RefusalCode::Draining
+                | RefusalCode::StoreFailed
+                | RefusalCode::StorageFull
+                | RefusalCode::TooMany
+        ));
+        if later && now_ms.saturating_sub(destroy.since_ms) < DESTROY_MS_MAX {
+            destroy.retry_at = Some(now.plus_ms(RETRY_MS));
+            return;
+        }
+        self.destroys.remove(&number);
+        self.step.destroys_changed.insert(number);
+    }
+
+    /// Keeps an order until the relay confirms it.
+    pub(super) fn keep_destroy(&mut self, relay: IdentityHash, order: &Destroy) {
+        if self.destroys.len() >= DESTROYS_MAX {
+            return;
+        }
+        self.global.destroys_made += 1;
+        self.step.global_changed = true;
+        let number = self.global.destroys_made;
+        let destroy = PendingDestroy::new(relay, order.clone(), self.clock.now().0);
+        self.destroys.insert(number, destroy);
+        self.step.destroys_changed.insert(number);
+    }
+
+    /// Writes the orders that came or went in this step.
+    pub(super) fn save_destroys(
+        changed: std::collections::BTreeSet<u64>,
+        destroys: &BTreeMap<u64, PendingDestroy>,
+        store: &mut Store<'_>,
+    ) {
+        for number in changed {
+            match destroys.get(&number) {
+                Some(destroy) => store.put(key::destroy(number), destroy.record()),
+                None => store.delete(&key::destroy(number)),
+            }
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! One conversation: every decision about its logs, its group and its lines.
+//!
+//! The state is stored in one record, small parts of it change with every step. What a conversation *wants* is never
+//! stored: after each input [`Conversation::drive`] looks at the state and at what the link has, and asks for what is
+//! missing. So a crash, a lost link or a lost answer all lead to the same place: look again, ask again.
+//!
+//! Each file beside this one knows one thing: how a log is judged ([`track`]), how it is read ([`reading`]), how one sends
+//! ([`sending`]), how an invite is made ([`inviting`]) and a group is entered ([`joining`]), how it is brought back
+//! ([`recovery`], [`restarting`]), what receipts say ([`receipts`]), when lines end ([`timers`]).
+
+mod channel;
+mod hashes;
+mod inviting;
+mod joining;
+mod lines;
+mod origin;
+mod reading;
+mod receipts;
+mod recovery;
+mod restarting;
+mod sending;
+mod shown;
+mod stage;
+mod state;
+mod talk;
+mod timers;
+mod track;
+mod user;
+
+use std::collections::BTreeSet;
+
+use emptyroom_wire::log_keys::{self, LogAccess};
+use emptyroom_wire::op::{Answer, Push, Refusal, RefusalCode};
+use emptyroom_wire::relay_key::IdentityHash;
+use emptyroom_wire::rng::CryptoRng;
+use emptyroom_wire::time::Mono;
+
+use crate::account::{AccountRoot, OwnKeys};
+use crate::api::{Event, Line, LineId, Name, RelayTrouble, Settings};
+use crate::certificate::Certificate;
+use crate::clock::Clock;
+use crate::link::{Op, Role, Route};
+use crate::mls::Group;
+use crate::records;
+use crate::store::key::ConversationId;
+use crate::store::{Store, Value};
+
+use channel::Channel;
+pub(crate) use channel::Port;
+pub(crate) use inviting::{EXPIRES_MS, NewInvite};
+pub(crate) use joining::NewJoin;
+use lines::{LineContent, LineRecord};
+use origin::Origin;
+use shown::Shown;
+use stage::Staged;
+use state::{MainLog, Phase, Profile, Receipts, Sending, State};
+
+/// Version of the state record.
+const VERSION: u16 = 1;
+
+/// What a step of a conversation may use.
+pub(crate) struct Ctx<'a> {
+    pub(crate) clock: &'a Clock,
+    pub(crate) rng: &'a mut dyn CryptoRng,
+    pub(crate) store: Store<'a>,
+    pub(crate) port: Port<'a>,
+    pub(crate) root: &'a AccountRoot,
+    pub(crate) settings: &'a Settings,
+    pub(crate) events: &'a mut Vec<Event>,
+    /// Orders to destroy a log, to be kept until the relay confirms.
+    pub(crate) destroys: &'a mut Vec<emptyroom_wire::op::Destroy>,
+}
+
+/// One conversation.
+pub(crate) struct Conversation {
+    id: ConversationId,
+    state: State,
+    stage: Option<Staged>,
+    restart_stage: Option<Staged>,
+    shown: Shown,
+    live: Live,
+}
+
+/// What of the group must be stored with this step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unsaved {
+    Nothing,
+    Keys,
+    Whole,
+}
+
+/// What is not stored.
+struct Live {
+    /// How it began, as its record says.
+    origin: Option<Origin>,
+    own: Option<OwnKeys>,
+    group: Option<Group>,
+    unsaved: Unsaved,
+    access: Option<LogAccess>,
+    recovery_access: Option<LogAccess>,
+    main: Channel,
+    recovery: Channel,
+    former: Channel,
+    /// The relay must deliver up to here before anything is appended.
+    read_first: u64,
+    /// When the relay should have delivered it.
+    read_first_by: Option<Mono>,
+    /// Log 0's first entry, while a group is being entered.
+    genesis: Option<Vec<u8>>,
+    /// Looking for generation 1, as log 0 is unknown.
+    probing: bool,
+    /// Troubles told since the link came up.
+    told: BTreeSet<&'static str>,
+    creating: bool,
+    /// The relay has no more room for messages in this log.
+    full: bool,
+    /// The join was repeated since the link came up.
+    join_repeated: bool,
+    /// How often the hint in the former log was stale.
+    hints: u8,
+}
+
+impl Conversation {
+    fn assemble(id: ConversationId, state: State) -> Self {
+        Self {
+            id,
+            state,
+            stage: None,
+            restart_stage: None,
+            shown: Shown::default(),
+            live: Live {
+                origin: None,
+                own: None,
+                group: None,
+                unsaved: Unsaved::Nothing,
+                access: None,
+                recovery_access: None,
+                main: Channel::new(id, Role::Main),
+                recovery: Channel::new(id, Role::Recovery),
+                former: Channel::new(id, Role::Former),
+                read_first: 0,
+                read_first_by: None,
+                genesis: None,
+                probing: false,
+                told: BTreeSet::new(),
+                creating: false,
+                full: false,
+                join_repeated: false,
+                hints: 0,
+            },
+        }
+    }
+
+    /// The conversation whose state record this is.
+    ///
+    /// # Errors
+    /// The record is damaged or from a later version.
+    pub(crate) fn load(
+        id: ConversationId,
+        record: &[u8],
+        store: &Store<'_>,
+    ) -> Result<Self, records::RecordFault> {
+        let state: State = records::decode(VERSION, record)?;
+        let mut conversation = Self::assemble(id, state);
+        conversation.stage = store
+            .get(&id.stage())
+            .and_then(|record| Staged::read(&record));
+        let restart_stage = store.get(&id.restart_stage());
+        conversation.restart_stage = restart_stage.and_then(|record| Staged::read(&record));
+        conversation.shown = Shown::load(store, id);
+        conversation.live.origin = Origin::load(store, id);
+        conversation.derive_access();
+        Ok(conversation)
+    }
+
+    /// Ends a step: what changed becomes part of its transaction.
+    pub(crate) fn save(&mut self, store: &mut Store<'_>) {
+        store.put(
+            self.id.head(),
+            Value::new(records::encode(VERSION, &self.state)),
+        );
+        let unsaved = std::mem::replace(&mut self.live.unsaved, Unsaved::Nothing);
+        match (&self.live.group, unsaved) {
+            (Some(group), Unsaved::Whole) => store.put(self.id.group(), group.snapshot()),
+            (Some(group), Unsaved::Keys) => store.put(self.id.message_keys(), group.message_keys()),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn id(&self) -> ConversationId {
+        self.id
+    }
+
+    pub(crate) fn name(&self) -> Name {
+        let text = self.state.profile.name.text();
+        Name::parse(text.expose()).unwrap_or_else(|_| Name::unnamed())
+    }
+
+    pub(crate) fn relay(&self) -> IdentityHash {
+        self.state.profile.relay
+    }
+
+    /// It is the maker of the log that a link names.
+    pub(crate) fn made(&self, capability: &emptyroom_wire::log::Capability) -> bool {
+        let access = self
+            .live
+            .access
+            .as_ref()
+            .filter(|_| self.state.phase == Phase::Invited);
+        access.is_some_and(|access| access.capability == *capability)
+    }
+
+    /// It has something to do at its relay, now or later.
+    pub(crate) fn needs_relay(&self) -> bool {
+        !self.state.profile.blocked.0 && !self.state.phase.failed()
+    }
+
+    /// The link to the relay stands: everything is asked anew.
+    pub(crate) fn link_up(&mut self, ctx: &mut Ctx<'_>) {
+        self.link_lost();
+        self.drive(ctx);
+    }
+
+    /// The link was lost.
+    pub(crate) fn link_lost(&mut self) {
+        self.live.main.lost();
+        self.live.recovery.lost();
+        self.live.former.lost();
+        self.live.creating = false;
+        self.live.read_first = 0;
+        self.live.read_first_by = None;
+        self.live.join_repeated = false;
+        self.live.told.clear();
+    }
+
+    /// Looks at everything and asks for what is missing.
+    pub(crate) fn drive(&mut self, ctx: &mut Ctx<'_>) {
+        self.expire_lines(ctx);
+        if self.state.profile.blocked.0 {
+            self.live.main.leave(&mut ctx.port);
+            self.live.recovery.leave(&mut ctx.port);
+            return;
+        }
+        self.drive_origin(ctx);
+        self.check_relay_in_time(ctx);
+        match self.state.phase {
+            Phase::Invited => self.drive_invite(ctx),
+            Phase::InviteFailed(_) | Phase::JoinFailed(_) => self.live.main.leave(&mut ctx.port),
+            Phase::Taking | Phase::Entering => self.drive_joining(ctx),
+            Phase::Member => self.drive_member(ctx),
+            Phase::Alone => self.drive_alone(ctx),
+            Phase::Trouble(_) => {}
+        }
+        self.drive_recovery(ctx);
+        self.drive_former(ctx);
+    }
+
+    /// An answer came.
+    pub(crate) fn answer(&mut self, ctx: &mut Ctx<'_>, route: &Route, op: Op, answer: &Answer) {
+        let channel = self.channel(route.role);
+        if !channel.is_current(route) {
+            self.leave_stray(ctx, op, answer);
+            return;
+        }
+        match (route.role, op) {
+            (Role::Main, Op::Create) => self.created(ctx, answer),
+            (Role::Main, Op::Open) => self.main_opened(ctx, answer),
+            (Role::Main, Op::Append) => self.main_appended(ctx, answer),
+            (Role::Main, Op::Trim(up_to)) => self.trimmed(up_to, answer),
+            (Role::Main, Op::Renew) => self.live.main.renewed(),
+            (Role::Recovery, Op::Open) => self.recovery_opened(ctx, answer),
+            (Role::Recovery, Op::Append) => self.recovery_appended(ctx, answer),
+            (Role::Recovery, Op::Renew) => self.live.recovery.renewed(),
+            (Role::Former, Op::Open) => self.former_opened(ctx, answer),
+            (Role::Former, Op::Append) => self.former_appended(ctx, answer),
+            _ => {}
+        }
+        self.drive(ctx);
+    }
+
+    /// A push came.
+    pub(crate) fn push(&mut self, ctx: &mut Ctx<'_>, route: &Route, push: &Push) {
+        if !self.channel(route.role).is_current(route) {
+            return;
+        }
+        match (route.role, push) {
+            (_, Push::Cast(_)) | (Role::Former, _) => {}
+            (Role::Main, Push::Entry(entry)) => self.main_entry(ctx, entry),
+            (Role::Main, Push::CaughtUp(next_seq)) => self.main_caught_up(ctx, *next_seq),
+            (Role::Main, Push::Gone(refusal)) => {
+                self.live.main.gone();
+                self.main_refused(ctx, *refusal);
+            }
+            (Role::Recovery, Push::Entry(entry)) => self.recovery_entry(ctx, entry),
+            (Role::Recovery, Push::CaughtUp(next_seq)) => self.recovery_caught_up(ctx, *next_seq),
+            (Role::Recovery, Push::Gone(refusal)) => {
+                self.live.recovery.gone();
+                self.recovery_refused(ctx, *refusal);
+            }
+        }
+        self.drive(ctx);
+    }
+
+    /// When something is due without an input.
+    pub(crate) fn wake_at(&self, clock: &Clock, store: &Store<'_>) -> Option<Mono> {
+        let live = [
+            self.live.main.retry_at(),
+            self.live.recovery.retry_at(),
+            self.live.former.retry_at(),
+            self.live.read_first_by,
+        ];
+        let live = live.into_iter().flatten().filter(|at| *at > clock.mono());
+        let stored = self
+            .due_times(store)
+            .into_iter()
+            .map(|at| clock.mono_at(at));
+        live.chain(stored).min()
+    }
+
+    fn channel(&self, role: Role) -> &Channel {
+        match role {
+            Role::Main => &self.live.main,
+            Role::Recovery => &self.live.recovery,
+            Role::Former => &self.live.former,
+        }
+    }
+
+    /// A log was opened for a use that is over: its handle is given back.
+    fn leave_stray(&mut self, ctx: &mut Ctx<'_>, op: Op, answer: &Answer) {
+        let mut stray = Channel::new(self.id, Role::Former);
+        if op == Op::Open && stray.opened(answer).is_ok() {
+            stray.leave(&mut ctx.port);
+        }
+    }
+
+    fn derive_access(&mut self) {
+        self.live.access = self.state.main.as_ref().map(|main| main.key.access());
+        let recovery = self.state.recovery.as_ref();
+        self.live.recovery_access =
+            recovery.map(|recovery| log_keys::recovery(&recovery.secret.0).1);
+    }
+
+    /// Moves into another log.
+    fn set_main(&mut self, ctx: &mut Ctx<'_>, main: MainLog) {
+        hashes::clear(&mut ctx.store, self.id);
+        self.live.main.leave(&mut ctx.port);
+        self.live.main.succeeded();
+        self.live.access = Some(main.key.access());
+        self.live.genesis = None;
+        self.live.probing = false;
+        self.live.full = false;
+        self.live.read_first = 0;
+        self.live.read_first_by = None;
+        self.state.main = Some(main);
+    }
+
+    fn own(&mut self, ctx: &Ctx<'_>) -> Option<&OwnKeys> {
+        if self.live.own.is_none() {
+            let record = ctx.store.get(&self.id.own_keys())?;
+            self.live.own = OwnKeys::load(ctx.root, &record).ok();
+        }
+        self.live.own.as_ref()
+    }
+
+    /// Own keys and group together, from the records if need be. Nothing: this device's state is lost.
+    fn own_and_group(&mut self, ctx: &Ctx<'_>) -> Option<(&OwnKeys, &mut Group)> {
+        self.own(ctx)?;
+        if self.live.group.is_none() {
+            let record = ctx.store.get(&self.id.group())?;
+            let keys = ctx.store.get(&self.id.message_keys());
+            self.live.group = match keys {
+                Some(keys) => Group::load_with(&record, &keys).ok(),
+                None => Group::load(&record).ok(),
+            };
+        }
+        Some((self.live.own.as_ref()?, self.live.group.as_mut()?))
+    }
+
+    fn adopt_group(&mut self, group: Group) {
+        self.live.group = Some(group);
+        self.group_changed();
+    }
+
+    /// More than message keys moved on.
+    fn group_changed(&mut self) {
+        self.live.unsaved = Unsaved::Whole;
+    }
+
+    /// A message was encrypted or read.
+    fn keys_changed(&mut self) {
+        if self.live.unsaved == Unsaved::Nothing {
+            self.live.unsaved = Unsaved::Keys;
+        }
+    }
+
+    fn peer(&self) -> Option<Certificate> {
+        let bytes = self.state.peer.as_ref()?;
+        Certificate::verify(bytes.as_slice()).ok()
+    }
+
+    fn put_stage(&mut self, ctx: &mut Ctx<'_>, staged: Staged) {
+        ctx.store.put(self.id.stage(), staged.record());
+        self.stage = Some(staged);
+    }
+
+    fn drop_stage(&mut self, ctx: &mut Ctx<'_>) {
+        if let Some(staged) = self.stage.take() {
+            ctx.store.delete(&self.id.stage());
+            if staged.is_commit()
+                && let Some((_, group)) = self.own_and_group(ctx)
+            {
+                let _cleared = group.clear_pending();
+                self.group_changed();
+            }
+        }
+    }
+
+    fn notice(&mut self, ctx: &mut Ctx<'_>, content: LineContent) -> Line {
+        let record = LineRecord {
+            at_ms: ctx.clock.now().0,
+            expires_at_ms: None,
+            content,
+        };
+        let id: LineId = self.state.lines.add(&mut ctx.store, self.id, &record);
+        self.state.lines.shown(id, &record)
+    }
+
+    fn event_line(&mut self, ctx: &mut Ctx<'_>, line: Line) {
+        let conversation = self.name();
+        ctx.events.push(Event::Noticed { conversation, line });
+    }
+
+    /// Says what the relay did; once per kind and link.
+    fn tell_trouble(&mut self, ctx: &mut Ctx<'_>, kind: RelayTrouble) {
+        if self.live.told.insert(kind.code()) {
+            ctx.events.push(Event::RelayTrouble {
+                relay: ctx.port.relay_name.clone(),
+                conversation: Some(self.name()),
+                kind,
+            });
+        }
+    }
+
+    fn refusal_waits(&mut self, ctx: &Ctx<'_>, role: Role, refusal: Refusal) {
+        let now = ctx.clock.mono();
+        match role {
+            Role::Main => self.live.main.wait(now, refusal.retry_after_s),
+            Role::Recovery => self.live.recovery.wait(now, refusal.retry_after_s),
+            Role::Former => self.live.former.wait(now, refusal.retry_after_s),
+        }
+    }
+}
+
+/// The log is not there: asking again changes nothing.
+fn is_gone(code: RefusalCode) -> bool {
+    matches!(code, RefusalCode::Unknown | RefusalCode::Destroyed)
+}
+
+fn fresh_state(
+    name: &Name,
+    relay: IdentityHash,
+    phase: Phase,
+    main: MainLog,
+    now_ms: u64,
+) -> State {
+    use crate::api::Burn;
+    use crate::position::Position;
+    use crate::store::value::{Flag, StoredBurn, StoredText};
+    State {
+        profile: Profile {
+            name: StoredText::of(&name.as_str().into()),
+            relay,
+            verified: Flag(false),
+            blocked: Flag(false),
+            receipts_delivered: Flag(true),
+            receipts_read: Flag(true),
+            burn: StoredBurn(Burn::Never),
+            burn_set_at: Position::default(),
+        },
+        phase,
+        lines: lines::Lines::default(),
+        peer: None,
+        main: Some(main),
+        shown: Position::default(),
+        sending: Sending {
+            queued: 0,
+            since_update: 0,
+            updated_ms: now_ms,
+            must_update: Flag(false),
+            seen_due: Flag(false),
+            recovery_missing: Flag(false),
+        },
+        receipts: Receipts::default(),
+        recovery: None,
+    }
+}

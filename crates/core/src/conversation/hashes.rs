@@ -1,0 +1,47 @@
+//! The running hashes of the current log, by sequence number: what messages say about the history is compared with them.
+
+use emptyroom_wire::entry::RunningHash;
+
+use crate::store::key::ConversationId;
+use crate::store::{Store, Value};
+
+const PER_CHUNK: u64 = 64;
+const LEN: usize = 32;
+
+/// Notes the running hash before entry `seq`.
+pub(crate) fn put(store: &mut Store<'_>, id: ConversationId, seq: u64, hash: RunningHash) {
+    let key = id.hash_chunk(seq / PER_CHUNK);
+    let mut chunk = store.get(&key).unwrap_or_default();
+    let Some(at) = offset(seq) else {
+        return;
+    };
+    if chunk.len() < at + LEN {
+        chunk.resize(at + LEN, 0);
+    }
+    if let Some(place) = chunk.get_mut(at..at + LEN) {
+        place.copy_from_slice(&hash.0);
+        store.put(key, Value::new(chunk.to_vec()));
+    }
+}
+
+/// The running hash before entry `seq`, if it is known. Before the first entry it is zero.
+pub(crate) fn get(store: &Store<'_>, id: ConversationId, seq: u64) -> Option<RunningHash> {
+    if seq == 0 {
+        return Some(RunningHash::default());
+    }
+    let chunk = store.get(&id.hash_chunk(seq / PER_CHUNK))?;
+    let at = offset(seq)?;
+    let hash: [u8; LEN] = chunk.get(at..at + LEN)?.try_into().ok()?;
+    (hash != [0; LEN]).then_some(RunningHash(hash))
+}
+
+/// Forgets them: the log is left.
+pub(crate) fn clear(store: &mut Store<'_>, id: ConversationId) {
+    store.delete_all(&id.hashes());
+}
+
+fn offset(seq: u64) -> Option<usize> {
+    usize::try_from(seq % PER_CHUNK)
+        .ok()
+        .map(|place| place * LEN)
+}

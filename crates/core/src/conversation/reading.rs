@@ -1,0 +1,465 @@
+//! Reading the log the conversation lives in: open, judge each entry, move on.
+//!
+//! An entry passes three judges: the track (is it the relay's next one), the outer seal (is it of this log), the group (what
+//! is it for all members). What the relay did wrong and what a peer did wrong are told apart by where it fails.
+
+use emptyroom_wire::entry;
+use emptyroom_wire::op::{Answer, EntryPush, Refusal};
+use emptyroom_wire::time::DAY_MS;
+
+use super::lines::{GapLine, LineContent, LineRecord};
+use super::stage::What;
+use super::state::{LogKey, MainLog, Phase};
+use super::track::Missing;
+use super::{Conversation, Ctx, hashes, is_gone, lines};
+use crate::api::{Event, PeerTrouble, RelayTrouble, RestartReason};
+use crate::content::{GAPS_MAX, Gap};
+use crate::kind;
+use crate::link::Role;
+use crate::mls::{Admission, PeerFault, Processed, Slot, Staged as StagedCommit, Trouble};
+use crate::position::LogPoint;
+use crate::store::value::Flag;
+use emptyroom_wire::codec;
+use emptyroom_wire::op::Destroy;
+use emptyroom_wire::proof;
+use emptyroom_wire::secret::Secret32;
+
+/// What the relay said it has must come in this time.
+const DELIVER_MS_MAX: u64 = 60_000;
+/// A hint to look into the recovery log counts once in this time.
+const LOOK_EVERY_MS: u64 = 60_000;
+
+impl Conversation {
+    pub(super) fn main_opened(&mut self, ctx: &mut Ctx<'_>, answer: &Answer) {
+        let view = match self.live.main.opened(answer) {
+            Ok(view) => view,
+            Err(refusal) => return self.main_refused(ctx, refusal),
+        };
+        self.live.read_first = view.next_seq;
+        self.live.read_first_by = Some(ctx.clock.mono().plus_ms(DELIVER_MS_MAX));
+        match self.state.phase {
+            Phase::Taking | Phase::Entering => self.joining_opened(ctx, &view),
+            _ => {
+                let judged = self
+                    .state
+                    .main
+                    .as_ref()
+                    .map(|main| main.track.check_view(&view));
+                if let Some(Err(trouble)) = judged {
+                    self.main_trouble(ctx, trouble);
+                }
+            }
+        }
+    }
+
+    /// The log is refused, or went away.
+    pub(super) fn main_refused(&mut self, ctx: &mut Ctx<'_>, refusal: Refusal) {
+        if !is_gone(refusal.code) {
+            return self.refusal_waits(ctx, Role::Main, refusal);
+        }
+        match self.state.phase {
+            Phase::Invited => self.invite_gone(ctx, refusal.code),
+            Phase::Taking | Phase::Entering => self.joining_gone(ctx, refusal.code),
+            Phase::Member | Phase::Alone => {
+                self.tell_trouble(ctx, RelayTrouble::LogLost);
+                self.trouble(ctx, RestartReason::LogLost);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn main_entry(&mut self, ctx: &mut Ctx<'_>, entry: &EntryPush) {
+        let reads = !self.state.phase.failed() && self.state.phase.reason().is_none();
+        let (Some(main), Some(access), true) = (&mut self.state.main, &self.live.access, reads)
+        else {
+            return;
+        };
+        if self.live.probing {
+            return;
+        }
+        let accepted = match main.track.accept(entry, access.log_id) {
+            Ok(accepted) => accepted,
+            Err(trouble) => return self.main_trouble(ctx, trouble),
+        };
+        let (next_seq, hash) = (main.track.next_seq(), main.track.hash());
+        self.live.main.succeeded();
+        if let Some(missing) = accepted.gap {
+            self.gap(ctx, missing);
+        }
+        match self.state.phase {
+            Phase::Invited | Phase::Alone => self.read_as_maker(ctx, entry),
+            Phase::Taking | Phase::Entering => self.read_as_joiner(ctx, entry),
+            Phase::Member => {
+                hashes::put(&mut ctx.store, self.id, next_seq, hash);
+                self.read_as_member(ctx, entry, accepted.own);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn main_caught_up(&mut self, ctx: &mut Ctx<'_>, next_seq: u64) {
+        let Some(view) = self.live.main.open_state().map(|open| open.view) else {
+            return;
+        };
+        let Some(main) = &mut self.state.main else {
+            return;
+        };
+        match main.track.caught_up(next_seq, &view) {
+            Ok(None) => self.live.main.caught_up(),
+            Ok(Some(missing)) => {
+                let (next_seq, hash) = (main.track.next_seq(), main.track.hash());
+                self.live.main.caught_up();
+                hashes::put(&mut ctx.store, self.id, next_seq, hash);
+                self.gap(ctx, missing);
+                self.closed_without_commit(ctx);
+            }
+            Err(trouble) => self.main_trouble(ctx, trouble),
+        }
+    }
+
+    /// What the relay said it has did not come.
+    pub(super) fn check_relay_in_time(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(main) = &self.state.main else {
+            return;
+        };
+        let arrived =
+            main.track.next_seq() >= self.live.read_first && self.live.main.is_caught_up();
+        if arrived {
+            self.live.read_first_by = None;
+        }
+        if self
+            .live
+            .read_first_by
+            .is_some_and(|by| by <= ctx.clock.mono())
+        {
+            self.live.read_first_by = None;
+            self.tell_trouble(ctx, RelayTrouble::Withheld);
+            self.live.main.leave(&mut ctx.port);
+            self.live.main.wait(ctx.clock.mono(), 0);
+        }
+    }
+
+    /// The relay shows what cannot be.
+    // [SPEC 10.20]
+    pub(super) fn main_trouble(&mut self, ctx: &mut Ctx<'_>, kind: RelayTrouble) {
+        self.tell_trouble(ctx, kind);
+        let rewritten = matches!(kind, RelayTrouble::RolledBack | RelayTrouble::TwoHistories);
+        match self.state.phase {
+            Phase::Member if rewritten => self.trouble(ctx, RestartReason::RelayRolledBack),
+            Phase::Member => {
+                self.live.main.leave(&mut ctx.port);
+                self.live.main.wait(ctx.clock.mono(), 0);
+            }
+            // Log 0 holds nothing of ours but its first entry: read it again.
+            _ => {
+                if let Some(main) = &mut self.state.main {
+                    main.track = super::track::Track::default();
+                }
+                self.live.main.leave(&mut ctx.port);
+                self.live.main.wait(ctx.clock.mono(), 0);
+            }
+        }
+    }
+
+    fn read_as_member(&mut self, ctx: &mut Ctx<'_>, entry: &EntryPush, own: bool) {
+        let staged = self.stage.as_ref().is_some_and(|staged| staged.is(entry));
+        if staged {
+            self.own_read_back(ctx, entry);
+        } else if !own {
+            self.read_foreign(ctx, entry);
+        }
+        self.closed_without_commit(ctx);
+    }
+
+    /// The append that is under way stands in the log.
+    fn own_read_back(&mut self, ctx: &mut Ctx<'_>, entry: &EntryPush) {
+        let Some(staged) = self.take_stage(ctx) else {
+            return;
+        };
+        match staged.what {
+            What::Update => {
+                let merged = self
+                    .own_and_group(ctx)
+                    .map(|(_, group)| group.merge_pending().is_ok());
+                self.group_changed();
+                if merged != Some(true) {
+                    return self.trouble(ctx, RestartReason::StateLost);
+                }
+                self.leaf_updated(ctx);
+            }
+            What::NextGeneration(secret) => {
+                let merged = self
+                    .own_and_group(ctx)
+                    .map(|(_, group)| group.merge_pending().is_ok());
+                self.group_changed();
+                if merged != Some(true) {
+                    return self.trouble(ctx, RestartReason::StateLost);
+                }
+                self.leaf_updated(ctx);
+                self.next_generation(ctx, &secret.0, false);
+            }
+            _ if staged.acknowledged.0 => {}
+            _ => self.message_sent(ctx, staged, entry.seq),
+        }
+    }
+
+    fn read_foreign(&mut self, ctx: &mut Ctx<'_>, entry: &EntryPush) {
+        let Some(access) = &self.live.access else {
+            return;
+        };
+        let Ok((kind, content)) =
+            entry::open(&access.outer, &entry.aad(access.log_id), &entry.body)
+        else {
+            return self.tell_trouble(ctx, RelayTrouble::ForeignEntry);
+        };
+        match kind {
+            kind::MLS => self.read_mls(ctx, entry, &content),
+            kind::LOOK if !entry.commit => self.look_soon(ctx),
+            _ => self.rubbish(ctx, entry.commit),
+        }
+    }
+
+    fn read_mls(&mut self, ctx: &mut Ctx<'_>, entry: &EntryPush, content: &[u8]) {
+        let slot = Slot {
+            commit: entry.commit,
+            close: entry.close,
+        };
+        let Some((_, group)) = self.own_and_group(ctx) else {
+            return self.trouble(ctx, RestartReason::StateLost);
+        };
+        match group.process(content, slot, Admission::Nobody) {
+            Processed::Application { sender, message } => {
+                self.keys_changed();
+                self.peer_is_here(ctx);
+                self.read_message(ctx, entry, &sender, &message);
+            }
+            Processed::Commit(staged) => self.read_commit(ctx, staged),
+            // Neither is known by its nonce: this device went back to an older state.
+            // [SPEC 10.6]
+            Processed::OwnMessage
+            | Processed::OwnCommit
+            | Processed::Trouble(Trouble::OwnUnknown) => {
+                self.trouble(ctx, RestartReason::DeviceRestored);
+            }
+            Processed::Trouble(Trouble::CannotFollow) => {
+                self.trouble(ctx, RestartReason::CannotFollow)
+            }
+            // A message of this log that no key opens: the two groups differ. Never only "unable to decrypt".
+            Processed::Rejected(PeerFault::Undecryptable | PeerFault::OtherEpoch { .. })
+                if !entry.commit =>
+            {
+                self.peer_trouble(ctx, PeerTrouble::RubbishMessage);
+                self.trouble(ctx, RestartReason::CannotFollow);
+            }
+            Processed::Rejected(_) => self.rubbish(ctx, entry.commit),
+        }
+    }
+
+    fn read_commit(&mut self, ctx: &mut Ctx<'_>, commit: StagedCommit) {
+        // It is the commit of this epoch: whatever this device was about to append is void.
+        self.drop_stage(ctx);
+        let close = commit.note().close;
+        let by = commit.by().bytes().to_vec();
+        let generation = self.state.main.as_ref().map_or(0, |main| main.generation) + 1;
+        let Some((_, group)) = self.own_and_group(ctx) else {
+            return self.trouble(ctx, RestartReason::StateLost);
+        };
+        let secret = close.then(|| commit.generation_secret(group, generation));
+        let merged = group.merge(commit);
+        self.group_changed();
+        self.state.peer = Some(by.into());
+        self.peer_is_here(ctx);
+        match (merged, secret) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(Ok(secret))) => self.next_generation(ctx, &secret, true),
+            _ => self.trouble(ctx, RestartReason::CannotFollow),
+        }
+    }
+
+    /// Moves into the next generation's log; the secrets of the one before are gone with this step.
+    // [SPEC 8.44]
+    fn next_generation(&mut self, ctx: &mut Ctx<'_>, secret: &Secret32, by_peer: bool) {
+        let (Some(old), Some(access)) = (&self.state.main, &self.live.access) else {
+            return;
+        };
+        let destroy_before = access
+            .owner
+            .as_ref()
+            .filter(|_| old.generation > 0)
+            .and_then(|owner| {
+                let order = Destroy {
+                    capability: access.capability.clone(),
+                    signature: proof::sign_destroy(owner, &ctx.port.relay, access.log_id),
+                };
+                codec::encode(&order).ok().map(Into::into)
+            });
+        let now_ms = ctx.clock.now().0;
+        let key = LogKey::generation(secret);
+        let mut main = MainLog::new(key, old.restart, old.generation + 1, now_ms);
+        main.before = Some(old.point());
+        main.sealed_ms = old.sealed_ms;
+        main.destroy_before = destroy_before;
+        main.peer_seen = Flag(false);
+        self.state.shown = main.position();
+        self.set_main(ctx, main);
+        if by_peer {
+            self.peer_is_here(ctx);
+        }
+    }
+
+    /// An entry of the other side was read in this generation: it has read the one before to its end.
+    fn peer_is_here(&mut self, ctx: &mut Ctx<'_>) {
+        if let Some(main) = &mut self.state.main {
+            main.peer_seen = Flag(true);
+            let order = main.destroy_before.take();
+            ctx.destroys
+                .extend(order.and_then(|order| codec::decode(order.as_slice()).ok()));
+        }
+        self.inviter_is_here(ctx);
+    }
+
+    /// Entries are missing.
+    // [SPEC 10.30]
+    fn gap(&mut self, ctx: &mut Ctx<'_>, missing: Missing) {
+        if !matches!(self.state.phase, Phase::Member) {
+            return;
+        }
+        let now = ctx.clock.now().0;
+        let Some(main) = &self.state.main else {
+            return;
+        };
+        let until = missing.from.saturating_add(missing.entries);
+        let acknowledged = self.state.receipts.told_delivered >= main.at(until);
+        if !acknowledged {
+            let loss = now.saturating_sub(main.sealed_ms) < DAY_MS;
+            let gap = Gap {
+                from: main.at(missing.from),
+                until_seq: until,
+            };
+            self.note_gap(gap);
+            self.tell_gap(ctx, loss, missing.entries);
+            if loss {
+                self.tell_trouble(ctx, RelayTrouble::Withheld);
+            }
+        }
+        self.state.sending.must_update = Flag(true);
+        if missing.commits > 0 {
+            self.trouble(ctx, RestartReason::CannotFollow);
+        }
+    }
+
+    /// Remembers a gap for the next receipt: as ranges, the newest ones.
+    fn note_gap(&mut self, gap: Gap) {
+        let gaps = &mut self.state.receipts.gaps;
+        match gaps.last_mut() {
+            Some(last)
+                if last.from.restart == gap.from.restart
+                    && last.from.generation == gap.from.generation
+                    && last.until_seq >= gap.from.next_seq =>
+            {
+                last.until_seq = last.until_seq.max(gap.until_seq);
+            }
+            _ => gaps.push(gap),
+        }
+        if gaps.len() > GAPS_MAX {
+            gaps.remove(0);
+        }
+    }
+
+    /// One line for a run of gaps: a log whose entries ran out one by one does not fill the screen.
+    fn tell_gap(&mut self, ctx: &mut Ctx<'_>, loss: bool, entries: u64) {
+        let last = self.state.lines.last();
+        if let Some(LineRecord {
+            content: LineContent::Gap(gap),
+            at_ms,
+            ..
+        }) = lines::get(&ctx.store, self.id, last)
+            && gap.loss.0 == loss
+        {
+            let content = LineContent::Gap(GapLine {
+                loss: gap.loss,
+                entries: gap.entries.saturating_add(entries),
+            });
+            let record = LineRecord {
+                at_ms,
+                expires_at_ms: None,
+                content,
+            };
+            lines::write(&mut ctx.store, self.id, last, &record);
+            let line = self.state.lines.shown(last, &record);
+            return self.event_line(ctx, line);
+        }
+        let content = LineContent::Gap(GapLine {
+            loss: Flag(loss),
+            entries,
+        });
+        let line = self.notice(ctx, content);
+        self.event_line(ctx, line);
+    }
+
+    /// The log is closed, and no valid commit did it.
+    // [SPEC 10.4]
+    fn closed_without_commit(&mut self, ctx: &mut Ctx<'_>) {
+        let closed = self
+            .state
+            .main
+            .as_ref()
+            .is_some_and(|main| main.track.closed());
+        if closed && self.state.phase == Phase::Member {
+            self.trouble(ctx, RestartReason::ClosedWithoutCommit);
+        }
+    }
+
+    fn look_soon(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.clock.now().0;
+        if let Some(recovery) = &mut self.state.recovery {
+            let looked_at = recovery.looked_ms.saturating_add(LOOK_EVERY_MS);
+            recovery.next_look_ms = recovery.next_look_ms.min(now.max(looked_at));
+        }
+    }
+
+    fn rubbish(&mut self, ctx: &mut Ctx<'_>, commit: bool) {
+        let kind = if commit {
+            PeerTrouble::RubbishCommit
+        } else {
+            PeerTrouble::RubbishMessage
+        };
+        self.peer_trouble(ctx, kind);
+    }
+
+    pub(super) fn peer_trouble(&mut self, ctx: &mut Ctx<'_>, kind: PeerTrouble) {
+        if self.live.told.insert(kind.code()) {
+            let conversation = self.name();
+            ctx.events.push(Event::PeerTrouble { conversation, kind });
+        }
+    }
+
+    /// Whether a message's claim about the log agrees with what this device read.
+    // [SPEC 10.24]
+    pub(super) fn agrees(
+        &self,
+        ctx: &Ctx<'_>,
+        entry_seq: u64,
+        here: &LogPoint,
+        before: Option<&LogPoint>,
+    ) -> bool {
+        let Some(main) = &self.state.main else {
+            return true;
+        };
+        let place = here.position;
+        if place.restart != main.restart || place.generation != main.generation {
+            return false;
+        }
+        if place.next_seq > entry_seq {
+            return false;
+        }
+        let known = hashes::get(&ctx.store, self.id, place.next_seq);
+        if known.is_some_and(|known| known.0 != here.running_hash) {
+            return false;
+        }
+        match (before, &main.before) {
+            (Some(theirs), Some(ours)) => theirs == ours,
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! What both sides tell each other about what arrived: cumulative, delayed, coalesced; and what follows from it.
+//!
+//! A receipt says a position and the gaps below it. It makes sent messages delivered or read, lets the relay's copy be
+//! trimmed, and is never answered.
+
+use emptyroom_wire::op::Answer;
+use emptyroom_wire::time::Wall;
+use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
+
+use super::lines::{self, LineContent};
+use super::{Conversation, Ctx};
+use crate::api::{Burn, FailedWhy, GoneWhy, LineId, MessageState};
+use crate::content::{Gap, Receipt};
+use crate::link::below;
+use crate::position::Position;
+use crate::records;
+use crate::store::value::Flag;
+use crate::store::{Value, key};
+
+const VERSION: u16 = 1;
+/// A receipt waits at least this long.
+// [SPEC 9.22]
+const DELAY_MS_MIN: u64 = 1_000;
+const PAGE_LEN: usize = 256;
+
+/// What is known of a sent message beside its line: it stays, without any text, as long as the relay keeps the entry.
+#[derive(TlsSize, TlsSerialize, TlsDeserializeBytes)]
+pub(super) struct SentRecord {
+    line: u64,
+    until_ms: u64,
+    delivered: Flag,
+}
+
+impl SentRecord {
+    pub(super) fn new(line: LineId, until: Wall) -> Self {
+        Self {
+            line: line.0,
+            until_ms: until.0,
+            delivered: Flag(false),
+        }
+    }
+
+    pub(super) fn record(&self) -> Value {
+        Value::new(records::encode(VERSION, self))
+    }
+
+    pub(super) fn read(record: &[u8]) -> Option<Self> {
+        records::decode(VERSION, record).ok()
+    }
+
+    pub(super) fn line(&self) -> LineId {
+        LineId(self.line)
+    }
+
+    pub(super) fn delivered(&self) -> bool {
+        self.delivered.0
+    }
+}
+
+impl Conversation {
+    /// Something for the user came, or he read it: a receipt goes out after a random delay, one for all until then.
+    // [SPEC 9.22]
+    pub(super) fn receipt_later(&mut self, ctx: &mut Ctx<'_>) {
+        let profile = &self.state.profile;
+        let wanted = profile.receipts_delivered.0 || profile.receipts_read.0;
+        if wanted && self.state.receipts.due_ms == 0 {
+            let delay = DELAY_MS_MIN + below(ctx.rng, ctx.settings.receipt_delay_ms_max);
+            self.state.receipts.due_ms = ctx.clock.now().plus_ms(delay).0;
+        }
+    }
+
+    /// The receipt to be sent now, if one is due and says something new.
+    pub(super) fn receipt_due(&mut self, ctx: &Ctx<'_>) -> Option<Receipt> {
+        let due = self.state.receipts.due_ms;
+        if due == 0 || due > ctx.clock.now().0 {
+            return None;
+        }
+        let (delivered, read) = self.receipt_news();
+        if delivered.is_none() && read.is_none() {
+            self.state.receipts.due_ms = 0;
+            return None;
+        }
+        let gaps = delivered.map_or_else(Vec::new, |delivered| {
+            let below = |gap: &&Gap| {
+                let end = Position {
+                    next_seq: gap.until_seq,
+                    ..gap.from
+                };
+                end <= delivered
+            };
+            self.state
+                .receipts
+                .gaps
+                .iter()
+                .filter(below)
+                .copied()
+                .collect()
+        });
+        Some(Receipt {
+            delivered,
+            read,
+            gaps,
+        })
+    }
+
+    /// What the next receipt would say beyond the last one.
+    fn receipt_news(&self) -> (Option<Position>, Option<Position>) {
+        let receipts = &self.state.receipts;
+        let profile = &self.state.profile;
+        let here = self
+            .state
+            .main
+            .as_ref()
+            .map(super::state::MainLog::position);
+        // [SPEC 9.24]
+        let delivered =
+            here.filter(|_| profile.receipts_delivered.0 && receipts.got > receipts.told_delivered);
+        let read = Some(receipts.read)
+            .filter(|read| profile.receipts_read.0 && *read > receipts.told_read);
+        (delivered, read)
+    }
+
+    /// A receipt is durable at the relay.
+    pub(super) fn receipt_sent(&mut self, receipt: &Receipt) {
+        let receipts = &mut self.state.receipts;
+        receipts.told_delivered = receipts
+            .told_delivered
+            .max(receipt.delivered.unwrap_or_default());
+        receipts.told_read = receipts.told_read.max(receipt.read.unwrap_or_default());
+        let told = receipts.told_delivered;
+        receipts.gaps.retain(|gap| gap.from >= told);
+        let (delivered, read) = self.receipt_news();
+        if delivered.is_none() && read.is_none() {
+            self.state.receipts.due_ms = 0;
+        }
+    }
+
+    /// The other side's receipt, read at `place`.
+    // [SPEC 9.23]
+    pub(super) fn receipt_came(&mut self, ctx: &mut Ctx<'_>, receipt: &Receipt, place: Position) {
+        if let Some(delivered) = receipt.delivered.map(|delivered| delivered.min(place)) {
+            let from = self.state.receipts.peer_delivered;
+            if delivered > from {
+                self.mark_delivered(ctx, from, delivered, &receipt.gaps);
+                self.state.receipts.peer_delivered = delivered;
+            }
+        }
+        if let Some(read) = receipt.read.map(|read| read.min(place)) {
+            let from = self.state.receipts.peer_read;
+            if read > from {
+                self.mark_read(ctx, from, read, &receipt.gaps);
+                self.state.receipts.peer_read = read;
+            }
+        }
+    }
+
+    fn mark_delivered(&mut self, ctx: &mut Ctx<'_>, from: Position, to: Position, gaps: &[Gap]) {
+        for (key, position, mut sent) in self.sent_between(ctx, from, to) {
+            if gaps.iter().any(|gap| holds(gap, &position)) {
+                self.set_state(ctx, sent.line(), MessageState::Failed(FailedWhy::RanOut));
+                continue;
+            }
+            sent.delivered = Flag(true);
+            ctx.store.put(key, sent.record());
+            self.set_state(ctx, sent.line(), MessageState::Delivered);
+        }
+    }
+
+    fn mark_read(&mut self, ctx: &mut Ctx<'_>, from: Position, to: Position, gaps: &[Gap]) {
+        for (key, position, mut sent) in self.sent_between(ctx, from, to) {
+            if gaps.iter().any(|gap| holds(gap, &position)) {
+                continue;
+            }
+            sent.delivered = Flag(true);
+            ctx.store.put(key, sent.record());
+            let line = sent.line();
+            let Some(record) = lines::get(&ctx.store, self.id, line) else {
+                continue;
+            };
+            let LineContent::Sent(message) = &record.content else {
+                continue;
+            };
+            if matches!(lines::state_of(message.state), MessageState::Failed(_)) {
+                continue;
+            }
+            let burns = message.burn.0 == Burn::OnRead;
+            self.set_state(ctx, line, MessageState::Read);
+            if burns {
+                self.line_gone(ctx, line, GoneWhy::Expired);
+            }
+        }
+    }
+
+    /// What was sent at places from `from` up to and without `to`.
+    pub(super) fn sent_between(
+        &self,
+        ctx: &Ctx<'_>,
+        from: Position,
+        to: Position,
+    ) -> Vec<(Vec<u8>, Position, SentRecord)> {
+        let mut after = self.id.sent_at(&from);
+        match from.next_seq.checked_sub(1) {
+            Some(next_seq) => after = self.id.sent_at(&Position { next_seq, ..from }),
+            None => after.truncate(after.len() - 8),
+        }
+        let mut found = Vec::new();
+        loop {
+            let page = ctx
+                .store
+                .scan(&self.id.sent(), Some(&after), PAGE_LEN, false);
+            let more = page.len() == PAGE_LEN;
+            for (key, value) in page {
+                let position = key::sent_position(&key).filter(|position| *position < to);
+                let Some(position) = position else {
+                    return found;
+                };
+                after.clone_from(&key);
+                if let Some(sent) = SentRecord::read(&value) {
+                    found.push((key, position, sent));
+                }
+            }
+            if !more {
+                return found;
+            }
+        }
+    }
+
+    /// Forgets what the relay does not keep any more: an intent ends with its entry's life.
+    pub(super) fn forget_ended(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.clock.now().0;
+        for (key, value) in ctx.store.scan(&self.id.sent(), None, 16, false) {
+            match SentRecord::read(&value) {
+                Some(sent) if sent.until_ms > now => return,
+                _ => ctx.store.delete(&key),
+            }
+        }
+    }
+
+    /// The relay's copy goes once both sides have it.
+    // [SPEC 9.25]
+    pub(super) fn drive_trim(&mut self, ctx: &mut Ctx<'_>) {
+        let (Some(main), Some(access)) = (&self.state.main, &self.live.access) else {
+            return;
+        };
+        let delivered = self.state.receipts.peer_delivered;
+        if delivered.restart != main.restart || delivered.generation != main.generation {
+            return;
+        }
+        let up_to = delivered.next_seq.min(main.track.next_seq());
+        if up_to > main.trimmed {
+            self.live.main.trim(&mut ctx.port, access, up_to);
+        }
+    }
+
+    /// The answer to a trim. One that was cut off is asked again, one that was refused is left to the entries' time.
+    pub(super) fn trimmed(&mut self, up_to: u64, _answer: &Answer) {
+        self.live.main.trimmed();
+        if let Some(main) = &mut self.state.main {
+            main.trimmed = main.trimmed.max(up_to);
+        }
+    }
+}
+
+fn holds(gap: &Gap, position: &Position) -> bool {
+    let end = Position {
+        next_seq: gap.until_seq,
+        ..gap.from
+    };
+    gap.from <= *position && *position < end
+}

@@ -1,0 +1,501 @@
+//! Sending: intent, append, ok or stale, redo.
+//!
+//! What is to be sent is stored before anything is done. An append is stored together with the group's state before it
+//! leaves, and is repeated byte for byte until its fate is known: so no key encrypts twice, whatever crashes. Only an
+//! entry that the log refused as stale is made anew, from the intent.
+
+use emptyroom_wire::entry::Ttl;
+use emptyroom_wire::op::{Answer, Appended, NewLog, Refusal, RefusalCode, View};
+use emptyroom_wire::time::DAY_MS;
+use zeroize::Zeroizing;
+
+use super::lines::{self, LineContent, LineRecord};
+use super::stage::{Slot, Staged, What};
+use super::state::{Phase, new_generation, new_recovery};
+use super::{Conversation, Ctx, is_gone};
+use crate::api::{Burn, Event, FailedWhy, LineId, MessageState, RelayTrouble, RestartReason};
+use crate::content::{Body, Content, TextMessage, TimerChange};
+use crate::kind;
+use crate::link::Role;
+use crate::mls::CommitNote;
+use crate::position::{History, KeyHead, Position};
+use crate::store::key;
+use crate::store::value::{Flag, StoredSecret};
+
+/// A generation is left after that much time of use.
+// [SPEC 8.43]
+const GENERATION_MS: u64 = 7 * DAY_MS;
+/// And after that many entries.
+const GENERATION_ENTRIES: u64 = 1_000;
+/// A leaf gets new keys after that many own messages.
+// [SPEC 8.46]
+const UPDATE_MESSAGES: u64 = 100;
+/// And after that much time of use.
+const UPDATE_MS: u64 = 7 * DAY_MS;
+/// A log is renewed in passing after that much time.
+pub(super) const RENEW_MS: u64 = 7 * DAY_MS;
+/// Lines that may wait in one conversation.
+pub(super) const QUEUE_MAX: u64 = 1_000;
+
+impl Conversation {
+    pub(super) fn drive_member(&mut self, ctx: &mut Ctx<'_>) {
+        if self.state.lines.is_full() {
+            return self.live.main.leave(&mut ctx.port);
+        }
+        let (Some(main), Some(access)) = (&mut self.state.main, &self.live.access) else {
+            return;
+        };
+        self.live.main.open(
+            &mut ctx.port,
+            access,
+            main.track.next_seq(),
+            ctx.clock.mono(),
+        );
+        if !self.live.main.is_caught_up() || main.track.next_seq() < self.live.read_first {
+            return;
+        }
+        if ctx.clock.now().0.saturating_sub(main.renewed_ms) >= RENEW_MS {
+            main.renewed_ms = ctx.clock.now().0;
+            self.live.main.renew(&mut ctx.port, access);
+        }
+        self.drive_trim(ctx);
+        self.drive_stage(ctx);
+    }
+
+    /// One append at a time: the one under way, or the next one.
+    fn drive_stage(&mut self, ctx: &mut Ctx<'_>) {
+        if self.live.main.is_appending() || !self.live.main.may_try(ctx.clock.mono()) {
+            return;
+        }
+        if self.stage.is_none() {
+            self.stage_next(ctx);
+        }
+        if let (Some(staged), Some(access)) = (&self.stage, &self.live.access)
+            && !staged.acknowledged.0
+            && self.state.phase == Phase::Member
+        {
+            self.live.main.append(&mut ctx.port, access, staged);
+        }
+    }
+
+    fn stage_next(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(main) = &self.state.main else {
+            return;
+        };
+        if main.track.too_far_ahead() {
+            return;
+        }
+        let receipt = self.receipt_due(ctx);
+        let seen = self.state.sending.seen_due.0;
+        if !seen && receipt.is_none() && self.state.sending.queued == 0 {
+            return;
+        }
+        if self.generation_is_used_up(ctx) {
+            self.stage_commit(ctx, true);
+        } else if self.update_is_due(ctx) {
+            self.stage_commit(ctx, false);
+        } else if self.live.full {
+            // Only commits have room left; the relay is asked again after the delay it set.
+            self.live.full = false;
+        } else if seen {
+            self.stage_message(ctx, What::Seen, Body::Seen, Ttl::Day30);
+        } else if self.state.sending.queued > 0 {
+            self.stage_line(ctx);
+        } else if let Some(receipt) = receipt {
+            self.stage_message(
+                ctx,
+                What::Receipt(receipt.clone()),
+                Body::Receipt(receipt),
+                Ttl::Day30,
+            );
+        }
+    }
+
+    // [SPEC 8.43]
+    fn generation_is_used_up(&self, ctx: &Ctx<'_>) -> bool {
+        self.state.main.as_ref().is_some_and(|main| {
+            let old = ctx.clock.now().0.saturating_sub(main.started_ms) >= GENERATION_MS;
+            let long = main.track.next_seq() >= GENERATION_ENTRIES;
+            (old || long || self.live.full) && main.peer_seen.0 && main.track.nothing_ahead()
+        })
+    }
+
+    // [SPEC 8.46]
+    fn update_is_due(&self, ctx: &Ctx<'_>) -> bool {
+        let sending = &self.state.sending;
+        let nothing_ahead = self
+            .state
+            .main
+            .as_ref()
+            .is_some_and(|main| main.track.nothing_ahead());
+        let due = sending.must_update.0
+            || sending.since_update >= UPDATE_MESSAGES
+            || ctx.clock.now().0.saturating_sub(sending.updated_ms) >= UPDATE_MS;
+        due && nothing_ahead
+    }
+
+    fn stage_line(&mut self, ctx: &mut Ctx<'_>) {
+        let found = ctx.store.scan(&self.id.queue(), None, 1, false);
+        let Some(line) = found.first().and_then(|(key, _)| key::last_number(key)) else {
+            self.state.sending.queued = 0;
+            return;
+        };
+        let line = LineId(line);
+        match lines::get(&ctx.store, self.id, line).map(|record| intent_of(&record)) {
+            Some(Some((body, ttl))) => self.stage_message(ctx, What::Line(line.0), body, ttl),
+            // Deleted while it waited.
+            _ => self.unqueue(ctx, line),
+        }
+    }
+
+    pub(super) fn unqueue(&mut self, ctx: &mut Ctx<'_>, line: LineId) {
+        let key = self.id.queued(line.0);
+        if ctx.store.get(&key).is_some() {
+            ctx.store.delete(&key);
+            self.state.sending.queued = self.state.sending.queued.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, ctx: &mut Ctx<'_>, line: LineId) {
+        let key = self.id.queued(line.0);
+        if ctx.store.get(&key).is_none() {
+            ctx.store.put(key, Zeroizing::new(Vec::new()));
+            self.state.sending.queued += 1;
+        }
+    }
+
+    fn stage_message(&mut self, ctx: &mut Ctx<'_>, what: What, body: Body, ttl: Ttl) {
+        let Some(history) = self.history(ctx) else {
+            return;
+        };
+        let Ok(content) = Content { history, body }.encode() else {
+            return self.cannot_send(ctx, &what);
+        };
+        let content = Zeroizing::new(content);
+        let encrypted = self.own_and_group(ctx).map(|_| ()).and_then(|()| {
+            let own = self.live.own.as_ref()?;
+            self.live
+                .group
+                .as_mut()?
+                .encrypt(own, &content, ctx.rng)
+                .ok()
+        });
+        let Some(message) = encrypted else {
+            return self.trouble(ctx, RestartReason::StateLost);
+        };
+        self.keys_changed();
+        let next = self.missing_recovery();
+        self.stage_entry(ctx, what, (false, false), ttl, &message, next);
+    }
+
+    /// New keys for the own leaf, and with `close` the next generation.
+    fn stage_commit(&mut self, ctx: &mut Ctx<'_>, close: bool) {
+        let Some(generation) = self.state.main.as_ref().map(|main| main.generation + 1) else {
+            return;
+        };
+        let note = if close {
+            CommitNote::closing()
+        } else {
+            CommitNote::update()
+        };
+        let made = self
+            .own_and_group(ctx)
+            .is_some()
+            .then_some(())
+            .and_then(|()| {
+                let own = self.live.own.as_ref()?;
+                let group = self.live.group.as_mut()?;
+                let commit = group.self_update(own, None, &note, ctx.rng).ok()?;
+                let secret = group.pending_generation_secret(generation).ok()?;
+                Some((commit, secret))
+            });
+        let Some((commit, secret)) = made else {
+            return self.trouble(ctx, RestartReason::StateLost);
+        };
+        self.group_changed();
+        let mut next = self.missing_recovery();
+        let what = if close {
+            next.insert(0, new_generation(&secret));
+            What::NextGeneration(StoredSecret(secret))
+        } else {
+            What::Update
+        };
+        self.stage_entry(ctx, what, (true, close), Ttl::Day30, &commit, next);
+    }
+
+    fn stage_entry(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        what: What,
+        (commit, close): (bool, bool),
+        ttl: Ttl,
+        message: &[u8],
+        next: Vec<NewLog>,
+    ) {
+        let (Some(main), Some(access)) = (&self.state.main, &self.live.access) else {
+            return;
+        };
+        let slot = Slot {
+            expect_slots: main.track.slots(),
+            commit,
+            close,
+            ttl,
+        };
+        if let Some(staged) = Staged::seal(access, what, slot, (kind::MLS, message), next, ctx.rng)
+        {
+            self.put_stage(ctx, staged);
+        }
+    }
+
+    /// The recovery log, if the relay lost it.
+    fn missing_recovery(&self) -> Vec<NewLog> {
+        let recovery = self.state.recovery.as_ref();
+        let missing = recovery.filter(|_| self.state.sending.recovery_missing.0);
+        missing
+            .map(|recovery| new_recovery(&recovery.secret.0))
+            .into_iter()
+            .collect()
+    }
+
+    /// What this device has seen, for its next message.
+    fn history(&self, ctx: &Ctx<'_>) -> Option<History> {
+        let main = self.state.main.as_ref()?;
+        Some(History {
+            here: main.point(),
+            before: main.before,
+            relay_key: ctx.port.key_head.map(|head| KeyHead {
+                number: head.number,
+                hash: head.hash.0,
+            }),
+        })
+    }
+
+    /// The append was answered.
+    pub(super) fn main_appended(&mut self, ctx: &mut Ctx<'_>, answer: &Answer) {
+        self.live.main.appended(answer);
+        if self.stage.is_none() {
+            // It was read back, or became void, before the answer came.
+            return;
+        }
+        match answer {
+            Answer::Appended(appended) => self.main_acknowledged(ctx, appended),
+            Answer::Stale(view) => self.main_stale(ctx, view),
+            Answer::Refused(refusal) => self.append_refused(ctx, *refusal),
+            _ => {}
+        }
+    }
+
+    // [SPEC 8.48]
+    fn main_acknowledged(&mut self, ctx: &mut Ctx<'_>, appended: &Appended) {
+        self.live.main.succeeded();
+        let (Some(staged), Some(main)) = (&mut self.stage, &mut self.state.main) else {
+            return;
+        };
+        if matches!(staged.what, What::Join(_)) {
+            return self.joined(ctx, Some(*appended));
+        }
+        let aad = staged.aad();
+        if let Err(trouble) = main.track.acknowledged(&staged.own(&aad), appended) {
+            return self.main_trouble(ctx, trouble);
+        }
+        if staged.is_commit() {
+            // Merged when it is read back in its place, not now.
+            staged.acknowledged = Flag(true);
+            ctx.store.put(self.id.stage(), staged.record());
+            self.wait_for(ctx, appended.seq.saturating_add(1));
+        } else if let Some(staged) = self.take_stage(ctx) {
+            self.message_sent(ctx, staged, appended.seq);
+        }
+    }
+
+    // [SPEC 8.48]
+    fn main_stale(&mut self, ctx: &mut Ctx<'_>, view: &View) {
+        let (Some(staged), Some(main)) = (&self.stage, &self.state.main) else {
+            return;
+        };
+        if matches!(staged.what, What::Join(_)) {
+            return self.join_stale(ctx, view);
+        }
+        if view.slots == staged.expect_slots {
+            self.tell_trouble(ctx, RelayTrouble::WrongAnswer);
+            return self.live.main.wait(ctx.clock.mono(), 0);
+        }
+        if let Err(trouble) = main.track.check_view(view)
+            && trouble == RelayTrouble::RolledBack
+        {
+            return self.main_trouble(ctx, trouble);
+        }
+        self.drop_stage(ctx);
+        self.wait_for(ctx, view.next_seq);
+    }
+
+    /// Appends nothing before the log was read up to here.
+    pub(super) fn wait_for(&mut self, ctx: &Ctx<'_>, next_seq: u64) {
+        self.live.read_first = self.live.read_first.max(next_seq);
+        self.live.read_first_by = Some(ctx.clock.mono().plus_ms(60_000));
+    }
+
+    fn append_refused(&mut self, ctx: &mut Ctx<'_>, refusal: Refusal) {
+        if self
+            .stage
+            .as_ref()
+            .is_some_and(|staged| matches!(staged.what, What::Join(_)))
+        {
+            return self.join_refused(ctx, refusal);
+        }
+        match refusal.code {
+            code if is_gone(code) || code == RefusalCode::Closed => {
+                // What became of the log shows when it is opened again.
+                self.live.main.leave(&mut ctx.port);
+                self.live.main.wait(ctx.clock.mono(), 0);
+            }
+            RefusalCode::Full => {
+                self.live.full = true;
+                self.drop_stage(ctx);
+                self.live.main.wait(ctx.clock.mono(), refusal.retry_after_s);
+            }
+            RefusalCode::TooLarge => {
+                if let Some(staged) = self.take_stage(ctx) {
+                    self.cannot_send(ctx, &staged.what);
+                }
+            }
+            RefusalCode::NonceReused | RefusalCode::Exists | RefusalCode::Malformed => {
+                self.drop_stage(ctx);
+                self.live.main.wait(ctx.clock.mono(), refusal.retry_after_s);
+            }
+            _ => self.refusal_waits(ctx, Role::Main, refusal),
+        }
+    }
+
+    /// A line can never be sent.
+    fn cannot_send(&mut self, ctx: &mut Ctx<'_>, what: &What) {
+        if let What::Line(line) = what {
+            self.unqueue(ctx, LineId(*line));
+            self.set_state(
+                ctx,
+                LineId(*line),
+                MessageState::Failed(FailedWhy::RelayRefused),
+            );
+        }
+    }
+
+    pub(super) fn take_stage(&mut self, ctx: &mut Ctx<'_>) -> Option<Staged> {
+        let staged = self.stage.take()?;
+        ctx.store.delete(&self.id.stage());
+        Some(staged)
+    }
+
+    /// A message is durable at the relay.
+    pub(super) fn message_sent(&mut self, ctx: &mut Ctx<'_>, staged: Staged, seq: u64) {
+        let Some(place) = self.state.main.as_ref().map(|main| main.at(seq)) else {
+            return;
+        };
+        self.state.sending.since_update += 1;
+        if !staged.next.is_empty() {
+            self.state.sending.recovery_missing = Flag(false);
+        }
+        match &staged.what {
+            What::Line(line) => self.line_sent(ctx, LineId(*line), place, staged.ttl),
+            What::Seen => self.state.sending.seen_due = Flag(false),
+            What::Receipt(receipt) => self.receipt_sent(receipt),
+            _ => {}
+        }
+    }
+
+    fn line_sent(&mut self, ctx: &mut Ctx<'_>, line: LineId, place: Position, ttl: Ttl) {
+        self.unqueue(ctx, line);
+        let now = ctx.clock.now();
+        let until = now.plus_ms(ttl_ms(ttl));
+        let sent = super::receipts::SentRecord::new(line, until);
+        ctx.store.put(self.id.sent_at(&place), sent.record());
+        let Some(mut record) = lines::get(&ctx.store, self.id, line) else {
+            return;
+        };
+        match &record.content {
+            LineContent::Sent(sent) => {
+                // The sender's timer starts with the acknowledgement.
+                // [SPEC 9.31]
+                let ends = match sent.burn.0 {
+                    Burn::Never => None,
+                    Burn::After(time) => Some(now.plus_ms(time.ms())),
+                    Burn::OnRead => Some(now.plus_ms(ON_READ_MS)),
+                };
+                if let Some(at) = ends.filter(|_| record.expires_at_ms.is_none()) {
+                    lines::expire_at(&mut ctx.store, self.id, line, &mut record, at);
+                }
+                self.set_state(ctx, line, MessageState::Sent);
+            }
+            LineContent::OwnTimer(_) => self.state.profile.burn_set_at = place,
+            _ => {}
+        }
+    }
+
+    /// Writes a sent message's state and tells it.
+    pub(super) fn set_state(&mut self, ctx: &mut Ctx<'_>, line: LineId, state: MessageState) {
+        let Some(mut record) = lines::get(&ctx.store, self.id, line) else {
+            return;
+        };
+        let LineContent::Sent(sent) = &mut record.content else {
+            return;
+        };
+        let code = lines::state_code(state);
+        if sent.state == code {
+            return;
+        }
+        sent.state = code;
+        lines::write(&mut ctx.store, self.id, line, &record);
+        ctx.events.push(Event::MessageState {
+            conversation: self.name(),
+            id: line,
+            state,
+        });
+    }
+
+    /// The own leaf has new keys.
+    pub(super) fn leaf_updated(&mut self, ctx: &Ctx<'_>) {
+        self.state.sending.since_update = 0;
+        self.state.sending.updated_ms = ctx.clock.now().0;
+        self.state.sending.must_update = Flag(false);
+    }
+}
+
+/// A sender's copy of a burn-on-read message goes at the latest after that.
+const ON_READ_MS: u64 = 30 * DAY_MS;
+
+/// How long the relay keeps an entry.
+fn ttl_ms(ttl: Ttl) -> u64 {
+    match ttl {
+        Ttl::Day1 => DAY_MS,
+        Ttl::Day7 => 7 * DAY_MS,
+        Ttl::Day30 | Ttl::Life => 30 * DAY_MS,
+    }
+}
+
+/// What a waiting line sends.
+fn intent_of(record: &LineRecord) -> Option<(Body, Ttl)> {
+    match &record.content {
+        LineContent::Sent(line) => {
+            let message = TextMessage {
+                intent: line.intent,
+                sent_at_ms: record.at_ms,
+                burn: line.burn.0,
+                text: line.text.text(),
+            };
+            let ttl = match line.days {
+                1 => Ttl::Day1,
+                7 => Ttl::Day7,
+                _ => Ttl::Day30,
+            };
+            Some((Body::Text(message), ttl))
+        }
+        LineContent::OwnTimer(line) => {
+            let change = TimerChange {
+                intent: line.intent,
+                changed_at_ms: record.at_ms,
+                burn: line.burn.0,
+            };
+            Some((Body::Timer(change), Ttl::Day30))
+        }
+        _ => None,
+    }
+}

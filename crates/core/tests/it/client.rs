@@ -1,0 +1,5 @@
+//! Clients against a real relay.
+
+mod invites;
+mod talking;
+mod world;
