@@ -6,7 +6,9 @@ use emptyroom_wire::op::AccessCode;
 use emptyroom_wire::time::Wall;
 use subtle::ConstantTimeEq;
 
-use crate::limits::{HANDLES_MAX, REQUESTS_MAX, STREAMS_MAX};
+use crate::limits::{
+    HANDLES_MAX, HANDLES_TOTAL_MAX, REQUESTS_MAX, STREAMS_MAX, UNSENT_TOTAL_BYTES,
+};
 
 /// How this relay runs.
 pub struct Config {
@@ -16,11 +18,11 @@ pub struct Config {
     pub spki_hash: Option<[u8; 32]>,
     /// Clients wait a random time up to this before they come back.
     pub reconnect_spread_s: u32,
-    /// Limits that clients are told.
+    /// What it takes at most.
     pub limits: Limits,
 }
 
-/// Limits that an operator may lower.
+/// Limits that an operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at a time.
@@ -31,6 +33,10 @@ pub struct Limits {
     pub requests_max: usize,
     /// Bytes of an entry.
     pub entry_len_max: usize,
+    /// Handles on all streams together.
+    pub handles_total_max: usize,
+    /// Bytes that may wait to be sent on all connections together, before readers have to wait for each other.
+    pub unsent_total_max: usize,
 }
 
 impl Default for Limits {
@@ -40,6 +46,8 @@ impl Default for Limits {
             handles_max: HANDLES_MAX,
             requests_max: REQUESTS_MAX,
             entry_len_max: ENTRY_LEN_MAX,
+            handles_total_max: HANDLES_TOTAL_MAX,
+            unsent_total_max: UNSENT_TOTAL_BYTES,
         }
     }
 }

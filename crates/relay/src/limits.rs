@@ -27,11 +27,19 @@ pub const STREAMS_MAX: usize = 65_536;
 pub const OPENING_TIMEOUT_MS: u64 = 30 * SECOND_MS;
 /// How long a reader may take nothing while something waits for it. [SPEC 6.51]
 pub const SLOW_READER_MS: u64 = 2 * MINUTE_MS;
-/// Unsent bytes above which nothing more is read from the store for a connection; live entries are then read later.
+/// Unsent bytes of a connection above which nothing more is read from the store for it; live entries are then read later.
 pub const UNSENT_HIGH_BYTES: usize = 1 << 20;
 /// Unsent bytes above which a connection is ended: it asks and does not listen. [SPEC 6.51]
-pub const UNSENT_MAX_BYTES: usize = 16 << 20;
+pub const UNSENT_MAX_BYTES: usize = 8 << 20;
+/// Unsent bytes of all connections above which the same holds for all of them, unless configured otherwise.
+pub const UNSENT_TOTAL_BYTES: usize = 256 << 20;
+/// Above twice the total, a connection is ended when it is sent something with more than this unsent. [SPEC 6.51]
+pub const UNSENT_WHEN_CROWDED_BYTES: usize = 64 << 10;
+/// Handles on all streams together, unless configured otherwise. [SPEC 4.46]
+pub const HANDLES_TOTAL_MAX: usize = 1 << 20;
 
+/// Reads of stored entries that wait for the store at a time.
+pub const READS_MAX: usize = 32;
 /// Bytes of entries that one read of the store takes.
 pub const READ_BYTES: usize = 256 << 10;
 /// Operations in one batch to the store.

@@ -25,7 +25,6 @@ mod replies;
 mod requests;
 mod sending;
 
-use conn::Conn;
 use conns::Conns;
 use job::Purpose;
 use keys::Keys;
@@ -39,6 +38,14 @@ pub struct Relay {
     conns: Conns,
     /// The handles open on each log.
     readers: BTreeMap<RowKey, BTreeSet<(ConnId, Handle)>>,
+    /// How many of them there are.
+    handles: usize,
+    /// Connections that have something to read and wait for their turn.
+    waiting_readers: VecDeque<ConnId>,
+    /// Reads for connections that are behind, on their way to the store and back.
+    reads: usize,
+    /// Bytes handed out and not sent, on all connections.
+    unsent: usize,
     queue: Queue<Purpose>,
     last_ticket: Ticket,
     expiry: Expiry,
@@ -76,6 +83,10 @@ impl Relay {
             rng,
             conns: Conns::default(),
             readers: BTreeMap::new(),
+            handles: 0,
+            waiting_readers: VecDeque::new(),
+            reads: 0,
+            unsent: 0,
             queue: Queue::new(),
             last_ticket: Ticket(0),
             expiry: Expiry::At(now.mono),
@@ -151,6 +162,7 @@ impl Relay {
         self.turn_key(now);
         self.expire(now);
         self.look_at_due(now);
+        self.start_reads();
         let ticket = Ticket(self.last_ticket.0 + 1);
         if let Some(ops) = self.queue.next_batch(ticket) {
             self.last_ticket = ticket;
@@ -259,11 +271,11 @@ impl Relay {
 
     /// Forgets a connection and all its handles.
     fn forget(&mut self, id: ConnId) {
-        if let Some(Conn {
-            phase: conn::Phase::Open(stream),
-            ..
-        }) = self.conns.remove(id)
-        {
+        let Some(conn) = self.conns.remove(id) else {
+            return;
+        };
+        self.unsent = self.unsent.saturating_sub(conn.unsent());
+        if let conn::Phase::Open(stream) = conn.phase {
             for (handle, log) in &stream.logs {
                 self.unsubscribe(log.place.key(), (id, *handle));
             }

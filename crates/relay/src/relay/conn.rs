@@ -47,6 +47,8 @@ pub(crate) struct Stream {
     pub(crate) behind: VecDeque<Handle>,
     /// A read for one of them is under way.
     pub(crate) reading: bool,
+    /// It waits for its turn to read.
+    pub(crate) queued: bool,
 }
 
 /// A log that is open on one stream.
@@ -107,10 +109,12 @@ impl Conn {
         self.unsent = self.unsent.saturating_add(bytes);
     }
 
-    /// The shell sent bytes.
-    pub(crate) fn sent(&mut self, now: Mono, bytes: usize) {
-        self.unsent = self.unsent.saturating_sub(bytes);
+    /// The shell sent bytes; how many of them were waited for.
+    pub(crate) fn sent(&mut self, now: Mono, bytes: usize) -> usize {
+        let sent = bytes.min(self.unsent);
+        self.unsent -= sent;
         self.moved_at = now;
+        sent
     }
 
     pub(crate) fn unsent(&self) -> usize {
@@ -147,6 +151,7 @@ impl Stream {
             offences: 0,
             behind: VecDeque::new(),
             reading: false,
+            queued: false,
         }
     }
 

@@ -13,17 +13,21 @@ use super::job::Purpose;
 use super::queue::Job;
 use super::{Mode, Relay};
 use crate::io::ConnId;
-use crate::limits::READ_BYTES;
+use crate::limits::{READ_BYTES, READS_MAX};
 use crate::store::{RowKey, StoreOp, StoreReply, StoredEntry};
 
 impl Relay {
     pub(super) fn subscribe(&mut self, log: RowKey, reader: (ConnId, Handle)) {
-        self.readers.entry(log).or_default().insert(reader);
+        if self.readers.entry(log).or_default().insert(reader) {
+            self.handles += 1;
+        }
     }
 
     pub(super) fn unsubscribe(&mut self, log: RowKey, reader: (ConnId, Handle)) {
         if let Some(readers) = self.readers.get_mut(&log) {
-            readers.remove(&reader);
+            if readers.remove(&reader) {
+                self.handles -= 1;
+            }
             if readers.is_empty() {
                 self.readers.remove(&log);
             }
@@ -59,10 +63,11 @@ impl Relay {
         let seq = entry.seq;
         let push = entry_push(entry);
         for (conn, handle) in self.readers_of(log) {
+            let crowded = self.is_crowded();
             let Some(at) = self.conns.conn(conn) else {
                 continue;
             };
-            let stuffed = at.is_stuffed();
+            let wait = crowded || at.is_stuffed();
             let Some(stream) = at.stream() else {
                 continue;
             };
@@ -71,9 +76,10 @@ impl Relay {
             };
             match log.reader {
                 Reader::Behind(_) => {}
-                Reader::Live if stuffed => {
+                Reader::Live if wait => {
                     log.reader = Reader::Behind(seq);
                     stream.behind.push_back(handle);
+                    self.read_on(conn);
                 }
                 Reader::Live => {
                     let push = Push::Entry(push.clone());
@@ -85,6 +91,7 @@ impl Relay {
 
     /// The store read for a handle that is behind.
     pub(super) fn caught(&mut self, now: Now, conn: ConnId, handle: Handle, reply: StoreReply) {
+        self.reads -= 1;
         let Some(stream) = self.conns.stream(conn) else {
             return;
         };
@@ -115,6 +122,7 @@ impl Relay {
 
     /// The read for this handle was not done.
     pub(super) fn read_again(&mut self, conn: ConnId, handle: Handle) {
+        self.reads -= 1;
         if let Some(stream) = self.conns.stream(conn) {
             stream.reading = false;
             stream.behind.push_back(handle);
@@ -125,25 +133,49 @@ impl Relay {
     /// The shell sent something on.
     pub(super) fn written(&mut self, now: Now, conn: ConnId, bytes: usize) {
         if let Some(at) = self.conns.conn(conn) {
-            at.sent(now.mono, bytes);
+            self.unsent -= at.sent(now.mono, bytes);
             self.read_on(conn);
         }
     }
 
-    /// Reads for the next handle that is behind, if the connection can take more. One read at a time and connection.
+    /// Lets those read whose turn it is, as far as there is room.
+    pub(super) fn start_reads(&mut self) {
+        while self.reads < READS_MAX && !self.is_crowded() {
+            let Some(conn) = self.waiting_readers.pop_front() else {
+                return;
+            };
+            self.start_read(conn);
+        }
+    }
+
+    /// So much waits on all connections that readers wait for each other.
+    fn is_crowded(&self) -> bool {
+        self.unsent >= self.config.limits.unsent_total_max
+    }
+
+    /// Queues a connection for reading, if it has a handle that is behind, no read under way, and can take more. What keeps it from
+    /// it now comes here again when it changes.
     fn read_on(&mut self, conn: ConnId) {
+        let Some(at) = self.conns.conn(conn).filter(|at| !at.is_stuffed()) else {
+            return;
+        };
+        if let Some(stream) = at.stream()
+            && !(stream.reading || stream.queued || stream.behind.is_empty())
+        {
+            stream.queued = true;
+            self.waiting_readers.push_back(conn);
+        }
+    }
+
+    /// Reads for the next handle of a connection that is behind.
+    fn start_read(&mut self, conn: ConnId) {
         if self.mode == Mode::Draining {
             return;
         }
-        let Some(at) = self.conns.conn(conn) else {
+        let Some(stream) = self.conns.stream(conn) else {
             return;
         };
-        if at.is_stuffed() {
-            return;
-        }
-        let Some(stream) = at.stream().filter(|stream| !stream.reading) else {
-            return;
-        };
+        stream.queued = false;
         while let Some(handle) = stream.behind.pop_front() {
             let Some(log) = stream.logs.get(&handle) else {
                 continue;
@@ -157,6 +189,7 @@ impl Relay {
                 bytes_max: READ_BYTES,
             };
             stream.reading = true;
+            self.reads += 1;
             self.queue.push(Job {
                 ops: vec![op],
                 purpose: Purpose::CatchUp(conn, handle),

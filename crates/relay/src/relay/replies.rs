@@ -193,8 +193,8 @@ impl Relay {
     /// Tells the readers of a log that it is gone, and forgets their handles.
     fn push_gone(&mut self, now: Now, log: RowKey, code: RefusalCode) {
         let readers: Vec<(ConnId, Handle)> = self.readers_of(log);
-        self.readers.remove(&log);
         for (conn, handle) in readers {
+            self.unsubscribe(log, (conn, handle));
             if let Some(stream) = self.conns.stream(conn) {
                 stream.logs.remove(&handle);
             }

@@ -116,6 +116,10 @@ impl Relay {
 
     fn open(&mut self, asker: Asker, open: Open) -> Result<Next, Denied> {
         let handles_max = self.config.limits.handles_max;
+        // [SPEC 4.46]
+        if self.handles + open.logs.len() > self.config.limits.handles_total_max {
+            return Err(busy());
+        }
         let stream = self.stream(asker)?;
         // [SPEC 4.46]
         let asked = open.logs.len();
@@ -320,6 +324,10 @@ impl Relay {
             stream.handles_asked = stream.handles_asked.saturating_sub(openings.len());
         }
     }
+}
+
+fn busy() -> Denied {
+    Denied::Refused(Refusal::later(RefusalCode::Busy, BUSY_RETRY_S))
 }
 
 fn look_to_destroy(asker: Asker, destroy: &Destroy) -> Job<Purpose> {

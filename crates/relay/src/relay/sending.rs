@@ -6,7 +6,7 @@ use emptyroom_wire::time::Now;
 use super::Relay;
 use super::job::Asker;
 use crate::io::{ConnId, Output, Reason};
-use crate::limits::{OFFENCES_MAX, UNSENT_MAX_BYTES};
+use crate::limits::{OFFENCES_MAX, UNSENT_MAX_BYTES, UNSENT_WHEN_CROWDED_BYTES};
 
 impl Relay {
     /// Seals a message and hands it out. A connection that is gone gets nothing.
@@ -27,11 +27,18 @@ impl Relay {
 
     /// Hands a frame out.
     pub(super) fn send_frame(&mut self, now: Now, id: ConnId, frame: Vec<u8>) {
+        let crowded = self.unsent >= 2 * self.config.limits.unsent_total_max;
         let Some(conn) = self.conns.conn(id) else {
             return;
         };
         conn.add_unsent(now.mono, frame.len());
-        let over = conn.unsent() > UNSENT_MAX_BYTES;
+        self.unsent += frame.len();
+        let unsent_max = if crowded {
+            UNSENT_WHEN_CROWDED_BYTES
+        } else {
+            UNSENT_MAX_BYTES
+        };
+        let over = conn.unsent() > unsent_max;
         self.out.push_back(Output::Frame(id, frame));
         self.conns.hurry(id);
         // [SPEC 6.51]

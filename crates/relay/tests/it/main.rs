@@ -15,5 +15,6 @@ mod opening;
 mod readers;
 mod running;
 mod stores;
+mod storm;
 mod streams;
 mod world;
