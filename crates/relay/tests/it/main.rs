@@ -6,6 +6,8 @@
     clippy::panic,
     missing_docs
 )]
+// The corpus is on disk.
+#![allow(clippy::disallowed_methods)]
 
 mod appends;
 mod at_rest;
