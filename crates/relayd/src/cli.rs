@@ -10,23 +10,25 @@ mod man;
 mod serve;
 
 const AFTER_HELP: &str = "\
-A relay keeps sealed entries under random-looking keys until they run out. It knows no users, and logs
-nothing about clients.
+A relay keeps sealed entries under random-looking keys until they run out. It
+knows no users, and logs nothing about clients.
 
 First start:
   emptyroom-relay serve --data /var/lib/emptyroom-relay --public relay.example.org
-  emptyroom-relay address --data /var/lib/emptyroom-relay     the address with its access code, for your users
+  emptyroom-relay address --data /var/lib/emptyroom-relay
+The second line prints the address with its access code, for your users.
 
 Standard output holds results only; everything else goes to standard error.
 
 Exit codes:
-  0   done; for `serve`: stopped by SIGTERM or SIGINT, with everything it acknowledged on disk
+  0   done; for `serve`: stopped by SIGTERM or SIGINT
   2   wrong use: the arguments say what
   3   another relay is running on the data directory
-  4   the data directory cannot be used: missing rights, no space to start, or a damaged file
+  4   the data directory cannot be used: rights, space, or a damaged file
   5   the address cannot be listened on
-  6   storage failed while running (a failed sync, a damaged file); nothing more was acknowledged
-  70  a bug; please report the line on standard error";
+  6   storage failed while running (a failed sync, a damaged file)
+  70  a bug; please report the line on standard error
+What was acknowledged is on disk in every case.";
 
 /// A relay for Emptyroom: keeps sealed entries, knows nobody.
 #[derive(Parser)]

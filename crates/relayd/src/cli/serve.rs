@@ -31,9 +31,13 @@ Examples:
   emptyroom-relay serve --data /var/lib/emptyroom-relay --public relay.example.org
   emptyroom-relay serve --data ./relay --listen 127.0.0.1:7443 --open
 
-Under systemd: StateDirectory=emptyroom-relay, StateDirectoryMode=0700, LimitNOFILE=65536,
-AmbientCapabilities=CAP_NET_BIND_SERVICE, Restart=on-failure. Back up identity.key alone: a relay whose
-store is restored from a backup has forgotten entries that it acknowledged, and its users are told so.")]
+Under systemd:
+  StateDirectory=emptyroom-relay        StateDirectoryMode=0700
+  AmbientCapabilities=CAP_NET_BIND_SERVICE
+  LimitNOFILE=65536                     Restart=on-failure
+
+Back up identity.key and access-code alone. A relay whose store is restored from
+a backup has forgotten entries that it acknowledged, and its users are told so.")]
 pub(super) struct Arguments {
     /// Where the relay keeps what lasts: its identity, its access code, sealed entries. Made if missing,
     /// for this user only. One relay at a time.

@@ -53,6 +53,10 @@ impl DayKeys {
             keys: BTreeMap::new(),
             rng: entropy::generator(),
         };
+        for day in days_of_files(directory, ".new")? {
+            // Killed while it was written: nothing was sealed under it.
+            destroy_file(&directory.join(format!("day-{}.new", day.0)))?;
+        }
         for day in days_of_files(directory, ".key")? {
             let bytes = read_small(&keys.path(day)).map_err(|e| e.failure("reading a day key"))?;
             match bytes.as_deref().and_then(|bytes| parse(bytes)) {
@@ -93,9 +97,7 @@ impl DayKeys {
     // [SPEC 6.65]
     pub(super) fn destroy(&mut self, day: Day) -> Result<(), StoreFailure> {
         self.keys.remove(&day);
-        let path = self.path(day);
-        overwrite(&path).map_err(|e| io_failure(&e, "overwriting a day key"))?;
-        sync_directory(&path).map_err(|e| e.failure("sync of the store's directory"))
+        destroy_file(&self.path(day))
     }
 
     /// Seals a row under its day's key, which must have been made.
@@ -175,6 +177,11 @@ fn parse(bytes: &[u8]) -> Option<Secret32> {
     Secret32::from_slice(bytes.strip_prefix(MAGIC)?)
 }
 
+fn destroy_file(path: &Path) -> Result<(), StoreFailure> {
+    overwrite(path).map_err(|e| io_failure(&e, "overwriting a day key"))?;
+    sync_directory(path).map_err(|e| e.failure("sync of the store's directory"))
+}
+
 fn overwrite(path: &Path) -> io::Result<()> {
     let mut file = match OpenOptions::new().write(true).open(path) {
         Ok(file) => file,
@@ -252,9 +259,11 @@ mod tests {
         assert!(!path.exists());
         assert_eq!(fs::read(&witness).unwrap(), vec![0; FILE_LEN]);
         assert!(keys.open_row(AT, &KEY, &sealed).is_err());
-        // Killed between overwriting and removing: the next start removes it.
+        // Killed between overwriting and removing, or while a key was written: the next start removes it.
+        let unfinished = dir.path().join("day-20007.new");
+        fs::write(&unfinished, MAGIC).unwrap();
         fs::rename(&witness, &path).unwrap();
         assert!(!DayKeys::open(dir.path()).unwrap().contains(AT.1));
-        assert!(!path.exists());
+        assert!(!path.exists() && !unfinished.exists());
     }
 }

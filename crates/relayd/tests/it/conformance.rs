@@ -1,7 +1,7 @@
 //! The suite that every store must pass, on SQLite.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use emptyroom_relay::conformance::{CHECKS, Subject};
 use emptyroom_relay::store::{Ledger, Store};
@@ -16,7 +16,7 @@ struct Sqlite {
     store: Ledger<SqliteRows>,
 }
 
-fn open(path: &PathBuf) -> Ledger<SqliteRows> {
+fn open(path: &Path) -> Ledger<SqliteRows> {
     Ledger::new(SqliteRows::open(path).unwrap(), Box::new(generator()))
 }
 

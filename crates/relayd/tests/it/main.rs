@@ -3,6 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stderr,
     missing_docs,
     unreachable_pub
 )]
@@ -13,6 +15,7 @@ mod corpus;
 mod disk;
 mod failing;
 mod flow;
+mod golden;
 mod kill;
 mod memory;
 mod process;
