@@ -17,8 +17,11 @@ use crate::mls::{Admission, CommitNote, Group, Processed, Slot};
 use crate::restart::SignedRestart;
 use crate::verification::Code;
 
-/// Every target by name, for replaying and mutating corpora.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+/// A target's name and function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target, for replaying and mutating corpora.
+pub const TARGETS: [Target; 10] = [
     ("certificate", fuzz_certificate),
     ("commit_note", fuzz_commit_note),
     ("content", fuzz_content),

@@ -33,9 +33,7 @@ use openmls::prelude::{
     GroupId as MlsGroupId, LeafNodeParameters, Lifetime, MlsGroup, MlsGroupJoinConfig,
     PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProtocolVersion, SenderRatchetConfiguration,
 };
-use tls_codec::{
-    SecretVLBytes, Serialize as _, TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes,
-};
+use tls_codec::{SecretVLBytes, Serialize as _, TlsDeserializeBytes, TlsSerialize, TlsSize};
 use zeroize::Zeroizing;
 
 use crate::account::{IdentityKey, OwnKeys};
@@ -52,6 +50,7 @@ pub use process::{Admission, Processed, Slot, Staged};
 /// The suite of every group.
 const SUITE: Ciphersuite = Ciphersuite::MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519;
 
+// [SPEC 8.25]
 /// How far behind a later message of its sender a message may come (so many less one): a retry that was overtaken.
 const OUT_OF_ORDER_MAX: u32 = 8;
 /// How many messages of one sender may be missing between two that are there.

@@ -170,7 +170,7 @@ fn raw_text(burn: u32, text: &[u8]) -> Result<Content, ContentFault> {
     let len = u16::try_from(text.len()).unwrap();
     let len = match len {
         0..64 => vec![u8::try_from(len).unwrap()],
-        0..0x4000 => (len | 0x4000).to_be_bytes().to_vec(),
+        64..0x4000 => (len | 0x4000).to_be_bytes().to_vec(),
         _ => (u32::from(len) | 0x8000_0000).to_be_bytes().to_vec(),
     };
     let parts = [

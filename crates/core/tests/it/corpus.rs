@@ -1,4 +1,5 @@
 //! The corpus of each parser, replayed and then mutated from one seed.
+#![allow(clippy::disallowed_methods, reason = "the corpus is files")]
 
 use std::path::PathBuf;
 

@@ -41,6 +41,7 @@ fn two_talk() {
     );
 }
 
+// [SPEC 8.14] [SPEC 8.23]
 #[test]
 fn an_update_is_followed_and_read_back() {
     let (mut anna, mut bert) = pair(2);
@@ -78,6 +79,7 @@ fn a_closing_commit_says_so() {
     bert.confirm(&commit, CLOSING);
 }
 
+// [SPEC 8.23]
 #[test]
 fn the_loser_of_a_race_follows_the_winner() {
     let (mut anna, mut bert) = pair(4);
@@ -129,6 +131,7 @@ fn a_commit_that_was_given_up_is_known_no_more() {
     assert!(matches!(bert.read(&commit, UPDATE), Processed::Commit(_)));
 }
 
+// [SPEC 8.21]
 #[test]
 fn a_lost_commit_is_trouble_and_not_skipped() {
     let (mut anna, mut bert) = pair(6);
@@ -213,6 +216,7 @@ fn message_keys_alone_carry_on_from_a_snapshot() {
     assert!(Group::load_with(&snapshot, &anna.group.message_keys()).is_err());
 }
 
+// [SPEC 8.26]
 #[test]
 fn who_sends_from_an_old_state_is_noticed() {
     let (mut anna, mut bert) = pair(11);
@@ -227,6 +231,7 @@ fn who_sends_from_an_old_state_is_noticed() {
     ));
 }
 
+// [SPEC 8.26]
 #[test]
 fn an_entry_opens_once() {
     let (mut anna, mut bert) = pair(12);
@@ -239,6 +244,7 @@ fn an_entry_opens_once() {
     ));
 }
 
+// [SPEC 8.26]
 #[test]
 fn what_was_read_opens_for_no_later_state() {
     let (mut anna, mut bert) = pair(13);
@@ -260,6 +266,7 @@ fn what_was_read_opens_for_no_later_state() {
     }
 }
 
+// [SPEC 8.26]
 #[test]
 fn no_secret_of_an_epoch_outlives_it() {
     let (mut anna, mut bert) = pair(14);
@@ -282,6 +289,7 @@ fn no_secret_of_an_epoch_outlives_it() {
     assert_eq!(outlived, 0);
 }
 
+// [SPEC 8.25]
 #[test]
 fn messages_may_be_a_little_out_of_order() {
     let (mut anna, mut bert) = pair(15);

@@ -356,7 +356,7 @@ fn commits_propose_nothing() {
     }
 }
 
-// [SPEC 8.16]
+// [SPEC 8.17]
 #[test]
 fn messages_are_private_and_commits_public() {
     let (mut anna, mut mallory) = anna_and_mallory(62);
@@ -461,7 +461,7 @@ fn notes_are_read_strictly() {
     assert!(matches!(anna.read(&commit, UPDATE), Processed::Commit(_)));
 }
 
-// [SPEC 8.16]
+// [SPEC 8.17]
 #[test]
 fn no_changed_byte_makes_another_valid_commit() {
     let (mut anna, mut bert) = pair(66);
