@@ -2,7 +2,7 @@
 //! other. The relay hands over everything that came in meanwhile as the next batch: that is the group commit.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use emptyroom_relay::Ticket;
 use emptyroom_relay::store::{Ledger, Store, StoreFailure, StoreOp, StoreReply};
@@ -14,7 +14,10 @@ use crate::data::chain::Chain;
 use crate::store::SqliteRows;
 
 /// After so long without work the write-ahead logs are cut, so that nothing deleted stays in them.
+// [SPEC 6.67]
 const IDLE: Duration = Duration::from_millis(250);
+/// And in the middle of work after so long.
+const UNTIDY_MAX: Duration = Duration::from_secs(2);
 
 /// What the disk is to do.
 pub(crate) enum Job {
@@ -41,29 +44,30 @@ pub(crate) struct Committer {
 impl Committer {
     /// Works until the sender of jobs is dropped, then leaves the files tidy.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>, done: &UnboundedSender<Done>) {
-        let mut tidy = false;
+        let mut untidy_since = Some(Instant::now());
         loop {
-            // Waiting without an end while there is nothing to tidy: an idle relay does not wake up.
-            let job = if tidy {
-                jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                jobs.recv_timeout(IDLE)
+            // An idle relay does not wake up.
+            let job = match untidy_since {
+                Some(_) => jobs.recv_timeout(IDLE),
+                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            let report = match job {
+            let idle = match job {
                 Ok(job) => {
-                    tidy = false;
-                    Some(self.carry_out(job))
+                    untidy_since.get_or_insert_with(Instant::now);
+                    if done.send(self.carry_out(job)).is_err() {
+                        break;
+                    }
+                    false
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    tidy = true;
-                    self.store.rows().tidy().err().map(Done::Broken)
-                }
+                Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            if let Some(report) = report
-                && done.send(report).is_err()
-            {
-                break;
+            if idle || untidy_since.is_some_and(|since| since.elapsed() > UNTIDY_MAX) {
+                untidy_since = None;
+                if let Err(failure) = self.store.rows().tidy() {
+                    let _ = done.send(Done::Broken(failure));
+                    break;
+                }
             }
         }
         // Nobody is left to be told; what was acknowledged is durable without it.

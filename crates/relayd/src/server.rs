@@ -15,6 +15,7 @@ use emptyroom_relay::store::{Ledger, StoreFailure};
 use emptyroom_relay::{Config, ConnId, Limits, Relay};
 use emptyroom_wire::address::{AddressFault, Host, RelayAddress};
 use emptyroom_wire::framing;
+use emptyroom_wire::op::AccessCode;
 use emptyroom_wire::relay_key::RelayIdentity;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -180,23 +181,34 @@ impl Server {
         if options.public.is_none() && options.listen.ip().is_unspecified() {
             return Err(StartError::NoPublic);
         }
-        let data = DataDir::open(&options.data)?;
-        let identity = RelayIdentity::from_seed(&identity::load_or_make(&data)?);
-        let chain = Chain::load(&data, &identity.verify_key())?;
-        let code = access::load(&data, &options.access)?;
-        let rows = SqliteRows::open(&data.join("store")).map_err(StartError::Store)?;
+        let disk = Disk::open(&options)?;
         let tls = Tls::fresh(framing::ALPN).map_err(StartError::Tls)?;
         let carrier = Direct::listen(options.listen, &tls, options.direct)
             .await
             .map_err(StartError::Listen)?;
-        let listening = carrier.address();
         let address = RelayAddress {
-            host: dialled(options.public.as_ref(), listening)?,
-            identity: identity.hash(),
-            code: code.clone(),
+            host: dialled(options.public.as_ref(), carrier.address())?,
+            identity: disk.identity.hash(),
+            code: disk.code.clone(),
         };
-        address::store(&data, &address)?;
+        address::store(&disk.data, &address)?;
+        Self::run(disk, (&tls, carrier), address, &options)
+    }
 
+    /// Starts the thread and the tasks, and ties them together.
+    fn run(
+        disk: Disk,
+        (tls, carrier): (&Tls, Direct),
+        address: RelayAddress,
+        options: &Options,
+    ) -> Result<Self, StartError> {
+        let Disk {
+            data,
+            identity,
+            chain,
+            code,
+            rows,
+        } = disk;
         let clock = Clock::start();
         let config = Config {
             access_code: code,
@@ -205,13 +217,8 @@ impl Server {
             ..Config::open()
         };
         let records = chain.records().to_vec();
-        let relay = Relay::new(
-            clock.now(),
-            identity,
-            records,
-            config,
-            Box::new(entropy::generator()),
-        );
+        let rng = Box::new(entropy::generator());
+        let relay = Relay::new(clock.now(), identity, records, config, rng);
         let store = Ledger::new(rows, Box::new(entropy::generator()));
 
         let (jobs, to_do) = threads::channel();
@@ -220,7 +227,7 @@ impl Server {
             .name("committer".to_owned())
             .spawn(move || Committer { store, chain }.run(&to_do, &reports))
             .map_err(StartError::Thread)?;
-        let (to_engine, incoming) = mpsc::channel(INCOMING_MAX);
+        let (engine, incoming) = mpsc::channel(INCOMING_MAX);
         let (wrote, written) = mpsc::unbounded_channel();
         let (drain, drained) = oneshot::channel();
         let inlets = Inlets {
@@ -229,24 +236,23 @@ impl Server {
             done,
             drain: drained,
         };
-        let places_max = u32::try_from(options.limits.streams_max).unwrap_or(u32::MAX);
         let places = Arc::new(Semaphore::new(options.limits.streams_max));
         let entrance = Entrance {
             places: Arc::clone(&places),
-            engine: to_engine,
+            engine,
             written: wrote,
             budgets: Arc::new(Budgets::new()),
             pace: options.pace,
         };
         Ok(Self {
             address,
-            listening,
+            listening: carrier.address(),
             drain: Some(drain),
             engine: tokio::spawn(Engine::new(relay, clock, jobs).run(inlets)),
             accepting: tokio::spawn(entrance.keep(carrier)),
             committer: Some(committer),
             places,
-            places_max,
+            places_max: u32::try_from(options.limits.streams_max).unwrap_or(u32::MAX),
             _data: data,
         })
     }
@@ -297,6 +303,32 @@ impl Server {
             }
         }
         outcome
+    }
+}
+
+/// What a data directory gives to a relay that starts.
+struct Disk {
+    data: DataDir,
+    identity: RelayIdentity,
+    chain: Chain,
+    code: Option<AccessCode>,
+    rows: SqliteRows,
+}
+
+impl Disk {
+    fn open(options: &Options) -> Result<Self, StartError> {
+        let data = DataDir::open(&options.data)?;
+        let identity = RelayIdentity::from_seed(&identity::load_or_make(&data)?);
+        let chain = Chain::load(&data, &identity.verify_key())?;
+        let code = access::load(&data, &options.access)?;
+        let rows = SqliteRows::open(&data.join("store")).map_err(StartError::Store)?;
+        Ok(Self {
+            data,
+            identity,
+            chain,
+            code,
+            rows,
+        })
     }
 }
 

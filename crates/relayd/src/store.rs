@@ -18,52 +18,47 @@
 //!    else is written.
 //!
 //! `secure_delete` overwrites what is deleted, and write-ahead logs are cut to nothing by [`SqliteRows::tidy`],
-//! which the committer calls when nothing is to be done, and here after every few megabytes.
+//! which the committer calls, and here after every few megabytes.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use emptyroom_relay::store::{Changes, EntryChange, LastingChange, RowKey, Rows, StoreFailure};
 use emptyroom_wire::time::Day;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
-use rusqlite::{OptionalExtension, Transaction, params};
 
-use daykeys::{DayKeys, Table, days_of_files};
-use file::{SqliteFile, failure, remove_files};
+use daykeys::{DayKeys, Table};
+use days::DayFiles;
+use file::sync_names;
+use lasting::{Batch, LastingFile, Sealed};
 
-use crate::data::{io_failure, sync_directory};
+use crate::data::io_failure;
 use crate::entropy;
 
 mod daykeys;
+mod days;
 mod file;
+mod lasting;
 #[cfg(test)]
 mod tests;
 
-/// The lasting rows, and the entries whose removal step 2 decided and step 3 has to do. Without row ids, so
-/// that nothing in the file counts up.
-const LASTING: &str = "
-    CREATE TABLE IF NOT EXISTS lasting (key BLOB PRIMARY KEY, day INTEGER NOT NULL, row BLOB NOT NULL) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS lasting_day ON lasting (day);
-    CREATE TABLE IF NOT EXISTS removals (day INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY (day, key)) WITHOUT ROWID;
-";
-const ENTRIES: &str =
-    "CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID;";
-
 /// After this many bytes of rows the write-ahead logs are cut even in the middle of work.
+// [SPEC 6.67]
 const UNTIDY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// An entry's place in the store.
 type Spot = (Day, RowKey);
 
+/// Sealed entries by the day they expire with.
+type Puts = BTreeMap<Day, Vec<(RowKey, Vec<u8>)>>;
+
 /// Rows in SQLite files under one directory.
 pub struct SqliteRows {
-    directory: PathBuf,
-    lasting: SqliteFile,
-    days: BTreeMap<Day, SqliteFile>,
+    lasting: LastingFile,
+    days: DayFiles,
     keys: DayKeys,
     /// Removals that stand in the list and are not done.
     undone: BTreeSet<Spot>,
@@ -98,20 +93,10 @@ impl SqliteRows {
             .create(directory)
             .map_err(|e| io_failure(&e, "making the store's directory"))?;
         let keys = DayKeys::open(directory)?;
-        let mut days = BTreeMap::new();
-        for day in days_of_files(directory, ".db")? {
-            let path = day_path(directory, day);
-            if keys.contains(day) {
-                days.insert(day, SqliteFile::open(&path, ENTRIES)?);
-            } else {
-                // Its key went first: killed in the middle of an expiry.
-                remove_files(&path)?;
-            }
-        }
-        let lasting = SqliteFile::open(&directory.join("lasting.db"), LASTING)?;
+        let days = DayFiles::open(directory, &keys)?;
+        let lasting = LastingFile::open(directory)?;
         sync_names(directory)?;
         let mut rows = Self {
-            directory: directory.to_owned(),
             lasting,
             days,
             keys,
@@ -123,8 +108,8 @@ impl SqliteRows {
             #[cfg(test)]
             fault: tests::Fault::none(),
         };
-        rows.undone = rows.list_of_removals()?;
-        rows.remove_undone()?;
+        rows.undone = rows.lasting.removals()?;
+        forgive_full(rows.remove_undone())?;
         rows.tidy()?;
         Ok(rows)
     }
@@ -141,13 +126,11 @@ impl SqliteRows {
 
     fn try_tidy(&mut self) -> Result<(), StoreFailure> {
         self.untidy_bytes = 0;
-        for file in self.days.values_mut() {
-            file.checkpoint()?;
-        }
+        self.days.checkpoint()?;
         // The removals are beyond a crash now.
         if !self.listed.is_empty() {
-            let listed = std::mem::take(&mut self.listed);
-            self.lasting.commit(|t| unlist(t, listed.iter()))?;
+            self.lasting.unlist(&self.listed)?;
+            self.listed.clear();
         }
         self.lasting.checkpoint()
     }
@@ -168,7 +151,8 @@ impl SqliteRows {
         self.remove_undone()?;
         let (puts, removals) = self.sort_out(changes.entries)?;
         for (day, rows) in &puts {
-            self.put_entries(*day, rows)?;
+            self.reached(Step::Entries(*day))?;
+            self.days.put(*day, rows)?;
         }
         let lasting = self.seal_lasting(changes.lasting)?;
         self.commit_lasting(&lasting, &puts, &removals)?;
@@ -207,21 +191,8 @@ impl SqliteRows {
         Ok((puts, removals))
     }
 
-    fn put_entries(&mut self, day: Day, rows: &[(RowKey, Vec<u8>)]) -> Result<(), StoreFailure> {
-        self.reached(Step::Entries(day))?;
-        self.day_file(day)?.commit(|t| {
-            let mut put = t.prepare_cached(
-                "INSERT INTO entries (key, row) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET row = excluded.row",
-            )?;
-            for (key, row) in rows {
-                put.execute(params![key.0, row])?;
-            }
-            Ok(())
-        })
-    }
-
     /// Seals the lasting rows under the keys of their days, also those that only move to another day.
-    fn seal_lasting(&mut self, changes: Vec<LastingChange>) -> Result<Vec<Lasting>, StoreFailure> {
+    fn seal_lasting(&mut self, changes: Vec<LastingChange>) -> Result<Vec<Sealed>, StoreFailure> {
         let mut sealed = Vec::with_capacity(changes.len());
         for change in changes {
             sealed.push(match change {
@@ -231,23 +202,23 @@ impl SqliteRows {
                     Some((_, row)) => self.seal_put(key, day, &row)?,
                     None => continue,
                 },
-                LastingChange::Remove { key } => Lasting::Remove(key),
+                LastingChange::Remove { key } => Sealed::Remove(key),
             });
         }
         shuffle(&mut sealed, &mut self.rng);
         Ok(sealed)
     }
 
-    fn seal_put(&mut self, key: RowKey, day: Day, row: &[u8]) -> Result<Lasting, StoreFailure> {
+    fn seal_put(&mut self, key: RowKey, day: Day, row: &[u8]) -> Result<Sealed, StoreFailure> {
         self.keys.make(day)?;
         let row = self.keys.seal((Table::Lasting, day), &key, row)?;
         self.untidy_bytes = self.untidy_bytes.saturating_add(row.len());
-        Ok(Lasting::Put(key, day, row))
+        Ok(Sealed::Put(key, day, row))
     }
 
     fn commit_lasting(
         &mut self,
-        lasting: &[Lasting],
+        rows: &[Sealed],
         puts: &Puts,
         removals: &[Spot],
     ) -> Result<(), StoreFailure> {
@@ -258,17 +229,10 @@ impl SqliteRows {
             .flat_map(|(day, rows)| rows.iter().map(|(key, _)| (*day, *key)))
             .filter(|spot| self.listed.contains(spot))
             .collect();
-        self.lasting.commit(|t| {
-            unlist(t, again.iter())?;
-            for change in lasting {
-                write_lasting(t, change)?;
-            }
-            let mut list =
-                t.prepare_cached("INSERT OR IGNORE INTO removals (day, key) VALUES (?1, ?2)")?;
-            for (day, key) in removals {
-                list.execute(params![day.0, key.0])?;
-            }
-            Ok(())
+        self.lasting.commit(&Batch {
+            rows,
+            list: removals,
+            unlist: &again,
         })?;
         for spot in again {
             self.listed.remove(&spot);
@@ -295,74 +259,19 @@ impl SqliteRows {
 
     fn remove_entries(&mut self, day: Day, spots: &BTreeSet<Spot>) -> Result<(), StoreFailure> {
         self.reached(Step::Removals(day))?;
-        let Some(file) = self.days.get_mut(&day) else {
-            return Ok(());
-        };
-        file.commit(|t| {
-            let mut remove = t.prepare_cached("DELETE FROM entries WHERE key = ?1")?;
-            for (_, key) in spots {
-                remove.execute(params![key.0])?;
-            }
-            Ok(())
-        })
-    }
-
-    fn list_of_removals(&self) -> Result<BTreeSet<Spot>, StoreFailure> {
-        let broken = |e| failure(&e, "reading the list of removals");
-        let mut list = self
-            .lasting
-            .connection()
-            .prepare("SELECT day, key FROM removals")
-            .map_err(broken)?;
-        let spots = list
-            .query_map([], |row| Ok((Day(row.get(0)?), RowKey(row.get(1)?))))
-            .map_err(broken)?
-            .collect::<rusqlite::Result<_>>()
-            .map_err(broken)?;
-        Ok(spots)
-    }
-
-    fn day_file(&mut self, day: Day) -> Result<&mut SqliteFile, StoreFailure> {
-        match self.days.entry(day) {
-            Entry::Occupied(file) => Ok(file.into_mut()),
-            Entry::Vacant(place) => {
-                let file = SqliteFile::open(&day_path(&self.directory, day), ENTRIES)?;
-                sync_names(&self.directory)?;
-                Ok(place.insert(file))
-            }
-        }
+        self.days.remove(day, spots.iter().map(|(_, key)| key))
     }
 
     fn lasting_row(&self, key: &RowKey) -> Result<Option<(Day, Vec<u8>)>, StoreFailure> {
-        let broken = |e| failure(&e, "reading a lasting row");
-        let found: Option<(u32, Vec<u8>)> = self
-            .lasting
-            .connection()
-            .prepare_cached("SELECT day, row FROM lasting WHERE key = ?1")
-            .and_then(|mut select| {
-                select
-                    .query_row([key.0], |row| Ok((row.get(0)?, row.get(1)?)))
-                    .optional()
-            })
-            .map_err(broken)?;
-        let Some((day, sealed)) = found else {
+        let Some((day, sealed)) = self.lasting.row(key)? else {
             return Ok(None);
         };
-        let row = self
-            .keys
-            .open_row((Table::Lasting, Day(day)), key, &sealed)?;
-        Ok(Some((Day(day), row)))
+        let row = self.keys.open_row((Table::Lasting, day), key, &sealed)?;
+        Ok(Some((day, row)))
     }
 
     fn entry_row(&self, day: Day, key: &RowKey) -> Result<Option<Vec<u8>>, StoreFailure> {
-        let Some(file) = self.days.get(&day) else {
-            return Ok(None);
-        };
-        let sealed: Option<Vec<u8>> = file
-            .connection()
-            .prepare_cached("SELECT row FROM entries WHERE key = ?1")
-            .and_then(|mut select| select.query_row([key.0], |row| row.get(0)).optional())
-            .map_err(|e| failure(&e, "reading an entry"))?;
+        let sealed = self.days.row(day, key)?;
         sealed
             .map(|sealed| self.keys.open_row((Table::Entries, day), key, &sealed))
             .transpose()
@@ -370,19 +279,10 @@ impl SqliteRows {
 
     // [SPEC 6.65]
     fn try_expire(&mut self, today: Day) -> Result<(), StoreFailure> {
-        let rest = self.days.split_off(&today);
-        for (day, file) in std::mem::replace(&mut self.days, rest) {
-            // The key first: from here on nothing of that day opens, wherever copies of it lie.
-            self.keys.destroy(day)?;
-            file.remove()?;
-        }
+        self.days.expire(today, &mut self.keys)?;
         self.undone.retain(|(day, _)| *day >= today);
         self.listed.retain(|(day, _)| *day >= today);
-        self.lasting.commit(|t| {
-            t.execute("DELETE FROM lasting WHERE day < ?1", [today.0])?;
-            t.execute("DELETE FROM removals WHERE day < ?1", [today.0])?;
-            Ok(())
-        })?;
+        self.lasting.expire(today)?;
         // The other way round: a lasting row without its key would be damage.
         for day in self.keys.over(today) {
             self.keys.destroy(day)?;
@@ -428,38 +328,6 @@ impl Rows for SqliteRows {
     }
 }
 
-/// Sealed entries by the day they expire with.
-type Puts = BTreeMap<Day, Vec<(RowKey, Vec<u8>)>>;
-
-/// A sealed change of a lasting row.
-enum Lasting {
-    Put(RowKey, Day, Vec<u8>),
-    Remove(RowKey),
-}
-
-fn write_lasting(t: &Transaction<'_>, change: &Lasting) -> rusqlite::Result<()> {
-    match change {
-        Lasting::Put(key, day, row) => t
-            .prepare_cached(
-                "INSERT INTO lasting (key, day, row) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (key) DO UPDATE SET day = excluded.day, row = excluded.row",
-            )?
-            .execute(params![key.0, day.0, row])?,
-        Lasting::Remove(key) => t
-            .prepare_cached("DELETE FROM lasting WHERE key = ?1")?
-            .execute(params![key.0])?,
-    };
-    Ok(())
-}
-
-fn unlist<'a>(t: &Transaction<'_>, spots: impl Iterator<Item = &'a Spot>) -> rusqlite::Result<()> {
-    let mut unlist = t.prepare_cached("DELETE FROM removals WHERE day = ?1 AND key = ?2")?;
-    for (day, key) in spots {
-        unlist.execute(params![day.0, key.0])?;
-    }
-    Ok(())
-}
-
 fn forgive_full(outcome: Result<(), StoreFailure>) -> Result<(), StoreFailure> {
     match outcome {
         Err(StoreFailure::Full) => Ok(()),
@@ -474,14 +342,4 @@ fn shuffle<T>(items: &mut [T], rng: &mut ChaCha20Rng) {
         let other = usize::try_from(rng.next_u64() % bound).unwrap_or(last);
         items.swap(last, other);
     }
-}
-
-/// Makes the names of new files durable.
-fn sync_names(directory: &Path) -> Result<(), StoreFailure> {
-    sync_directory(&directory.join("lasting.db"))
-        .map_err(|e| e.failure("sync of the store's directory"))
-}
-
-fn day_path(directory: &Path, day: Day) -> PathBuf {
-    directory.join(format!("day-{}.db", day.0))
 }

@@ -9,14 +9,19 @@ use super::{DataDir, DataError, read_small, write_private};
 
 const FILE: &str = "address";
 
-/// Stores the line, with its access code.
+/// Stores the line, with its access code. Writes nothing if it is there already, so that a relay starts on a
+/// full disk.
 ///
 /// # Errors
 /// The file cannot be written.
 pub fn store(data: &DataDir, address: &RelayAddress) -> Result<(), DataError> {
     let mut line = Zeroizing::new(address.with_code());
     line.push('\n');
-    write_private(&data.join(FILE), line.as_bytes())
+    let path = data.join(FILE);
+    if read_small(&path)?.is_some_and(|old| *old == line.as_bytes()) {
+        return Ok(());
+    }
+    write_private(&path, line.as_bytes())
 }
 
 /// Reads the line of a data directory that may be in use.

@@ -1,3 +1,5 @@
+//! What is put together and dialled; the whole of it runs in `tests/it`.
+
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 use super::*;

@@ -131,6 +131,24 @@ pub(super) fn remove_files(path: &Path) -> Result<(), StoreFailure> {
     sync_directory(path).map_err(|e| e.failure("sync of the store's directory"))
 }
 
+/// Whether neither the file nor its write-ahead log holds anything.
+pub(super) fn is_empty(path: &Path) -> Result<bool, StoreFailure> {
+    for part in parts(path) {
+        match std::fs::metadata(&part) {
+            Ok(about) if about.len() > 0 => return Ok(false),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io_failure(&e, "looking at a file")),
+        }
+    }
+    Ok(true)
+}
+
+/// Makes the names of new files durable.
+pub(super) fn sync_names(directory: &Path) -> Result<(), StoreFailure> {
+    sync_directory(&directory.join("any")).map_err(|e| e.failure("sync of the store's directory"))
+}
+
 /// The file and its write-ahead log.
 fn parts(path: &Path) -> [PathBuf; 2] {
     let mut log = path.as_os_str().to_owned();

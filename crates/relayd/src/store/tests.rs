@@ -185,7 +185,7 @@ fn killed_before_the_removals_they_are_done_at_the_next_start() {
     let mut rows = open(&dir);
     assert_eq!(rows.lasting(&key(3)).unwrap().unwrap(), b"header");
     assert!(rows.entry(day(7), &key(1)).unwrap().is_none());
-    assert!(rows.list_of_removals().unwrap().is_empty());
+    assert!(rows.lasting.removals().unwrap().is_empty());
 }
 
 #[test]
@@ -206,6 +206,24 @@ fn removals_without_space_wait_for_the_next_commit() {
     rows.commit(put(7, 1, b"new")).unwrap();
     drop(rows);
     assert_eq!(open(&dir).entry(day(7), &key(1)).unwrap().unwrap(), b"new");
+}
+
+/// A disk that was full while a day file was made does not keep the relay from starting.
+#[test]
+fn an_empty_day_file_is_no_hindrance() {
+    let dir = scratch("empty-day");
+    let mut rows = open(&dir);
+    rows.keys.make(day(7)).unwrap();
+    for name in ["day-20007.db", "day-20007.db-wal"] {
+        fs::write(dir.path().join(name), []).unwrap();
+    }
+    drop(rows);
+    let mut rows = open(&dir);
+    assert!(rows.entry(day(7), &key(1)).unwrap().is_none());
+    rows.commit(put(7, 1, b"row")).unwrap();
+    drop(rows);
+    let mut rows = open(&dir);
+    assert_eq!(rows.entry(day(7), &key(1)).unwrap().unwrap(), b"row");
 }
 
 #[test]
@@ -282,18 +300,8 @@ fn what_was_deleted_or_replaced_is_in_no_file() {
         })
         .unwrap();
     }
-    let sealed = |rows: &SqliteRows, sql: &str| -> Vec<u8> {
-        let file = if sql.contains("entries") {
-            &rows.days[&day(7)]
-        } else {
-            &rows.lasting
-        };
-        file.connection()
-            .query_row(sql, [[7u8; 32]], |row| row.get(0))
-            .unwrap()
-    };
-    let entry_row = sealed(&rows, "SELECT row FROM entries WHERE key = ?1");
-    let lasting_row = sealed(&rows, "SELECT row FROM lasting WHERE key = ?1");
+    let entry_row = rows.days.row(day(7), &key(7)).unwrap().unwrap();
+    let (_, lasting_row) = rows.lasting.row(&key(7)).unwrap().unwrap();
     // A piece of each that lies on one page.
     let pieces = [&entry_row[4_000..4_064], &lasting_row[4_000..4_064]];
     for piece in pieces {
@@ -323,14 +331,14 @@ fn files_are_set_up_as_said() {
     let dir = scratch("pragmas");
     let mut rows = open(&dir);
     rows.commit(put(7, 1, b"x")).unwrap();
-    for file in [&rows.lasting, &rows.days[&day(7)]] {
+    for connection in [rows.lasting.connection(), rows.days.connection(day(7))] {
         let number = |name: &str| -> i64 {
-            file.connection()
+            connection
                 .query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
                 .unwrap()
         };
         let text = |name: &str| -> String {
-            file.connection()
+            connection
                 .query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
                 .unwrap()
         };
@@ -354,9 +362,9 @@ fn a_full_disk_refuses_and_goes_on() {
     })
     .unwrap();
     let limit = |rows: &SqliteRows, pages: i64| {
-        for file in [&rows.lasting, &rows.days[&day(7)]] {
+        for connection in [rows.lasting.connection(), rows.days.connection(day(7))] {
             let sql = format!("PRAGMA max_page_count = {pages}");
-            file.connection().query_row(&sql, [], |_| Ok(())).unwrap();
+            connection.query_row(&sql, [], |_| Ok(())).unwrap();
         }
     };
     // SQLite takes the file's present size where the limit is lower.
@@ -408,7 +416,7 @@ fn a_damaged_row_is_noticed() {
     })
     .unwrap();
     let sql = "UPDATE entries SET row = zeroblob(length(row))";
-    rows.days[&day(7)].connection().execute(sql, []).unwrap();
+    rows.days.connection(day(7)).execute(sql, []).unwrap();
     assert!(matches!(
         rows.entry(day(7), &key(1)),
         Err(StoreFailure::Broken(_))
