@@ -481,7 +481,6 @@ fn fresh_state(
         lines: lines::Lines::default(),
         peer: None,
         main: Some(main),
-        shown: Position::default(),
         sending: Sending {
             queued: 0,
             since_update: 0,

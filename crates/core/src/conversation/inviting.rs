@@ -280,7 +280,6 @@ impl Conversation {
         let restart = self.state.main.as_ref().map_or(0, |main| main.restart);
         let mut main = MainLog::new(LogKey::generation(secret), restart, 1, now_ms);
         main.before = before;
-        self.state.shown = main.position();
         self.set_main(ctx, main);
         if self.state.recovery.is_none() {
             let next_look = now_ms.saturating_add(DAY_MS / 2 + below(ctx.rng, DAY_MS));

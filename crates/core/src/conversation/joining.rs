@@ -169,7 +169,7 @@ impl Conversation {
             (Some(Origin::Link(link)), _) => Binding(link.binding),
             _ => return self.fail_join(ctx, JoinFault::NotAsNamed),
         };
-        let note = CommitNote::join(entering.then_some(self.state.shown));
+        let note = CommitNote::join(entering.then_some(self.state.receipts.got));
         let peer = self.peer().map(|peer| peer.identity());
         if self.own(ctx).is_none() {
             return self.fail_join(ctx, JoinFault::Refused);

@@ -300,7 +300,6 @@ impl Conversation {
         main.sealed_ms = old.sealed_ms;
         main.destroy_before = destroy_before;
         main.peer_seen = Flag(false);
-        self.state.shown = main.position();
         self.set_main(ctx, main);
         if by_peer {
             self.peer_is_here(ctx);
@@ -337,6 +336,7 @@ impl Conversation {
                 until_seq: until,
             };
             self.note_gap(gap);
+            self.receipt_later(ctx);
             self.tell_gap(ctx, loss, missing.entries);
             if loss {
                 self.tell_trouble(ctx, RelayTrouble::Withheld);

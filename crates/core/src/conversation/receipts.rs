@@ -112,9 +112,9 @@ impl Conversation {
             .main
             .as_ref()
             .map(super::state::MainLog::position);
+        let news = receipts.got > receipts.told_delivered || !receipts.gaps.is_empty();
         // [SPEC 9.24]
-        let delivered =
-            here.filter(|_| profile.receipts_delivered.0 && receipts.got > receipts.told_delivered);
+        let delivered = here.filter(|_| profile.receipts_delivered.0 && news);
         let read = Some(receipts.read)
             .filter(|read| profile.receipts_read.0 && *read > receipts.told_read);
         (delivered, read)
@@ -138,6 +138,7 @@ impl Conversation {
     /// The other side's receipt, read at `place`.
     // [SPEC 9.23]
     pub(super) fn receipt_came(&mut self, ctx: &mut Ctx<'_>, receipt: &Receipt, place: Position) {
+        self.missing_there(ctx, &receipt.gaps);
         if let Some(delivered) = receipt.delivered.map(|delivered| delivered.min(place)) {
             let from = self.state.receipts.peer_delivered;
             if delivered > from {
@@ -150,6 +151,23 @@ impl Conversation {
             if read > from {
                 self.mark_read(ctx, from, read, &receipt.gaps);
                 self.state.receipts.peer_read = read;
+            }
+        }
+    }
+
+    /// Entries that never came to the other side are not delivered, unless it said before that they were: then it was restored
+    /// from a backup, and they are sent again under the same ids.
+    // [SPEC 9.26]
+    fn missing_there(&mut self, ctx: &mut Ctx<'_>, gaps: &[Gap]) {
+        for gap in gaps {
+            let until = Position {
+                next_seq: gap.until_seq,
+                ..gap.from
+            };
+            for (key, _, sent) in self.sent_between(ctx, gap.from, until) {
+                if sent.delivered() {
+                    self.send_line_again(ctx, &key, sent.line());
+                }
             }
         }
     }

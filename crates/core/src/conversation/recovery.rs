@@ -39,11 +39,6 @@ impl Conversation {
         if !self.state.phase.stands() || self.state.phase.reason().is_some() {
             return;
         }
-        if self.state.phase == Phase::Member
-            && let Some(main) = &self.state.main
-        {
-            self.state.shown = main.position();
-        }
         self.drop_stage(ctx);
         ctx.store.delete(&self.id.candidate());
         self.live.main.leave(&mut ctx.port);

@@ -66,7 +66,7 @@ impl Conversation {
             counter,
             previous: recovery.accepted_hash,
             reason,
-            shown: self.state.shown,
+            shown: self.state.receipts.got,
             binding: Binding::of(own.identity(), group.id()),
         };
         let blob = restart.seal(own, &access.log_id, &[peer], &secret, ctx.rng);
@@ -216,11 +216,6 @@ impl Conversation {
         self.drop_stage(ctx);
         self.drop_restart_stage(ctx);
         ctx.store.delete(&self.id.candidate());
-        if self.state.phase == Phase::Member
-            && let Some(main) = &self.state.main
-        {
-            self.state.shown = main.position();
-        }
         let Some(recovery) = &mut self.state.recovery else {
             return;
         };

@@ -26,8 +26,6 @@ pub(crate) struct State {
     pub(crate) peer: Option<VLBytes>,
     /// The log it lives in now; in trouble the one it lived in last.
     pub(crate) main: Option<MainLog>,
-    /// How far it was shown, while it lived in a generation.
-    pub(crate) shown: Position,
     pub(crate) sending: Sending,
     pub(crate) receipts: Receipts,
     pub(crate) recovery: Option<Recovery>,
@@ -234,7 +232,8 @@ pub(crate) struct Sending {
 pub(crate) struct Receipts {
     pub(crate) peer_delivered: Position,
     pub(crate) peer_read: Position,
-    /// The place after the last entry that holds something for the user.
+    /// The place after the last entry of the other side that holds something for the user: how far the conversation was shown.
+    /// Other entries do not count, because a relay that was rolled back may give their numbers again.
     pub(crate) got: Position,
     pub(crate) read: Position,
     pub(crate) told_delivered: Position,

@@ -7,7 +7,7 @@ use emptyroom_wire::secret::Private;
 use super::lines::{LineContent, LineRecord, ReceivedLine};
 use super::state::Phase;
 use super::{Conversation, Ctx};
-use crate::api::{Event, MessageState, PeerTrouble, RelayTrouble, RestartReason, Side};
+use crate::api::{Event, LineId, MessageState, PeerTrouble, RelayTrouble, RestartReason, Side};
 use crate::content::{Body, Content, ContentFault, TextMessage, TimerChange};
 use crate::mls::Member;
 use crate::position::Position;
@@ -130,24 +130,28 @@ impl Conversation {
             if sent.delivered() && position < peer_shown {
                 continue;
             }
-            ctx.store.delete(&key);
-            let line = sent.line();
-            let Some(record) = super::lines::get(&ctx.store, self.id, line) else {
-                continue;
-            };
-            match &record.content {
-                LineContent::Sent(message)
-                    if !matches!(
-                        super::lines::state_of(message.state),
-                        MessageState::Failed(_)
-                    ) =>
-                {
-                    self.enqueue(ctx, line);
-                    self.set_state(ctx, line, MessageState::Queued);
-                }
-                LineContent::OwnTimer(_) => self.enqueue(ctx, line),
-                _ => {}
+            self.send_line_again(ctx, &key, sent.line());
+        }
+    }
+
+    /// Puts a line that was sent into the queue again.
+    pub(super) fn send_line_again(&mut self, ctx: &mut Ctx<'_>, sent: &[u8], line: LineId) {
+        ctx.store.delete(sent);
+        let Some(record) = super::lines::get(&ctx.store, self.id, line) else {
+            return;
+        };
+        match &record.content {
+            LineContent::Sent(message)
+                if !matches!(
+                    super::lines::state_of(message.state),
+                    MessageState::Failed(_)
+                ) =>
+            {
+                self.enqueue(ctx, line);
+                self.set_state(ctx, line, MessageState::Queued);
             }
+            LineContent::OwnTimer(_) => self.enqueue(ctx, line),
+            _ => {}
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Clients against a real relay.
 
+mod crashes;
 mod invites;
+mod recovery;
 mod talking;
+mod timers;
 mod world;

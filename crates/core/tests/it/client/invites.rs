@@ -1,8 +1,268 @@
 //! Invites: one link, one use.
 
-use super::world::World;
+use emptyroom_core::api::{
+    Command, ContactState, Event, InviteFault, InviteState, JoinFault, Refused, Reply, Text,
+};
+
+use super::world::{DAY, HOUR, MINUTE, SECOND, World, name};
+
+fn invite_fault(world: &mut World, party: usize) -> Option<InviteFault> {
+    world
+        .events(party)
+        .into_iter()
+        .find_map(|event| match event {
+            Event::InviteFailed { why, .. } => Some(why),
+            _ => None,
+        })
+}
+
+fn join_fault(world: &mut World, party: usize) -> Option<JoinFault> {
+    world
+        .events(party)
+        .into_iter()
+        .find_map(|event| match event {
+            Event::JoinFailed { why, .. } => Some(why),
+            _ => None,
+        })
+}
 
 #[test]
-fn a_link_is_taken() {
-    World::talk(2);
+fn a_link_is_taken_and_both_are_told() {
+    let mut world = World::talk(2);
+    assert!(world.events(0).contains(&Event::InviteReady {
+        conversation: name("bob")
+    }));
+    assert!(world.events(1).contains(&Event::Joined {
+        conversation: name("alice")
+    }));
+    assert_eq!(
+        world.command(0, Command::Invites),
+        Ok(Reply::Invites(Vec::new()))
+    );
+    let same = |world: &mut World, party: usize| match world.command(
+        party,
+        Command::Fingerprint {
+            name: World::peer_name(party),
+        },
+    ) {
+        Ok(Reply::Fingerprint(print)) => print.digits,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(same(&mut world, 0), same(&mut world, 1));
+}
+
+// [SPEC 8.51]
+#[test]
+fn a_second_taker_is_told_that_the_link_was_used() {
+    let mut world = World::new(3);
+    world.set_relay(0);
+    let link = world.invite(0, "bob");
+    let carol = world.add_party();
+    world.join(1, &link, "alice");
+    world.join(carol, &link, "alice");
+    world.pass(10 * SECOND);
+    assert_eq!(join_fault(&mut world, carol), Some(JoinFault::AlreadyUsed));
+    assert_eq!(world.contact(1).state, ContactState::Active);
+    // Also long after.
+    let dave = world.add_party();
+    world.join(dave, &link, "alice");
+    world.pass(10 * SECOND);
+    assert_eq!(join_fault(&mut world, dave), Some(JoinFault::AlreadyUsed));
+}
+
+// [SPEC 8.51]
+#[test]
+fn of_two_takers_at_once_one_wins() {
+    for steps in 0..40 {
+        let mut world = World::new(300 + steps as u64);
+        world.set_relay(0);
+        let link = world.invite(0, "bob");
+        let carol = world.add_party();
+        for party in [1, carol] {
+            let join = Command::Join {
+                link: link.clone(),
+                name: name("alice"),
+            };
+            world.start(party, join);
+            world.steps(steps);
+        }
+        world.pass(10 * SECOND);
+        let faults = [join_fault(&mut world, 1), join_fault(&mut world, carol)];
+        let lost = faults
+            .iter()
+            .filter(|fault| **fault == Some(JoinFault::AlreadyUsed))
+            .count();
+        assert_eq!(lost, 1, "{faults:?}");
+        assert_eq!(world.contact(0).state, ContactState::Active);
+    }
+}
+
+// [SPEC 8.41]
+#[test]
+fn a_wrong_access_code_is_told() {
+    let mut world = World::new(4);
+    world.code = Some("right");
+    world.restore_relay(emptyroom_disk());
+    let address = Text::new(world.address().replace("right", "wrong"));
+    world.command(0, Command::SetRelay { address }).unwrap();
+    world.invite(0, "bob");
+    world.pass(10 * SECOND);
+    assert_eq!(invite_fault(&mut world, 0), Some(InviteFault::BadCode));
+    world.set_relay(0);
+    world
+        .command(0, Command::Forget { name: name("bob") })
+        .unwrap();
+    let link = world.invite(0, "bob");
+    world.join(1, &link, "alice");
+    world.pass(10 * SECOND);
+    assert_eq!(
+        world.contact(1).state,
+        ContactState::Active,
+        "joining needs no code"
+    );
+}
+
+fn emptyroom_disk() -> crate::memory_store::Disk {
+    crate::memory_store::Disk::new()
+}
+
+// [SPEC 8.45]
+#[test]
+fn a_cancelled_link_is_gone() {
+    let mut world = World::new(5);
+    world.set_relay(0);
+    let link = world.invite(0, "bob");
+    world.pass(SECOND);
+    // The relay is away: the order waits.
+    world.stop_relay();
+    assert_eq!(
+        world.command(0, Command::CancelInvite { name: name("bob") }),
+        Ok(Reply::Done)
+    );
+    assert_eq!(invite_fault(&mut world, 0), Some(InviteFault::Cancelled));
+    world.kill(0);
+    world.start_relay();
+    world.pass(MINUTE);
+    world.join(1, &link, "alice");
+    world.pass(10 * SECOND);
+    assert_eq!(join_fault(&mut world, 1), Some(JoinFault::Gone));
+    let cancel = Command::CancelInvite { name: name("bob") };
+    assert_eq!(world.command(0, cancel), Err(Refused::NoOpenInvite));
+}
+
+#[test]
+fn forgetting_an_open_invite_cancels_it() {
+    let mut world = World::new(6);
+    world.set_relay(0);
+    let link = world.invite(0, "bob");
+    world.pass(SECOND);
+    world
+        .command(0, Command::Forget { name: name("bob") })
+        .unwrap();
+    world.pass(SECOND);
+    world.join(1, &link, "alice");
+    world.pass(10 * SECOND);
+    assert_eq!(join_fault(&mut world, 1), Some(JoinFault::Gone));
+}
+
+// [SPEC 8.40]
+#[test]
+fn a_link_ends_after_a_week() {
+    let mut world = World::new(7);
+    world.set_relay(0);
+    let link = world.invite(0, "bob");
+    world.pass(7 * DAY - HOUR);
+    let Ok(Reply::Invites(invites)) = world.command(0, Command::Invites) else {
+        panic!()
+    };
+    assert_eq!(invites[0].state, InviteState::Open);
+    world.pass(2 * HOUR);
+    assert_eq!(invite_fault(&mut world, 0), Some(InviteFault::Expired));
+    world.join(1, &link, "alice");
+    world.pass(10 * SECOND);
+    assert_eq!(join_fault(&mut world, 1), Some(JoinFault::Gone));
+}
+
+// [SPEC 8.54]
+#[test]
+fn an_inviter_who_never_appears_is_told_after_a_week() {
+    let mut world = World::new(8);
+    world.set_relay(0);
+    let link = world.invite(0, "bob");
+    world.switch_off(0);
+    world.join(1, &link, "alice");
+    world.pass(6 * DAY);
+    world.send(1, "are you there");
+    assert_eq!(join_fault(&mut world, 1), None);
+    world.pass(2 * DAY);
+    assert_eq!(join_fault(&mut world, 1), Some(JoinFault::InviterNotSeen));
+    // He appears after all.
+    world.load(0);
+    world.pass(MINUTE);
+    assert_eq!(world.contact(1).state, ContactState::Active);
+    assert_eq!(world.received(0), ["are you there"]);
+}
+
+#[test]
+fn a_damaged_link_and_an_own_one_are_refused() {
+    let mut world = World::new(9);
+    world.set_relay(0);
+    let link = world.invite(0, "bob");
+    let join = |link: &str| Command::Join {
+        link: link.into(),
+        name: name("alice"),
+    };
+    let damaged = link.expose().replacen('a', "b", 1);
+    assert!(matches!(
+        world.command(1, join(&damaged)),
+        Err(Refused::BadAddress(_))
+    ));
+    assert_eq!(world.command(0, join(link.expose())), Err(Refused::OwnLink));
+    let unset = Command::Invite {
+        name: name("x"),
+        expires_in_ms: None,
+    };
+    assert_eq!(world.command(1, unset), Err(Refused::NoRelay));
+}
+
+#[test]
+fn an_invite_that_the_relay_forgot_is_made_again() {
+    let mut world = World::new(10);
+    world.set_relay(0);
+    let image = world.image();
+    let link = world.invite(0, "bob");
+    world.pass(SECOND);
+    world.restore_relay(image);
+    world.pass(MINUTE);
+    world.join(1, &link, "alice");
+    world.pass(10 * SECOND);
+    assert_eq!(world.contact(0).state, ContactState::Active);
+}
+
+// [SPEC 8.53]
+#[test]
+fn a_join_that_the_relay_forgot_is_repeated() {
+    for inviter_saw in [false, true] {
+        let mut world = World::new(11);
+        world.set_relay(0);
+        let link = world.invite(0, "bob");
+        world.pass(SECOND);
+        let image = world.image();
+        if !inviter_saw {
+            world.switch_off(0);
+        }
+        world.join(1, &link, "alice");
+        world.pass(10 * SECOND);
+        world.send(1, "first words");
+        world.pass(10 * SECOND);
+        world.restore_relay(image);
+        if !inviter_saw {
+            world.load(0);
+        }
+        world.pass(3 * DAY);
+        world.send(0, "answer");
+        world.pass(MINUTE);
+        assert_eq!(world.received(0), ["first words"], "{inviter_saw}");
+        assert_eq!(world.received(1), ["answer"], "{inviter_saw}");
+    }
 }

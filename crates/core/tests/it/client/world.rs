@@ -249,20 +249,42 @@ impl World {
         }
     }
 
+    /// Runs so many steps at most.
+    pub(crate) fn steps(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.step();
+        }
+    }
+
+    fn step(&mut self) -> bool {
+        let mut moved = self.run_relay();
+        for party in 0..self.parties.len() {
+            moved |= self.run_party(party);
+        }
+        if let Some((conn, frame)) = self.to_client.pop_front() {
+            moved = true;
+            if let Some((party, link)) = self.conns.get(&conn).copied() {
+                self.input(party, Input::Frame(link, frame));
+            }
+        }
+        moved
+    }
+
+    /// One command; nothing if the client died before it answered.
+    pub(crate) fn command_or_died(
+        &mut self,
+        party: usize,
+        command: Command,
+    ) -> Option<Result<Reply, Refused>> {
+        let id = self.start(party, command);
+        self.run();
+        self.reply(party, id)
+    }
+
     /// Runs until nothing is left to be done now.
     pub(crate) fn run(&mut self) {
         for _ in 0..1_000_000 {
-            let mut moved = self.run_relay();
-            for party in 0..self.parties.len() {
-                moved |= self.run_party(party);
-            }
-            if let Some((conn, frame)) = self.to_client.pop_front() {
-                moved = true;
-                if let Some((party, link)) = self.conns.get(&conn).copied() {
-                    self.input(party, Input::Frame(link, frame));
-                }
-            }
-            if !moved {
+            if !self.step() {
                 return;
             }
         }
@@ -519,14 +541,21 @@ impl World {
     }
 
     pub(crate) fn history(&mut self, party: usize) -> Vec<Line> {
-        let history = Command::History {
-            name: Self::peer_name(party),
-            before: None,
-            limit: 1_000,
-        };
-        match self.command(party, history) {
-            Ok(Reply::History(lines)) => lines,
-            other => panic!("no history: {other:?}"),
+        let mut all: Vec<Line> = Vec::new();
+        loop {
+            let history = Command::History {
+                name: Self::peer_name(party),
+                before: all.first().map(|line| line.id),
+                limit: 1_000,
+            };
+            match self.command(party, history) {
+                Ok(Reply::History(lines)) if lines.is_empty() => return all,
+                Ok(Reply::History(mut lines)) => {
+                    lines.append(&mut all);
+                    all = lines;
+                }
+                other => panic!("no history: {other:?}"),
+            }
         }
     }
 

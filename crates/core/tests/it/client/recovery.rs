@@ -1,0 +1,207 @@
+//! Restart: every kind of trouble ends with the two talking again, and everything said is shown once.
+
+use emptyroom_core::api::{ContactState, LineBody, Notice, RestartReason};
+
+use super::world::{DAY, HOUR, MINUTE, SECOND, World};
+
+/// After the fault: both say something, and everything that was ever confirmed is there once.
+fn goes_on(world: &mut World, before: [&[&str]; 2], what: &str) {
+    world.pass(2 * DAY);
+    world.send(0, "from alice after");
+    world.send(1, "from bob after");
+    world.pass(2 * DAY);
+    for party in 0..2 {
+        assert_eq!(
+            world.contact(party).state,
+            ContactState::Active,
+            "{what}: party {party}"
+        );
+    }
+    for (party, last) in [(0, "from bob after"), (1, "from alice after")] {
+        let mut expected: Vec<&str> = before[party].to_vec();
+        expected.push(last);
+        let mut received = world.received(party);
+        received.sort();
+        expected.sort_unstable();
+        assert_eq!(received, expected, "{what}: received by {party}");
+    }
+}
+
+fn restarts(world: &mut World, party: usize) -> Vec<RestartReason> {
+    let reason = |body: &LineBody| match body {
+        LineBody::Notice(Notice::Restarted { reason, .. }) => Some(*reason),
+        _ => None,
+    };
+    world
+        .history(party)
+        .iter()
+        .filter_map(|line| reason(&line.body))
+        .collect()
+}
+
+#[test]
+fn a_relay_that_was_rolled_back() {
+    for (seed, later) in [(0, 0), (1, 1), (2, 2), (3, 3)] {
+        let mut world = World::talk(4_000 + seed);
+        world.send(0, "a1");
+        world.send(1, "b1");
+        world.pass(MINUTE);
+        let image = world.image();
+        if later >= 1 {
+            world.send(0, "a2");
+        }
+        if later >= 2 {
+            world.send(1, "b2");
+        }
+        if later >= 3 {
+            world.switch_off(1);
+            world.send(0, "a3");
+        }
+        world.pass(MINUTE);
+        world.restore_relay(image);
+        if later >= 3 {
+            world.load(1);
+        }
+        let to_alice: &[&str] = if later >= 2 { &["b1", "b2"] } else { &["b1"] };
+        let to_bob: &[&str] = match later {
+            0 => &["a1"],
+            3 => &["a1", "a2", "a3"],
+            _ => &["a1", "a2"],
+        };
+        goes_on(
+            &mut world,
+            [to_alice, to_bob],
+            &format!("rolled back {later}"),
+        );
+        assert!(
+            restarts(&mut world, 0).len() <= 2,
+            "{:?}",
+            restarts(&mut world, 0)
+        );
+    }
+}
+
+#[test]
+fn lost_group_state() {
+    for party in 0..2 {
+        let mut world = World::talk(4_100 + party as u64);
+        world.send(0, "a1");
+        world.send(1, "b1");
+        world.pass(MINUTE);
+        world.switch_off(party);
+        // Groups and message keys of all conversations.
+        world.parties[party]
+            .records
+            .0
+            .retain(|key, _| !(key[0] == b'c' && (key[5] == b'm' || key[5] == b'j')));
+        world.send(1 - party, "while away");
+        world.load(party);
+        let (to_alice, to_bob): (&[&str], &[&str]) = if party == 0 {
+            (&["b1", "while away"], &["a1"])
+        } else {
+            (&["b1"], &["a1", "while away"])
+        };
+        goes_on(
+            &mut world,
+            [to_alice, to_bob],
+            &format!("state of {party} lost"),
+        );
+        assert_eq!(restarts(&mut world, party), [RestartReason::StateLost]);
+    }
+}
+
+#[test]
+fn a_restored_vault() {
+    for party in 0..2 {
+        for sent_since in [false, true] {
+            let mut world = World::talk(4_200 + party as u64);
+            world.send(0, "a1");
+            world.send(1, "b1");
+            world.pass(MINUTE);
+            let backup = world.parties[party].records.clone();
+            world.send(1 - party, "read and receipted");
+            world.pass(MINUTE);
+            if sent_since {
+                world.send(party, "forgotten by its sender");
+                world.pass(MINUTE);
+            }
+            world.switch_off(party);
+            world.parties[party].records = backup;
+            world.load(party);
+            let other = ["a1", "b1"][party];
+            let to_restored = [["b1", "a1"][party], "read and receipted"];
+            let mut to_other = vec![other];
+            if sent_since {
+                to_other.push("forgotten by its sender");
+            }
+            let before: [&[&str]; 2] = if party == 0 {
+                [&to_restored, &to_other]
+            } else {
+                [&to_other, &to_restored]
+            };
+            goes_on(
+                &mut world,
+                before,
+                &format!("vault of {party} restored, sent since: {sent_since}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn a_year_away() {
+    let mut world = World::talk(4_300);
+    world.send(0, "a1");
+    world.pass(MINUTE);
+    world.switch_off(1);
+    world.pass(200 * DAY);
+    world.send(0, "are you there");
+    world.pass(100 * DAY);
+    world.load(1);
+    world.pass(5 * DAY);
+    world.send(0, "now");
+    world.send(1, "back");
+    world.pass(2 * DAY);
+    assert_eq!(world.received(0), ["back"]);
+    assert!(world.received(1).contains(&"now".to_owned()));
+}
+
+#[test]
+fn two_faults_at_once() {
+    for seed in 0..4 {
+        let mut world = World::talk(4_400 + seed);
+        world.send(0, "a1");
+        world.send(1, "b1");
+        world.pass(MINUTE);
+        let image = world.image();
+        let backup = world.parties[1].records.clone();
+        world.send(0, "a2");
+        world.send(1, "b2");
+        world.pass(MINUTE);
+        world.restore_relay(image.clone());
+        if seed >= 1 {
+            world.pass(HOUR);
+        }
+        world.switch_off(1);
+        world.parties[1].records = backup;
+        world.load(1);
+        if seed >= 2 {
+            world.pass(30 * SECOND);
+            world.restore_relay(image);
+        }
+        if seed >= 3 {
+            world.switch_off(0);
+            world.parties[0]
+                .records
+                .0
+                .retain(|key, _| !(key[0] == b'c' && (key[5] == b'm' || key[5] == b'j')));
+            world.load(0);
+        }
+        // What Bob said after his backup, and Alice had read, is hers; what she said he gets again.
+        goes_on(
+            &mut world,
+            [&["b1", "b2"], &["a1", "a2"]],
+            &format!("two faults {seed}"),
+        );
+    }
+}

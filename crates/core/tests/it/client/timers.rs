@@ -1,0 +1,186 @@
+//! Messages that disappear.
+
+use emptyroom_core::api::{Burn, Command, Event, GoneWhy, LineBody, MessageState, Refused, Reply};
+
+use super::world::{DAY, HOUR, MINUTE, SECOND, World, name};
+
+fn gone(world: &mut World, party: usize) -> usize {
+    let expired = |event: &Event| {
+        matches!(
+            event,
+            Event::MessageGone {
+                why: GoneWhy::Expired,
+                ..
+            }
+        )
+    };
+    world
+        .events(party)
+        .iter()
+        .filter(|event| expired(event))
+        .count()
+}
+
+// [SPEC 9.31]
+#[test]
+fn a_timer_starts_at_reading_here_and_at_sending_there() {
+    let mut world = World::talk(20);
+    let burn = Burn::after_ms(30 * SECOND).unwrap();
+    world.send_with(0, "burns", Some(burn));
+    world.pass(20 * SECOND);
+    assert_eq!(world.received(1), ["burns"]);
+    assert_eq!(world.states(0).len(), 1);
+    world.pass(11 * SECOND);
+    // The sender's copy is gone, the recipient has not read his yet.
+    assert_eq!(world.states(0).len(), 0);
+    assert_eq!(gone(&mut world, 0), 1);
+    world.pass(DAY);
+    assert_eq!(world.received(1), ["burns"]);
+    world.read_all(1);
+    world.pass(29 * SECOND);
+    assert_eq!(world.received(1), ["burns"]);
+    world.pass(2 * SECOND);
+    assert_eq!(world.received(1).len(), 0);
+    assert_eq!(gone(&mut world, 1), 1);
+}
+
+// [SPEC 9.32]
+#[test]
+fn what_expired_is_in_no_record() {
+    let mut world = World::talk(21);
+    world.send_with(0, "XYZZY-MARK", Some(Burn::after_ms(5 * SECOND).unwrap()));
+    world.pass(2 * SECOND);
+    world.read_all(1);
+    world.pass(6 * SECOND);
+    for party in &world.parties {
+        for value in party.records.0.values() {
+            assert!(!value.windows(10).any(|window| window == b"XYZZY-MARK"));
+        }
+    }
+}
+
+#[test]
+fn burn_on_read_burns_on_reading_and_at_the_sender_with_the_receipt() {
+    let mut world = World::talk(22);
+    world.send_with(0, "once", Some(Burn::OnRead));
+    world.pass(10 * SECOND);
+    assert_eq!(world.received(1), ["once"]);
+    assert_eq!(world.states(0), [MessageState::Delivered]);
+    world.read_all(1);
+    assert_eq!(world.received(1).len(), 0);
+    world.pass(10 * SECOND);
+    assert_eq!(world.states(0).len(), 0);
+}
+
+// [SPEC 9.33]
+#[test]
+fn a_clock_that_jumps_back_a_day_prolongs_nothing() {
+    let mut world = World::talk(23);
+    world.send_with(0, "short", Some(Burn::after_ms(MINUTE).unwrap()));
+    world.pass(5 * SECOND);
+    world.read_all(1);
+    world.parties[1].clock_offset_ms = -(DAY as i64);
+    world.pass(MINUTE + SECOND);
+    assert_eq!(world.received(1).len(), 0, "while it runs");
+    world.send_with(0, "again", Some(Burn::after_ms(HOUR).unwrap()));
+    world.pass(5 * SECOND);
+    world.read_all(1);
+    world.parties[1].clock_offset_ms = -(2 * DAY as i64);
+    world.kill(1);
+    world.pass(HOUR + MINUTE);
+    assert_eq!(world.received(1).len(), 0, "across a restart");
+}
+
+#[test]
+fn what_ran_out_while_the_client_was_off_is_gone_at_its_start() {
+    let mut world = World::talk(24);
+    world.send_with(0, "short", Some(Burn::after_ms(MINUTE).unwrap()));
+    world.pass(5 * SECOND);
+    world.read_all(1);
+    world.switch_off(1);
+    world.pass(HOUR);
+    world.load(1);
+    world.run();
+    assert_eq!(world.received(1).len(), 0);
+    assert!(
+        world.parties[1]
+            .records
+            .0
+            .values()
+            .all(|value| !value.windows(5).any(|window| window == b"short"))
+    );
+}
+
+// [SPEC 9.34]
+#[test]
+fn a_change_of_the_timer_is_seen_by_both_and_the_last_one_counts() {
+    let mut world = World::talk(25);
+    let hour = Burn::after_ms(HOUR).unwrap();
+    let minute = Burn::after_ms(MINUTE).unwrap();
+    let set = |world: &mut World, party: usize, burn: Burn| {
+        let name = World::peer_name(party);
+        assert_eq!(
+            world.command(party, Command::SetTimer { name, burn }),
+            Ok(Reply::Done)
+        );
+    };
+    set(&mut world, 0, hour);
+    world.pass(5 * SECOND);
+    for party in 0..2 {
+        assert_eq!(world.contact(party).burn, hour);
+        let changed = |line: &emptyroom_core::api::Line| {
+            matches!(
+                &line.body,
+                LineBody::Notice(emptyroom_core::api::Notice::TimerChanged { .. })
+            )
+        };
+        assert_eq!(
+            world
+                .history(party)
+                .iter()
+                .filter(|line| changed(line))
+                .count(),
+            1
+        );
+    }
+    // Both at once, while nothing gets through: the order of the log decides, for both.
+    world.stop_relay();
+    set(&mut world, 0, minute);
+    set(&mut world, 1, Burn::Never);
+    world.start_relay();
+    world.pass(MINUTE);
+    assert_eq!(world.contact(0).burn, world.contact(1).burn);
+    world.send(0, "takes the timer");
+    world.pass(5 * SECOND);
+    let line = world.history(1).pop().unwrap();
+    let burn = world.contact(1).burn;
+    assert!(matches!(line.body, LineBody::Received { burn: own, .. } if own == burn));
+}
+
+// [SPEC 9.30]
+#[test]
+fn timers_have_a_range() {
+    assert!(Burn::after_ms(4_999).is_err());
+    assert!(Burn::after_ms(5_000).is_ok());
+    assert!(Burn::after_ms(28 * DAY).is_ok());
+    assert!(Burn::after_ms(28 * DAY + 1).is_err());
+}
+
+#[test]
+fn texts_and_names_have_limits() {
+    let mut world = World::talk(26);
+    for text in [String::new(), "x".repeat(16 * 1024 + 1)] {
+        let id = world.start_send(0, &text, None);
+        world.run();
+        assert_eq!(world.reply(0, id), Some(Err(Refused::BadText)));
+    }
+    let long = "y".repeat(16 * 1024);
+    world.send(0, &long);
+    world.pass(SECOND);
+    assert_eq!(world.received(1), [long]);
+    let unknown = Command::Delete {
+        name: name("nobody"),
+        id: emptyroom_core::api::LineId(1),
+    };
+    assert_eq!(world.command(0, unknown), Err(Refused::UnknownName));
+}
