@@ -442,3 +442,80 @@ fn rows_of_one_commit_are_written_in_random_order() {
     }
     assert_eq!(first_places.len(), 8);
 }
+
+fn copy_of(dir: &Scratch) -> Scratch {
+    let copy = scratch("copy");
+    for name in files(dir) {
+        fs::copy(dir.path().join(&name), copy.path().join(&name)).unwrap();
+    }
+    copy
+}
+
+fn cut(dir: &Scratch, name: &str, len: u64, then_garbage: bool) {
+    let path = dir.path().join(name);
+    let whole = fs::metadata(&path).unwrap().len();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(len).unwrap();
+    if then_garbage {
+        // The length was there before the bytes were.
+        file.set_len(whole).unwrap();
+    }
+}
+
+/// A power cut leaves any part of what was not synced yet.
+// [SPEC 6.63]
+#[test]
+fn a_torn_commit_is_none() {
+    let dir = scratch("torn");
+    let mut rows = open(&dir);
+    let batch = |number: u8, header: &[u8]| Changes {
+        lasting: vec![lasting(30, 99, header), lasting(30, number, b"row")],
+        entries: vec![
+            entry(1, number, Some(b"row")),
+            entry(7, number, Some(&[7; 3_000])),
+        ],
+    };
+    for number in 0..4 {
+        rows.commit(batch(number, b"old")).unwrap();
+    }
+    let before = copy_of(&dir);
+    let length = |dir: &Scratch, name: &str| fs::metadata(dir.path().join(name)).unwrap().len();
+    rows.commit(batch(4, b"new")).unwrap();
+    let entry_logs = ["day-20001.db-wal", "day-20007.db-wal"];
+    let lasting_log = "lasting.db-wal";
+    let mut rng = entropy::generator();
+    for round in 0..60 {
+        let torn = copy_of(&dir);
+        let somewhere = |name: &str, rng: &mut ChaCha20Rng| {
+            let (from, to) = (length(&before, name), length(&dir, name));
+            from + rng.next_u64() % (to - from)
+        };
+        // The lasting rows were under way, or the entries were and the lasting rows were not begun.
+        if round % 2 == 0 {
+            cut(
+                &torn,
+                lasting_log,
+                somewhere(lasting_log, &mut rng),
+                round % 4 == 0,
+            );
+        } else {
+            cut(&torn, lasting_log, length(&before, lasting_log), false);
+            for name in entry_logs {
+                cut(&torn, name, somewhere(name, &mut rng), round % 4 == 1);
+            }
+        }
+        let mut rows = open(&torn);
+        assert_eq!(rows.lasting(&key(99)).unwrap().unwrap(), b"old");
+        assert!(rows.lasting(&key(4)).unwrap().is_none());
+        for number in 0..4 {
+            assert_eq!(rows.lasting(&key(number)).unwrap().unwrap(), b"row");
+            assert_eq!(rows.entry(day(1), &key(number)).unwrap().unwrap(), b"row");
+            assert_eq!(
+                rows.entry(day(7), &key(number)).unwrap().unwrap(),
+                [7; 3_000]
+            );
+        }
+        rows.commit(batch(4, b"new")).unwrap();
+        assert_eq!(rows.lasting(&key(99)).unwrap().unwrap(), b"new");
+    }
+}
