@@ -19,7 +19,7 @@ use crate::outbox::{Outbox, Waiting};
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Clients ping; one that says nothing for so long is gone.
+    /// Clients ping where nothing else goes to and fro; one that says and takes nothing for so long is gone.
     pub idle: Duration,
     /// A frame may take this long, and longer by its length.
     pub frame: Duration,
@@ -142,7 +142,10 @@ where
     let mut reader = Reader::new(lane.pace);
     loop {
         select! {
-            waiting = outbox.take() => write_all(bytes, waiting, lane).await?,
+            waiting = outbox.take() => {
+                write_all(bytes, waiting, lane).await?;
+                reader.wrote();
+            }
             outcome = reader.read(bytes, &lane.budgets) => {
                 outcome?;
                 if let Some(frame) = reader.finished() {
@@ -244,6 +247,13 @@ impl Reader {
             body: None,
             first: true,
             deadline: Instant::now() + pace.idle,
+        }
+    }
+
+    /// A client that only listens is as good as one that asks.
+    fn wrote(&mut self) {
+        if self.head_len == 0 {
+            self.deadline = Instant::now() + self.pace.idle;
         }
     }
 

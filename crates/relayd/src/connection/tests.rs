@@ -144,6 +144,24 @@ async fn whoever_says_nothing_is_let_go() {
 
 // [SPEC 6.74]
 #[tokio::test]
+async fn listening_counts_but_not_in_the_middle_of_a_frame() {
+    let mut reader = Reader::new(Pace::default());
+    let at_first = reader.deadline;
+    reader.wrote();
+    assert!(reader.deadline > at_first);
+    reader
+        .read(&mut &[0_u8][..], &Budgets::new())
+        .await
+        .ok()
+        .unwrap();
+    let of_frame = reader.deadline;
+    assert!(of_frame < at_first);
+    reader.wrote();
+    assert!(reader.deadline == of_frame);
+}
+
+// [SPEC 6.74]
+#[tokio::test]
 async fn a_frame_that_takes_too_long_is_not_waited_for() {
     for begun in [vec![0], framed(&[1; 100])[..50].to_vec()] {
         let mut bench = Bench::new(
