@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use emptyroom_wire::log::{Flags, Header};
-use emptyroom_wire::op::RefusalCode;
+use emptyroom_wire::op::{First, RefusalCode};
 use emptyroom_wire::secret::Private;
 use emptyroom_wire::time::{DAY_MS, Wall};
 
@@ -57,7 +57,7 @@ pub(super) fn bytes(subject: &mut dyn Subject) {
     // What a log takes at once is gone from the budget, however small its entry.
     let mut logs = Vec::new();
     for number in 0..200 {
-        let (outcome, next) = make(&mut driver, &root_place, number);
+        let (outcome, next) = make_with(&mut driver, &root_place, number, Some(first(3)));
         assert!(matches!(outcome, Outcome::Appended(..)));
         logs.push(next);
     }
@@ -72,7 +72,8 @@ pub(super) fn bytes(subject: &mut dyn Subject) {
     let mut message = driver.message(&logs[0], 0);
     message.entry.body = Arc::clone(&big);
     assert_eq!(driver.append(message), OVER);
-    assert_eq!(make(&mut driver, &root_place, 200).0, OVER);
+    let (outcome, _) = make_with(&mut driver, &root_place, 200, Some(first(3)));
+    assert_eq!(outcome, OVER);
     // What was taken before may be used, and the root's own bytes are paid by its code.
     for at in [&logs[1], &root_place] {
         let message = driver.message(at, 0);
@@ -86,6 +87,16 @@ pub(super) fn bytes(subject: &mut dyn Subject) {
 
 /// Appends to `parent` and makes one log with it.
 fn make(driver: &mut Driver<'_>, parent: &Place, number: u32) -> (Outcome, Place) {
+    make_with(driver, parent, number, None)
+}
+
+/// The same with a first entry, which costs bytes.
+fn make_with(
+    driver: &mut Driver<'_>,
+    parent: &Place,
+    number: u32,
+    first: Option<First>,
+) -> (Outcome, Place) {
     let mut salt = [0xaa; 32];
     salt[..4].copy_from_slice(&number.to_be_bytes());
     let child = Header {
@@ -93,6 +104,6 @@ fn make(driver: &mut Driver<'_>, parent: &Place, number: u32) -> (Outcome, Place
         ..header(0, Flags::NONE)
     };
     let mut append = driver.message(parent, 0);
-    append.next = vec![NewPlace::new(&child, Some(first(3)))];
+    append.next = vec![NewPlace::new(&child, first)];
     (driver.append(append), place(&child))
 }

@@ -101,7 +101,8 @@ pub(super) fn nonces_live_on(subject: &mut dyn Subject) {
     let at = place(&plain);
     driver.create(&plain, None);
     let message = driver.message(&at, 0);
-    let (soon, late, new) = (again(&message), again(&message), again(&message));
+    let (soon, late) = (again(&message), again(&message));
+    let (new, newer) = (again(&message), again(&message));
     driver.append(message);
     for _ in 0..5 {
         driver.days_later(100);
@@ -118,6 +119,10 @@ pub(super) fn nonces_live_on(subject: &mut dyn Subject) {
     driver.days_later(9);
     assert_eq!(driver.create(&plain, None), Outcome::Created);
     assert!(matches!(driver.append(new), Outcome::Appended(0, ..)));
+    // Also if nothing was removed yet.
+    driver.now = driver.now.plus_ms(200 * DAY_MS);
+    assert_eq!(driver.create(&plain, None), Outcome::Created);
+    assert!(matches!(driver.append(newer), Outcome::Appended(0, ..)));
 }
 
 pub(super) fn recovery_logs(subject: &mut dyn Subject) {
