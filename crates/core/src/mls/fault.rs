@@ -37,6 +37,8 @@ pub enum PeerFault {
     Certificate(CertificateFault),
     /// The new leaf is of another identity or device than its certificate or the leaf before it.
     OtherKeys,
+    /// The new leaf's encryption key is none.
+    BadKey,
     /// A join where none may join: not the one-member group of an invite or restart, or not who may.
     NotAdmitted,
     /// The commit's note has another form.
@@ -166,6 +168,7 @@ impl fmt::Display for PeerFault {
             Self::NoPath => f.write_str("a commit without new keys"),
             Self::Certificate(fault) => fault.fmt(f),
             Self::OtherKeys => f.write_str("a leaf with other keys than its certificate"),
+            Self::BadKey => f.write_str("a leaf whose encryption key is none"),
             Self::NotAdmitted => f.write_str("a join where this one may not join"),
             Self::MalformedNote => f.write_str("a commit's note has another form"),
             Self::NoteVersion(got) => write!(f, "a commit's note of version {got}, expected 1"),

@@ -45,8 +45,9 @@ pub(super) struct CommitFace<'a> {
     pub(super) leaf: Option<LeafFace<'a>>,
 }
 
-/// Of a leaf: its signature key and what a Basic credential holds.
+/// Of a leaf: its keys and what a Basic credential holds.
 pub(super) struct LeafFace<'a> {
+    pub(super) encryption_key: &'a [u8],
     pub(super) signature_key: &'a [u8],
     pub(super) certificate: Option<&'a [u8]>,
 }
@@ -135,13 +136,14 @@ fn proposals(mut list: Reader<'_>) -> Proposals {
 }
 
 fn leaf<'a>(input: &mut Reader<'a>) -> Option<LeafFace<'a>> {
-    let _encryption_key = input.opaque()?;
+    let encryption_key = input.opaque()?;
     let signature_key = input.opaque()?;
     let certificate = match input.u16()? {
         BASIC => Some(input.opaque()?),
         _ => None,
     };
     Some(LeafFace {
+        encryption_key,
         signature_key,
         certificate,
     })

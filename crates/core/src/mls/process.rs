@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use emptyroom_wire::kem::KemPublicKey;
 use emptyroom_wire::secret::Secret32;
 use openmls::prelude::{MlsMessageIn, ProcessedMessageContent, Sender as MlsSender, StagedCommit};
 use tls_codec::DeserializeBytes as _;
@@ -243,7 +244,7 @@ struct Judged {
     joined: bool,
 }
 
-/// The certificate of a new leaf, which must be the leaf's own.
+/// The certificate of a new leaf, which must be the leaf's own, and the leaf one that can be sealed to.
 fn leaf(face: &LeafFace<'_>) -> Result<Certificate, PeerFault> {
     // [SPEC 8.20]
     let certificate = face.certificate.ok_or(PeerFault::OtherKeys)?;
@@ -251,6 +252,8 @@ fn leaf(face: &LeafFace<'_>) -> Result<Certificate, PeerFault> {
     if certificate.device().0 != face.signature_key {
         return Err(PeerFault::OtherKeys);
     }
+    // Else the next commit of anybody else could not be sealed to this leaf.
+    KemPublicKey::new(face.encryption_key).map_err(|_| PeerFault::BadKey)?;
     Ok(certificate)
 }
 

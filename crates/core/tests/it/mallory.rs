@@ -319,12 +319,13 @@ impl OpenMlsProvider for Provider {
     }
 }
 
-/// RustCrypto that seals garbage, or miscalculates its next MAC, when told so.
+/// RustCrypto that seals garbage, miscalculates its next MAC, or makes keys that are none, when told so.
 #[derive(Default)]
 pub(crate) struct Lying {
     honest: RustCrypto,
     pub(crate) spoil_seals: AtomicBool,
     pub(crate) spoil_next_mac: AtomicBool,
+    pub(crate) spoil_keys: AtomicBool,
 }
 
 type Crypto<T> = Result<T, CryptoError>;
@@ -455,6 +456,10 @@ impl OpenMlsCrypto for Lying {
     }
 
     fn derive_hpke_keypair(&self, config: HpkeConfig, ikm: &[u8]) -> Crypto<HpkeKeyPair> {
-        self.honest.derive_hpke_keypair(config, ikm)
+        let mut pair = self.honest.derive_hpke_keypair(config, ikm)?;
+        if self.spoil_keys.load(Ordering::Relaxed) {
+            pair.public = vec![0xff; 1216];
+        }
+        Ok(pair)
     }
 }

@@ -307,6 +307,13 @@ fn messages_may_be_a_little_out_of_order() {
 }
 
 #[test]
+fn a_group_may_change_its_thread() {
+    fn moved<T: Send>() {}
+    moved::<Group>();
+    moved::<emptyroom_core::mls::Staged>();
+}
+
+#[test]
 fn records_of_strangers_are_refused() {
     let (anna, _) = pair(16);
     let snapshot = anna.group.snapshot();

@@ -300,6 +300,19 @@ fn a_leaf_must_be_the_certified_device() {
 
 // [SPEC 8.20]
 #[test]
+fn a_leaf_must_have_a_key_to_seal_to() {
+    let (mut anna, mut mallory) = anna_and_mallory(69);
+    let spoil = &mallory.provider.crypto.spoil_keys;
+    spoil.store(true, Ordering::Relaxed);
+    let commit = mallory.commit(note(false), None, Proposed::default(), true);
+    rejected(anna.read(&commit, UPDATE), PeerFault::BadKey);
+    // Anna can go on.
+    let commit = anna.update(&CommitNote::update());
+    anna.confirm(&commit, UPDATE);
+}
+
+// [SPEC 8.20]
+#[test]
 fn a_member_stays_who_he_is() {
     let (mut anna, mut mallory) = anna_and_mallory(60);
     // The same device, certified by another identity that is Mallory's, too.
