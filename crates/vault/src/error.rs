@@ -75,7 +75,8 @@ pub enum ReadError {
 /// Why a change was not made, or not yet wholly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteError {
-    /// The disk is full. Nothing was lost; the same call succeeds when there is space again.
+    /// The disk is full. Nothing was lost; the same call succeeds when there is space again. (If the
+    /// space ran out at the very end the change has been made, and making it again does no harm.)
     Full,
     /// A record's name or value is longer than a vault takes.
     TooLong,

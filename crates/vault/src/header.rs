@@ -11,6 +11,7 @@ pub(crate) use file::{HeaderFile, HeaderOpenFault, ReplaceError};
 pub(crate) use slots::{Unlocked, new_slots, unlock};
 
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::derive::KdfParams;
 use crate::memory::{KEY_LEN, LockedBytes, LockedKey};
@@ -123,14 +124,14 @@ impl Header {
         )
         .map_err(|_| HeaderFault::Corrupt)?;
         let mut reader = Reader(plain.bytes());
-        let root = reader.take::<KEY_LEN>()?;
+        let root = Zeroizing::new(reader.take::<KEY_LEN>()?);
         let [active, sweep, _, _] = reader.take::<4>()?;
         let sectors = u32::from_be_bytes(reader.take()?);
         if active > 1 || sectors == 0 {
             return Err(HeaderFault::Corrupt);
         }
         Ok(Body {
-            root: LockedKey::new(|out| out.copy_from_slice(&root)),
+            root: LockedKey::new(|out| out.copy_from_slice(root.as_slice())),
             active,
             sectors,
             sweep: sweep != 0,

@@ -352,13 +352,12 @@ impl Keys {
         file.sync()
     }
 
+    /// Finishes a round that failed. What was killed since then stays dirty: the journal on the disk
+    /// does not have it, and would bring it back.
     fn finish_in_place(&mut self) -> io::Result<()> {
         if !self.in_place.is_empty() {
             let images = self.images(self.in_place.iter());
             self.write_in_place(&images)?;
-            for (number, _) in &images {
-                self.dirty.remove(number);
-            }
             self.in_place.clear();
         }
         Ok(())

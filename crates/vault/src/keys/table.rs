@@ -270,3 +270,70 @@ pub(crate) fn set_bit(word: &mut u128, key: KeyRef, on: bool) {
 pub(crate) fn to_usize(n: u32) -> usize {
     usize::try_from(n).expect("at least 32-bit addresses")
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    fn random(seed: u64) -> Random {
+        Random::new(Box::new(ChaCha20Rng::seed_from_u64(seed)))
+    }
+
+    fn table() -> KeyTable {
+        KeyTable::new(2).renewed(2, &random(1))
+    }
+
+    #[test]
+    fn every_slot_is_assigned_once() {
+        let mut table = table();
+        let mut slots: Vec<u32> = Vec::new();
+        for count in [1, 100, 123] {
+            slots.extend(table.assign(count).unwrap().iter().map(|key| key.slot));
+        }
+        slots.sort_unstable();
+        assert_eq!(slots, (0..224).collect::<Vec<_>>());
+        assert_eq!(table.free(), 0);
+        assert!(table.assign(1).is_none());
+    }
+
+    #[test]
+    fn a_killed_key_is_another_key() {
+        let (mut table, random) = (table(), random(2));
+        let key = table.assign(1).unwrap()[0];
+        let before = *table.key(key).unwrap();
+        assert!(table.kill(key, &random));
+        assert!(table.key(key).is_none());
+        assert!(!table.kill(key, &random), "it dies once");
+        let next = KeyRef {
+            generation: key.generation + 1,
+            ..key
+        };
+        assert_ne!(*table.key(next).unwrap(), before);
+    }
+
+    #[test]
+    fn unassigned_keys_are_new_after_a_rotation_and_assigned_ones_the_same() {
+        let (mut table, random) = (table(), random(2));
+        let kept = table.assign(1).unwrap()[0];
+        let failed = table.assign(1).unwrap()[0];
+        let lost = *table.key(failed).unwrap();
+        table.load_used([(0, 1 << kept.slot)]);
+        table.taint(&[failed]);
+        assert_eq!((table.free(), table.tainted()), (222, 1));
+        let next = table.renewed(3, &random);
+        assert_eq!((next.free(), next.tainted()), (335, 0));
+        assert_eq!(next.key(kept), table.key(kept));
+        assert_ne!(*next.key(failed).unwrap(), lost);
+    }
+
+    #[test]
+    fn a_use_that_does_not_fit_is_refused() {
+        let mut table = table();
+        assert!(table.load_used([(1, (1 << KEYS_PER_SECTOR) - 1)]));
+        assert!(!table.load_used([(2, 1)]));
+        assert!(!table.load_used([(0, 1 << KEYS_PER_SECTOR)]));
+    }
+}

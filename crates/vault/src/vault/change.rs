@@ -11,11 +11,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use zeroize::Zeroizing;
+
 use super::{Change, Vault, write_error};
 use crate::error::{Part, WriteError};
 use crate::keys::{KILL_SECTORS_MAX, KeyRef};
 use crate::record::{NAME_LEN_MAX, VALUE_LEN_MAX, row_key, seal_row};
 use crate::store::{Fault, Range, Transaction};
+
+/// What one call changes, by name; values are zeroed when they are sealed and done with.
+type Changes = BTreeMap<Vec<u8>, Option<Zeroizing<Vec<u8>>>>;
 
 /// A record that is to be deleted.
 struct Doomed<'a> {
@@ -43,9 +48,9 @@ impl Vault {
             return Err(WriteError::TooLong);
         }
         self.settle()?;
-        let changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = changes
+        let changes: Changes = changes
             .into_iter()
-            .map(|change| (change.key, change.value))
+            .map(|change| (change.key, change.value.map(Zeroizing::new)))
             .collect();
         if changes.values().all(Option::is_none)
             && let Some(doomed) = self.living(changes.keys())?
@@ -87,10 +92,7 @@ impl Vault {
         Ok(())
     }
 
-    fn commit_then_kill(
-        &mut self,
-        changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    ) -> Result<(), WriteError> {
+    fn commit_then_kill(&mut self, changes: &Changes) -> Result<(), WriteError> {
         let puts = changes.values().flatten().count();
         self.make_room(puts)?;
         let assigned = self.keys.table.assign(puts).ok_or(WriteError::Full)?;

@@ -245,6 +245,25 @@ fn the_root_is_rotated_within_the_hour_if_a_key_was_killed() {
     assert!(!vault.rotate_if_due(start + 3 * ROTATION_PERIOD_MS).unwrap());
 }
 
+#[test]
+fn the_file_that_no_longer_counts_is_overwritten() {
+    let disk = Disk::new();
+    let mut vault = create(&disk).unwrap();
+    let before = disk.bytes("keys.0");
+    let header = reader::newest_header(&disk.bytes("header"), SECRET).unwrap();
+    let key = reader::sector_key(&header.vault, &header.root);
+    assert!(reader::open_sealed(&key, &0u32.to_be_bytes(), &before[..4096]).is_some());
+    vault.rotate().unwrap();
+    let after = disk.bytes("keys.0");
+    assert_eq!(before.len(), after.len());
+    for (sector, old) in after.chunks_exact(4096).zip(before.chunks_exact(4096)) {
+        assert_ne!(sector, old);
+        for number in 0..header.sectors {
+            assert!(reader::open_sealed(&key, &number.to_be_bytes(), sector).is_none());
+        }
+    }
+}
+
 // [SPEC 11.21]
 // [SPEC 11.10]
 #[test]

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use emptyroom_vault::{Change, OpenError, Vault};
 
 use crate::disk::{Disk, Loss};
-use crate::support::{create, delete, open, put};
+use crate::reader;
+use crate::support::{SECRET, create, delete, open, put, value};
 
 type Model = BTreeMap<String, Vec<u8>>;
 
@@ -137,13 +138,16 @@ fn crash_at(point: u64, loss: Loss) {
         }
         return;
     };
-    // A second crash, somewhere in the recovery.
-    let twice = after.fork();
-    twice.crash_after(point % 23);
-    let _ = open(&twice);
-    let twice = twice.after_crash(Loss::Random(point));
+    // A second crash, somewhere in the recovery; and one of the machine after one of the process.
+    let again = |first: Disk| {
+        first.crash_after(point % 23);
+        let _ = open(&first);
+        first.after_crash(Loss::Random(point))
+    };
+    let twice = again(after.fork());
+    let killed = again(disk.after_kill());
     let mut found = Vec::new();
-    for disk in [&after, &twice] {
+    for disk in [&after, &twice, &killed] {
         let mut vault = open(disk).unwrap_or_else(|e| panic!("{what}: {e}"));
         let has = content(&vault);
         assert!(
@@ -158,9 +162,47 @@ fn crash_at(point: u64, loss: Loss) {
     assert_eq!(found[0], found[1], "{what}");
 }
 
+/// Deletes or replaces a record, crashes at one point, and says whether the old value can be read
+/// with anything that is on the disk after the recovery, and whether the change has happened.
+fn old_value_after_crash(point: u64, loss: Loss, change: &Change) -> (bool, bool) {
+    let disk = Disk::new();
+    let mut vault = create(&disk).unwrap();
+    vault.apply(vec![put("a", b"old"), put("b", b"x")]).unwrap();
+    let old = reader::seize(|name| disk.bytes(name), SECRET).unwrap().rows[b"a".as_slice()].clone();
+    disk.crash_after(point);
+    let change = Change {
+        key: change.key.clone(),
+        value: change.value.clone(),
+    };
+    let _ = vault.apply(vec![change]);
+    let after = disk.after_crash(loss);
+    let vault = open(&after).unwrap();
+    let happened = value(&vault, "a") != Some(b"old".to_vec());
+    let seized = reader::seize(|name| after.bytes(name), SECRET).unwrap();
+    let opens = |(_, key): &(u32, reader::Key)| reader::open_row(b"a", &old, key).is_some();
+    (seized.keys.iter().any(opens), happened)
+}
+
+// [SPEC 11.20]
+#[test]
+fn the_old_value_dies_with_the_change_whenever_the_crash_comes() {
+    for change in [put("a", b"new"), delete("a")] {
+        let mut outcomes = [0, 0];
+        for point in 0..40 {
+            for loss in [Loss::All, Loss::Nothing, Loss::Random(point)] {
+                let (readable, happened) = old_value_after_crash(point, loss, &change);
+                assert_eq!(readable, !happened, "crash at {point}, {loss:?}");
+                outcomes[usize::from(happened)] += 1;
+            }
+        }
+        assert!(outcomes[0] > 0 && outcomes[1] > 0);
+    }
+}
+
 // [SPEC 11.19]
 // [SPEC 11.20]
 // [SPEC 11.12]
+// [SPEC 11.15]
 #[test]
 fn at_every_write() {
     let whole = Disk::new();

@@ -147,6 +147,16 @@ impl Disk {
         state.durable_names.remove(name);
     }
 
+    /// The disk after only the process died: what it wrote is there, and not yet durable.
+    pub fn after_kill(&self) -> Disk {
+        let disk = self.fork();
+        let mut state = disk.state();
+        state.crash_at = None;
+        state.fail_at = None;
+        drop(state);
+        disk
+    }
+
     /// The disk after the power came back.
     pub fn after_crash(&self, loss: Loss) -> Disk {
         let mut state = self.state().clone();
