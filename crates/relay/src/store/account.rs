@@ -27,10 +27,12 @@ pub(crate) fn seed_of_root(place: &Place) -> [u8; 32] {
 }
 
 impl AccountPlace {
+    /// The labels are not those of a log's place: whoever knows a capability knows the seed, and could open it as if it were one.
     pub(crate) fn of(seed: &[u8; 32]) -> AccountPlace {
+        // [SPEC 6.30]
         AccountPlace {
-            key: RowKey(*expand(seed, "emptyroom v1 row key", &[]).expose()),
-            secret: expand(seed, "emptyroom v1 row secret", &[]),
+            key: RowKey(*expand(seed, "emptyroom v1 budget key", &[]).expose()),
+            secret: expand(seed, "emptyroom v1 budget secret", &[]),
         }
     }
 }

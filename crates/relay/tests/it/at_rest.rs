@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use emptyroom_wire::log::Flags;
-use emptyroom_wire::op::{Append, Request};
+use emptyroom_wire::derive::expand;
+use emptyroom_wire::log::{Capability, Flags};
+use emptyroom_wire::op::{
+    Answer, Append, Destroy, Open, OpenLog, OpenOutcome, RefusalCode, Request,
+};
+use emptyroom_wire::sign::Signature;
 use emptyroom_wire::time::Day;
 
 use crate::world::{Log, World, body, first};
@@ -108,4 +112,43 @@ fn rows_are_bound_to_their_keys() {
     }
     client.send(&mut world, crate::world::open(&log, 0, None));
     assert!(matches!(world.stopped, Some(Err(_))), "the relay stops");
+}
+
+/// Whoever knows a log's capability can compute the seed of its account; it opens nothing.
+// [SPEC 6.30]
+#[test]
+fn an_accounts_seed_is_no_capability() {
+    let mut world = World::new();
+    let mut client = world.client();
+    let log = Log::new(1);
+    client.create(&mut world, &log);
+    let handle = client.open(&mut world, &log, 0).handle;
+    let append = Append {
+        next: vec![Log::new(2).new_log(None)],
+        ..client.message(&world, &log, handle, 1)
+    };
+    client.ask(&mut world, Request::Append(append));
+    let secret = expand::<32>(log.capability().expose(), "emptyroom v1 row secret", &[]);
+    let seed = expand(secret.expose(), "emptyroom v1 row budget", &[]);
+    let account = Capability::new(*seed.expose());
+    let signature = Signature([0; 64]);
+    let destroy = Request::Destroy(Destroy {
+        capability: account.clone(),
+        signature,
+    });
+    let code = client.refused(&mut world, destroy);
+    assert_eq!(code, RefusalCode::Unknown);
+    let open = OpenLog {
+        capability: account,
+        from: 0,
+        proof: None,
+    };
+    let open = Request::Open(Open { logs: vec![open] });
+    let Answer::Opened(opened) = client.ask(&mut world, open) else {
+        panic!("not answered");
+    };
+    assert!(
+        matches!(opened.logs[0], OpenOutcome::Refused(refusal) if refusal.code == RefusalCode::Unknown)
+    );
+    assert_eq!(world.stopped, None);
 }
