@@ -1,0 +1,190 @@
+//! What a hostile relay does: the real relay, over a store whose answers are changed on their way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use emptyroom_relay::store::{Batch, RowKey, StoreOp, StoreReply, StoredEntry};
+use emptyroom_wire::entry::{Aad, RunningHash};
+use emptyroom_wire::op::{Appended, Refusal, RefusalCode};
+
+/// A way to lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// An entry of another log in place of the right one.
+    AnotherLogsEntry,
+    /// The entry before once more, in place of the right one.
+    Replay,
+    /// Entries are left out in the middle.
+    Drop,
+    /// Entries are acknowledged and never delivered, though the view counts them.
+    Withhold,
+    /// Numbers that are too high by one.
+    WrongSequence,
+    /// Acknowledgements with another running hash.
+    WrongHash,
+    /// Logs that are there are unknown.
+    DenyLogs,
+    /// A bit of each entry is another.
+    Damage,
+}
+
+/// All of them.
+pub const LIES: &[Lie] = &[
+    Lie::AnotherLogsEntry,
+    Lie::Replay,
+    Lie::Drop,
+    Lie::Withhold,
+    Lie::WrongSequence,
+    Lie::WrongHash,
+    Lie::DenyLogs,
+    Lie::Damage,
+];
+
+/// What an operation was about.
+pub(crate) enum Asked {
+    Read(RowKey),
+    Append(RowKey, Aad, Arc<[u8]>),
+    Look,
+    Other,
+}
+
+/// What an operation is about, before it is handed to the store.
+pub(crate) fn asked(op: &StoreOp) -> Asked {
+    match op {
+        StoreOp::Read { place, .. } => Asked::Read(place.key()),
+        StoreOp::Append(append) => Asked::Append(
+            append.place.key(),
+            append.entry.aad.clone(),
+            append.entry.body.clone(),
+        ),
+        StoreOp::Look { .. } => Asked::Look,
+        _ => Asked::Other,
+    }
+}
+
+/// Entries that a liar saw: the newest of each log.
+#[derive(Default)]
+pub(crate) struct Kept(BTreeMap<RowKey, StoredEntry>);
+
+impl Kept {
+    /// Keeps what is read honestly.
+    pub(crate) fn remember(&mut self, asked: &[Asked], replies: &[StoreReply]) {
+        for pair in asked.iter().zip(replies) {
+            match pair {
+                (Asked::Read(log), StoreReply::Read(batch)) => {
+                    if let Some(entry) = batch.entries.last() {
+                        self.0.insert(*log, copy(entry));
+                    }
+                }
+                (Asked::Append(log, aad, body), StoreReply::Appended(placed)) => {
+                    let entry = StoredEntry {
+                        seq: placed.seq,
+                        before: placed.before,
+                        aad: aad.clone(),
+                        body: body.clone(),
+                    };
+                    self.0.insert(*log, entry);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Changes replies; how many.
+    pub(crate) fn twist(&mut self, lie: Lie, asked: &[Asked], replies: &mut [StoreReply]) -> u64 {
+        let mut told = 0;
+        for (asked, reply) in asked.iter().zip(replies) {
+            told += u64::from(self.twist_one(lie, asked, reply));
+        }
+        told
+    }
+
+    fn twist_one(&mut self, lie: Lie, asked: &Asked, reply: &mut StoreReply) -> bool {
+        match (lie, asked, reply) {
+            (Lie::DenyLogs, Asked::Look, reply @ StoreReply::Looked(_)) => {
+                *reply = StoreReply::Refused(Refusal::now(RefusalCode::Unknown));
+                true
+            }
+            (Lie::Withhold, Asked::Append(..), reply @ StoreReply::Appended(_)) => {
+                let StoreReply::Appended(placed) = &*reply else {
+                    return false;
+                };
+                *reply = StoreReply::Already(Appended {
+                    seq: placed.seq,
+                    running_hash: placed.after,
+                });
+                true
+            }
+            (Lie::WrongHash, Asked::Append(..), StoreReply::Appended(placed)) => {
+                placed.after = RunningHash([9; 32]);
+                true
+            }
+            (Lie::WrongSequence, Asked::Append(..), StoreReply::Appended(placed)) => {
+                placed.seq += 1;
+                true
+            }
+            (_, Asked::Read(log), StoreReply::Read(batch)) => self.twist_batch(lie, *log, batch),
+            _ => false,
+        }
+    }
+
+    fn twist_batch(&self, lie: Lie, log: RowKey, batch: &mut Batch) -> bool {
+        let len = batch.entries.len();
+        match lie {
+            Lie::AnotherLogsEntry => {
+                let other = self.0.iter().find(|(key, _)| **key != log);
+                if let (Some((_, other)), Some(last)) = (other, batch.entries.last_mut()) {
+                    last.aad = other.aad.clone();
+                    last.aad.expect_slots = 0;
+                    last.body = other.body.clone();
+                    return true;
+                }
+                false
+            }
+            Lie::Replay => {
+                let old = self.0.get(&log).map(copy);
+                if let (Some(old), Some(last)) = (old, batch.entries.last_mut())
+                    && old.seq < last.seq
+                {
+                    *last = old;
+                    return true;
+                }
+                false
+            }
+            Lie::Drop if len > 1 => {
+                batch.entries.remove(len - 2);
+                true
+            }
+            Lie::Withhold if len > 0 => {
+                batch.entries.clear();
+                true
+            }
+            Lie::WrongSequence if len > 0 => {
+                for entry in &mut batch.entries {
+                    entry.seq += 1;
+                }
+                true
+            }
+            Lie::Damage if len > 0 => {
+                for entry in &mut batch.entries {
+                    let mut body = entry.body.to_vec();
+                    if let Some(byte) = body.last_mut() {
+                        *byte ^= 1;
+                    }
+                    entry.body = body.into();
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+fn copy(entry: &StoredEntry) -> StoredEntry {
+    StoredEntry {
+        seq: entry.seq,
+        before: entry.before,
+        aad: entry.aad.clone(),
+        body: entry.body.clone(),
+    }
+}

@@ -1,0 +1,138 @@
+//! One client's vault as the simulator keeps it: records in a map, and the transactions that are not durable yet.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use emptyroom_core::api::{Change, Ticket};
+use emptyroom_core::{Records, Value};
+
+/// Durable records. A clone is a copy of the vault.
+#[derive(Clone, Default)]
+pub struct Vault(BTreeMap<Vec<u8>, Value>);
+
+/// A vault, and what is on its way to it.
+#[derive(Default)]
+pub struct Disk {
+    /// What is durable.
+    pub vault: Vault,
+    pending: VecDeque<(Ticket, Vec<Change>)>,
+}
+
+/// What a record of a conversation holds, by the letter in its key (core's `store::key`): the group's state.
+const GROUP_LETTERS: &[u8] = b"mj";
+/// Every conversation's keys begin with this letter and four bytes of number.
+const CONVERSATION: u8 = b'c';
+const LETTER_AT: usize = 5;
+
+impl Disk {
+    /// A transaction to be written.
+    pub fn write(&mut self, ticket: Ticket, changes: Vec<Change>) {
+        self.pending.push_back((ticket, changes));
+    }
+
+    /// The oldest transaction becomes durable.
+    pub fn sync(&mut self) -> Option<Ticket> {
+        let (ticket, changes) = self.pending.pop_front()?;
+        self.vault.apply(&changes);
+        Some(ticket)
+    }
+
+    /// The oldest transaction cannot be written, and so none of the later ones.
+    pub fn fail(&mut self) -> Option<Ticket> {
+        let (ticket, _) = self.pending.pop_front()?;
+        self.pending.clear();
+        Some(ticket)
+    }
+
+    /// The machine dies: so many of the pending transactions made it, the others never were.
+    pub fn crash(&mut self, made_it: usize) {
+        for (_, changes) in self.pending.drain(..).take(made_it) {
+            self.vault.apply(&changes);
+        }
+        self.pending.clear();
+    }
+
+    /// Transactions that are not durable.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+}
+
+impl Vault {
+    fn apply(&mut self, changes: &[Change]) {
+        for change in changes {
+            match &change.value {
+                Some(value) => self.0.insert(change.key.clone(), Value::new(value.clone())),
+                None => self.0.remove(&change.key),
+            };
+        }
+    }
+
+    /// Loses the MLS state of all conversations.
+    pub fn lose_groups(&mut self) -> usize {
+        let before = self.0.len();
+        self.0.retain(|key, _| {
+            let letter = key.get(LETTER_AT).copied().unwrap_or(0);
+            key.first() != Some(&CONVERSATION) || !GROUP_LETTERS.contains(&letter)
+        });
+        before - self.0.len()
+    }
+
+    /// Whether any record holds these bytes.
+    #[must_use]
+    pub fn holds(&self, needle: &[u8]) -> bool {
+        self.0.values().any(|value| contains(value, needle))
+    }
+
+    /// All values, for whoever owns the vault.
+    pub fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.values().map(|value| value.as_slice())
+    }
+
+    /// The records under keys of a conversation's part, in order of their keys.
+    pub fn parts(&self, letter: u8) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let fits = move |key: &[u8]| {
+            key.first() == Some(&CONVERSATION) && key.get(LETTER_AT) == Some(&letter)
+        };
+        let found = self.0.iter().filter(move |(key, _)| fits(key));
+        found.map(|(key, value)| (key.as_slice(), value.as_slice()))
+    }
+}
+
+/// Whether `needle` is in `bytes`.
+#[must_use]
+pub fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
+}
+
+impl Records for Vault {
+    fn get(&self, key: &[u8]) -> Option<Value> {
+        self.0.get(key).cloned()
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        reverse: bool,
+    ) -> Vec<(Vec<u8>, Value)> {
+        use std::ops::Bound;
+        let own = |(key, value): (&Vec<u8>, &Value)| (key.clone(), value.clone());
+        let inside = |(key, _): &(&Vec<u8>, &Value)| key.starts_with(prefix);
+        if reverse {
+            let end = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.to_vec()));
+            let range = self.0.range((Bound::Unbounded, end)).rev();
+            // Keys with the prefix are neighbours: skip those above it, stop below it.
+            let from =
+                range.skip_while(|(key, _)| !key.starts_with(prefix) && key.as_slice() > prefix);
+            return from.take_while(inside).take(limit).map(own).collect();
+        }
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after.to_vec()),
+            _ => Bound::Included(prefix.to_vec()),
+        };
+        let range = self.0.range((start, Bound::Unbounded));
+        range.take_while(inside).take(limit).map(own).collect()
+    }
+}

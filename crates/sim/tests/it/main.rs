@@ -1,0 +1,4 @@
+//! The simulator's own tests, and the scenarios that it must reach.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+mod seeds;
