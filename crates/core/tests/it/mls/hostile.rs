@@ -134,6 +134,9 @@ fn other_groups_and_epochs_are_skipped() {
             expected: 2,
         },
     );
+    mallory.follow(&commit);
+    let entry = mallory.message(b"of this epoch");
+    assert_eq!(anna.text(&entry).1, "of this epoch");
 }
 
 // [SPEC 8.22]
