@@ -35,7 +35,7 @@ pub struct Limits {
     pub entry_len_max: usize,
     /// Handles on all streams together.
     pub handles_total_max: usize,
-    /// Bytes that may wait to be sent on all connections together, before readers have to wait for each other.
+    /// Bytes that may wait to be sent on all connections together, before those for which much waits have to wait.
     pub unsent_total_max: usize,
 }
 

@@ -31,9 +31,10 @@ pub const SLOW_READER_MS: u64 = 2 * MINUTE_MS;
 pub const UNSENT_HIGH_BYTES: usize = 1 << 20;
 /// Unsent bytes above which a connection is ended: it asks and does not listen. [SPEC 6.51]
 pub const UNSENT_MAX_BYTES: usize = 8 << 20;
-/// Unsent bytes of all connections above which the same holds for all of them, unless configured otherwise.
+/// Unsent bytes of all connections above which it is crowded, unless configured otherwise. At twice as many the connection with
+/// most of them is ended. [SPEC 6.51]
 pub const UNSENT_TOTAL_BYTES: usize = 256 << 20;
-/// Above twice the total, a connection is ended when it is sent something with more than this unsent. [SPEC 6.51]
+/// While it is crowded, a connection with so many unsent gets no more entries. [SPEC 6.51]
 pub const UNSENT_WHEN_CROWDED_BYTES: usize = 64 << 10;
 /// Handles on all streams together, unless configured otherwise. [SPEC 4.46]
 pub const HANDLES_TOTAL_MAX: usize = 1 << 20;
@@ -42,9 +43,13 @@ pub const HANDLES_TOTAL_MAX: usize = 1 << 20;
 pub const READS_MAX: usize = 32;
 /// Bytes of entries that one read of the store takes.
 pub const READ_BYTES: usize = 256 << 10;
+/// The same while it is crowded. [SPEC 6.51]
+pub const READ_BYTES_CROWDED: usize = 16 << 10;
 /// Operations in one batch to the store.
 pub const BATCH_OPS_MAX: usize = 1_024;
 /// Bytes of entries in one batch to the store.
 pub const BATCH_BYTES_MAX: usize = 16 << 20;
 /// Bytes of entries that may wait for the store; more is refused as busy. [SPEC 6.52]
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Operations that may wait for the store, of some 500 bytes each; more are refused as busy. [SPEC 6.52]
+pub const QUEUE_OPS_MAX: usize = 1 << 18;

@@ -11,7 +11,9 @@ use emptyroom_wire::stream::RelayStream;
 use emptyroom_wire::time::Mono;
 
 use crate::io::Reason;
-use crate::limits::{OPENING_TIMEOUT_MS, SLOW_READER_MS, UNSENT_HIGH_BYTES};
+use crate::limits::{
+    OPENING_TIMEOUT_MS, SLOW_READER_MS, UNSENT_HIGH_BYTES, UNSENT_WHEN_CROWDED_BYTES,
+};
 use crate::store::Place;
 
 pub(crate) struct Conn {
@@ -122,8 +124,14 @@ impl Conn {
     }
 
     /// More than enough waits to be sent: nothing that can wait is added.
-    pub(crate) fn is_stuffed(&self) -> bool {
-        self.unsent >= UNSENT_HIGH_BYTES
+    pub(crate) fn is_stuffed(&self, crowded: bool) -> bool {
+        // [SPEC 6.51]
+        let enough = if crowded {
+            UNSENT_WHEN_CROWDED_BYTES
+        } else {
+            UNSENT_HIGH_BYTES
+        };
+        self.unsent >= enough
     }
 
     /// When this connection must be looked at.

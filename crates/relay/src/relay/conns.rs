@@ -46,6 +46,13 @@ impl Conns {
         self.conn(id)?.stream()
     }
 
+    /// The connection for which most waits to be sent.
+    pub(crate) fn heaviest(&self) -> Option<ConnId> {
+        let waiting = self.all.iter().filter(|(_, at)| at.conn.unsent() > 0);
+        let heaviest = waiting.max_by_key(|(_, at)| at.conn.unsent());
+        heaviest.map(|(id, _)| *id)
+    }
+
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Conn> {
         let timed = self.all.remove(&id)?;
         self.deadlines.remove(&(timed.deadline, id));

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::io::Ticket;
-use crate::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, QUEUE_BYTES_MAX};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, QUEUE_BYTES_MAX, QUEUE_OPS_MAX};
 use crate::store::{StoreOp, StoreReply};
 
 /// Operations that belong together and what their replies are for.
@@ -24,6 +24,7 @@ pub(crate) struct Job<P> {
 pub(crate) struct Queue<P> {
     waiting: VecDeque<Job<P>>,
     waiting_bytes: usize,
+    waiting_ops: usize,
     at_store: Option<(Ticket, Vec<Sent<P>>)>,
 }
 
@@ -41,18 +42,21 @@ impl<P> Queue<P> {
         Queue {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            waiting_ops: 0,
             at_store: None,
         }
     }
 
-    /// Whether so many bytes more may wait.
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+    /// Whether this job may wait, too.
+    pub(crate) fn has_room(&self, job: &Job<P>) -> bool {
         // [SPEC 6.52]
-        self.waiting_bytes.saturating_add(bytes) <= QUEUE_BYTES_MAX
+        self.waiting_bytes.saturating_add(job.bytes) <= QUEUE_BYTES_MAX
+            && self.waiting_ops.saturating_add(job.ops.len()) <= QUEUE_OPS_MAX
     }
 
     pub(crate) fn push(&mut self, job: Job<P>) {
         self.waiting_bytes = self.waiting_bytes.saturating_add(job.bytes);
+        self.waiting_ops = self.waiting_ops.saturating_add(job.ops.len());
         self.waiting.push_back(job);
     }
 
@@ -80,6 +84,7 @@ impl<P> Queue<P> {
             };
             bytes += moved;
             self.waiting_bytes = self.waiting_bytes.saturating_sub(job.bytes);
+            self.waiting_ops = self.waiting_ops.saturating_sub(job.ops.len());
             sent.push(Sent {
                 ops: job.ops.len(),
                 purpose: job.purpose,
@@ -123,5 +128,37 @@ impl<P> Queue<P> {
                 Err(Mismatch)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emptyroom_wire::log::Capability;
+
+    use super::*;
+    use crate::store::Place;
+
+    // [SPEC 6.52]
+    #[test]
+    fn operations_that_wait_are_counted() {
+        let place = Place::of(&Capability::new([1; 32]));
+        let job = || Job {
+            ops: (0..64)
+                .map(|_| StoreOp::Look {
+                    place: place.clone(),
+                })
+                .collect(),
+            purpose: (),
+            bytes: 0,
+            reads: 0,
+        };
+        let mut queue = Queue::new();
+        for _ in 0..QUEUE_OPS_MAX / 64 {
+            assert!(queue.has_room(&job()));
+            queue.push(job());
+        }
+        assert!(!queue.has_room(&job()));
+        assert_eq!(queue.next_batch(Ticket(1)).unwrap().len(), BATCH_OPS_MAX);
+        assert!(queue.has_room(&job()));
     }
 }

@@ -13,7 +13,7 @@ use super::job::Purpose;
 use super::queue::Job;
 use super::{Mode, Relay};
 use crate::io::ConnId;
-use crate::limits::{READ_BYTES, READS_MAX};
+use crate::limits::{READ_BYTES, READ_BYTES_CROWDED, READS_MAX};
 use crate::store::{RowKey, StoreOp, StoreReply, StoredEntry};
 
 impl Relay {
@@ -67,7 +67,7 @@ impl Relay {
             let Some(at) = self.conns.conn(conn) else {
                 continue;
             };
-            let wait = crowded || at.is_stuffed();
+            let wait = at.is_stuffed(crowded);
             let Some(stream) = at.stream() else {
                 continue;
             };
@@ -140,7 +140,7 @@ impl Relay {
 
     /// Lets those read whose turn it is, as far as there is room.
     pub(super) fn start_reads(&mut self) {
-        while self.reads < READS_MAX && !self.is_crowded() {
+        while self.reads < READS_MAX {
             let Some(conn) = self.waiting_readers.pop_front() else {
                 return;
             };
@@ -148,15 +148,17 @@ impl Relay {
         }
     }
 
-    /// So much waits on all connections that readers wait for each other.
-    fn is_crowded(&self) -> bool {
+    /// So much waits on all connections that those for which much waits get no more.
+    pub(super) fn is_crowded(&self) -> bool {
         self.unsent >= self.config.limits.unsent_total_max
     }
 
     /// Queues a connection for reading, if it has a handle that is behind, no read under way, and can take more. What keeps it from
     /// it now comes here again when it changes.
     fn read_on(&mut self, conn: ConnId) {
-        let Some(at) = self.conns.conn(conn).filter(|at| !at.is_stuffed()) else {
+        let crowded = self.is_crowded();
+        let at = self.conns.conn(conn);
+        let Some(at) = at.filter(|at| !at.is_stuffed(crowded)) else {
             return;
         };
         if let Some(stream) = at.stream()
@@ -172,10 +174,24 @@ impl Relay {
         if self.mode == Mode::Draining {
             return;
         }
-        let Some(stream) = self.conns.stream(conn) else {
+        let crowded = self.is_crowded();
+        let Some(at) = self.conns.conn(conn) else {
+            return;
+        };
+        let stuffed = at.is_stuffed(crowded);
+        let Some(stream) = at.stream() else {
             return;
         };
         stream.queued = false;
+        // It comes here again when it has taken some.
+        if stuffed {
+            return;
+        }
+        let bytes_max = if crowded {
+            READ_BYTES_CROWDED
+        } else {
+            READ_BYTES
+        };
         while let Some(handle) = stream.behind.pop_front() {
             let Some(log) = stream.logs.get(&handle) else {
                 continue;
@@ -186,7 +202,7 @@ impl Relay {
             let op = StoreOp::Read {
                 place: log.place.clone(),
                 from,
-                bytes_max: READ_BYTES,
+                bytes_max,
             };
             stream.reading = true;
             self.reads += 1;
@@ -194,7 +210,7 @@ impl Relay {
                 ops: vec![op],
                 purpose: Purpose::CatchUp(conn, handle),
                 bytes: 0,
-                reads: READ_BYTES,
+                reads: bytes_max,
             });
             return;
         }

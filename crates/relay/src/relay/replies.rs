@@ -144,6 +144,11 @@ impl Relay {
             };
             proof::verify(key, Proof::Read, scope, signature).map_err(|_| bad)?;
         }
+        // Others may have got theirs since this was asked.
+        // [SPEC 4.46]
+        if self.handles >= self.config.limits.handles_total_max {
+            return Err(super::requests::busy());
+        }
         let too_many = Refusal::now(RefusalCode::TooMany);
         let handle = stream.take_handle().ok_or(too_many)?;
         let log = OpenLog {

@@ -62,11 +62,11 @@ impl Relay {
             self.dispatch(now, asker, request)
         };
         match next {
-            Ok(Next::Store(job)) if self.queue.has_room(job.bytes) => self.queue.push(job),
+            Ok(Next::Store(job)) if self.queue.has_room(&job) => self.queue.push(job),
             // [SPEC 6.52]
             Ok(Next::Store(job)) => {
                 self.drop_job(job);
-                self.refuse(now, asker, Refusal::later(RefusalCode::Busy, BUSY_RETRY_S));
+                self.refuse(now, asker, busy());
             }
             Ok(Next::Answer(answer)) => self.answer(now, asker, answer),
             Ok(Next::Nothing) => {
@@ -118,7 +118,7 @@ impl Relay {
         let handles_max = self.config.limits.handles_max;
         // [SPEC 4.46]
         if self.handles + open.logs.len() > self.config.limits.handles_total_max {
-            return Err(busy());
+            return Err(Denied::Refused(busy()));
         }
         let stream = self.stream(asker)?;
         // [SPEC 4.46]
@@ -238,9 +238,10 @@ impl Relay {
             .into_iter()
             .filter(|other| *other != (asker.conn, cast.handle));
         let bytes = cast.bytes;
+        let crowded = self.is_crowded();
         for (conn, handle) in others {
-            let stuffed = self.conns.conn(conn).is_none_or(|conn| conn.is_stuffed());
-            if !stuffed {
+            let conn_at = self.conns.conn(conn);
+            if conn_at.is_some_and(|at| !at.is_stuffed(crowded)) {
                 let push = Push::Cast(CastPush {
                     bytes: bytes.clone(),
                 });
@@ -326,8 +327,8 @@ impl Relay {
     }
 }
 
-fn busy() -> Denied {
-    Denied::Refused(Refusal::later(RefusalCode::Busy, BUSY_RETRY_S))
+pub(super) fn busy() -> Refusal {
+    Refusal::later(RefusalCode::Busy, BUSY_RETRY_S)
 }
 
 fn look_to_destroy(asker: Asker, destroy: &Destroy) -> Job<Purpose> {

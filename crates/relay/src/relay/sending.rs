@@ -6,7 +6,7 @@ use emptyroom_wire::time::Now;
 use super::Relay;
 use super::job::Asker;
 use crate::io::{ConnId, Output, Reason};
-use crate::limits::{OFFENCES_MAX, UNSENT_MAX_BYTES, UNSENT_WHEN_CROWDED_BYTES};
+use crate::limits::{OFFENCES_MAX, UNSENT_MAX_BYTES};
 
 impl Relay {
     /// Seals a message and hands it out. A connection that is gone gets nothing.
@@ -27,23 +27,25 @@ impl Relay {
 
     /// Hands a frame out.
     pub(super) fn send_frame(&mut self, now: Now, id: ConnId, frame: Vec<u8>) {
-        let crowded = self.unsent >= 2 * self.config.limits.unsent_total_max;
         let Some(conn) = self.conns.conn(id) else {
             return;
         };
         conn.add_unsent(now.mono, frame.len());
         self.unsent += frame.len();
-        let unsent_max = if crowded {
-            UNSENT_WHEN_CROWDED_BYTES
-        } else {
-            UNSENT_MAX_BYTES
-        };
-        let over = conn.unsent() > unsent_max;
+        let over = conn.unsent() > UNSENT_MAX_BYTES;
         self.out.push_back(Output::Frame(id, frame));
         self.conns.hurry(id);
         // [SPEC 6.51]
         if over {
             self.end(id, Reason::Slow);
+        }
+        // Who takes least of what it asked for goes first: nobody else's entries wait for it.
+        let unsent_max = self.config.limits.unsent_total_max.saturating_mul(2);
+        while self.unsent >= unsent_max {
+            let Some(heaviest) = self.conns.heaviest() else {
+                return;
+            };
+            self.end(heaviest, Reason::Slow);
         }
     }
 

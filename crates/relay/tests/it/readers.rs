@@ -1,6 +1,6 @@
 //! What readers are sent: everything, once, in order, whatever happens meanwhile.
 
-use emptyroom_relay::Reason;
+use emptyroom_relay::{Config, Limits, Reason};
 use emptyroom_wire::op::{
     Answer, Append, Cast, Handle, Push, RefusalCode, Renew, RenewProof, Request,
 };
@@ -205,6 +205,61 @@ fn a_slow_reader_gets_everything_and_little_waits_for_it() {
     append(&mut world, &mut pair, &log, 80);
     reader.receive(&mut world);
     assert_whole(&reader, opened.handle, 0, 81);
+}
+
+/// Those who take nothing fill the memory for what waits; those who take get their entries, stored and live.
+// [SPEC 6.51]
+#[test]
+fn whoever_takes_nothing_holds_nobody_up() {
+    let limits = Limits {
+        unsent_total_max: 500_000,
+        ..Limits::default()
+    };
+    let mut world = World::with(Config {
+        limits,
+        ..Config::open()
+    });
+    let (bulk, log) = (Log::new(1), Log::new(2));
+    let mut hoard = writer(&mut world, &bulk);
+    for number in 0..8 {
+        let append = Append {
+            body: body(number, 256 << 10),
+            ..hoard.0.message(&world, &bulk, hoard.1, number)
+        };
+        hoard.0.send(&mut world, Request::Append(append));
+    }
+    let mut pair = writer(&mut world, &log);
+    let mut reader = world.client();
+    let handle = reader.open(&mut world, &log, 0).handle;
+    let mut hoarder = world.client();
+    let mut newcomer = world.client();
+    let (mut second, mut third) = (world.client(), world.client());
+    world.sockets_take = false;
+    hoarder.send(&mut world, open(&bulk, 0, None));
+    let waits = world.unsent[&hoarder.conn];
+    assert!((500_000..1_000_000).contains(&waits), "crowded: {waits}");
+    let mut others = [reader.conn, pair.0.conn, newcomer.conn]
+        .into_iter()
+        .cycle();
+    newcomer.send(&mut world, open(&log, 0, None));
+    for number in 0..12 {
+        append(&mut world, &mut pair, &log, number);
+        for conn in others.by_ref().take(3) {
+            world.take_all(conn);
+        }
+    }
+    reader.receive(&mut world);
+    newcomer.receive(&mut world);
+    assert_whole(&reader, handle, 0, 12);
+    assert_whole(&newcomer, Handle(0), 0, 12);
+    // At twice as much the one that holds most has to go, and nobody else.
+    second.send(&mut world, open(&bulk, 0, None));
+    assert_eq!(world.hangup(hoarder.conn), None);
+    third.send(&mut world, open(&bulk, 0, None));
+    assert_eq!(world.hangup(hoarder.conn), Some(Reason::Slow));
+    for client in [&reader, &newcomer, &second, &third, &pair.0] {
+        assert_eq!(world.hangup(client.conn), None);
+    }
 }
 
 // [SPEC 6.51]

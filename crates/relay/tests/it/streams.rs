@@ -161,7 +161,25 @@ fn handles_of_all_streams_have_a_limit() {
         RefusalCode::Busy
     );
     world.input(Input::Disconnected(two.conn));
-    one.open(&mut world, &log, 0);
+    // One place is left, and two ask for it while the store is busy.
+    let mut three = world.client();
+    world.hold_store = true;
+    let first = one.send(&mut world, open(&log, 0, None));
+    let second = three.send(&mut world, open(&log, 0, None));
+    world.release_store();
+    one.receive(&mut world);
+    three.receive(&mut world);
+    let outcome = |answer: &Answer| match answer {
+        Answer::Opened(opened) => opened.logs[0].clone(),
+        other => panic!("not answered but {other:?}"),
+    };
+    assert!(matches!(
+        outcome(&one.answers[&first]),
+        OpenOutcome::Open(_)
+    ));
+    assert!(
+        matches!(outcome(&three.answers[&second]), OpenOutcome::Refused(refusal) if refusal.code == RefusalCode::Busy)
+    );
 }
 
 // [SPEC 4.47]
