@@ -380,6 +380,7 @@ impl Client {
     }
 
     /// Ends the step: one transaction, and everything else behind it.
+    // [SPEC 8.49]
     fn finish(&mut self, records: &dyn Records) {
         self.answer_flushes();
         if let Some(mark) = self.clock.mark_due() {

@@ -23,6 +23,7 @@ impl Outputs {
     }
 
     /// An output that waits for a transaction and for all outputs before it.
+    // [SPEC 8.49]
     pub(super) fn push(&mut self, needed: Ticket, output: Output) {
         self.waiting.push_back((needed, output));
     }
@@ -44,6 +45,7 @@ impl Outputs {
     }
 
     /// Nothing that waits leaves any more: commands are refused, carriers closed.
+    // [SPEC 8.49]
     pub(super) fn stop(&mut self, carriers: Vec<LinkId>) {
         self.persists.clear();
         let waiting = std::mem::take(&mut self.waiting);

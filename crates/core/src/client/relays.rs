@@ -16,6 +16,7 @@ use crate::store::value::StoredText;
 use crate::store::{Store, Value};
 
 /// An order that was not confirmed is given up after that: what it would destroy has ended by itself.
+// [SPEC 8.45]
 const DESTROY_MS_MAX: u64 = 40 * DAY_MS;
 /// Orders that are kept.
 const DESTROYS_MAX: usize = 10_000;

@@ -13,6 +13,7 @@ use super::stage::Staged;
 use crate::link::{Op, Role, Route, Tag};
 use crate::store::key::ConversationId;
 
+// [SPEC 8.60]
 const RETRY_MS_FIRST: u64 = 2_000;
 const RETRY_MS_LAST: u64 = 600_000;
 

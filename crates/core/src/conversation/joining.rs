@@ -28,6 +28,7 @@ use crate::store::value::{Flag, StoredSecret};
 // [SPEC 8.54]
 pub(super) const NOT_SEEN_MS: u64 = 7 * DAY_MS;
 /// The join is kept as long as log 0 may live.
+// [SPEC 8.53]
 const KEEP_JOIN_MS: u64 = 30 * DAY_MS;
 
 /// What a join is made from.

@@ -18,6 +18,7 @@ use crate::store::{Store, Value};
 const VERSION: u16 = 1;
 
 /// A user who reads nothing is not sent more than this; what comes then waits at the relay.
+// [SPEC 8.59]
 pub(crate) const UNREAD_MAX: u64 = 4_096;
 
 /// Numbers of a conversation's lines.

@@ -25,8 +25,10 @@ use emptyroom_wire::proof;
 use emptyroom_wire::secret::Secret32;
 
 /// What the relay said it has must come in this time.
+// [SPEC 10.25]
 const DELIVER_MS_MAX: u64 = 60_000;
 /// A hint to look into the recovery log counts once in this time.
+// [SPEC 10.11]
 const LOOK_EVERY_MS: u64 = 60_000;
 
 impl Conversation {
@@ -203,6 +205,7 @@ impl Conversation {
         }
     }
 
+    // [SPEC 8.55]
     fn read_foreign(&mut self, ctx: &mut Ctx<'_>, entry: &EntryPush) {
         let Some(access) = &self.live.access else {
             return;
@@ -245,6 +248,7 @@ impl Conversation {
                 self.trouble(ctx, RestartReason::CannotFollow)
             }
             // A message of this log that no key opens: the two groups differ. Never only "unable to decrypt".
+            // [SPEC 10.1]
             Processed::Rejected(PeerFault::Undecryptable | PeerFault::OtherEpoch { .. })
                 if !entry.commit =>
             {
@@ -367,6 +371,7 @@ impl Conversation {
     }
 
     /// One line for a run of gaps: a log whose entries ran out one by one does not fill the screen.
+    // [SPEC 10.31]
     fn tell_gap(&mut self, ctx: &mut Ctx<'_>, loss: bool, entries: u64) {
         let last = self.state.lines.last();
         if let Some(LineRecord {

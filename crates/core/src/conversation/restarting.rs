@@ -21,6 +21,7 @@ use crate::restart::{Fit, Restart, SignedRestart, hash, reason_code};
 use crate::store::value::{Flag, StoredSecret};
 
 /// A stale hint is tried again so often.
+// [SPEC 10.11]
 const HINTS_MAX: u8 = 3;
 
 impl Conversation {

@@ -7,6 +7,7 @@ use crate::store::key::ConversationId;
 use crate::store::{Store, Value};
 
 /// Ids that are remembered. A sender repeats at most what the relay keeps of one log.
+// [SPEC 9.20]
 const IDS_MAX: usize = 8_192;
 const CHUNK_LEN: usize = 64;
 

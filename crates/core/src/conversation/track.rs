@@ -11,6 +11,7 @@ use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 use crate::api::RelayTrouble;
 
 /// Own entries that may be acknowledged and not read back yet.
+// [SPEC 8.56]
 pub(crate) const AHEAD_MAX: usize = 64;
 
 /// How far one log was read, and what was acknowledged beyond.

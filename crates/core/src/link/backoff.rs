@@ -7,6 +7,7 @@ use emptyroom_wire::rng::{self, CryptoRng};
 use emptyroom_wire::time::Mono;
 
 /// A link that lasted this long was useful.
+// [SPEC 10.40]
 pub(crate) const USEFUL_MS: u64 = 60_000;
 const FIRST_MS: u64 = 1_000;
 const LAST_MS: u64 = 300_000;
@@ -69,6 +70,7 @@ mod tests {
 
     use super::*;
 
+    // [SPEC 10.40]
     #[test]
     fn delays_grow_until_the_link_was_useful_for_a_while() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -89,6 +91,7 @@ mod tests {
         assert!(backoff.ended(Mono(USEFUL_MS), &mut rng) < 1_500);
     }
 
+    // [SPEC 10.40]
     #[test]
     fn a_relay_cannot_ask_for_a_year() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);

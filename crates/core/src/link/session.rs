@@ -14,6 +14,7 @@ use crate::api::{LinkId, RelayTrouble};
 use crate::store::key::ConversationId;
 
 /// Without an answer for this long the link counts as dead.
+// [SPEC 10.41]
 const ANSWER_MS_MAX: u64 = 60_000;
 /// Without anything heard for this long the relay is asked whether it lives.
 const QUIET_MS: u64 = 240_000;

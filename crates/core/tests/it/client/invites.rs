@@ -70,7 +70,7 @@ fn a_second_taker_is_told_that_the_link_was_used() {
     assert_eq!(join_fault(&mut world, dave), Some(JoinFault::AlreadyUsed));
 }
 
-// [SPEC 8.51]
+// [SPEC 8.50] [SPEC 8.51]
 #[test]
 fn of_two_takers_at_once_one_wins() {
     for steps in 0..40 {
@@ -150,6 +150,7 @@ fn a_cancelled_link_is_gone() {
     assert_eq!(world.command(0, cancel), Err(Refused::NoOpenInvite));
 }
 
+// [SPEC 8.45]
 #[test]
 fn forgetting_an_open_invite_cancels_it() {
     let mut world = World::new(6);
@@ -225,6 +226,7 @@ fn a_damaged_link_and_an_own_one_are_refused() {
     assert_eq!(world.command(1, unset), Err(Refused::NoRelay));
 }
 
+// [SPEC 8.41]
 #[test]
 fn an_invite_that_the_relay_forgot_is_made_again() {
     let mut world = World::new(10);

@@ -4,6 +4,7 @@ use emptyroom_core::api::{Command, MessageState, Reply};
 
 use super::world::{DAY, MINUTE, SECOND, World};
 
+// [SPEC 9.23]
 #[test]
 fn two_people_talk() {
     let mut world = World::talk(1);
@@ -49,6 +50,7 @@ fn a_thousand_messages() {
     assert_eq!(world.received(0).len() + world.received(1).len(), 1_100);
 }
 
+// [SPEC 8.47]
 #[test]
 fn what_is_said_while_the_relay_is_away_goes_out_later() {
     let mut world = World::talk(32);

@@ -59,6 +59,7 @@ fn what_expired_is_in_no_record() {
     }
 }
 
+// [SPEC 9.31]
 #[test]
 fn burn_on_read_burns_on_reading_and_at_the_sender_with_the_receipt() {
     let mut world = World::talk(22);
@@ -91,6 +92,7 @@ fn a_clock_that_jumps_back_a_day_prolongs_nothing() {
     assert_eq!(world.received(1).len(), 0, "across a restart");
 }
 
+// [SPEC 9.32]
 #[test]
 fn what_ran_out_while_the_client_was_off_is_gone_at_its_start() {
     let mut world = World::talk(24);
@@ -166,6 +168,7 @@ fn timers_have_a_range() {
     assert!(Burn::after_ms(28 * DAY + 1).is_err());
 }
 
+// [SPEC 8.47]
 #[test]
 fn texts_and_names_have_limits() {
     let mut world = World::talk(26);
