@@ -49,6 +49,11 @@ mod tests;
 // [SPEC 6.67]
 const UNTIDY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// After this many bytes of rows that only move to a later day, these are written by themselves: one commit may
+/// move whole logs, and what it has sealed lies in memory.
+// [SPEC 6.63]
+const MOVED_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// An entry's place in the store.
 type Spot = (Day, RowKey);
 
@@ -65,6 +70,8 @@ pub struct SqliteRows {
     /// Removals that are done, but not yet beyond a crash, and so still stand in the list.
     listed: BTreeSet<Spot>,
     untidy_bytes: usize,
+    /// All days before this one are over, whether or not all of them could be removed yet.
+    over_before: Day,
     rng: ChaCha20Rng,
     /// Set by the first failure that leaves the state unknown, and never taken back.
     broken: Option<StoreFailure>,
@@ -103,6 +110,7 @@ impl SqliteRows {
             undone: BTreeSet::new(),
             listed: BTreeSet::new(),
             untidy_bytes: 0,
+            over_before: Day(0),
             rng: entropy::generator(),
             broken: None,
             #[cfg(test)]
@@ -194,19 +202,40 @@ impl SqliteRows {
     /// Seals the lasting rows under the keys of their days, also those that only move to another day.
     fn seal_lasting(&mut self, changes: Vec<LastingChange>) -> Result<Vec<Sealed>, StoreFailure> {
         let mut sealed = Vec::with_capacity(changes.len());
-        for change in changes {
+        let mut moved_bytes = 0;
+        let is_move = |change: &LastingChange| matches!(change, LastingChange::Move { .. });
+        let (moves, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_move);
+        for change in moves.into_iter().chain(others) {
+            if moved_bytes > MOVED_BYTES_MAX {
+                self.commit_moves(&mut sealed)?;
+                moved_bytes = 0;
+            }
             sealed.push(match change {
                 LastingChange::Put { key, day, row } => self.seal_put(key, day, &row)?,
                 LastingChange::Move { key, day } => match self.lasting_row(&key)? {
-                    Some((from, _)) if from == day => continue,
-                    Some((_, row)) => self.seal_put(key, day, &row)?,
-                    None => continue,
+                    Some((from, row)) if from != day => {
+                        moved_bytes += row.len();
+                        self.seal_put(key, day, &row)?
+                    }
+                    Some(_) | None => continue,
                 },
                 LastingChange::Remove { key } => Sealed::Remove(key),
             });
         }
         shuffle(&mut sealed, &mut self.rng);
         Ok(sealed)
+    }
+
+    /// A row that lives longer than its log says nothing, so these need not wait for the rest of their commit.
+    fn commit_moves(&mut self, sealed: &mut Vec<Sealed>) -> Result<(), StoreFailure> {
+        shuffle(sealed, &mut self.rng);
+        self.lasting.commit(&Batch {
+            rows: sealed,
+            list: &[],
+            unlist: &[],
+        })?;
+        sealed.clear();
+        Ok(())
     }
 
     fn seal_put(&mut self, key: RowKey, day: Day, row: &[u8]) -> Result<Sealed, StoreFailure> {
@@ -266,6 +295,10 @@ impl SqliteRows {
         let Some((day, sealed)) = self.lasting.row(key)? else {
             return Ok(None);
         };
+        // Its removal found no space yet; its key may have gone with the entries of its day.
+        if day < self.over_before && !self.keys.contains(day) {
+            return Ok(None);
+        }
         let row = self.keys.open_row((Table::Lasting, day), key, &sealed)?;
         Ok(Some((day, row)))
     }
@@ -279,9 +312,11 @@ impl SqliteRows {
 
     // [SPEC 6.65]
     fn try_expire(&mut self, today: Day) -> Result<(), StoreFailure> {
+        self.over_before = self.over_before.max(today);
         self.days.expire(today, &mut self.keys)?;
         self.undone.retain(|(day, _)| *day >= today);
         self.listed.retain(|(day, _)| *day >= today);
+        self.reached(Step::Lasting)?;
         self.lasting.expire(today)?;
         // The other way round: a lasting row without its key would be damage.
         for day in self.keys.over(today) {

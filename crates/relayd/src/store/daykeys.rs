@@ -45,8 +45,8 @@ pub(super) struct DayKeys {
 }
 
 impl DayKeys {
-    /// Reads all keys of a directory. A file that holds none is what a kill in the middle of [`Self::destroy`]
-    /// leaves, and is removed.
+    /// Reads all keys of a directory. An overwritten file is what a kill in the middle of [`Self::destroy`]
+    /// leaves, and is removed; any other that holds no key is damage, and stays.
     pub(super) fn open(directory: &Path) -> Result<Self, StoreFailure> {
         let mut keys = Self {
             directory: directory.to_owned(),
@@ -59,11 +59,14 @@ impl DayKeys {
         }
         for day in days_of_files(directory, ".key")? {
             let bytes = read_small(&keys.path(day)).map_err(|e| e.failure("reading a day key"))?;
-            match bytes.as_deref().and_then(|bytes| parse(bytes)) {
+            let bytes = bytes.unwrap_or_default();
+            // [SPEC 6.65]
+            match parse(&bytes) {
                 Some(key) => {
                     keys.keys.insert(day, key);
                 }
-                None => keys.destroy(day)?,
+                None if *bytes == [0; FILE_LEN] => keys.destroy(day)?,
+                None => return Err(StoreFailure::Broken("a day key is damaged")),
             }
         }
         Ok(keys)
@@ -96,8 +99,9 @@ impl DayKeys {
     /// Overwrites a day's key, syncs, removes it.
     // [SPEC 6.65]
     pub(super) fn destroy(&mut self, day: Day) -> Result<(), StoreFailure> {
+        destroy_file(&self.path(day))?;
         self.keys.remove(&day);
-        destroy_file(&self.path(day))
+        Ok(())
     }
 
     /// Seals a row under its day's key, which must have been made.
@@ -265,5 +269,25 @@ mod tests {
         fs::rename(&witness, &path).unwrap();
         assert!(!DayKeys::open(dir.path()).unwrap().contains(AT.1));
         assert!(!path.exists() && !unfinished.exists());
+    }
+
+    // [SPEC 6.65]
+    #[test]
+    fn a_damaged_key_is_an_error_and_stays_as_it_is() {
+        let dir = scratch("daykeys-damaged");
+        let mut keys = DayKeys::open(dir.path()).unwrap();
+        keys.make(AT.1).unwrap();
+        let path = keys.path(AT.1);
+        let good = fs::read(&path).unwrap();
+        let mut bad = vec![Vec::new(), good[..20].to_vec(), [&good[..], &[0]].concat()];
+        bad.push([&[0; 8], &good[8..]].concat());
+        for bad in bad {
+            fs::write(&path, &bad).unwrap();
+            let opened = DayKeys::open(dir.path());
+            assert!(matches!(opened, Err(StoreFailure::Broken(_))));
+            assert_eq!(fs::read(&path).unwrap(), bad);
+        }
+        fs::write(&path, &good).unwrap();
+        assert!(DayKeys::open(dir.path()).unwrap().contains(AT.1));
     }
 }

@@ -89,10 +89,13 @@ impl DayFiles {
     /// Removes the files of all days before `today`. The key goes first: from then on nothing of that day
     /// opens, wherever copies of it lie.
     pub(super) fn expire(&mut self, today: Day, keys: &mut DayKeys) -> Result<(), StoreFailure> {
-        let rest = self.files.split_off(&today);
-        for (day, file) in std::mem::replace(&mut self.files, rest) {
-            keys.destroy(day)?;
-            file.remove()?;
+        // One by one: what is left when something fails is done the next time.
+        while let Some(first) = self.files.first_entry() {
+            if *first.key() >= today {
+                break;
+            }
+            keys.destroy(*first.key())?;
+            first.remove().remove()?;
         }
         Ok(())
     }

@@ -5,6 +5,8 @@ use std::fs;
 use super::*;
 use crate::testing::{Scratch, scratch};
 
+mod expiry;
+
 /// Makes the store fail when it reaches a step.
 pub(super) struct Fault(Option<(FaultAt, StoreFailure)>);
 
@@ -239,52 +241,6 @@ fn a_row_put_again_is_not_removed_at_the_next_start() {
     rows.commit(put(7, 1, b"new")).unwrap();
     drop(rows);
     assert_eq!(open(&dir).entry(day(7), &key(1)).unwrap().unwrap(), b"new");
-}
-
-// [SPEC 6.62] [SPEC 6.65]
-#[test]
-fn expiry_removes_files_keys_and_rows() {
-    let dir = scratch("expiry");
-    let mut rows = open(&dir);
-    rows.commit(Changes {
-        entries: vec![entry(0, 1, Some(b"yesterday")), entry(1, 2, Some(b"today"))],
-        lasting: vec![lasting(0, 3, b"yesterday"), lasting(1, 4, b"today")],
-    })
-    .unwrap();
-    assert!(files(&dir).contains(&"day-20000.db".to_owned()));
-    rows.expire(day(1)).unwrap();
-    assert!(rows.entry(day(0), &key(1)).unwrap().is_none());
-    assert!(rows.lasting(&key(3)).unwrap().is_none());
-    assert_eq!(rows.entry(day(1), &key(2)).unwrap().unwrap(), b"today");
-    assert_eq!(rows.lasting(&key(4)).unwrap().unwrap(), b"today");
-    assert_eq!(
-        files(&dir),
-        [
-            "day-20001.db",
-            "day-20001.db-wal",
-            "day-20001.key",
-            "lasting.db",
-            "lasting.db-wal"
-        ]
-    );
-    // The clock goes back a day: what is gone stays gone, and the day can be used again.
-    rows.expire(day(0)).unwrap();
-    assert!(rows.entry(day(0), &key(1)).unwrap().is_none());
-    rows.commit(put(0, 5, b"again")).unwrap();
-    assert_eq!(rows.entry(day(0), &key(5)).unwrap().unwrap(), b"again");
-}
-
-// [SPEC 6.65]
-#[test]
-fn a_day_without_its_key_is_removed_at_start() {
-    let dir = scratch("expiry-killed");
-    let mut rows = open(&dir);
-    rows.commit(put(0, 1, b"yesterday")).unwrap();
-    rows.keys.destroy(day(0)).unwrap();
-    drop(rows);
-    let mut rows = open(&dir);
-    assert!(rows.entry(day(0), &key(1)).unwrap().is_none());
-    assert_eq!(files(&dir), ["lasting.db", "lasting.db-wal"]);
 }
 
 // [SPEC 6.66] [SPEC 6.67]
