@@ -21,7 +21,7 @@ use crate::outbox::{Outbox, Waiting};
 pub struct Pace {
     /// Clients ping where nothing else goes to and fro; one that says and takes nothing for so long is gone.
     pub idle: Duration,
-    /// A frame may take this long, and longer by its length.
+    /// A frame may take this long, and longer by what has come of it. A large one first waits for its share of memory.
     pub frame: Duration,
     /// A frame that is slower than this many bytes a second is not worth its memory.
     pub frame_bytes_per_second_min: u64,
@@ -41,6 +41,14 @@ impl Default for Pace {
             write: Duration::from_secs(60),
             close: Duration::from_secs(3),
         }
+    }
+}
+
+impl Pace {
+    /// How much longer a frame may take for bytes that came.
+    fn time_for(&self, bytes: usize) -> Duration {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        Duration::from_micros(bytes.saturating_mul(1_000_000) / self.frame_bytes_per_second_min)
     }
 }
 
@@ -285,6 +293,9 @@ impl Reader {
                     .await
                     .map_err(|_| End::Stopped)?,
             );
+            // The wait was for others.
+            self.deadline = Instant::now() + self.pace.frame;
+            return Ok(());
         }
         let missing = body.length.saturating_sub(body.bytes.len());
         if missing == 0 {
@@ -297,9 +308,12 @@ impl Reader {
         }
         let free = missing.min(body.bytes.capacity() - body.bytes.len());
         let free = u64::try_from(free).unwrap_or(u64::MAX);
-        if (&mut *from).take(free).read_buf(&mut body.bytes).await? == 0 {
+        let read = (&mut *from).take(free).read_buf(&mut body.bytes).await?;
+        if read == 0 {
             return Err(End::Gone);
         }
+        // Bytes earn time and a length does not: who sends nothing does not keep its share for long.
+        self.deadline += self.pace.time_for(read);
         Ok(())
     }
 
@@ -324,9 +338,9 @@ impl Reader {
         if length == 0 || length > max {
             return Err(End::Gone);
         }
-        let by_length =
-            u64::try_from(length).unwrap_or(u64::MAX) / self.pace.frame_bytes_per_second_min;
-        self.deadline += Duration::from_secs(by_length);
+        if length > LARGE_FRAME {
+            self.deadline = Instant::now() + self.pace.idle;
+        }
         self.body = Some(Body {
             bytes: Vec::new(),
             length,

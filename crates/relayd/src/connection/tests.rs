@@ -162,6 +162,28 @@ async fn listening_counts_but_not_in_the_middle_of_a_frame() {
 
 // [SPEC 6.74]
 #[tokio::test]
+async fn a_length_alone_earns_no_time() {
+    let budgets = Budgets::new();
+    let mut reader = Reader::new(Pace::default());
+    reader.first = false;
+    let length = u32::try_from(CARRIER_FRAME_LEN_MAX).unwrap().to_be_bytes();
+    let sent = [&length[..], &[0; 64 << 10]].concat();
+    let mut bytes = &sent[..];
+    let mut left = async |reader: &mut Reader| {
+        reader.read(&mut bytes, &budgets).await.ok().unwrap();
+        reader.deadline - Instant::now()
+    };
+    let seconds = Duration::from_secs;
+    // Its share may take a while; then it has its time, and more for what comes.
+    assert!(left(&mut reader).await > seconds(200));
+    assert!(left(&mut reader).await <= seconds(20));
+    let after = left(&mut reader).await;
+    assert!(after <= seconds(24), "{after:?}");
+    assert!(reader.deadline >= Instant::now() + seconds(4) - seconds(1));
+}
+
+// [SPEC 6.74]
+#[tokio::test]
 async fn a_frame_that_takes_too_long_is_not_waited_for() {
     for begun in [vec![0], framed(&[1; 100])[..50].to_vec()] {
         let mut bench = Bench::new(
