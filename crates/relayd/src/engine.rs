@@ -15,6 +15,9 @@ use crate::connection::{Incoming, Written};
 use crate::console::say;
 use crate::outbox::Outbox;
 
+/// Only a bug ends it before the engine.
+const THREAD_ENDED: StoreFailure = StoreFailure::Broken("the thread that writes has ended");
+
 /// What the engine listens to.
 pub(crate) struct Inlets {
     pub(crate) incoming: mpsc::Receiver<Incoming>,
@@ -59,7 +62,7 @@ impl Engine {
             // Answers of the disk first: clients wait for them.
             select! {
                 biased;
-                Some(done) = inlets.done.recv() => self.disk(done)?,
+                done = inlets.done.recv() => self.disk(done.unwrap_or(Done::Broken(THREAD_ENDED)))?,
                 Some(Written(conn, bytes)) = inlets.written.recv() => self.feed(Input::Written(conn, bytes)),
                 () = wait(self.wake_at()) => self.feed(Input::Tick),
                 _ = &mut inlets.drain, if !draining => {
@@ -67,7 +70,6 @@ impl Engine {
                     self.feed(Input::Drain);
                 }
                 Some(incoming) = inlets.incoming.recv() => self.client(incoming),
-                else => return Ok(()),
             }
         }
     }
@@ -162,9 +164,7 @@ impl Engine {
 
     fn ask(&mut self, job: Job) {
         if self.jobs.send(job).is_err() {
-            self.outcome = Some(Err(StoreFailure::Broken(
-                "the thread that writes has ended",
-            )));
+            self.outcome = Some(Err(THREAD_ENDED));
         }
     }
 }
@@ -173,5 +173,42 @@ async fn wait(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emptyroom_relay::Config;
+    use emptyroom_wire::relay_key::RelayIdentity;
+    use emptyroom_wire::secret::Secret32;
+
+    use super::*;
+    use crate::entropy;
+
+    /// A relay that can write nothing any more does not go on as if it only had to wait.
+    #[tokio::test]
+    async fn the_end_of_the_thread_that_writes_is_noticed() {
+        let clock = Clock::start();
+        let relay = Relay::new(
+            clock.now(),
+            RelayIdentity::from_seed(&Secret32::new([1; 32])),
+            Vec::new(),
+            Config::open(),
+            Box::new(entropy::generator()),
+        );
+        let (jobs, _to_do) = threads::channel();
+        let (_engine, incoming) = mpsc::channel(1);
+        let (_wrote, written) = mpsc::unbounded_channel();
+        let (reports, done) = mpsc::unbounded_channel();
+        let (_drain, drain) = oneshot::channel();
+        let inlets = Inlets {
+            incoming,
+            written,
+            done,
+            drain,
+        };
+        drop(reports);
+        let outcome = Engine::new(relay, clock, jobs).run(inlets).await;
+        assert_eq!(outcome, Err(THREAD_ENDED));
     }
 }

@@ -73,7 +73,8 @@ impl Options {
         }
     }
 
-    /// Keeps the number of connections below what the process may have open.
+    /// Keeps the number of connections, and of handshakes, below what the process may have open: a file that cannot
+    /// be opened would stop the relay.
     pub fn fit_into_descriptors(&mut self, descriptors: u64) {
         let half = descriptors / 2;
         let fits = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(half);
@@ -81,6 +82,11 @@ impl Options {
             .limits
             .streams_max
             .min(usize::try_from(fits).unwrap_or(usize::MAX));
+        let others = descriptors.saturating_sub(fits) / 2;
+        self.direct.half_open_max = self
+            .direct
+            .half_open_max
+            .min(usize::try_from(others).unwrap_or(usize::MAX));
     }
 }
 

@@ -51,11 +51,11 @@ fn descriptors_bound_the_connections() {
     let streams = |descriptors| {
         let mut options = Options::new(PathBuf::new(), "127.0.0.1:0".parse().unwrap());
         options.fit_into_descriptors(descriptors);
-        options.limits.streams_max
+        (options.limits.streams_max, options.direct.half_open_max)
     };
-    assert_eq!(streams(1_000_000), Limits::default().streams_max);
-    assert_eq!(streams(20_000), 17_952);
-    assert_eq!(streams(1_024), 512);
+    assert_eq!(streams(1_000_000), (Limits::default().streams_max, 1_024));
+    assert_eq!(streams(20_000), (17_952, 1_024));
+    assert_eq!(streams(1_024), (512, 256));
 }
 
 /// A carrier that is no socket: nothing above it can tell.
