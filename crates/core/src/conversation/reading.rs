@@ -303,10 +303,11 @@ impl Conversation {
         main.before = Some(old.point());
         main.sealed_ms = old.sealed_ms;
         main.destroy_before = destroy_before;
-        main.peer_seen = Flag(false);
+        // Who made the closing commit may not have read back to it: the order waits for an entry of his in the new log.
+        main.peer_seen = Flag(by_peer);
         self.set_main(ctx, main);
         if by_peer {
-            self.peer_is_here(ctx);
+            self.inviter_is_here(ctx);
         }
     }
 
