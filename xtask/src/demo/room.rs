@@ -7,8 +7,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// How long a command may take: nothing here waits as long.
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(120);
 /// How long the relay may take to stop by itself.
 const STOPPING_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -151,14 +154,7 @@ impl Relay {
     fn ask_to_stop(&mut self) -> Option<ExitStatus> {
         let id = self.child.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &id]).status();
-        let start = Instant::now();
-        while start.elapsed() < STOPPING_TIME_MAX {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(status);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        None
+        wait(&mut self.child, STOPPING_TIME_MAX)
     }
 
     fn last_words(&mut self) -> String {
@@ -249,12 +245,29 @@ impl Person {
             // A command that does not read its input may be gone already.
             let _ = pipe.write_all(input.as_bytes());
         }
-        let output = child.wait_with_output().map_err(failed)?;
-        Ok(Done {
-            code: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        let out = reader(child.stdout.take());
+        let errors = reader(child.stderr.take());
+        let status = wait(&mut child, COMMAND_TIME_MAX);
+        if status.is_none() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let read = |reader: JoinHandle<String>| reader.join().unwrap_or_default();
+        let done = Done {
+            code: status.and_then(|status| status.code()),
+            out: read(out),
+            errors: read(errors),
+        };
+        match status {
+            Some(_) => Ok(done),
+            None => {
+                let command = arguments.join(" ");
+                Err(format!(
+                    "{}: emptyroom {command} did not end: {}{}",
+                    self.name, done.out, done.errors
+                ))
+            }
+        }
     }
 
     /// Runs one command with `--json` and gives the objects it printed.
@@ -281,4 +294,27 @@ impl Person {
             self.pin_file.display()
         )
     }
+}
+
+/// Reads a pipe to its end, beside the child that fills it.
+fn reader(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Waits for a child, but not for ever.
+fn wait(child: &mut Child, longest: Duration) -> Option<ExitStatus> {
+    let start = Instant::now();
+    while start.elapsed() < longest {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    None
 }
