@@ -178,9 +178,14 @@ impl Scene {
                 }
                 last = Some(*place);
             }
-            let gone = message.burn != Burn::Never && message.shown > 0;
+            // Announcements are hints: a client may die before it makes one.
+            let arrived = matches!(message.state, MessageState::Delivered | MessageState::Read);
+            let gone = message.burn != Burn::Never && (message.shown > 0 || arrived);
             if places.is_empty() && !gone && !self.may_be_missing(number) {
-                faults.push(format!("message {number} is lost: {:?}", message.state));
+                faults.push(format!(
+                    "message {number} is lost: {:?}, {:?}",
+                    message.state, message.burn
+                ));
             }
         }
         for fault in faults {
@@ -210,7 +215,9 @@ impl Scene {
         }
         let failed = matches!(message.state, MessageState::Failed(_));
         let gap = talk.gaps[1 - message.side] > 0;
-        age > message.life_ms && (failed || gap || restarted)
+        // What both had, the relay has no more: a reader whose vault went back to before it sees a gap.
+        let trimmed = gap && self.restores_of(message.talk, 1 - message.side) > 0;
+        trimmed || age > message.life_ms && (failed || gap || restarted)
     }
 
     /// Both sides are at the same place of the same log, and saw the same.

@@ -2,7 +2,7 @@
 //!
 //! What is here: real clients, real relays and real sealed streams in virtual time ([`world`]), over disks that lose what was
 //! not synced ([`records`], [`memory_store`]) and relays that lie ([`lies`]); people who talk through them and what they must
-//! see ([`scene`], [`check`]); everything that can go wrong ([`trouble`]); and runs of one seed each ([`run`]).
+//! see ([`scene`], [`check`]); everything that can go wrong ([`trouble`], [`insider`]); and runs of one seed each ([`run`]).
 //!
 //! What is not: TLS, sockets, files, the vault's encryption. They have their own tests.
 //!
@@ -14,6 +14,7 @@
 
 pub mod check;
 pub mod dice;
+pub mod insider;
 pub mod lies;
 pub mod memory_store;
 pub mod records;

@@ -9,15 +9,18 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use emptyroom_sim::run::{self, Outcome};
+use emptyroom_sim::trouble::{GRAVE, Trouble};
 
 const USAGE: &str =
     "usage: emptyroom-sim [--seeds N] [--from S]   run N seeds from S on (300 from 0)
-       emptyroom-sim --seed S [--trace]    run one seed, with --trace everything that happens";
+       emptyroom-sim --seed S [--trace]    run one seed, with --trace everything that happens
+       with --only KIND, the only kind of grave trouble is KIND";
 
 struct Options {
     from: u64,
     seeds: u64,
     trace: bool,
+    only: Option<Trouble>,
 }
 
 fn main() -> ExitCode {
@@ -29,13 +32,13 @@ fn main() -> ExitCode {
     let (mut failed, mut messages, mut restarts, mut days, mut storm) = (Vec::new(), 0, 0, 0, 0);
     for number in 0..options.seeds {
         let seed = options.from.saturating_add(number);
-        let outcome = run::run(seed, options.trace);
+        let outcome = run::run_with(seed, options.trace, options.only);
         messages += outcome.messages;
         restarts += outcome.restarts;
         days += outcome.days;
         storm = storm.max(outcome.most_steps);
         if !outcome.faults.is_empty() {
-            report(&outcome, options.trace);
+            report(&outcome, &options);
             failed.push(seed);
         }
         if (number + 1) % 50 == 0 {
@@ -56,14 +59,18 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn report(outcome: &Outcome, traced: bool) {
+fn report(outcome: &Outcome, options: &Options) {
     let seed = outcome.seed;
     println!("seed {seed} fails:");
     for fault in &outcome.faults {
         println!("  {fault}");
     }
-    if !traced {
-        println!("  reproduce: cargo run -p emptyroom-sim -- --seed {seed} --trace");
+    if !options.trace {
+        let only = options
+            .only
+            .map(|kind| format!(" --only {kind:?}"))
+            .unwrap_or_default();
+        println!("  reproduce: cargo run -p emptyroom-sim -- --seed {seed}{only} --trace");
     }
 }
 
@@ -72,6 +79,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
         from: 0,
         seeds: 300,
         trace: false,
+        only: None,
     };
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next()?.parse().ok();
@@ -81,6 +89,11 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
             "--seed" => {
                 options.from = number()?;
                 options.seeds = 1;
+            }
+            "--only" => {
+                let kind = arguments.next()?;
+                let mut kinds = GRAVE.iter();
+                options.only = Some(*kinds.find(|known| format!("{known:?}") == kind)?);
             }
             "--trace" => options.trace = true,
             _ => return None,

@@ -75,6 +75,11 @@ impl Disk {
         self.entries.values().chain(lasting).map(Vec::as_slice)
     }
 
+    /// A log's header goes, and nobody remembers it. False: there was none.
+    pub fn lose(&mut self, log: &RowKey) -> bool {
+        self.lasting.remove(log).is_some()
+    }
+
     fn put_entries(&mut self, changes: &mut Changes, mask: u64) {
         for (number, change) in changes.entries.drain(..).enumerate() {
             if mask & (1 << (number % 64)) == 0 {

@@ -89,6 +89,21 @@ impl Vault {
         self.0.values().map(|value| value.as_slice())
     }
 
+    /// The record under a key.
+    #[must_use]
+    pub fn record(&self, key: &[u8]) -> Option<(&[u8], &[u8])> {
+        let (key, value) = self.0.get_key_value(key)?;
+        Some((key, value))
+    }
+
+    /// Another part of the conversation that the record under `key` belongs to.
+    #[must_use]
+    pub fn of_conversation(&self, key: &[u8], letter: u8) -> Option<&[u8]> {
+        let mut other = key.get(..LETTER_AT)?.to_vec();
+        other.push(letter);
+        self.0.get(&other).map(|value| value.as_slice())
+    }
+
     /// The records under keys of a conversation's part, in order of their keys.
     pub fn parts(&self, letter: u8) -> impl Iterator<Item = (&[u8], &[u8])> {
         let fits = move |key: &[u8]| {

@@ -4,7 +4,7 @@ use emptyroom_core::api::{Burn, Command, RelayLife};
 
 use crate::dice::Dice;
 use crate::scene::{SIDES, Scene};
-use crate::trouble::{MIX, Trouble};
+use crate::trouble::{GRAVE, LEFT_OUT, MILD, Trouble};
 use crate::world::{DAY, HOUR, MINUTE};
 
 /// What became of a run.
@@ -32,36 +32,24 @@ pub struct Outcome {
 /// Runs one seed with the usual mix of trouble.
 #[must_use]
 pub fn run(seed: u64, print: bool) -> Outcome {
-    run_with(seed, print, MIX)
+    run_with(seed, print, None)
 }
 
-/// Runs one seed with these kinds of trouble.
+/// Runs one seed; where there is grave trouble, with this kind only.
 #[must_use]
-pub fn run_with(seed: u64, print: bool, mix: &[Trouble]) -> Outcome {
+pub fn run_with(seed: u64, print: bool, only: Option<Trouble>) -> Outcome {
     let mut dice = Dice::new(seed, 2);
     let mut scene = Scene::new(seed, print);
-    let relays = dice.between(1, 2);
-    for number in 0..relays {
-        let code = dice.percent(30).then_some("letmein");
-        scene.world.add_host(&format!("relay{number}"), code);
-    }
-    let people = if dice.percent(25) { 3 } else { 2 };
-    for _ in 0..people {
-        scene.world.add_party();
-    }
-    let early = dice.percent(30);
-    for taker in 1..people {
-        if early {
-            let kind = dice.pick(mix);
-            scene.make_trouble(kind, &mut dice);
-        }
-        let host = dice.index(scene.world.hosts.len());
-        scene.meet(taker - 1, taker, host);
-    }
+    let mix = mix(&mut dice, only);
+    scene.world.note(format_args!("seed {seed}: {mix:?}"));
+    people(&mut scene, &mut dice);
     if scene.world.faults.is_empty() {
         let days = dice.percent(30);
         for _ in 0..dice.between(8, 25) {
-            act(&mut scene, &mut dice, mix);
+            if dice.percent(25) {
+                scene.copy_everything();
+            }
+            act(&mut scene, &mut dice, &mix);
             let pause = match dice.below(10) {
                 0..=4 => dice.time_ms(2 * MINUTE),
                 5..=7 => dice.time_ms(HOUR),
@@ -74,6 +62,47 @@ pub fn run_with(seed: u64, print: bool, mix: &[Trouble]) -> Outcome {
         scene.conclude();
     }
     outcome(&scene, seed)
+}
+
+/// Half of the runs have mild trouble only; the others one or two grave kinds as well.
+fn mix(dice: &mut Dice, only: Option<Trouble>) -> Vec<Trouble> {
+    let mut mix = MILD.to_vec();
+    if let Some(only) = only {
+        mix.extend([only; 8]);
+    } else if dice.percent(60) {
+        let grave: Vec<Trouble> = GRAVE
+            .iter()
+            .copied()
+            .filter(|kind| !LEFT_OUT.contains(kind))
+            .collect();
+        for _ in 0..dice.between(1, 2) {
+            if !grave.is_empty() {
+                mix.extend([dice.pick(&grave); 4]);
+            }
+        }
+    }
+    mix
+}
+
+/// Two or three people and one or two relays; they meet, sometimes with trouble.
+fn people(scene: &mut Scene, dice: &mut Dice) {
+    for number in 0..dice.between(1, 2) {
+        let code = dice.percent(30).then_some("letmein");
+        scene.world.add_host(&format!("relay{number}"), code);
+    }
+    let people = if dice.percent(25) { 3 } else { 2 };
+    for _ in 0..people {
+        scene.world.add_party();
+    }
+    let early = dice.percent(30);
+    for taker in 1..people {
+        if early {
+            let kind = dice.pick(MILD);
+            scene.make_trouble(kind, dice);
+        }
+        let host = dice.index(scene.world.hosts.len());
+        scene.meet(taker - 1, taker, host);
+    }
 }
 
 fn act(scene: &mut Scene, dice: &mut Dice, mix: &[Trouble]) {

@@ -7,6 +7,7 @@ use emptyroom_core::api::{
     LineBody, LineId, MessageState, Name, Notice, Refused, RelayLife, RelayTrouble, Reply, Text,
 };
 
+use crate::trouble::Copies;
 use crate::world::{DAY, HOUR, MINUTE, PLAINTEXT, SECOND, World};
 
 /// The two ends of a conversation.
@@ -74,6 +75,8 @@ pub struct Scene {
     pub clock_forward_ms: BTreeMap<usize, u64>,
     /// Events by party, for scenarios.
     pub events: Vec<(usize, Event)>,
+    /// What a restore goes back to.
+    pub(crate) copies: Option<Copies>,
     attempts: usize,
 }
 
@@ -90,6 +93,7 @@ impl Scene {
             restores: BTreeMap::new(),
             clock_forward_ms: BTreeMap::new(),
             events: Vec::new(),
+            copies: None,
             attempts: 0,
         }
     }

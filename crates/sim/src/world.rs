@@ -18,7 +18,7 @@ use emptyroom_wire::time::{Mono, Now, Wall};
 use crate::dice::Dice;
 use crate::trace::Trace;
 
-pub use host::{Host, Lie};
+pub use host::{Host, Image};
 pub use net::Net;
 pub use party::Party;
 
@@ -102,6 +102,12 @@ impl World {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    /// The right time.
+    #[must_use]
+    pub fn wall(&self) -> Wall {
+        self.clock(0).wall
     }
 
     /// The time on a clock that is off by so much.

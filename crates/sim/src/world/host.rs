@@ -13,7 +13,7 @@ use crate::dice::Dice;
 use crate::memory_store::{self, Disk, MemoryStore, Power};
 use crate::records::contains;
 
-pub use crate::lies::Lie;
+use crate::lies::{self, Kept, Lie};
 
 /// What a relay keeps on its disks.
 #[derive(Clone, Default)]
@@ -39,7 +39,7 @@ pub struct Host {
     pub lie: Option<Lie>,
     /// How often it did.
     pub lies_told: u64,
-    pub(crate) kept: crate::lies::Kept,
+    pub(crate) kept: Kept,
     meter: Meter,
 }
 
@@ -126,7 +126,7 @@ impl World {
             stays_off: false,
             lie: None,
             lies_told: 0,
-            kept: crate::lies::Kept::default(),
+            kept: Kept::default(),
             meter: Meter::default(),
         });
         self.start_host(number);
@@ -273,7 +273,7 @@ impl World {
             return;
         }
         let leak = ops.iter().any(leaks);
-        let asked: Vec<_> = ops.iter().map(crate::lies::asked).collect();
+        let asked: Vec<_> = ops.iter().map(lies::asked).collect();
         let answer = host.store.apply(now.wall, ops);
         let answer = answer.map(|mut replies| {
             if let Some(lie) = host.lie {
