@@ -36,7 +36,7 @@ use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::time::Mono;
 
 use crate::account::{AccountRoot, OwnKeys};
-use crate::api::{Event, Line, LineId, Name, RelayTrouble, Settings};
+use crate::api::{Event, InviteFault, Line, LineId, Name, RelayTrouble, RestartReason, Settings};
 use crate::certificate::Certificate;
 use crate::clock::Clock;
 use crate::link::{Op, Role, Route};
@@ -57,6 +57,8 @@ use state::{MainLog, Phase, Profile, Receipts, Sending, State};
 
 /// Version of the state record.
 const VERSION: u16 = 1;
+/// How often a conversation can move on in one step: trouble, restart, its log.
+const MOVES_PER_STEP: usize = 4;
 
 /// What a step of a conversation may use.
 pub(crate) struct Ctx<'a> {
@@ -94,7 +96,15 @@ struct Live {
     /// How it began, as its record says.
     origin: Option<Origin>,
     own: Option<OwnKeys>,
+    /// The state record as it was written last.
+    saved: Value,
+    /// The first time at which a line ends, once it was looked up.
+    next_expiry: Option<Option<u64>>,
+    /// When the index of what was sent is looked through again.
+    next_forget_ms: u64,
     group: Option<Group>,
+    /// There was no group when the records were loaded.
+    group_missing: bool,
     unsaved: Unsaved,
     access: Option<LogAccess>,
     recovery_access: Option<LogAccess>,
@@ -118,6 +128,8 @@ struct Live {
     join_repeated: bool,
     /// How often the hint in the former log was stale.
     hints: u8,
+    /// It moved into another log, or into trouble: to be looked at again in the same step.
+    moved: bool,
 }
 
 impl Conversation {
@@ -131,7 +143,11 @@ impl Conversation {
             live: Live {
                 origin: None,
                 own: None,
+                saved: Value::default(),
+                next_expiry: None,
+                next_forget_ms: 0,
                 group: None,
+                group_missing: false,
                 unsaved: Unsaved::Nothing,
                 access: None,
                 recovery_access: None,
@@ -147,6 +163,7 @@ impl Conversation {
                 full: false,
                 join_repeated: false,
                 hints: 0,
+                moved: false,
             },
         }
     }
@@ -162,6 +179,7 @@ impl Conversation {
     ) -> Result<Self, records::RecordFault> {
         let state: State = records::decode(VERSION, record)?;
         let mut conversation = Self::assemble(id, state);
+        conversation.live.saved = Value::new(record.to_vec());
         conversation.stage = store
             .get(&id.stage())
             .and_then(|record| Staged::read(&record));
@@ -169,16 +187,18 @@ impl Conversation {
         conversation.restart_stage = restart_stage.and_then(|record| Staged::read(&record));
         conversation.shown = Shown::load(store, id);
         conversation.live.origin = Origin::load(store, id);
+        conversation.live.group_missing = store.get(&id.group()).is_none();
         conversation.derive_access();
         Ok(conversation)
     }
 
     /// Ends a step: what changed becomes part of its transaction.
     pub(crate) fn save(&mut self, store: &mut Store<'_>) {
-        store.put(
-            self.id.head(),
-            Value::new(records::encode(VERSION, &self.state)),
-        );
+        let record = Value::new(records::encode(VERSION, &self.state));
+        if record != self.live.saved {
+            self.live.saved.clone_from(&record);
+            store.put(self.id.head(), record);
+        }
         let unsaved = std::mem::replace(&mut self.live.unsaved, Unsaved::Nothing);
         match (&self.live.group, unsaved) {
             (Some(group), Unsaved::Whole) => store.put(self.id.group(), group.snapshot()),
@@ -208,6 +228,17 @@ impl Conversation {
             .as_ref()
             .filter(|_| self.state.phase == Phase::Invited);
         access.is_some_and(|access| access.capability == *capability)
+    }
+
+    /// Its logs.
+    pub(crate) fn logs(&self) -> Logs<'_> {
+        let main = self.state.main.as_ref();
+        let recovery = self.state.recovery.as_ref();
+        Logs {
+            main: main.map(|main| &main.key),
+            point: main.map(MainLog::point),
+            recovery: recovery.map(|recovery| &recovery.secret.0),
+        }
     }
 
     /// It has something to do at its relay, now or later.
@@ -241,7 +272,18 @@ impl Conversation {
             self.live.recovery.leave(&mut ctx.port);
             return;
         }
+        self.check_group(ctx);
         self.drive_origin(ctx);
+        for _ in 0..MOVES_PER_STEP {
+            self.live.moved = false;
+            self.drive_logs(ctx);
+            if !self.live.moved {
+                return;
+            }
+        }
+    }
+
+    fn drive_logs(&mut self, ctx: &mut Ctx<'_>) {
         self.check_relay_in_time(ctx);
         match self.state.phase {
             Phase::Invited => self.drive_invite(ctx),
@@ -253,6 +295,19 @@ impl Conversation {
         }
         self.drive_recovery(ctx);
         self.drive_former(ctx);
+    }
+
+    /// A device that lost its group notices before anybody writes to it.
+    // [SPEC 10.1]
+    fn check_group(&mut self, ctx: &mut Ctx<'_>) {
+        if !std::mem::take(&mut self.live.group_missing) {
+            return;
+        }
+        match self.state.phase {
+            Phase::Member | Phase::Alone => self.trouble(ctx, RestartReason::StateLost),
+            Phase::Invited => self.fail_invite(ctx, InviteFault::Lost),
+            _ => {}
+        }
     }
 
     /// An answer came.
@@ -302,7 +357,7 @@ impl Conversation {
     }
 
     /// When something is due without an input.
-    pub(crate) fn wake_at(&self, clock: &Clock, store: &Store<'_>) -> Option<Mono> {
+    pub(crate) fn wake_at(&mut self, clock: &Clock, store: &Store<'_>) -> Option<Mono> {
         let live = [
             self.live.main.retry_at(),
             self.live.recovery.retry_at(),
@@ -310,10 +365,12 @@ impl Conversation {
             self.live.read_first_by,
         ];
         let live = live.into_iter().flatten().filter(|at| *at > clock.mono());
+        // What was due before was done, or waits for something else than time.
         let stored = self
             .due_times(store)
             .into_iter()
-            .map(|at| clock.mono_at(at));
+            .filter(|at| *at > clock.now());
+        let stored = stored.map(|at| clock.mono_at(at));
         live.chain(stored).min()
     }
 
@@ -351,6 +408,7 @@ impl Conversation {
         self.live.full = false;
         self.live.read_first = 0;
         self.live.read_first_by = None;
+        self.live.moved = true;
         self.state.main = Some(main);
     }
 
@@ -449,6 +507,18 @@ impl Conversation {
             Role::Former => self.live.former.wait(now, refusal.retry_after_s),
         }
     }
+}
+
+/// The logs of a conversation, as its state has them.
+pub(crate) struct Logs<'a> {
+    pub(crate) main: Option<&'a state::LogKey>,
+    pub(crate) point: Option<crate::position::LogPoint>,
+    pub(crate) recovery: Option<&'a emptyroom_wire::secret::Secret32>,
+}
+
+/// Capability and keys of a log.
+pub(crate) fn access(key: &state::LogKey) -> LogAccess {
+    key.access()
 }
 
 /// The log is not there: asking again changes nothing.

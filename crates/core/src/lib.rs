@@ -20,6 +20,7 @@ mod conversation;
 pub mod extension;
 pub mod fuzz;
 pub mod genesis;
+pub mod inspect;
 pub mod kind;
 mod link;
 pub mod mls;

@@ -198,17 +198,17 @@ impl Link {
     /// Does what is due by now.
     pub(crate) fn tick(&mut self, ctx: &mut LinkCtx<'_>) {
         let now = ctx.now.mono;
-        match &mut self.state {
-            State::Down { dial_at: Some(at) } if self.wanted && *at <= now => self.dial(ctx),
-            State::Greeting { until, .. } | State::Opening { until, .. } if *until <= now => {
-                self.hang_up(ctx)
+        let over = match &mut self.state {
+            State::Down { dial_at: Some(at) } if self.wanted && *at <= now => {
+                self.dial(ctx);
+                false
             }
-            State::Up(session) => {
-                if !session.tick(now, ctx.out) {
-                    self.hang_up(ctx);
-                }
-            }
-            _ => {}
+            State::Greeting { until, .. } | State::Opening { until, .. } => *until <= now,
+            State::Up(session) => !session.tick(now, ctx.out),
+            State::Down { .. } | State::Dialling { .. } => false,
+        };
+        if over {
+            self.hang_up(ctx);
         }
     }
 

@@ -102,11 +102,9 @@ impl Store<'_> {
         }
     }
 
-    /// Writes a record, unless it says the same already.
+    /// Writes a record.
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Value) {
-        if self.get(&key).as_ref() != Some(&value) {
-            self.overlay.step.insert(key, Some(value));
-        }
+        self.overlay.step.insert(key, Some(value));
     }
 
     /// Deletes a record (and with it its key in the vault).

@@ -83,8 +83,8 @@ impl Client {
                 name,
                 delivered,
                 read,
-            } => self.at(records, &name, |conversation, ctx| {
-                conversation.set_receipts(ctx, delivered, read);
+            } => self.at(records, &name, |conversation, _| {
+                conversation.set_receipts(delivered, read);
                 Ok(Reply::Done)
             }),
             Command::Fingerprint { name } => self.at(records, &name, |conversation, ctx| {
@@ -99,13 +99,12 @@ impl Client {
                     .then_some(Reply::Done)
                     .ok_or(Refused::NotJoined)
             }),
-            Command::Block { name, on } => self.at(records, &name, |conversation, ctx| {
-                conversation.block(ctx, on);
+            Command::Block { name, on } => self.at(records, &name, |conversation, _| {
+                conversation.block(on);
                 Ok(Reply::Done)
             }),
-            Command::AllowRestart { name } => self.at(records, &name, |conversation, ctx| {
+            Command::AllowRestart { name } => self.at(records, &name, |conversation, _| {
                 let waited = conversation.allow_restart();
-                conversation.drive(ctx);
                 waited.then_some(Reply::Done).ok_or(Refused::NothingWaits)
             }),
             // The others are answered by the client itself.
@@ -122,7 +121,9 @@ impl Client {
         let id = self.named(name).ok_or(Refused::UnknownName)?;
         self.with_conversation(records, id, |conversation, ctx| {
             conversation.expire_lines(ctx);
-            act(conversation, ctx)
+            let outcome = act(conversation, ctx);
+            conversation.drive(ctx);
+            outcome
         })
         .unwrap_or(Err(Refused::UnknownName))
     }
@@ -272,6 +273,7 @@ impl Client {
                 conversation.expire_lines(ctx);
                 let name = conversation.name();
                 let lines = conversation.unread(&ctx.store, left);
+                conversation.drive(ctx);
                 lines
                     .into_iter()
                     .map(|line| (name.clone(), line))

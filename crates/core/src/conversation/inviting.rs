@@ -328,7 +328,7 @@ impl Conversation {
         })
     }
 
-    fn fail_invite(&mut self, ctx: &mut Ctx<'_>, why: InviteFault) {
+    pub(super) fn fail_invite(&mut self, ctx: &mut Ctx<'_>, why: InviteFault) {
         let order = self.destroy_order(ctx);
         ctx.destroys.extend(order);
         self.live.main.leave(&mut ctx.port);
@@ -372,8 +372,8 @@ impl Conversation {
 /// How long the relay must keep the first entry.
 fn life(expires_in_ms: u64) -> Ttl {
     match expires_in_ms {
-        0..=DAY_MS => Ttl::Day1,
-        ..=EXPIRES_MS => Ttl::Day7,
+        ms if ms <= DAY_MS => Ttl::Day1,
+        ms if ms <= EXPIRES_MS => Ttl::Day7,
         _ => Ttl::Day30,
     }
 }

@@ -4,7 +4,7 @@
 //! trimmed, and is never answered.
 
 use emptyroom_wire::op::Answer;
-use emptyroom_wire::time::Wall;
+use emptyroom_wire::time::{HOUR_MS, Wall};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
 use super::lines::{self, LineContent};
@@ -22,6 +22,8 @@ const VERSION: u16 = 1;
 // [SPEC 9.22]
 const DELAY_MS_MIN: u64 = 1_000;
 const PAGE_LEN: usize = 256;
+/// So many are forgotten at a time.
+const FORGET_MAX: usize = 1_024;
 
 /// What is known of a sent message beside its line: it stays, without any text, as long as the relay keeps the entry.
 #[derive(TlsSize, TlsSerialize, TlsDeserializeBytes)]
@@ -246,7 +248,11 @@ impl Conversation {
     /// Forgets what the relay does not keep any more: an intent ends with its entry's life.
     pub(super) fn forget_ended(&mut self, ctx: &mut Ctx<'_>) {
         let now = ctx.clock.now().0;
-        for (key, value) in ctx.store.scan(&self.id.sent(), None, 16, false) {
+        if now < self.live.next_forget_ms {
+            return;
+        }
+        self.live.next_forget_ms = now.saturating_add(HOUR_MS);
+        for (key, value) in ctx.store.scan(&self.id.sent(), None, FORGET_MAX, false) {
             match SentRecord::read(&value) {
                 Some(sent) if sent.until_ms > now => return,
                 _ => ctx.store.delete(&key),

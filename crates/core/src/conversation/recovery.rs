@@ -25,7 +25,7 @@ use crate::store::value::Flag;
 pub(super) const NOT_TAKEN_MS: u64 = 25 * DAY_MS;
 /// A recovery log that the relay does not know for so long counts as lost.
 // [SPEC 10.15]
-pub(super) const LOST_MS: u64 = HOUR_MS;
+const LOST_MS: u64 = HOUR_MS;
 /// Restarts made or taken in a day before the user is asked.
 // [SPEC 10.14]
 pub(super) const RESTARTS_PER_DAY: usize = 10;
@@ -44,6 +44,7 @@ impl Conversation {
         self.live.main.leave(&mut ctx.port);
         self.live.probing = false;
         self.state.phase = Phase::trouble(reason);
+        self.live.moved = true;
         if let Some(recovery) = &mut self.state.recovery {
             recovery.looked_ms = 0;
         }

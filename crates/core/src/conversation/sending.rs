@@ -185,7 +185,7 @@ impl Conversation {
         };
         self.keys_changed();
         let next = self.missing_recovery();
-        self.stage_entry(ctx, what, (false, false), ttl, &message, next);
+        self.stage_entry(ctx, (what, next), (false, false), ttl, &message);
     }
 
     /// New keys for the own leaf, and with `close` the next generation.
@@ -220,17 +220,16 @@ impl Conversation {
         } else {
             What::Update
         };
-        self.stage_entry(ctx, what, (true, close), Ttl::Day30, &commit, next);
+        self.stage_entry(ctx, (what, next), (true, close), Ttl::Day30, &commit);
     }
 
     fn stage_entry(
         &mut self,
         ctx: &mut Ctx<'_>,
-        what: What,
+        (what, next): (What, Vec<NewLog>),
         (commit, close): (bool, bool),
         ttl: Ttl,
         message: &[u8],
-        next: Vec<NewLog>,
     ) {
         let (Some(main), Some(access)) = (&self.state.main, &self.live.access) else {
             return;
@@ -345,6 +344,11 @@ impl Conversation {
         }
         match refusal.code {
             code if is_gone(code) || code == RefusalCode::Closed => {
+                if self.state.sending.recovery_missing.0 {
+                    // It may be the recovery log that cannot be made: then without it.
+                    self.state.sending.recovery_missing = Flag(false);
+                    self.drop_stage(ctx);
+                }
                 // What became of the log shows when it is opened again.
                 self.live.main.leave(&mut ctx.port);
                 self.live.main.wait(ctx.clock.mono(), 0);
@@ -360,6 +364,7 @@ impl Conversation {
                 }
             }
             RefusalCode::NonceReused | RefusalCode::Exists | RefusalCode::Malformed => {
+                self.state.sending.recovery_missing = Flag(false);
                 self.drop_stage(ctx);
                 self.live.main.wait(ctx.clock.mono(), refusal.retry_after_s);
             }
@@ -421,6 +426,7 @@ impl Conversation {
                     Burn::OnRead => Some(now.plus_ms(ON_READ_MS)),
                 };
                 if let Some(at) = ends.filter(|_| record.expires_at_ms.is_none()) {
+                    self.live.next_expiry = None;
                     lines::expire_at(&mut ctx.store, self.id, line, &mut record, at);
                 }
                 self.set_state(ctx, line, MessageState::Sent);

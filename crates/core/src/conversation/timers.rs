@@ -4,7 +4,7 @@ use emptyroom_wire::time::Wall;
 
 use super::joining::NOT_SEEN_MS;
 use super::origin::Origin;
-use super::recovery::{LOST_MS, NOT_TAKEN_MS};
+use super::recovery::NOT_TAKEN_MS;
 use super::state::Phase;
 use super::{Conversation, Ctx};
 use crate::api::{Event, GoneWhy, LineId};
@@ -17,7 +17,7 @@ impl Conversation {
     // [SPEC 9.32]
     pub(crate) fn expire_lines(&mut self, ctx: &mut Ctx<'_>) {
         let now = ctx.clock.now().0;
-        loop {
+        while self.next_expiry(&ctx.store).is_some_and(|at| at <= now) {
             let page = ctx.store.scan(&self.id.expiries(), None, PAGE_LEN, false);
             let due: Vec<(Vec<u8>, u64)> = page
                 .into_iter()
@@ -31,13 +31,24 @@ impl Conversation {
                 self.line_gone(ctx, LineId(line), GoneWhy::Expired);
                 ctx.store.delete(&key);
             }
+            self.live.next_expiry = None;
         }
         self.forget_ended(ctx);
+    }
+
+    /// When the next line ends.
+    fn next_expiry(&mut self, store: &Store<'_>) -> Option<u64> {
+        let expiries = self.id.expiries();
+        *self.live.next_expiry.get_or_insert_with(|| {
+            let first = store.scan(&expiries, None, 1, false);
+            first.first().and_then(|(key, _)| key::expiry_time(key))
+        })
     }
 
     /// Deletes a line and says so.
     pub(super) fn line_gone(&mut self, ctx: &mut Ctx<'_>, id: LineId, why: GoneWhy) {
         self.unqueue(ctx, id);
+        self.live.next_expiry = None;
         if self.state.lines.delete(&mut ctx.store, self.id, id) {
             let conversation = self.name();
             ctx.events.push(Event::MessageGone {
@@ -49,10 +60,9 @@ impl Conversation {
     }
 
     /// Times at which something is due. Those that passed are due with the next input anyway.
-    pub(super) fn due_times(&self, store: &Store<'_>) -> Vec<Wall> {
+    pub(super) fn due_times(&mut self, store: &Store<'_>) -> Vec<Wall> {
         let mut due = Vec::new();
-        let expiry = store.scan(&self.id.expiries(), None, 1, false);
-        due.extend(expiry.first().and_then(|(key, _)| key::expiry_time(key)));
+        due.extend(self.next_expiry(store));
         if self.state.profile.blocked.0 {
             return due.into_iter().map(Wall).collect();
         }
@@ -66,9 +76,6 @@ impl Conversation {
                     due.push(recovery.next_look_ms)
                 }
                 Phase::Alone => due.push(recovery.alone_since_ms.saturating_add(NOT_TAKEN_MS)),
-                Phase::Trouble(_) if recovery.lost_since_ms != 0 && !recovery.told_over.0 => {
-                    due.push(recovery.lost_since_ms.saturating_add(LOST_MS));
-                }
                 _ => {}
             }
         }

@@ -51,7 +51,6 @@ impl Conversation {
         };
         let line = self.state.lines.add(&mut ctx.store, self.id, &record);
         self.enqueue(ctx, line);
-        self.drive(ctx);
         Ok(line)
     }
 
@@ -104,7 +103,6 @@ impl Conversation {
             by: Side::Me,
             burn,
         });
-        self.drive(ctx);
         Ok(())
     }
 
@@ -122,6 +120,7 @@ impl Conversation {
                 Burn::Never => {}
                 Burn::OnRead => self.line_gone(ctx, line, GoneWhy::Expired),
                 Burn::After(time) => {
+                    self.live.next_expiry = None;
                     lines::expire_at(
                         &mut ctx.store,
                         self.id,
@@ -137,7 +136,6 @@ impl Conversation {
         {
             self.receipt_later(ctx);
         }
-        self.drive(ctx);
     }
 
     /// Deletes a line here.
@@ -166,18 +164,16 @@ impl Conversation {
         self.state.profile.name = StoredText::of(&name.as_str().into());
     }
 
-    pub(crate) fn set_receipts(&mut self, ctx: &mut Ctx<'_>, delivered: bool, read: bool) {
+    pub(crate) fn set_receipts(&mut self, delivered: bool, read: bool) {
         self.state.profile.receipts_delivered = Flag(delivered);
         self.state.profile.receipts_read = Flag(read);
         if !delivered && !read {
             self.state.receipts.due_ms = 0;
         }
-        self.drive(ctx);
     }
 
-    pub(crate) fn block(&mut self, ctx: &mut Ctx<'_>, on: bool) {
+    pub(crate) fn block(&mut self, on: bool) {
         self.state.profile.blocked = Flag(on);
-        self.drive(ctx);
     }
 
     pub(crate) fn confirm_verified(&mut self) -> bool {

@@ -1,7 +1,10 @@
 //! Clients against a real relay.
 
+mod counterexamples;
 mod crashes;
+mod hostile;
 mod invites;
+mod raw;
 mod recovery;
 mod talking;
 mod timers;

@@ -141,13 +141,13 @@ fn a_death_before_any_transaction_loses_and_doubles_nothing() {
 
 #[test]
 fn a_relay_that_loses_connections_all_the_time_delays_and_nothing_else() {
-    for seed in 0..20 {
-        let mut world = World::talk(3_000 + seed);
+    for seed in 0..20_usize {
+        let mut world = World::talk(3_000 + seed as u64);
         for n in 0..12 {
             let party = n % 2;
             world.start_send(party, &format!("message {n}"), None);
             // A few steps only, then the relay is gone for a while.
-            world.steps(3 + (seed as usize * 7 + n * 5) % 40);
+            world.steps(3 + (seed * 7 + n * 5) % 40);
             world.stop_relay();
             world.run();
             world.start_relay();

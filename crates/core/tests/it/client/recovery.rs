@@ -125,9 +125,7 @@ fn a_restored_vault() {
                 world.send(party, "forgotten by its sender");
                 world.pass(MINUTE);
             }
-            world.switch_off(party);
-            world.parties[party].records = backup;
-            world.load(party);
+            world.restore_vault(party, backup);
             let other = ["a1", "b1"][party];
             let to_restored = [["b1", "a1"][party], "read and receipted"];
             let mut to_other = vec![other];
@@ -182,9 +180,7 @@ fn two_faults_at_once() {
         if seed >= 1 {
             world.pass(HOUR);
         }
-        world.switch_off(1);
-        world.parties[1].records = backup;
-        world.load(1);
+        world.restore_vault(1, backup);
         if seed >= 2 {
             world.pass(30 * SECOND);
             world.restore_relay(image);

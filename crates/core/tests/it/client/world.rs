@@ -1,16 +1,18 @@
 //! Clients and a real relay in one thread, through real sealed streams, in virtual time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use emptyroom_core::api::{
     Burn, Command, CommandId, Contact, ContactState, Event, Input, Line, LineBody, LineId, LinkId,
     MessageState, Name, Output, Refused, RelayLife, Reply, Settings, Text,
 };
 use emptyroom_core::{Client, Records, Value};
-use emptyroom_relay::store::Store;
+use emptyroom_relay::store::{Store, StoreOp, StoreReply};
 use emptyroom_relay::{Config, ConnId, Relay};
 use emptyroom_wire::address::{Host, RelayAddress};
-use emptyroom_wire::op::AccessCode;
+use emptyroom_wire::log::LogId;
+use emptyroom_wire::log_keys::LogAccess;
+use emptyroom_wire::op::{AccessCode, Refusal, RefusalCode};
 use emptyroom_wire::relay_key::{KeyRecord, RelayIdentity};
 use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::{Mono, Now, Wall};
@@ -88,8 +90,13 @@ pub(crate) struct World {
     starts: u64,
     /// Nobody can reach the relay.
     pub(crate) cut: bool,
-    /// Looks at every frame of the relay to a client; false: it is swallowed.
     to_client: VecDeque<(ConnId, Vec<u8>)>,
+    /// Logs that the relay does not know any more.
+    pub(crate) lost: BTreeSet<LogId>,
+    /// Frames for connections that no client made.
+    pub(crate) raw_frames: BTreeMap<ConnId, VecDeque<Vec<u8>>>,
+    /// Changes what the store answers: a relay that lies.
+    pub(crate) lie: Option<Box<dyn FnMut(&mut emptyroom_relay::store::StoreReply)>>,
 }
 
 impl World {
@@ -111,6 +118,9 @@ impl World {
             starts: 0,
             cut: false,
             to_client: VecDeque::new(),
+            lost: BTreeSet::new(),
+            raw_frames: BTreeMap::new(),
+            lie: None,
         };
         world.start_relay();
         for _ in 0..2 {
@@ -180,6 +190,33 @@ impl World {
         self.stop_relay();
         self.store = memory_store::open(disk, rng(self.seed, 5_000 + self.starts));
         self.start_relay();
+    }
+
+    /// Another relay stands where this one stood.
+    pub(crate) fn become_another_relay(&mut self) {
+        self.identity = Secret32::new([8; 32]);
+        self.key_records.clear();
+        self.start_relay();
+    }
+
+    /// The relay loses one log, until somebody makes it again.
+    pub(crate) fn lose_log(&mut self, access: &LogAccess) {
+        self.lost.insert(access.log_id);
+    }
+
+    /// A device loses the groups of all its conversations.
+    pub(crate) fn lose_group(&mut self, party: usize) {
+        self.switch_off(party);
+        let group = |key: &[u8]| key[0] == b'c' && (key[5] == b'm' || key[5] == b'j');
+        self.parties[party].records.0.retain(|key, _| !group(key));
+        self.load(party);
+    }
+
+    /// A device is put back to an older state.
+    pub(crate) fn restore_vault(&mut self, party: usize, backup: Map) {
+        self.switch_off(party);
+        self.parties[party].records = backup;
+        self.load(party);
     }
 
     pub(crate) fn address(&self) -> String {
@@ -263,7 +300,9 @@ impl World {
         }
         if let Some((conn, frame)) = self.to_client.pop_front() {
             moved = true;
-            if let Some((party, link)) = self.conns.get(&conn).copied() {
+            if let Some(frames) = self.raw_frames.get_mut(&conn) {
+                frames.push_back(frame);
+            } else if let Some((party, link)) = self.conns.get(&conn).copied() {
                 self.input(party, Input::Frame(link, frame));
             }
         }
@@ -386,8 +425,20 @@ impl World {
                 }
             }
             Out::Store(ticket, ops) => {
-                let answer = self.store.apply(now.wall, ops);
-                relay.handle(now, In::Stored(ticket, answer));
+                let hidden = self.hidden(&ops);
+                let mut answer = self.store.apply(now.wall, ops);
+                if let Ok(replies) = &mut answer {
+                    for (reply, _) in replies.iter_mut().zip(hidden).filter(|(_, hidden)| *hidden) {
+                        *reply = StoreReply::Refused(Refusal::now(RefusalCode::Unknown));
+                    }
+                }
+                if let (Ok(replies), Some(lie)) = (&mut answer, &mut self.lie) {
+                    replies.iter_mut().for_each(|reply| lie(reply));
+                }
+                self.relay
+                    .as_mut()
+                    .unwrap()
+                    .handle(now, In::Stored(ticket, answer));
             }
             Out::PersistKeyRecord(ticket, record) => {
                 self.key_records.push(record);
@@ -400,6 +451,29 @@ impl World {
             Out::Stopped(_) => {}
         }
         true
+    }
+
+    /// Which operations are about a log that is lost; one that makes it finds it again.
+    fn hidden(&mut self, ops: &[StoreOp]) -> Vec<bool> {
+        let mut hidden = Vec::new();
+        for op in ops {
+            let place = match op {
+                StoreOp::Append(append) => {
+                    for next in &append.next {
+                        self.lost.remove(&next.place.log_id());
+                    }
+                    &append.place
+                }
+                StoreOp::Create(new) => &new.place,
+                StoreOp::Look { place }
+                | StoreOp::Read { place, .. }
+                | StoreOp::Renew { place }
+                | StoreOp::Trim { place, .. }
+                | StoreOp::Destroy { place } => place,
+            };
+            hidden.push(self.lost.contains(&place.log_id()));
+        }
+        hidden
     }
 
     /// Lets time pass, stopping wherever somebody wants to wake.
