@@ -1,0 +1,4 @@
+//! Fuzz target of [`emptyroom_relay::fuzz::fuzz_relay_frames`].
+#![cfg_attr(fuzzing, no_main)]
+
+emptyroom_fuzz::target!(emptyroom_relay::fuzz::fuzz_relay_frames);

@@ -1,0 +1,4 @@
+//! Fuzz target of [`emptyroom_wire::fuzz::fuzz_address`].
+#![cfg_attr(fuzzing, no_main)]
+
+emptyroom_fuzz::target!(emptyroom_wire::fuzz::fuzz_address);
