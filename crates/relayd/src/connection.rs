@@ -25,7 +25,7 @@ pub struct Pace {
     pub frame: Duration,
     /// A frame that is slower than this many bytes a second is not worth its memory.
     pub frame_bytes_per_second_min: u64,
-    /// A piece of [`WRITE_PIECE`] bytes that cannot be written in this time ends the connection.
+    /// A piece of `WRITE_PIECE` bytes that cannot be written in this time ends the connection.
     pub write: Duration,
     /// How long a goodbye may take.
     pub close: Duration,
