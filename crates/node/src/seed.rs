@@ -17,7 +17,7 @@ pub(crate) fn generator() -> Result<ChaCha20Rng, getrandom::Error> {
 /// A number below `bound`, evenly; for choosing words of a passphrase.
 ///
 /// # Errors
-/// As [`generator`].
+/// As `generator`.
 pub fn number_below(bound: std::num::NonZeroU32) -> Result<u32, getrandom::Error> {
     let bound = bound.get();
     // Values of the last, incomplete run of `bound` are drawn again, else the first numbers would come up more often.

@@ -22,7 +22,7 @@
 //!   stops and acknowledges nothing more. A store that has failed so answers `Broken` until it is opened again.
 //! - **Time** only comes in as `now`; days are counted from it. A clock that jumps back makes nothing live again that was removed.
 //! - **Secrecy.** A store writes no capability, and no log id and nothing of a header in clear: rows stand under [`RowKey`]s and are sealed
-//!   under keys from the [`RowSecret`], both derived from the capability. What it may write in clear is a row's expiry day and length.
+//!   under keys from the row secret, both derived from the capability. What it may write in clear is a row's expiry day and length.
 
 use std::sync::Arc;
 

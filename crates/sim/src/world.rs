@@ -1,6 +1,6 @@
 //! Clients, relays, their disks and the network between them, in one thread and in virtual time.
 //!
-//! Whatever is on its way (a frame, a sync, a dial) is a [`Happening`] at a time; the world takes the earliest one, or wakes
+//! Whatever is on its way (a frame, a sync, a dial) is a `Happening` at a time; the world takes the earliest one, or wakes
 //! whoever wants to be woken, until the wanted time is reached. Nothing here knows what messages mean.
 
 mod host;
