@@ -11,7 +11,7 @@ use rand_core::{Rng, SeedableRng};
 
 use crate::disk::Disk;
 use crate::reader;
-use crate::support::{SECRET, create, delete, open, put, rng, secret, value};
+use crate::support::{SECRET, create, delete, fresh_rng, open, put, secret, value};
 
 #[test]
 fn records_are_there_after_reopening() {
@@ -43,7 +43,7 @@ fn every_refusal_is_its_own() {
         ..KdfParams::minimum()
     };
     assert_eq!(
-        Vault::create(disk.boxed(), &secret(), costly, rng(1)).err(),
+        Vault::create(disk.boxed(), &secret(), costly, fresh_rng()).err(),
         Some(CreateError::Kdf)
     );
     let vault = create(&disk).unwrap();
@@ -54,7 +54,7 @@ fn every_refusal_is_its_own() {
     assert_eq!(create(&disk).err(), Some(CreateError::Exists));
     let wrong = Passphrase::from("wrong".to_owned());
     assert_eq!(
-        Vault::open(disk.boxed(), &wrong, rng(1)).err(),
+        Vault::open(disk.boxed(), &wrong, fresh_rng()).err(),
         Some(OpenError::WrongSecret)
     );
     let parts = [
@@ -306,7 +306,7 @@ fn a_changed_secret_opens_and_the_old_does_not() {
     vault.apply(vec![put("b", b"2")]).unwrap();
     vault.lock().unwrap();
     assert_eq!(open(&disk).err(), Some(OpenError::WrongSecret));
-    let vault = Vault::open(disk.boxed(), &new, rng(4)).unwrap();
+    let vault = Vault::open(disk.boxed(), &new, fresh_rng()).unwrap();
     assert_eq!(vault.status().unwrap().kdf, kdf);
     assert_eq!(value(&vault, "a"), Some(b"1".to_vec()));
     assert_eq!(value(&vault, "b"), Some(b"2".to_vec()));

@@ -138,16 +138,13 @@ fn crash_at(point: u64, loss: Loss) {
         }
         return;
     };
-    // A second crash, somewhere in the recovery; and one of the machine after one of the process.
-    let again = |first: Disk| {
-        first.crash_after(point % 23);
-        let _ = open(&first);
-        first.after_crash(Loss::Random(point))
-    };
-    let twice = again(after.fork());
-    let killed = again(disk.after_kill());
+    // A second crash, somewhere in the recovery.
+    let twice = after.fork();
+    twice.crash_after(point % 23);
+    let _ = open(&twice);
+    let twice = twice.after_crash(Loss::Random(point));
     let mut found = Vec::new();
-    for disk in [&after, &twice, &killed] {
+    for disk in [&after, &twice] {
         let mut vault = open(disk).unwrap_or_else(|e| panic!("{what}: {e}"));
         let has = content(&vault);
         assert!(
@@ -160,6 +157,52 @@ fn crash_at(point: u64, loss: Loss) {
     }
     // The first recovery saw what the second saw: it does not change its mind.
     assert_eq!(found[0], found[1], "{what}");
+}
+
+/// First the process dies, and what it wrote is there but not durable; then, in the recovery that
+/// goes on from it, the machine, and every write since the last sync is torn.
+#[test]
+fn of_the_machine_after_one_of_the_process() {
+    let start = Disk::new();
+    let mut vault = create(&start).unwrap();
+    vault.apply(vec![put("a", b"1"), put("b", b"2")]).unwrap();
+    vault.lock().unwrap();
+    let change = |vault: &mut Vault| {
+        vault.apply(vec![put("a", b"3"), delete("b")])?;
+        vault.apply(vec![delete("a")])?;
+        vault.rotate()
+    };
+    let whole = start.fork();
+    let mut vault = open(&whole).unwrap();
+    let before = whole.steps();
+    change(&mut vault).unwrap();
+    let steps = whole.steps() - before;
+    drop(vault);
+    let states = [&[("a", "1"), ("b", "2")][..], &[("a", "3")], &[]].map(|state| {
+        let entry = |(key, value): &(&str, &str)| ((*key).to_owned(), value.as_bytes().to_vec());
+        state.iter().map(entry).collect::<Model>()
+    });
+    for first in 0..steps {
+        let disk = start.fork();
+        let mut vault = open(&disk).unwrap();
+        disk.crash_after(first);
+        let _ = change(&mut vault);
+        drop(vault);
+        let mut second = 0;
+        loop {
+            let killed = disk.after_kill();
+            killed.crash_after(second);
+            let recovered = open(&killed).is_ok();
+            let after = killed.after_crash(Loss::Torn);
+            let vault = open(&after).unwrap_or_else(|e| panic!("{first}, {second}: {e}"));
+            let has = content(&vault);
+            assert!(states.contains(&has), "{first}, {second}");
+            if recovered {
+                break;
+            }
+            second += 1;
+        }
+    }
 }
 
 /// Deletes or replaces a record, crashes at one point, and says whether the old value can be read

@@ -65,6 +65,8 @@ pub struct Recorded {
 pub enum Loss {
     All,
     Nothing,
+    /// Each arrived in part.
+    Torn,
     /// Each by chance: lost, kept, or torn.
     Random(u64),
 }
@@ -166,7 +168,7 @@ impl Disk {
         });
         match loss {
             Loss::All => state.names = state.durable_names.clone(),
-            Loss::Nothing => {}
+            Loss::Nothing | Loss::Torn => {}
             Loss::Random(_) => {
                 if rng.next_u32() % 2 == 0 {
                     state.names = state.durable_names.clone();
@@ -180,6 +182,7 @@ impl Disk {
                 match loss {
                     Loss::All => {}
                     Loss::Nothing => op.apply(&mut bytes),
+                    Loss::Torn => op.tear(&mut bytes, &mut rng),
                     Loss::Random(_) => match rng.next_u32() % 3 {
                         0 => {}
                         1 => op.apply(&mut bytes),

@@ -9,7 +9,7 @@ use emptyroom_vault::{CreateError, KdfParams, OpenError, Passphrase, Vault, Writ
 use crate::disk::{Disk, Loss};
 use crate::forensic;
 use crate::reader;
-use crate::support::{SECRET, create, delete, open, put, rng, value};
+use crate::support::{SECRET, create, delete, fresh_rng, open, put, value};
 
 type Model = BTreeMap<String, Vec<u8>>;
 
@@ -105,9 +105,20 @@ fn every_capacity_refuses_cleanly() {
 
 type Step = (&'static str, Option<&'static [u8]>);
 
+/// How far a history came.
+struct Outcome {
+    before: Model,
+    after: Model,
+    /// Keys that the acknowledged calls killed, and that the one under way is to kill.
+    killed: usize,
+    killing: usize,
+    result: Result<(), WriteError>,
+}
+
 /// A short history with every kind of change; stops at the first error.
-fn history(vault: &mut Vault) -> (Model, Model, Result<(), WriteError>) {
+fn history(vault: &mut Vault) -> Outcome {
     let mut model = Model::new();
+    let mut killed = 0;
     let steps: [&[Step]; 5] = [
         &[("a", Some(b"1")), ("b", Some(b"2")), ("c", Some(b"3"))],
         &[("a", Some(b"4")), ("b", None)],
@@ -130,20 +141,36 @@ fn history(vault: &mut Vault) -> (Model, Model, Result<(), WriteError>) {
                 }
             }
         }
-        if let Err(e) = vault.apply(changes) {
-            return (model, next, Err(e));
+        let killing = step.iter().filter(|(key, _)| model.contains_key(*key));
+        let killing = killing.count();
+        let result = vault.apply(changes);
+        if result.is_err() {
+            return Outcome {
+                before: model,
+                after: next,
+                killed,
+                killing,
+                result,
+            };
         }
+        killed += killing;
         model = next;
     }
-    let rotated = vault.rotate();
-    (model.clone(), model, rotated)
+    let result = vault.rotate();
+    Outcome {
+        before: model.clone(),
+        after: model,
+        killed,
+        killing: 0,
+        result,
+    }
 }
 
 fn steps_of_history() -> u64 {
     let disk = Disk::new();
     let mut vault = create(&disk).unwrap();
     let before = disk.steps();
-    history(&mut vault).2.unwrap();
+    history(&mut vault).result.unwrap();
     disk.steps() - before
 }
 
@@ -155,21 +182,35 @@ fn a_write_that_finds_no_space_is_made_good() {
         let disk = Disk::new();
         let mut vault = create(&disk).unwrap();
         disk.fail_step(step, io::ErrorKind::StorageFull);
-        let (before, after, result) = history(&mut vault);
-        if result.is_ok() {
+        let outcome = history(&mut vault);
+        let mut has = content(&vault);
+        if outcome.result.is_ok() {
             // It failed where only tidiness was at stake.
-            assert_eq!(content(&vault), after, "{step}");
+            assert_eq!(has, outcome.after, "{step}");
         } else {
-            assert_eq!(result, Err(WriteError::Full), "{step}");
+            assert_eq!(outcome.result, Err(WriteError::Full), "{step}");
+            assert!(has == outcome.before || has == outcome.after, "{step}");
         }
-        let has = content(&vault);
-        assert!(has == before || has == after, "{step}");
-        vault.apply(vec![put("more", b"x")]).unwrap();
-        vault.apply(vec![delete("more")]).unwrap();
+        let happened = outcome.result.is_ok() || has == outcome.after;
+        // Every key that is free now is assigned, those of the records that are gone, too.
+        for fill in [0..40, 40..445] {
+            let fill = fill.map(|n| put(&format!("fill/{n}"), &[7; 20]));
+            vault.apply(fill.collect()).unwrap();
+        }
+        has.extend((0..445).map(|n| (format!("fill/{n}"), vec![7; 20])));
+        vault.apply(vec![delete("fill/0")]).unwrap();
+        has.remove("fill/0");
         assert_eq!(content(&vault), has, "{step}");
+        // What must be dead is dead on the disk.
+        let killing = if happened { outcome.killing } else { 0 };
+        let seized = reader::seize(|name| disk.bytes(name), SECRET).unwrap();
+        let died: u32 = seized.keys.iter().map(|(generation, _)| generation).sum();
+        assert_eq!(died as usize, outcome.killed + killing + 1, "{step}");
         // What the vault says after a failure is what it says after a crash and after locking.
-        let crashed = disk.after_crash(Loss::All);
-        assert_eq!(content(&open(&crashed).unwrap()), has, "{step}");
+        for loss in [Loss::All, Loss::Nothing, Loss::Torn] {
+            let crashed = open(&disk.after_crash(loss)).unwrap();
+            assert_eq!(content(&crashed), has, "{step} {loss:?}");
+        }
         vault.lock().unwrap();
         assert_eq!(content(&open(&disk).unwrap()), has, "{step}");
         let header = disk.bytes("header");
@@ -185,16 +226,17 @@ fn a_write_that_fails_stops_the_vault_until_it_is_opened_anew() {
             let disk = Disk::new();
             let mut vault = create(&disk).unwrap();
             disk.fail_step(step, kind);
-            let (before, after, result) = history(&mut vault);
-            if result.is_err() {
-                assert_eq!(result, Err(WriteError::Io(kind)), "{step}");
+            let outcome = history(&mut vault);
+            if outcome.result.is_err() {
+                assert_eq!(outcome.result, Err(WriteError::Io(kind)), "{step}");
                 let refused = vault.apply(vec![put("more", b"x")]);
                 assert_eq!(refused, Err(WriteError::Io(kind)), "{step}");
             }
             drop(vault);
             let vault = open(&disk.after_crash(loss)).unwrap();
             let has = content(&vault);
-            assert!(has == before || has == after, "{step} {loss:?}");
+            let expected = has == outcome.before || has == outcome.after;
+            assert!(expected, "{step} {loss:?}");
         }
     }
 }
@@ -214,7 +256,8 @@ fn a_crash_while_the_secret_changes_leaves_one_that_opens() {
         for loss in [Loss::All, Loss::Nothing, Loss::Random(point)] {
             let disk = disk.after_crash(loss);
             let by_old = open(&disk).map(|vault| content(&vault));
-            let by_new = Vault::open(disk.boxed(), &new(), rng(3)).map(|vault| content(&vault));
+            let by_new =
+                Vault::open(disk.boxed(), &new(), fresh_rng()).map(|vault| content(&vault));
             let (found, refused) = match (by_old, by_new) {
                 (Ok(found), Err(e)) => {
                     opened[0] += 1;
@@ -275,6 +318,9 @@ fn what_a_failed_transaction_wrote_never_opens_again() {
         ghosts.iter().filter(open).count()
     };
     assert!(opens() > 1, "there are ghosts before");
+    // As many others as there are free keys: none gets one of the ghosts'.
+    let fill = (0..446).map(|n| put(&format!("fill/{n}"), b"x"));
+    vault.apply(fill.collect()).unwrap();
     vault.apply(vec![delete("ghost")]).unwrap();
     vault.rotate().unwrap();
     assert_eq!(opens(), 0);

@@ -10,7 +10,7 @@ use emptyroom_vault::{Directory, KdfParams, Vault};
 
 use crate::disk::{Disk, Recorded};
 use crate::reader::{self, BLOCK_SEALED, DATA_START, Key, SECTOR, Seized};
-use crate::support::{SECRET, delete, put, rng, secret};
+use crate::support::{SECRET, delete, fresh_rng, put, secret};
 
 const MARKED: usize = 200;
 const MARKER: &[u8] = b"MARKER-of-a-message-that-expired";
@@ -29,7 +29,7 @@ type Kept = BTreeSet<(Vec<u8>, Vec<u8>)>;
 /// Writes marked messages among others and a state that is replaced all the time, keeps their sealed
 /// rows, then deletes the messages one by one and in batches.
 fn life(dir: impl Fn() -> Box<dyn Directory>, file: impl Fn(&str) -> Vec<u8>) -> (Vault, Kept) {
-    let mut vault = Vault::create(dir(), &secret(), KdfParams::minimum(), rng(1)).unwrap();
+    let mut vault = Vault::create(dir(), &secret(), KdfParams::minimum(), fresh_rng()).unwrap();
     let mut kept = Kept::new();
     let mut keep = |names: &dyn Fn(&[u8]) -> bool| {
         let seized = reader::seize(&file, SECRET).unwrap();

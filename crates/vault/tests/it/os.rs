@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{CreateError, KdfParams, OpenError, Vault};
 
-use crate::support::{delete, put, rng, secret, value};
+use crate::support::{delete, fresh_rng, put, secret, value};
 
 struct Home(PathBuf);
 
@@ -19,12 +19,12 @@ impl Home {
     }
 
     fn open(&self) -> Result<Vault, OpenError> {
-        Vault::open(Box::new(OsDirectory::at(&self.0)), &secret(), rng(2))
+        Vault::open(Box::new(OsDirectory::at(&self.0)), &secret(), fresh_rng())
     }
 
     fn create(&self) -> Result<Vault, CreateError> {
         let dir = OsDirectory::create(&self.0).unwrap();
-        Vault::create(Box::new(dir), &secret(), KdfParams::minimum(), rng(1))
+        Vault::create(Box::new(dir), &secret(), KdfParams::minimum(), fresh_rng())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Vaults and randomness for the tests.
 
+use std::cell::Cell;
+
 use emptyroom_vault::{Change, CreateError, KdfParams, OpenError, Passphrase, Vault};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, SeedableRng};
@@ -16,12 +18,22 @@ pub fn rng(seed: u64) -> Box<dyn CryptoRng + Send> {
     Box::new(ChaCha20Rng::seed_from_u64(seed))
 }
 
+thread_local! {
+    static OPENED: Cell<u64> = const { Cell::new(1000) };
+}
+
+/// Randomness that no vault of this test had before: a repeated root would open old journals.
+pub fn fresh_rng() -> Box<dyn CryptoRng + Send> {
+    OPENED.set(OPENED.get() + 1);
+    rng(OPENED.get())
+}
+
 pub fn create(disk: &Disk) -> Result<Vault, CreateError> {
-    Vault::create(disk.boxed(), &secret(), KdfParams::minimum(), rng(1))
+    Vault::create(disk.boxed(), &secret(), KdfParams::minimum(), fresh_rng())
 }
 
 pub fn open(disk: &Disk) -> Result<Vault, OpenError> {
-    Vault::open(disk.boxed(), &secret(), rng(2))
+    Vault::open(disk.boxed(), &secret(), fresh_rng())
 }
 
 pub fn put(key: &str, value: &[u8]) -> Change {
