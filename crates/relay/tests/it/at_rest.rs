@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use emptyroom_wire::derive::expand;
 use emptyroom_wire::log::{Capability, Flags};
 use emptyroom_wire::op::{
-    Answer, Append, Destroy, Open, OpenLog, OpenOutcome, RefusalCode, Request,
+    Answer, Append, Destroy, Open, OpenLog, OpenOutcome, RefusalCode, Request, Trim,
 };
+use emptyroom_wire::proof;
 use emptyroom_wire::sign::Signature;
 use emptyroom_wire::time::Day;
 
@@ -151,4 +152,32 @@ fn an_accounts_seed_is_no_capability() {
         matches!(opened.logs[0], OpenOutcome::Refused(refusal) if refusal.code == RefusalCode::Unknown)
     );
     assert_eq!(world.stopped, None);
+}
+
+/// What made room for others, or was trimmed, is not merely hidden.
+// [SPEC 6.12] [SPEC 4.58]
+#[test]
+fn what_is_dropped_or_trimmed_leaves_the_disk() {
+    let mut world = World::new();
+    let mut client = world.client();
+    let (recovery, plain) = (Log::with(1, Flags::RECOVERY), Log::new(2));
+    for (log, count) in [(&recovery, 70), (&plain, 10)] {
+        client.create(&mut world, log);
+        let handle = client.open(&mut world, log, 0).handle;
+        for number in 0..count {
+            let append = client.message(&world, log, handle, number);
+            client.send(&mut world, Request::Append(append));
+        }
+    }
+    assert_eq!(world.disk().entries.len(), 64 + 10);
+    let handle = client.open(&mut world, &plain, 0).handle;
+    let log = plain.capability().log_id();
+    let signature = proof::sign_trim(&plain.owner, &world.identity, log, 7);
+    let trim = Trim {
+        handle,
+        up_to: 7,
+        signature,
+    };
+    client.ask(&mut world, Request::Trim(trim));
+    assert_eq!(world.disk().entries.len(), 64 + 3);
 }

@@ -178,7 +178,9 @@ fn stopping_answers_what_was_taken() {
 // [SPEC 6.24] [SPEC 6.20]
 #[test]
 fn what_has_run_out_is_removed_when_the_day_ends() {
-    let mut world = World::new();
+    // Not on the hour, so that an hourly look is not enough.
+    let wall_ms = 20_000 * DAY_MS + 20 * MINUTE_MS;
+    let mut world = World::from(Config::open(), MemoryRows::default(), Vec::new(), wall_ms);
     let mut client = world.client();
     let log = Log::new(1);
     client.create(&mut world, &log);
