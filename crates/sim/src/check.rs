@@ -3,7 +3,7 @@
 use emptyroom_core::api::{Burn, Command, ContactState, Line, LineBody, MessageState, Name, Reply};
 use emptyroom_core::verification::Code;
 
-use crate::scene::{SIDES, Scene};
+use crate::scene::{Message, SIDES, Scene};
 use crate::world::{DAY, HOUR, MINUTE, SECOND};
 
 /// After the last trouble, everything must be well within so many steps of growing length (27 days together).
@@ -79,7 +79,7 @@ impl Scene {
     pub fn settle(&mut self, talk: usize) {
         for step in STEPS {
             self.allow_restart(talk);
-            if self.is_settled(talk) {
+            if self.is_settled(talk) || self.has_ended(talk) {
                 return;
             }
             self.pass(*step);
@@ -92,6 +92,23 @@ impl Scene {
             self.world
                 .fault(format!("t{talk} does not come to rest: {contacts:?}"));
         }
+    }
+
+    /// Both sides were told that it is over, and that may be; nothing written looks as if it had arrived.
+    fn has_ended(&mut self, talk: usize) -> bool {
+        let states = SIDES.map(|side| self.contact(talk, side).map(|contact| contact.state));
+        let over = self.talks[talk].may_end && states == [Some(ContactState::Over); 2];
+        if over {
+            self.talks[talk].over = true;
+            let waits = |message: &Message| {
+                message.talk == talk && message.confirmed && message.state == MessageState::Queued
+            };
+            if self.messages.iter().any(waits) {
+                self.world
+                    .fault(format!("t{talk} is over and messages wait"));
+            }
+        }
+        over
     }
 
     fn is_settled(&mut self, talk: usize) -> bool {

@@ -77,7 +77,10 @@ fn mix(dice: &mut Dice, only: Option<Trouble>) -> Vec<Trouble> {
             .collect();
         for _ in 0..dice.between(1, 2) {
             if !grave.is_empty() {
-                mix.extend([dice.pick(&grave); 4]);
+                let kind = dice.pick(&grave);
+                // Years cost a second each.
+                let often = if kind == Trouble::AwayYear { 1 } else { 4 };
+                mix.extend(vec![kind; often]);
             }
         }
     }

@@ -7,7 +7,7 @@ use emptyroom_core::api::{
     LineBody, LineId, MessageState, Name, Notice, Refused, RelayLife, RelayTrouble, Reply, Text,
 };
 
-use crate::trouble::Copies;
+use crate::trouble::deeds::Copies;
 use crate::world::{DAY, HOUR, MINUTE, PLAINTEXT, SECOND, World};
 
 /// The two ends of a conversation.
@@ -29,7 +29,9 @@ pub struct Talk {
     pub restarts: [u64; 2],
     /// What each side was told of its relay.
     pub troubles: [Vec<RelayTrouble>; 2],
-    /// A side was told that it is over.
+    /// The relay lost what it could have been recovered from: it may end.
+    pub may_end: bool,
+    /// It ended, or never began.
     pub over: bool,
 }
 
@@ -205,6 +207,7 @@ impl Scene {
             gaps: [0; 2],
             restarts: [0; 2],
             troubles: [Vec::new(), Vec::new()],
+            may_end: false,
             over: false,
         });
         Some(self.talks.len() - 1)
@@ -443,7 +446,6 @@ impl Scene {
             Event::MessageReceived { conversation, .. }
             | Event::MessageState { conversation, .. }
             | Event::Noticed { conversation, .. }
-            | Event::ConversationOver { conversation }
             | Event::RelayTrouble {
                 conversation: Some(conversation),
                 ..
@@ -470,7 +472,6 @@ impl Scene {
                 _ => {}
             },
             Event::RelayTrouble { kind, .. } => self.talks[talk].troubles[side].push(*kind),
-            Event::ConversationOver { .. } => self.talks[talk].over = true,
             _ => {}
         }
     }

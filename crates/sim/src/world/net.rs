@@ -32,9 +32,12 @@ struct Conn {
     /// When the last frame sent arrives.
     up_at: u64,
     down_at: u64,
-    /// Its ends that still know it.
+    /// Frames still arrive at these ends.
     party_open: bool,
     host_open: bool,
+    /// These ends know that it is over.
+    party_knows: bool,
+    host_knows: bool,
 }
 
 impl Default for Net {
@@ -81,6 +84,8 @@ impl World {
             down_at: self.now_ms,
             party_open: true,
             host_open: true,
+            party_knows: false,
+            host_knows: false,
         };
         self.net.conns.insert(id, conn);
         self.parties[party].links.insert(link, id);
@@ -146,6 +151,7 @@ impl World {
         let now = self.now_ms;
         if let Some(conn) = self.net.conns.get_mut(&id) {
             conn.party_open = false;
+            conn.party_knows = true;
             let time = conn.up_at.saturating_sub(now) + late;
             self.after(time, Happening::HostLoses(id));
         }
@@ -156,6 +162,7 @@ impl World {
         let now = self.now_ms;
         if let Some(conn) = self.net.conns.get_mut(&id) {
             conn.host_open = false;
+            conn.host_knows = true;
             let time = conn.down_at.saturating_sub(now) + 1;
             self.after(time, Happening::PartyLoses(id));
         }
@@ -175,21 +182,24 @@ impl World {
         }
     }
 
-    /// The connection breaks; each end learns of it some time later, and frames under way arrive or not.
+    /// A client's connections break; each end learns of it some time later, and frames under way arrive or not.
     pub fn lose(&mut self, party: usize) {
+        let (up_arrives, down_arrives) = (self.dice.percent(50), self.dice.percent(30));
+        self.cut_off(party, up_arrives, down_arrives);
+    }
+
+    /// A client's connections break; what is under way in each direction arrives or not.
+    pub fn cut_off(&mut self, party: usize, up_arrives: bool, down_arrives: bool) {
         let ids: Vec<ConnId> = self.parties[party].links.values().copied().collect();
         for id in ids {
             self.note(format_args!("p{party} is cut off"));
-            let (up_arrives, down_arrives) = (self.dice.percent(50), self.dice.percent(30));
             let (host_late, party_late) =
                 (self.dice.time_ms(3 * MINUTE), self.dice.time_ms(MINUTE));
             let Some(conn) = self.net.conns.get_mut(&id) else {
                 continue;
             };
             conn.host_open &= up_arrives;
-            if !down_arrives {
-                conn.party_open = false;
-            }
+            conn.party_open &= down_arrives;
             self.after(host_late, Happening::HostLoses(id));
             self.after(party_late, Happening::PartyLoses(id));
         }
@@ -207,7 +217,8 @@ impl World {
             return;
         };
         conn.host_open = false;
-        let (host, life, gone) = (conn.host, conn.host_life, !conn.party_open);
+        conn.host_knows = true;
+        let (host, life, gone) = (conn.host, conn.host_life, conn.party_knows);
         if gone {
             self.net.conns.remove(&id);
         }
@@ -221,7 +232,8 @@ impl World {
             return;
         };
         conn.party_open = false;
-        let (party, link, gone) = (conn.party, conn.link, !conn.host_open);
+        conn.party_knows = true;
+        let (party, link, gone) = (conn.party, conn.link, conn.host_knows);
         if gone {
             self.net.conns.remove(&id);
         }
