@@ -159,6 +159,8 @@ fn telling(lines: &[String]) -> Vec<&str> {
             "thread '",
             "  FAIL ",
             "the demo failed",
+            "seed ",
+            "failed: ",
         ];
         let says = starts.iter().any(|start| line.starts_with(start))
             || line.contains("panicked at")
