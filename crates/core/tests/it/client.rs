@@ -6,6 +6,7 @@ mod hostile;
 mod invites;
 mod raw;
 mod recovery;
+mod rules;
 mod talking;
 mod timers;
 mod world;

@@ -210,6 +210,7 @@ fn nine_restart_that_cannot_be_joined() {
     goes_on(&mut world, [&["b1"], &["a1"]]);
 }
 
+// [SPEC 10.5]
 // [SPEC 10.8]
 #[test]
 fn ten_superseded_restart() {
@@ -347,6 +348,7 @@ fn clocks_far_off_do_not_lock_anything() {
     }
 }
 
+// [SPEC 9.24]
 #[test]
 fn receipts_can_be_turned_off_and_restarts_still_lose_nothing() {
     let mut world = World::talk(76);

@@ -45,10 +45,10 @@ fn both_talk(world: &mut World, what: &str) {
     world.send(0, "still here");
     world.send(1, "me too");
     world.pass(2 * DAY);
-    for party in 0..2 {
+    for (party, before) in before.into_iter().enumerate() {
         assert_eq!(
             world.received(party).len(),
-            before[party] + 1,
+            before + 1,
             "{what}: party {party}"
         );
         assert_eq!(world.contact(party).state, ContactState::Active, "{what}");
@@ -299,13 +299,13 @@ fn a_relay_that_acknowledges_another_history_is_found_out() {
 fn frames_of_rubbish_end_the_link_and_nothing_else() {
     let mut world = World::talk(50);
     let mut rng = ChaCha20Rng::seed_from_u64(50);
-    for round in 0..300_u64 {
-        let party = usize::try_from(round % 2).unwrap();
+    for round in 0..300_usize {
+        let party = round % 2;
         if let Some(link) = world.parties[party].links.keys().next().copied() {
             let frame = rubbish(&mut rng);
             world.input(party, Input::Frame(link, frame));
         }
-        world.steps(round as usize % 7);
+        world.steps(round % 7);
         if round % 10 == 0 {
             world.pass(MINUTE);
         }
@@ -368,6 +368,7 @@ fn a_relay_that_answers_unknown_for_everything_costs_a_restart_only() {
     then_honest(world, "unknown");
 }
 
+// [SPEC 8.58]
 #[test]
 fn nothing_of_a_blocked_contact_is_read_or_sent() {
     let mut world = World::talk(55);

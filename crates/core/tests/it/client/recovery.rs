@@ -39,6 +39,7 @@ fn restarts(world: &mut World, party: usize) -> Vec<RestartReason> {
         .collect()
 }
 
+// [SPEC 10.12]
 #[test]
 fn a_relay_that_was_rolled_back() {
     for (seed, later) in [(0, 0), (1, 1), (2, 2), (3, 3)] {
@@ -81,6 +82,7 @@ fn a_relay_that_was_rolled_back() {
     }
 }
 
+// [SPEC 10.1]
 #[test]
 fn lost_group_state() {
     for party in 0..2 {
@@ -110,6 +112,7 @@ fn lost_group_state() {
     }
 }
 
+// [SPEC 9.26]
 #[test]
 fn a_restored_vault() {
     for party in 0..2 {

@@ -75,6 +75,9 @@ pub(crate) struct Party {
     pub(crate) clock_offset_ms: i64,
 }
 
+/// Changes what a store answers.
+pub(crate) type Lie = Box<dyn FnMut(&mut StoreReply)>;
+
 /// Everything there is.
 pub(crate) struct World {
     pub(crate) now: Now,
@@ -96,7 +99,7 @@ pub(crate) struct World {
     /// Frames for connections that no client made.
     pub(crate) raw_frames: BTreeMap<ConnId, VecDeque<Vec<u8>>>,
     /// Changes what the store answers: a relay that lies.
-    pub(crate) lie: Option<Box<dyn FnMut(&mut emptyroom_relay::store::StoreReply)>>,
+    pub(crate) lie: Option<Lie>,
 }
 
 impl World {
@@ -433,7 +436,7 @@ impl World {
                     }
                 }
                 if let (Ok(replies), Some(lie)) = (&mut answer, &mut self.lie) {
-                    replies.iter_mut().for_each(|reply| lie(reply));
+                    replies.iter_mut().for_each(lie);
                 }
                 self.relay
                     .as_mut()
