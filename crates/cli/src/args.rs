@@ -66,52 +66,28 @@ pub(crate) struct Common {
 /// The commands, one file each.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Make a new vault and account
     Init(command::init::Init),
-    /// Print a link for one person
     Invite(command::invite::Invite),
-    /// List the open invites, or cancel one
     Invites(command::invites::Invites),
-    /// Take a link that somebody gave you
     Join(command::join::Join),
-    /// List the people you can talk to
     Contacts(command::contacts::Contacts),
-    /// Call a contact something else
     Rename(command::rename::Rename),
-    /// Delete a contact and the whole conversation
     Forget(command::forget::Forget),
-    /// Send a message
     Send(command::send::Send),
-    /// Print the messages that have arrived
     Receive(command::receive::Receive),
-    /// Print a conversation
     History(command::history::History),
-    /// Delete one message here
     Delete(command::delete::Delete),
-    /// Talk: lines in, messages live
     Chat(command::chat::Chat),
-    /// Set how long the messages of a conversation live
     Timer(command::timer::TimerCommand),
-    /// Turn the receipts of a conversation on or off
     Receipts(command::receipts::Receipts),
-    /// Compare keys with a contact
     Verify(command::verify::Verify),
-    /// Read and send nothing for a contact
     Block(command::block::Block),
-    /// Let a conversation be restarted once more
     AllowRestart(command::allow_restart::AllowRestart),
-    /// Show vault, relays and what is waiting
     Status(command::status::Status),
-    /// Show or set the relay for new invites
     Relay(command::relay::Relay),
-    /// Lock the vault of a running daemon
     Lock(command::lock::Lock),
-    /// Change the PIN or passphrase
     Pin(command::pin::Pin),
-    /// Keep the vault open and connected, and serve the other commands
     Daemon(command::daemon::Daemon),
-    /// Print completions for a shell
     Completions(command::completions::Completions),
-    /// Write man pages
     Man(command::man::Man),
 }

@@ -8,6 +8,7 @@
 mod args;
 mod chat;
 mod command;
+mod ear;
 mod failure;
 mod out;
 mod passphrase;
@@ -31,30 +32,66 @@ use room::Room;
 
 /// Reads the arguments, carries the command out, reports what went wrong.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are results; everything else is wrong use, told by clap. [SPEC 12.4]
-            let is_result = matches!(
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let (json, outcome) = match Arguments::try_parse_from(&arguments) {
+        Ok(arguments) => {
+            let json = arguments.common.json;
+            (
+                json,
+                Room::new(arguments.common).and_then(|room| carry_out(&room, arguments.command)),
+            )
+        }
+        // Help and version are results.
+        Err(error)
+            if matches!(
                 error.kind(),
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-            );
+            ) =>
+        {
+            (
+                false,
+                error
+                    .print()
+                    .map_err(|e| failure::io("standard output", &e)),
+            )
+        }
+        Err(error) if arguments.iter().any(|argument| argument == "--json") => {
+            (true, Err(wrong_use(&error)))
+        }
+        Err(error) => {
+            // Nobody is left to be told when standard error is gone.
             let _ = error.print();
-            return if is_result {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(u8::from(Exit::Usage))
-            };
+            return ExitCode::from(u8::from(Exit::Usage));
         }
     };
-    let json = arguments.common.json;
-    match Room::new(arguments.common).and_then(|room| carry_out(&room, arguments.command)) {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure::report(&failure, json);
             ExitCode::from(u8::from(failure.exit))
         }
     }
+}
+
+/// What clap says in several lines, as one failure.
+// [SPEC 12.3]
+fn wrong_use(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    failure::usage(
+        first.trim_start_matches("error: "),
+        "`emptyroom --help` says what can be typed",
+    )
+}
+
+/// The program ends before it has read anything.
+pub fn refuse_to_start(error: &std::io::Error) -> ExitCode {
+    let failure = Failure::fault(format!(
+        "the system does not let memory be protected: {}",
+        error.kind()
+    ));
+    failure::report(&failure, false);
+    ExitCode::from(u8::from(failure.exit))
 }
 
 fn carry_out(room: &Room, command: Command) -> Result<(), Failure> {

@@ -9,9 +9,9 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
-    if emptyroom_cli::platform::harden().is_err() {
-        // Without it a crash would write keys to the disk.
-        return ExitCode::from(1);
+    // Without it a crash would write keys to the disk.
+    if let Err(error) = emptyroom_cli::platform::harden() {
+        return emptyroom_cli::refuse_to_start(&error);
     }
     emptyroom_cli::run(std::env::args_os())
 }

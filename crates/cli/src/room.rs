@@ -65,14 +65,29 @@ impl Room {
         session.close()
     }
 
-    /// One call that gives nothing, from beginning to end.
+    /// One call that gives nothing and means this device alone.
     ///
     /// # Errors
     /// What stood in the way.
-    pub(crate) fn simply(&self, call: Call) -> Result<(), Failure> {
+    pub(crate) fn change_here(&self, call: Call) -> Result<(), Failure> {
         let session = self.open()?;
         session.call(call)?;
         self.leave(session)?;
+        self.out.done()
+    }
+
+    /// One call that gives nothing, and is not done before the relay knows it.
+    ///
+    /// # Errors
+    /// What stood in the way; [`Exit::Kept`] when the relay will be told later.
+    pub(crate) fn change_at_relay(&self, call: Call) -> Result<(), Failure> {
+        let session = self.open()?;
+        session.call(call)?;
+        let flushed = flush(&session, LEAVE_WAIT)?;
+        session.close()?;
+        if flushed.timed_out || !flushed.unreachable.is_empty() {
+            return Err(kept("the change", Some(&flushed)));
+        }
         self.out.done()
     }
 }
@@ -95,7 +110,15 @@ fn default_home() -> Result<PathBuf, Failure> {
 /// When the vault was locked or cannot be written.
 pub(crate) fn flush(session: &Session, wait: Duration) -> Result<Flushed, Failure> {
     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    match session.call(Call::Flush { wait_ms })? {
+    flushed(session.call(Call::Flush { wait_ms })?)
+}
+
+/// What a flush came to.
+///
+/// # Errors
+/// When the answer is another one.
+pub(crate) fn flushed(answer: Answer) -> Result<Flushed, Failure> {
+    match answer {
         Answer::Flushed {
             unreachable,
             timed_out,
@@ -137,8 +160,8 @@ pub(crate) fn contact(session: &Session, name: &str) -> Result<ContactInfo, Fail
 }
 
 /// The relay has it not, but it is kept.
-pub(crate) fn kept(what: &str, flushed: &Flushed) -> Failure {
-    let why = match flushed.unreachable.first() {
+pub(crate) fn kept(what: &str, flushed: Option<&Flushed>) -> Failure {
+    let why = match flushed.and_then(|flushed| flushed.unreachable.first()) {
         Some(relay) => format!("{relay} cannot be reached"),
         None => "the relay has not answered yet".to_owned(),
     };

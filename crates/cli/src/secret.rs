@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers};
 use emptyroom_node::api::{Exit, Failure, SecretText};
 use zeroize::Zeroizing;
 
@@ -134,15 +135,59 @@ fn first_line(mut from: impl Read, option: &str) -> Result<SecretText, Failure> 
 /// Asks without showing what is typed; nothing where there is no terminal.
 ///
 /// # Errors
-/// When the terminal fails or the input ends.
+/// When the terminal fails or the user gives up.
 pub(crate) fn ask_hidden(prompt: &str) -> Result<Option<SecretText>, Failure> {
     if File::open("/dev/tty").is_err() {
         return Ok(None);
     }
-    let _ = write!(std::io::stderr(), "{prompt}");
-    match rpassword::read_password() {
-        Ok(text) => Ok(Some(SecretText::new(text))),
-        Err(_) => Err(Failure::new(Exit::Usage, "usage", "nothing was entered")),
+    // Raw before the prompt is seen: what is typed early is not shown either.
+    let raw = Raw::enter()?;
+    let _ = write!(std::io::stderr(), "{}", prompt.replace('\n', "\r\n"));
+    let typed = read_hidden();
+    drop(raw);
+    let _ = writeln!(std::io::stderr());
+    typed.map(Some)
+}
+
+fn read_hidden() -> Result<SecretText, Failure> {
+    let gave_up = || Failure::new(Exit::Usage, "usage", "nothing was entered");
+    let mut typed = Zeroizing::new(String::with_capacity(SECRET_BYTES_MAX));
+    loop {
+        let Event::Key(key) =
+            crossterm::event::read().map_err(|e| failure::io("the terminal", &e))?
+        else {
+            continue;
+        };
+        if key.kind == KeyEventKind::Release {
+            continue;
+        }
+        match (key.code, key.modifiers.contains(KeyModifiers::CONTROL)) {
+            (KeyCode::Enter, _) | (KeyCode::Char('j' | 'm'), true) => {
+                return Ok(SecretText::new(std::mem::take(&mut *typed)));
+            }
+            (KeyCode::Char('c'), true) => return Err(gave_up()),
+            (KeyCode::Char('d'), true) if typed.is_empty() => return Err(gave_up()),
+            (KeyCode::Char('u'), true) => typed.clear(),
+            (KeyCode::Char(c), false) if typed.len() < LINE_BYTES_MAX => typed.push(c),
+            (KeyCode::Backspace, _) => drop(typed.pop()),
+            _ => {}
+        }
+    }
+}
+
+/// The terminal hands over every key and shows none, until this is dropped.
+struct Raw;
+
+impl Raw {
+    fn enter() -> Result<Self, Failure> {
+        crossterm::terminal::enable_raw_mode().map_err(|e| failure::io("the terminal", &e))?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let _ = crossterm::terminal::disable_raw_mode();
     }
 }
 

@@ -58,6 +58,8 @@ fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{061c}' // invisible, direction marks
+            | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' // invisible joiners and operators, shaping
+            | '\u{00ad}' | '\u{180e}' | '\u{1160}' | '\u{115f}' | '\u{3164}' | '\u{ffa0}' // hyphen, separator, fillers
             | '\u{2028}' | '\u{2029}' // line and paragraph separators
             | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // direction overrides and isolates
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' // byte order mark, annotations
@@ -130,7 +132,7 @@ mod tests {
     // [SPEC 12.6]
     #[test]
     fn nothing_a_peer_writes_steers_the_terminal() {
-        let evil = "a\u{1b}[2J\u{9b}1mb\u{7f}\u{202e}c\u{2066}\r\nbob: I agree\u{e0041}\u{200b}";
+        let evil = "a\u{1b}[2J\u{9b}1mb\u{7f}\u{202e}c\u{2066}\r\nbob: I agree\u{e0041}\u{200b}\u{2060}\u{206e}\u{ad}\u{3164}";
         for shown in [line(evil), block(evil, 4), json(&evil)] {
             assert!(shown.chars().all(|c| c == '\n' || !steers(c)), "{shown:?}");
         }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use emptyroom_vault::Vault;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::api::{Call, Exit, Failure, SecretText};
@@ -58,13 +58,15 @@ fn run(
     let (engine, thread) = engine::start(vault, carrier, runtime.handle().clone())?;
     let outcome = runtime.block_on(async {
         let socket = Socket::bind(path)?;
+        // Whoever reads that it is ready may signal at once.
+        let mut signals = Signals::new()?;
         ready(path)?;
         let last_call = Arc::new(AtomicU64::new(clock::now().mono.0));
         tokio::select! {
             outcome = accept(&socket, &engine, &last_call) => outcome,
             () = engine.closed() => Ok(()),
             () = idle_for(idle, &last_call) => Ok(()),
-            outcome = told_to_end() => outcome,
+            () = signals.told_to_end() => Ok(()),
         }
     });
     // Locked already where a client asked for it: then nobody takes this.
@@ -180,15 +182,82 @@ async fn idle_for(idle: Option<Duration>, last_call: &AtomicU64) {
     }
 }
 
-async fn told_to_end() -> Result<(), Failure> {
-    let fault = |e: std::io::Error| Failure::fault(format!("signals: {}", e.kind()));
-    let mut terminate = signal(SignalKind::terminate()).map_err(fault)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(fault)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hangup.recv() => {}
+/// The signals that end a daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let on = |kind| signal(kind).map_err(|e| Failure::fault(format!("signals: {}", e.kind())));
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
     }
-    Ok(())
+
+    async fn told_to_end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    fn socket(name: &str) -> (tokio::runtime::Runtime, PathBuf) {
+        let path =
+            std::env::temp_dir().join(format!("emptyroom-node-{}-{name}.sock", std::process::id()));
+        (runtime().unwrap(), path)
+    }
+
+    /// The socket says that it belongs to somebody else: so this process is the stranger.
+    // [SPEC 12.26]
+    #[test]
+    fn another_user_gets_no_answer() {
+        let (runtime, path) = socket("stranger");
+        runtime.block_on(async {
+            let mut socket = Socket::bind(&path).unwrap();
+            socket.owner = socket.owner.wrapping_add(1);
+            let (engine, mut engine_hears) = mpsc::channel(1);
+            let accepting = tokio::spawn(async move {
+                accept(&socket, &engine, &Arc::new(AtomicU64::new(0))).await
+            });
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            // Fails where the other end is closed already.
+            let _ = stream
+                .write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n")
+                .await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            assert!(answer.is_empty());
+            assert!(engine_hears.try_recv().is_err());
+            accepting.abort();
+        });
+    }
+
+    // [SPEC 12.25]
+    #[test]
+    fn the_socket_is_private_and_goes_with_its_owner() {
+        let (runtime, path) = socket("private");
+        runtime.block_on(async {
+            std::fs::write(&path, b"left over").unwrap();
+            let socket = Socket::bind(&path).unwrap();
+            assert_eq!(
+                std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
+            drop(socket);
+            assert!(!path.exists());
+        });
+    }
 }

@@ -31,8 +31,12 @@ const QUEUE_LEN_MAX: usize = 256;
 /// Inputs that are stored together at most.
 const GROUP_LEN_MAX: usize = 64;
 
-/// The longest sleep: the monotonic timer does not count suspended time, and a wall clock may be set.
-const SLEEP_MAX: Duration = Duration::from_secs(15);
+/// The shortest sleep: a timer need not end earlier.
+const SLEEP_MIN: Duration = Duration::from_millis(1);
+
+/// The longest time between two ticks: the runtime's timers do not count suspended time, a wall clock may be set, and the
+/// vault's root is to be rotated.
+const TICK_MS_MAX: u64 = 15_000;
 
 /// Takes the answer of a call.
 pub(crate) type Answerer = Box<dyn FnOnce(Result<Answer, Failure>) + Send>;
@@ -63,6 +67,7 @@ pub(crate) struct Engine {
     watchers: Vec<Watcher>,
     /// Asked to lock: done as soon as what was begun is stored.
     locking: Option<Answerer>,
+    ticked_at: Mono,
     /// Reading failed: nothing that the client says from then on can be trusted.
     broken: Option<Failure>,
 }
@@ -96,6 +101,7 @@ pub(crate) fn start(
         command_last: 0,
         watchers: Vec::new(),
         locking: None,
+        ticked_at: clock::now().mono,
         broken: None,
     };
     engine.load()?;
@@ -112,25 +118,24 @@ pub(crate) fn start(
 
 impl Engine {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
-        self.settle(&mut messages);
         loop {
-            let sleep = self.sleep();
-            let message = tokio::select! {
-                biased;
-                message = messages.recv() => message,
-                () = tokio::time::sleep(sleep) => {
-                    self.tick();
-                    self.settle(&mut messages);
-                    continue;
-                }
-            };
-            let Some(message) = message else {
-                return self.lock(None);
-            };
-            self.take(message);
             self.settle(&mut messages);
             if let Some(answerer) = self.locking.take() {
                 return self.lock(Some(answerer));
+            }
+            // A queue that is never empty must not keep timers from ending, nor timers the queue from being read.
+            if self.sleep().is_zero() {
+                self.tick();
+                self.settle(&mut messages);
+            }
+            let sleep = self.sleep().max(SLEEP_MIN);
+            tokio::select! {
+                biased;
+                message = messages.recv() => match message {
+                    Some(message) => self.take(message),
+                    None => return self.lock(None),
+                },
+                () = tokio::time::sleep(sleep) => {}
             }
         }
     }
@@ -362,15 +367,15 @@ impl Engine {
     fn sleep(&self) -> Duration {
         let flushes = self.waiting.values().filter_map(|waiting| waiting.until);
         let client = self.client.as_ref().and_then(Client::wake_at);
-        let Some(at) = flushes.chain(client).min() else {
-            return SLEEP_MAX;
-        };
-        Duration::from_millis(at.0.saturating_sub(clock::now().mono.0)).min(SLEEP_MAX)
+        let regular = self.ticked_at.plus_ms(TICK_MS_MAX);
+        let at = flushes.chain(client).fold(regular, Mono::min);
+        Duration::from_millis(at.0.saturating_sub(clock::now().mono.0))
     }
 
     /// Time has passed.
     fn tick(&mut self) {
         let now = clock::now().mono;
+        self.ticked_at = now;
         let late: Vec<CommandId> = self
             .waiting
             .iter()

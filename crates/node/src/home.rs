@@ -40,13 +40,10 @@ impl Kdf {
         }
     }
 
-    /// Roughly how long one guess takes on one processor core, in milliseconds.
-    pub fn guess_ms(self) -> u64 {
-        match self {
-            Self::Standard => 1_000,
-            Self::Small => 250,
-            Self::Minimum => 1,
-        }
+    /// Memory in KiB and passes.
+    pub fn cost(self) -> (u32, u32) {
+        let params = self.params();
+        (params.memory_kib, params.passes)
     }
 }
 

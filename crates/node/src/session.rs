@@ -5,9 +5,9 @@ mod remote;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, sync_channel};
 
-use crate::api::{Answer, Call, Event, Failure, SecretText};
+use crate::api::{Answer, Call, Event, Failure, SecretText, StatusInfo};
 use crate::carrier::Direct;
 use crate::home::{self, Kdf};
 use local::Local;
@@ -109,15 +109,32 @@ impl Session {
     /// # Errors
     /// What stood in the way.
     pub fn call(&self, call: Call) -> Result<Answer, Failure> {
+        let (answered, answer) = sync_channel(1);
+        // Nobody waits any more where sending fails.
+        self.call_then(call, move |outcome| drop(answered.send(outcome)));
+        answer.recv().unwrap_or_else(|_| Err(Failure::locked()))
+    }
+
+    /// Asks for one thing; `then` gets the answer, on a thread that it must not hold up.
+    pub fn call_then(
+        &self,
+        call: Call,
+        then: impl FnOnce(Result<Answer, Failure>) + Send + 'static,
+    ) {
         match &self.inner {
-            Inner::Local(local) => local.call(call),
-            Inner::Remote(remote) => match remote.call(&call)? {
-                Answer::Status(status) => Ok(Answer::Status(crate::api::StatusInfo {
-                    daemon: true,
-                    ..status
-                })),
-                answer => Ok(answer),
-            },
+            Inner::Local(local) => local.call(call, Box::new(then)),
+            Inner::Remote(remote) => remote.call(
+                &call,
+                Box::new(move |outcome| {
+                    then(outcome.map(|answer| match answer {
+                        Answer::Status(status) => Answer::Status(StatusInfo {
+                            daemon: true,
+                            ..status
+                        }),
+                        answer => answer,
+                    }));
+                }),
+            ),
         }
     }
 
@@ -137,8 +154,8 @@ impl Session {
     /// # Errors
     /// When the last write of the vault fails; it is closed all the same.
     pub fn close(self) -> Result<(), Failure> {
-        match self.inner {
-            Inner::Local(local) => local.call(Call::Lock {}).map(|_| ()),
+        match &self.inner {
+            Inner::Local(_) => self.call(Call::Lock {}).map(|_| ()),
             Inner::Remote(_) => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use crossterm::style::{Attribute, Print, SetAttribute};
 use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
 use crossterm::{cursor, execute, queue, terminal};
 use emptyroom_node::Session;
-use emptyroom_node::api::{Call, Event, Failure, Line};
+use emptyroom_node::api::{Call, Event, Failure, Line, LineBody};
 
 use super::editor::Editor;
 use super::screen::{Kind, Row, View, rows, runs};
@@ -25,6 +25,9 @@ const LINES_SHOWN: usize = 200;
 
 /// How often running timers are drawn.
 const TIMER_STEP: Duration = Duration::from_secs(1);
+
+/// Shown while a message waits to be read.
+const BURNS_ON_KEY: &str = "a message burns as soon as you press a key";
 
 /// What can come.
 enum Input {
@@ -49,6 +52,7 @@ pub(crate) fn run(session: &Session, name: &str) -> Result<(), Failure> {
     Chat {
         session,
         name,
+        seen: false,
         lines: Vec::new(),
         title: String::new(),
         hint: String::new(),
@@ -64,6 +68,8 @@ struct Chat<'a> {
     title: String,
     hint: String,
     editor: Editor,
+    /// A key was pressed since the last draw.
+    seen: bool,
 }
 
 impl Chat<'_> {
@@ -71,21 +77,26 @@ impl Chat<'_> {
         self.read()?;
         loop {
             self.draw()?;
+            if self.mark()? {
+                self.read()?;
+                continue;
+            }
             let first = if runs(&self.lines) {
                 inputs.recv_timeout(TIMER_STEP)
             } else {
                 inputs.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
-            let mut stale = false;
             let mut next = match first {
                 Ok(input) => Some(input),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return Err(Failure::locked()),
             };
+            let mut stale = false;
             while let Some(input) = next {
                 match input {
                     Input::Typed(Typed::Key(key)) => {
                         stale |= key.code == KeyCode::Enter;
+                        self.seen = true;
                         if matches!(self.key(key)?, Step::Leave) {
                             return Ok(());
                         }
@@ -105,7 +116,7 @@ impl Chat<'_> {
         }
     }
 
-    /// Reads what is shown, and marks it as shown.
+    /// Reads what is to be shown.
     fn read(&mut self) -> Result<(), Failure> {
         let contact = room::contact(self.session, self.name)?;
         let verified = if contact.verified {
@@ -120,11 +131,35 @@ impl Chat<'_> {
             words::timer(contact.timer_s)
         );
         self.lines = history::lines(self.session, self.name, LINES_SHOWN)?;
-        if history::mark(self.session, self.name, &self.lines)? {
-            // Their timers run now.
-            self.lines = history::lines(self.session, self.name, LINES_SHOWN)?;
-        }
+        // No key that came before them says that they were seen.
+        self.seen = false;
         Ok(())
+    }
+
+    /// What has been drawn was shown. A message that burns on reading waits for a key, else nobody would ever see it.
+    /// Says whether something has changed.
+    fn mark(&mut self) -> Result<bool, Failure> {
+        let burns = |line: &Line| {
+            matches!(
+                line.body,
+                LineBody::Received {
+                    read: false,
+                    timer_s: Some(0),
+                    ..
+                }
+            )
+        };
+        if self.lines.iter().any(burns) && !self.seen {
+            if self.hint != BURNS_ON_KEY {
+                self.hint = BURNS_ON_KEY.to_owned();
+                self.draw()?;
+            }
+            return Ok(false);
+        }
+        if self.hint == BURNS_ON_KEY {
+            self.hint.clear();
+        }
+        history::mark(self.session, self.name, &self.lines)
     }
 
     fn tell(&mut self, event: &Event) -> Result<(), Failure> {

@@ -67,7 +67,7 @@ pub(crate) fn run(session: &Session, name: &str, out: Out) -> Result<(), Failure
         }
     }
     if kept {
-        Err(room::kept("what was not sent", &flushed))
+        Err(room::kept("what was not sent", Some(&flushed)))
     } else {
         Ok(())
     }

@@ -20,6 +20,6 @@ pub(crate) struct AllowRestart {
 
 impl AllowRestart {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
-        room.simply(Call::AllowRestart { name: self.name })
+        room.change_at_relay(Call::AllowRestart { name: self.name })
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Block {
 
 impl Block {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
-        room.simply(Call::Block {
+        room.change_here(Call::Block {
             name: self.name,
             on: !self.off,
         })

@@ -21,7 +21,7 @@ pub(crate) struct Delete {
 
 impl Delete {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
-        room.simply(Call::Delete {
+        room.change_here(Call::Delete {
             name: self.name,
             id: self.id,
         })

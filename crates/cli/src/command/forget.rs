@@ -3,7 +3,10 @@
 use clap::Args;
 use emptyroom_node::api::{Call, Failure};
 
-use crate::room::Room;
+use crate::room::{self, Room};
+
+/// How long the relay has to hear that an open invite is cancelled.
+const FORGET_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Delete a contact and the whole conversation
 ///
@@ -20,6 +23,11 @@ pub(crate) struct Forget {
 
 impl Forget {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
-        room.simply(Call::Forget { name: self.name })
+        let session = room.open()?;
+        session.call(Call::Forget { name: self.name })?;
+        // An open invite is made worthless at the relay: now if it can be reached, else with the next command.
+        room::flush(&session, FORGET_WAIT)?;
+        session.close()?;
+        room.out.done()
     }
 }

@@ -49,7 +49,12 @@ impl History {
                 Some(words::history_line(&self.name, line))
             })?;
         }
-        mark(&session, &self.name, &lines)?;
+        if !mark(&session, &self.name, &lines)? && lines.iter().any(is_unread) {
+            room::note(
+                room.out,
+                "older messages were not shown yet, so these do not count as shown; `emptyroom receive` shows all",
+            );
+        }
         room.leave(session)
     }
 }
@@ -86,19 +91,87 @@ pub(crate) fn lines(session: &Session, name: &str, len_max: usize) -> Result<Vec
 
 /// These lines were shown. Says whether one of them had not been before.
 ///
+/// Marking means every line up to the last one. So where an older message was not shown yet, nothing is marked: it could
+/// burn unseen.
+///
 /// # Errors
 /// When the vault was locked or cannot be written.
+// [SPEC 12.7]
 pub(crate) fn mark(session: &Session, name: &str, lines: &[Line]) -> Result<bool, Failure> {
-    let unread = lines
-        .iter()
-        .any(|line| matches!(line.body, LineBody::Received { read: false, .. }));
-    match lines.last() {
-        Some(last) if unread => session
-            .call(Call::Shown {
-                name: name.to_owned(),
-                up_to: last.id,
-            })
-            .map(|_| true),
-        _ => Ok(false),
+    if !lines.iter().any(is_unread) {
+        return Ok(false);
+    }
+    let Some(up_to) = shown_up_to(lines, &oldest_unread(session, name)?) else {
+        return Ok(false);
+    };
+    session.call(Call::Shown {
+        name: name.to_owned(),
+        up_to,
+    })?;
+    Ok(true)
+}
+
+/// The oldest lines of a contact that were not shown.
+fn oldest_unread(session: &Session, name: &str) -> Result<Vec<Line>, Failure> {
+    let call = Call::Unread {
+        name: Some(name.to_owned()),
+        limit: PAGE_LEN,
+    };
+    match session.call(call)? {
+        Answer::Unread { lines } => Ok(lines.into_iter().map(|unread| unread.line).collect()),
+        _ => Err(room::unexpected()),
+    }
+}
+
+/// How far everything was shown, if these lines were; nothing where a message older than they are was not.
+fn shown_up_to(lines: &[Line], oldest_unread: &[Line]) -> Option<u64> {
+    let (first, last) = (lines.first()?, lines.last()?);
+    let hidden = |line: &Line| is_unread(line) && line.id < first.id;
+    // A full page of notices may have messages behind it.
+    let reaches = |line: &Line| line.id >= first.id;
+    let whole = oldest_unread.len() < PAGE_LEN || oldest_unread.last().is_some_and(reaches);
+    (whole && !oldest_unread.iter().any(hidden)).then_some(last.id)
+}
+
+fn is_unread(line: &Line) -> bool {
+    matches!(line.body, LineBody::Received { read: false, .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unread(id: u64) -> Line {
+        let body = LineBody::Received {
+            text: "t".to_owned(),
+            sent_at: 0,
+            read: false,
+            timer_s: Some(0),
+            expires_at: None,
+        };
+        Line { id, at: 0, body }
+    }
+
+    fn notice(id: u64) -> Line {
+        let body = LineBody::Joined {};
+        Line { id, at: 0, body }
+    }
+
+    // [SPEC 12.7]
+    #[test]
+    fn no_message_burns_that_was_not_shown() {
+        let shown = [unread(8), unread(9)];
+        assert_eq!(shown_up_to(&shown, &shown), Some(9));
+        assert_eq!(
+            shown_up_to(&shown, &[unread(7), unread(8), unread(9)]),
+            None
+        );
+        assert_eq!(
+            shown_up_to(&shown, &[notice(1), unread(8), unread(9)]),
+            Some(9)
+        );
+        let notices: Vec<Line> = (1..=100).map(notice).collect();
+        assert_eq!(shown_up_to(&[unread(200)], &notices), None);
+        assert_eq!(shown_up_to(&[], &[]), None);
     }
 }

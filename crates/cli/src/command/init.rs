@@ -57,7 +57,10 @@ impl Init {
         // Asking for a passphrase first would promise what cannot be.
         Session::expect_no_vault(&room.home)?;
         let pin = choose(room)?;
-        if let Some(warning) = passphrase::warning(pin.expose(), kdf.guess_ms()) {
+        let (memory_kib, passes) = kdf.cost();
+        if let Some(warning) =
+            passphrase::warning(pin.expose(), passphrase::guess_ms(memory_kib, passes))
+        {
             out::note(&format!("warning: {warning}"));
         }
         if matches!(kdf, Kdf::Minimum) {

@@ -95,7 +95,7 @@ impl Invite {
 }
 
 fn not_yet(flushed: &Flushed) -> Failure {
-    let mut failure = room::kept("the invite", flushed);
+    let mut failure = room::kept("the invite", Some(flushed));
     failure.hint = Some(
         "the link works once the relay has it: with the next command, or by `emptyroom daemon`"
             .to_owned(),

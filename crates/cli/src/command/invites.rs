@@ -28,7 +28,7 @@ pub(crate) struct Invites {
 impl Invites {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         if let Some(name) = self.cancel {
-            return room.simply(Call::CancelInvite { name });
+            return room.change_at_relay(Call::CancelInvite { name });
         }
         let session = room.open()?;
         let Answer::Invites { invites } = session.call(Call::Invites {})? else {

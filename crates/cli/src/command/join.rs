@@ -44,7 +44,7 @@ impl Join {
             let value = json!({ "conversation": self.name, "state": state });
             room.out.result("joined", &value, || None)?;
             if state == "joining" {
-                return Err(room::kept("the link", &flushed));
+                return Err(room::kept("the link", Some(&flushed)));
             }
             room::note(
                 room.out,

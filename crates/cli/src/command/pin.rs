@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use emptyroom_node::api::{Call, Failure, SecretText};
-use emptyroom_node::{Kdf, Session};
+use emptyroom_node::Session;
+use emptyroom_node::api::{Answer, Call, Failure, SecretText};
 
-use crate::room::Room;
+use crate::room::{self, Room};
 use crate::secret::{self, Source};
 use crate::{failure, out, passphrase};
 
@@ -20,7 +20,6 @@ pub(crate) struct Pin {
 
 #[derive(Subcommand)]
 enum What {
-    /// Change the PIN or passphrase
     Change(Change),
 }
 
@@ -54,7 +53,11 @@ impl Pin {
             None => Session::open(&room.home, &old)?,
         };
         let new = change.new_secret()?;
-        if let Some(warning) = passphrase::warning(new.expose(), Kdf::Standard.guess_ms()) {
+        let Answer::Status(status) = session.call(Call::Status {})? else {
+            return Err(room::unexpected());
+        };
+        let guess_ms = passphrase::guess_ms(status.vault.kdf_memory_kib, status.vault.kdf_passes);
+        if let Some(warning) = passphrase::warning(new.expose(), guess_ms) {
             out::note(&format!("warning: {warning}"));
         }
         session.call(Call::ChangeSecret { old, new })?;

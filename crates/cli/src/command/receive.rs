@@ -1,12 +1,12 @@
 //! `emptyroom receive`: what has arrived, and what arrives.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use emptyroom_node::api::{Event, Exit, Failure};
 
 use crate::command::receive::inbox::Inbox;
+use crate::ear::{Ear, Heard};
 use crate::room::{self, Flushed, Room};
 use crate::{out, span, words};
 
@@ -15,11 +15,15 @@ pub(crate) mod inbox;
 /// How long the relays have for handing over what they hold.
 const FETCH_WAIT: Duration = Duration::from_secs(10);
 
+/// The longest that `--wait` can mean.
+const WAIT_MAX: Duration = Duration::from_secs(365 * 86_400);
+
 /// Print the messages that have arrived
 ///
 /// Prints what was not shown before, oldest first, marks it as shown (burn timers start, read receipts go out) and ends.
-/// With --follow it stays and prints what arrives. A message is marked only after it was written: if the program is killed in
-/// between, the message is printed again, under the same number.
+/// With --follow it stays and prints what arrives. Receipts go out with a delay of some seconds, for which it stays, too.
+/// A message is marked only after it was written: if the program is killed in between, the message is printed again, under
+/// the same number.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -38,60 +42,43 @@ pub(crate) struct Receive {
 impl Receive {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         let session = room.open()?;
-        let events = session.events()?;
-        let flushed = room::flush(&session, FETCH_WAIT)?;
+        let ear = Ear::to(&session)?;
+        ear.flush(&session, FETCH_WAIT);
+        let deadline = deadline(Instant::now(), self.wait.unwrap_or(0));
         let mut inbox = Inbox::new(room.out);
-        let deadline = Instant::now() + Duration::from_secs(self.wait.unwrap_or(0));
         let mut shown = inbox.show(&session)?;
-        loop {
-            let done = !self.follow && (shown > 0 || Instant::now() >= deadline);
-            if !self.hear(room, &events, deadline, done)? {
-                break;
+        let mut fetched = None;
+        let mut receipts_wait = false;
+        while self.follow || fetched.is_none() || (shown == 0 && Instant::now() < deadline) {
+            let until = if self.follow || fetched.is_none() {
+                None
+            } else {
+                Some(deadline)
+            };
+            match ear.next(until)? {
+                Some(Heard::Flushed(flushed)) => fetched = Some(flushed),
+                Some(Heard::Event(event)) => tell(room, event)?,
+                None => break,
             }
-            shown += inbox.show(&session)?;
+            let lines = inbox.show(&session)?;
+            shown += lines;
+            receipts_wait |= lines > 0 && fetched.is_some();
         }
-        // Receipts for what was shown.
-        if shown > 0 && !session.is_daemon() {
+        // Receipts for what was shown; they go out some seconds late.
+        if receipts_wait && !session.is_daemon() {
             room::flush(&session, FETCH_WAIT)?;
         }
         session.close()?;
-        if shown == 0 {
-            not_reached(&flushed)
-        } else {
-            Ok(())
+        match fetched {
+            Some(fetched) if shown == 0 => not_reached(&fetched),
+            _ => Ok(()),
         }
     }
+}
 
-    /// Tells what the events say and waits for the next one. False when it is time to end.
-    fn hear(
-        &self,
-        room: &Room,
-        events: &Receiver<Event>,
-        deadline: Instant,
-        done: bool,
-    ) -> Result<bool, Failure> {
-        let wait = if done {
-            Duration::ZERO
-        } else if self.follow {
-            Duration::MAX
-        } else {
-            deadline.saturating_duration_since(Instant::now())
-        };
-        let first = if wait == Duration::MAX {
-            events.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            events.recv_timeout(wait)
-        };
-        match first {
-            Ok(event) => tell(room, event)?,
-            Err(RecvTimeoutError::Timeout) => return Ok(false),
-            Err(RecvTimeoutError::Disconnected) => return Err(Failure::locked()),
-        }
-        while let Ok(event) = events.try_recv() {
-            tell(room, event)?;
-        }
-        Ok(!done)
-    }
+/// The end of a wait; one that nobody lives to see is cut.
+fn deadline(now: Instant, wait_s: u64) -> Instant {
+    now + Duration::from_secs(wait_s).min(WAIT_MAX)
 }
 
 /// Events that are no lines of a conversation: those come from the records, once and in order.
@@ -102,7 +89,6 @@ fn tell(room: &Room, event: Event) -> Result<(), Failure> {
         | Event::TimerChanged { .. }
         | Event::Gap { .. }
         | Event::Restarted { .. } => return Ok(()),
-        Event::Locked {} => return Err(Failure::locked()),
         Event::StorageFailed {} => {
             return Err(
                 Failure::new(Exit::Vault, "vault_write", "the vault could not be written")
@@ -135,5 +121,18 @@ fn not_reached(flushed: &Flushed) -> Result<(), Failure> {
             )
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [SPEC 12.4]
+    #[test]
+    fn the_longest_wait_is_no_fault() {
+        let now = Instant::now();
+        assert_eq!(deadline(now, 10), now + Duration::from_secs(10));
+        assert!(deadline(now, u64::MAX) > now);
     }
 }

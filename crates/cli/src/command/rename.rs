@@ -21,7 +21,7 @@ pub(crate) struct Rename {
 
 impl Rename {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
-        room.simply(Call::Rename {
+        room.change_here(Call::Rename {
             name: self.name,
             to: self.to,
         })

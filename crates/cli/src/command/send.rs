@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use clap::Args;
 use emptyroom_node::Session;
-use emptyroom_node::api::{Answer, Call, Exit, Failure, LineBody, MessageState, TEXT_BYTES_MAX};
+use emptyroom_node::api::{
+    Answer, Call, Event, Exit, Failure, LineBody, MessageState, TEXT_BYTES_MAX,
+};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::ear::{Ear, Heard};
 use crate::failure;
-use crate::room::{self, Room};
+use crate::room::{self, Flushed, Room};
 use crate::span;
 
 /// Send a message
@@ -44,6 +47,7 @@ pub(crate) struct Send {
 impl Send {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         let session = room.open()?;
+        let ear = Ear::to(&session)?;
         let text = match &self.text {
             Some(text) => Zeroizing::new(text.clone()),
             None => from_stdin()?,
@@ -58,7 +62,13 @@ impl Send {
         let Answer::Queued { id } = session.call(call)? else {
             return Err(room::unexpected());
         };
-        let flushed = room::flush(&session, Duration::from_secs(self.wait))?;
+        let flushed = arrival(
+            &session,
+            &ear,
+            &self.name,
+            id,
+            Duration::from_secs(self.wait),
+        )?;
         let state = state(&session, &self.name, id)?;
         session.close()?;
         let value = state
@@ -72,9 +82,33 @@ impl Send {
         }
         room.out.result("sent", &value, || Some(id.to_string()))?;
         match state {
-            Some(MessageState::Queued) => Err(room::kept("the message", &flushed)),
+            Some(MessageState::Queued) => Err(room::kept("the message", flushed.as_ref())),
             Some(MessageState::Failed { why }) => Err(crate::words::send_failed(&why)),
             _ => Ok(()),
+        }
+    }
+}
+
+/// Waits until the relay has the message, or a flush says that it cannot have it now.
+fn arrival(
+    session: &Session,
+    ear: &Ear,
+    name: &str,
+    id: u64,
+    wait: Duration,
+) -> Result<Option<Flushed>, Failure> {
+    ear.flush(session, wait);
+    loop {
+        match ear.next(None)? {
+            Some(Heard::Flushed(flushed)) => return Ok(Some(flushed)),
+            Some(Heard::Event(Event::MessageState {
+                conversation,
+                id: moved,
+                state,
+            })) if conversation == name && moved == id && state != MessageState::Queued => {
+                return Ok(None);
+            }
+            _ => {}
         }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct TimerCommand {
 impl TimerCommand {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         if let Some(Timer(timer_s)) = self.timer {
-            return room.simply(Call::SetTimer {
+            return room.change_at_relay(Call::SetTimer {
                 name: self.name,
                 timer_s,
             });

@@ -29,7 +29,7 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         if self.confirm {
-            return room.simply(Call::ConfirmVerified { name: self.name });
+            return room.change_here(Call::ConfirmVerified { name: self.name });
         }
         let session = room.open()?;
         let call = Call::Fingerprint {

@@ -1,1 +1,20 @@
-//! Integration tests.
+//! End to end: the real program against a real relay, each command and each way it can end.
+//!
+//! Nothing here sleeps to synchronise: a test waits for a line of output or the end of a process, with a deadline that
+//! only a hanging program reaches.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod chat;
+mod commands;
+mod crash;
+mod daemon;
+mod disk;
+mod endings;
+mod golden;
+mod hygiene;
+mod world;

@@ -8,16 +8,16 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::{EVENTS_WAITING_MAX, Sent, watcher};
-use crate::api::{Answer, Call, Event, Failure};
+use crate::api::{Call, Event, Failure};
 use crate::carrier::Carrier;
-use crate::engine::{self, Message};
+use crate::engine::{self, Answerer, Message};
 
 /// The engine and what it runs on.
 pub(super) struct Local {
     engine: mpsc::Sender<Message>,
     thread: Option<std::thread::JoinHandle<()>>,
-    /// Dropped last: links live on it.
-    _runtime: Runtime,
+    /// Ended last: links live on it.
+    runtime: Option<Runtime>,
 }
 
 impl Local {
@@ -27,22 +27,16 @@ impl Local {
         Ok(Self {
             engine,
             thread: Some(thread),
-            _runtime: runtime,
+            runtime: Some(runtime),
         })
     }
 
-    pub(super) fn call(&self, call: Call) -> Result<Answer, Failure> {
-        let (answered, answer) = sync_channel(1);
-        let answerer = Box::new(move |outcome| {
-            // Nobody waits any more where this fails.
-            let _ = answered.send(outcome);
-        });
-        self.engine
-            .blocking_send(Message::Call(call, answerer))
-            .map_err(|_| Failure::locked())?;
-        answer
-            .recv()
-            .map_err(|_| Failure::fault("the engine ended without an answer"))?
+    pub(super) fn call(&self, call: Call, answerer: Answerer) {
+        if let Err(refused) = self.engine.blocking_send(Message::Call(call, answerer))
+            && let Message::Call(_, answerer) = refused.0
+        {
+            answerer(Err(Failure::locked()));
+        }
     }
 
     pub(super) fn events(&self) -> Result<Receiver<Event>, Failure> {
@@ -68,6 +62,10 @@ impl Drop for Local {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        // Not waited for: looking up a name may hang for a minute, and nothing is to be stored any more.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -79,4 +77,37 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::fault(format!("no runtime: {}", e.kind())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::api::SecretText;
+    use crate::home::{Kdf, create_vault};
+    use crate::session::direct;
+
+    /// How long the name server of this test keeps everybody waiting.
+    const HANGS: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn the_end_waits_for_no_name_server() {
+        let home =
+            std::env::temp_dir().join(format!("emptyroom-node-{}-hangs", std::process::id()));
+        let pin = SecretText::new("a pin of this test".to_owned());
+        let vault = create_vault(&home, &pin, Kdf::Minimum).unwrap();
+        let local = Local::start(vault, Arc::new(direct().unwrap())).unwrap();
+        // As dialling does while a name is looked up: on a thread that cannot be stopped.
+        let (begins, begun) = sync_channel(1);
+        local.runtime.as_ref().unwrap().spawn_blocking(move || {
+            begins.send(()).unwrap();
+            std::thread::sleep(HANGS);
+        });
+        begun.recv().unwrap();
+        let since = Instant::now();
+        drop(local);
+        assert!(since.elapsed() < HANGS / 2);
+        std::fs::remove_dir_all(&home).unwrap();
+    }
 }

@@ -5,12 +5,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{EVENTS_WAITING_MAX, Sent, watcher};
-use crate::api::{Answer, Call, Event, Exit, Failure};
-use crate::engine::Watcher;
+use crate::api::{Call, Event, Exit, Failure};
+use crate::engine::{Answerer, Watcher};
 use crate::home;
 use crate::rpc::{self, FromDaemon, Lines};
 
@@ -23,7 +23,7 @@ pub(super) struct Remote {
 #[derive(Default)]
 struct Shared {
     id_last: u64,
-    waiting: HashMap<u64, SyncSender<Result<Answer, Failure>>>,
+    waiting: HashMap<u64, Answerer>,
     events: Option<Watcher>,
     /// Why nothing comes any more.
     ended: Option<Failure>,
@@ -74,30 +74,32 @@ impl Remote {
         }))
     }
 
-    pub(super) fn call(&self, call: &Call) -> Result<Answer, Failure> {
-        let (answered, answer) = sync_channel(1);
+    pub(super) fn call(&self, call: &Call, answerer: Answerer) {
         let id = {
             let mut shared = lock(&self.shared);
-            if let Some(ended) = &shared.ended {
-                return Err(ended.clone());
+            if let Some(ended) = shared.ended.clone() {
+                drop(shared);
+                return answerer(Err(ended));
             }
             shared.id_last += 1;
             let id = shared.id_last;
-            shared.waiting.insert(id, answered);
+            shared.waiting.insert(id, answerer);
             id
         };
         let line = rpc::request_line(id, call);
         if line.len() > rpc::REQUEST_BYTES_MAX {
-            lock(&self.shared).waiting.remove(&id);
-            return Err(Failure::new(
-                Exit::Usage,
-                "usage",
-                "this is longer than a daemon takes",
-            ));
+            let answerer = lock(&self.shared).waiting.remove(&id);
+            if let Some(answerer) = answerer {
+                answerer(Err(Failure::new(
+                    Exit::Usage,
+                    "usage",
+                    "this is longer than a daemon takes",
+                )));
+            }
+            return;
         }
         // A failed write shows as the end of the connection to the reading thread, which answers for all.
         let _ = lock(&self.socket).write_all(line.as_bytes());
-        answer.recv().unwrap_or_else(|_| Err(Failure::locked()))
     }
 
     pub(super) fn events(&self) -> Result<Receiver<Event>, Failure> {
@@ -108,7 +110,8 @@ impl Remote {
             Err(TrySendError::Full(_)) => Sent::Full,
             Err(TrySendError::Disconnected(_)) => Sent::Closed,
         }));
-        self.call(&Call::Subscribe {})?;
+        // What it answers, the connection's end would tell as well.
+        self.call(&Call::Subscribe {}, Box::new(drop));
         Ok(receiver)
     }
 }
@@ -125,11 +128,13 @@ fn read(mut socket: UnixStream, shared: &Mutex<Shared>) {
         .err()
         .unwrap_or_else(Failure::locked);
     let mut shared = lock(shared);
-    for (_, waiting) in shared.waiting.drain() {
-        let _ = waiting.send(Err(ended.clone()));
-    }
-    shared.ended = Some(ended);
+    let waiting = std::mem::take(&mut shared.waiting);
+    shared.ended = Some(ended.clone());
     shared.events = None;
+    drop(shared);
+    for answerer in waiting.into_values() {
+        answerer(Err(ended.clone()));
+    }
 }
 
 fn read_lines(socket: &mut UnixStream, shared: &Mutex<Shared>) -> Result<(), Failure> {
@@ -149,8 +154,9 @@ fn read_lines(socket: &mut UnixStream, shared: &Mutex<Shared>) -> Result<(), Fai
         {
             match rpc::parse_from_daemon(&line)? {
                 FromDaemon::Response(id, outcome) => {
-                    if let Some(waiting) = lock(shared).waiting.remove(&id) {
-                        let _ = waiting.send(outcome);
+                    let answerer = lock(shared).waiting.remove(&id);
+                    if let Some(answerer) = answerer {
+                        answerer(outcome);
                     }
                 }
                 FromDaemon::Event(event) => {

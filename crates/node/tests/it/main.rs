@@ -1,4 +1,5 @@
 //! Integration tests of the node: its parsers under hostile bytes, its carrier against a real TLS end.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
+mod carrier;
 mod fuzz;

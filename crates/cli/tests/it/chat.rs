@@ -1,0 +1,98 @@
+//! Chat, in a pipe and on a terminal; and the prompts, which need one.
+
+use serde_json::json;
+
+use crate::world::{Person, Relay, pair};
+
+mod pty;
+
+use pty::Terminal;
+
+#[test]
+fn in_a_pipe_lines_go_in_and_messages_come_out() {
+    let relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    let mut hers = ada.spawn(&["--json", "chat", "ben"]);
+    let mut his = ben.spawn(&["chat", "ada"]);
+    hers.write("hello ben\n");
+    his.wait_for_line(|line| line == "ada: hello ben");
+    his.write("hello ada\n/quit is no command here\n");
+    let first = hers.wait_for_json(|e| e["event"] == "message_received");
+    assert_eq!(
+        (&first["text"], &first["conversation"]),
+        (&json!("hello ada"), &json!("ben"))
+    );
+    hers.wait_for_json(|e| e["text"] == "/quit is no command here");
+    hers.wait_for_json(|e| e["event"] == "message_state" && e["state"] == "delivered");
+    hers.end_of_input();
+    hers.finish().ok();
+    his.end_of_input();
+    his.finish().ok();
+}
+
+#[test]
+fn in_a_pipe_what_cannot_go_out_is_kept() {
+    let mut relay = Relay::start();
+    let (ada, _ben) = pair(&relay);
+    relay.stop();
+    let done = ada.run_with(&["chat", "ben"], "one\ntwo\n").ends(3);
+    assert!(done.err.contains("is kept"), "{done:?}");
+}
+
+/// On a terminal what burns goes from the screen, too.
+#[test]
+fn on_a_terminal_messages_live_and_burn() {
+    let relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    let mut terminal = Terminal::run(ada.command(&["chat", "ben"]));
+    terminal.wait_until(|screen| screen.contains("ben · active"));
+    terminal.type_in("written on a terminal\r");
+    terminal.wait_until(|screen| screen.contains("me: written on a terminal [sent]"));
+    assert_eq!(
+        ben.run(&["receive", "--wait", "20s"]).ok().out,
+        "ada: written on a terminal\n"
+    );
+    ben.run(&["send", "ada", "--burn", "5s", "gone \u{1b}[2J soon"])
+        .ok();
+    terminal.wait_until(|screen| screen.contains("ben: gone \\u{1b}[2J soon (5s)"));
+    terminal.wait_until(|screen| !screen.contains("gone"));
+    terminal.type_in("/nonsense\r");
+    terminal.wait_until(|screen| screen.contains("/burn TIME TEXT"));
+    terminal.type_in("/quit\r");
+    assert_eq!(terminal.finish(), Some(0));
+}
+
+#[test]
+fn init_proposes_six_words_and_asks_for_them_again() {
+    let ada = Person::new();
+    let mut command = crate::world::program();
+    command
+        .arg("--home")
+        .arg(&ada.home)
+        .args(["init", "--kdf", "minimum"]);
+    let mut terminal = Terminal::run(command);
+    let screen = terminal.wait_until(|screen| screen.contains("of your own:"));
+    let words = screen
+        .lines()
+        .map(str::trim)
+        .find(|line| line.split(' ').count() == 6 && !line.contains(','))
+        .unwrap();
+    let words = words.to_owned();
+    terminal.type_in("\r");
+    terminal.wait_until(|screen| screen.contains("Once more, in full:"));
+    terminal.type_in(&format!("{words}\r"));
+    terminal.wait_until(|screen| screen.contains("made a vault"));
+    assert_eq!(terminal.finish(), Some(0));
+    crate::world::write_private(&ada.pin_file, &words);
+    ada.run(&["contacts"]).ok();
+
+    // The PIN is asked for, and not shown while it is typed.
+    let mut command = crate::world::program();
+    command.arg("--home").arg(&ada.home).arg("contacts");
+    let mut terminal = Terminal::run(command);
+    terminal.wait_until(|screen| screen.contains("PIN or passphrase:"));
+    terminal.type_in("not this one\r");
+    let screen = terminal.wait_until(|screen| screen.contains("error: wrong PIN or passphrase"));
+    assert!(!screen.contains("not this one"), "{screen}");
+    assert_eq!(terminal.finish(), Some(5));
+}

@@ -1,0 +1,349 @@
+//! The daemon: commands through it, its socket, its protocol, its end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::world::{DEADLINE, Done, Person, Relay, finish, pair, program};
+
+/// A program of its own at the socket.
+struct Caller {
+    reader: BufReader<UnixStream>,
+}
+
+impl Caller {
+    fn at(home: &Path) -> Self {
+        let stream = UnixStream::connect(home.join("daemon.sock")).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        Self {
+            reader: BufReader::new(stream),
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        self.reader.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn line(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(serde_json::from_str(&line).unwrap()),
+            Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => None,
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    fn call(&mut self, method: &str, params: Value) -> Value {
+        let request = json!({ "jsonrpc": "2.0", "id": method, "method": method, "params": params });
+        self.write(&format!("{request}\n"));
+        loop {
+            let line = self.line().unwrap();
+            if line["id"] == *method {
+                return line;
+            }
+        }
+    }
+}
+
+fn without_pin(person: &Person, arguments: &[&str]) -> Done {
+    let mut command = program();
+    command.arg("--home").arg(&person.home).args(arguments);
+    finish(command, "")
+}
+
+// [SPEC 12.25, 12.32]
+#[test]
+fn commands_go_through_it_and_need_no_pin() {
+    let relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    let daemon = ada.daemon(&[]);
+    let socket = ada.home.join("daemon.sock");
+    assert_eq!(
+        std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+
+    let status = without_pin(&ada, &["--json", "status"]).ok().one();
+    assert_eq!(status["daemon"], true);
+    without_pin(&ada, &["send", "ben", "from the daemon"]).ok();
+    assert_eq!(
+        ben.run(&["receive", "--wait", "20s"]).ok().out,
+        "ada: from the daemon\n"
+    );
+    ben.run(&["send", "ada", "to the daemon"]).ok();
+    let heard = without_pin(&ada, &["--json", "receive", "--wait", "20s"])
+        .ok()
+        .json();
+    assert!(
+        heard.iter().any(|e| e["text"] == "to the daemon"),
+        "{heard:?}"
+    );
+    for arguments in [
+        vec!["contacts"],
+        vec!["history", "ben"],
+        vec!["timer", "ben", "1h"],
+        vec!["receipts", "ben", "off"],
+        vec!["verify", "ben"],
+        vec!["rename", "ben", "carol"],
+        vec!["invites"],
+        vec!["relay"],
+    ] {
+        without_pin(&ada, &arguments).ok();
+    }
+    // What was refused is refused in the same words as without a daemon.
+    let refused = without_pin(&ada, &["--json", "send", "nobody", "hi"])
+        .ends(2)
+        .failure();
+    assert_eq!(refused["error"], "unknown_name");
+    assert_eq!(
+        without_pin(&ada, &["--json", "daemon"]).ends(5).failure()["error"],
+        "vault_in_use"
+    );
+
+    without_pin(&ada, &["lock"]).ok();
+    daemon.finish().ok();
+    assert!(!socket.exists());
+    assert_eq!(
+        without_pin(&ada, &["--json", "contacts"]).ends(5).failure()["error"],
+        "vault_locked"
+    );
+    without_pin(&ada, &["lock"]).ok();
+    ada.run(&["contacts"]).ok();
+}
+
+// [SPEC 12.27, 12.31]
+#[test]
+fn events_are_notified_and_locked_is_the_last() {
+    let relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    let daemon = ada.daemon(&["--idle", "off"]);
+    let mut silent = Caller::at(&ada.home);
+    let mut caller = Caller::at(&ada.home);
+    assert_eq!(
+        caller.call("subscribe", json!({}))["result"],
+        json!({ "v": 1, "result": "done" })
+    );
+    let mut follower = ada.spawn(&["--json", "receive", "--follow"]);
+    ben.run(&["send", "ada", "hello"]).ok();
+    let event = loop {
+        let line = caller.line().unwrap();
+        assert_eq!(
+            (&line["jsonrpc"], &line["method"], &line["params"]["v"]),
+            (&json!("2.0"), &json!("event"), &json!(1))
+        );
+        if line["params"]["event"] == "message_received" {
+            break line["params"].clone();
+        }
+    };
+    assert_eq!(
+        (&event["conversation"], &event["text"]),
+        (&json!("ben"), &json!("hello"))
+    );
+    follower.wait_for_json(|e| e["text"] == "hello");
+
+    // Who did not subscribe hears nothing but answers.
+    assert_eq!(silent.call("status", json!({}))["result"]["v"], 1);
+    caller.write("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"lock\"}\n");
+    let mut last_event = Value::Null;
+    let mut answered = false;
+    while let Some(line) = caller.line() {
+        if line["id"] == 1 {
+            answered = line["result"]["result"] == "done";
+        } else {
+            last_event = line["params"]["event"].clone();
+        }
+    }
+    assert!(answered);
+    assert_eq!(last_event, "locked");
+    assert!(silent.line().is_none());
+    let followed = follower.finish().ends(5);
+    assert_eq!(followed.failure()["error"], "vault_locked");
+    daemon.finish().ok();
+}
+
+// [SPEC 12.21, 12.22, 12.23]
+#[test]
+fn what_is_no_request_is_answered_and_what_has_no_end_is_cut_off() {
+    let ada = Person::with_vault(None);
+    let _daemon = ada.daemon(&[]);
+    let mut caller = Caller::at(&ada.home);
+    for (line, code) in [
+        ("rubbish", -32_700),
+        ("[]", -32_600),
+        ("{\"jsonrpc\":\"2.0\",\"method\":\"status\"}", -32_600),
+        (
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"steal\"}",
+            -32_601,
+        ),
+        (
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"send\",\"params\":{}}",
+            -32_602,
+        ),
+    ] {
+        caller.write(&format!("{line}\n"));
+        assert_eq!(caller.line().unwrap()["error"]["code"], code, "{line}");
+    }
+    let failed = caller.call("history", json!({ "name": "nobody", "limit": 1 }));
+    assert_eq!(
+        (&failed["error"]["code"], &failed["error"]["data"]["error"]),
+        (&json!(-32_002), &json!("unknown_name"))
+    );
+    // Responses keep the order of what the engine answers at once.
+    caller.write("{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"status\"}\n{\"jsonrpc\":\"2.0\",\"id\":8,\"method\":\"contacts\"}\n");
+    assert_eq!(
+        (
+            caller.line().unwrap()["id"].clone(),
+            caller.line().unwrap()["id"].clone()
+        ),
+        (json!(7), json!(8))
+    );
+
+    // A text of 16 KiB fits even if every byte is escaped.
+    let text = "\u{1}".repeat(16 * 1024);
+    assert_eq!(
+        caller.call("send", json!({ "to": "nobody", "text": text }))["error"]["data"]["error"],
+        "unknown_name"
+    );
+
+    let mut endless = Caller::at(&ada.home);
+    let piece = vec![b'x'; 1024];
+    let mut written = 0;
+    while endless.reader.get_mut().write_all(&piece).is_ok() {
+        written += piece.len();
+        assert!(written < 8 * 1024 * 1024, "nobody cuts it off");
+    }
+    assert!(caller.call("status", json!({}))["result"].is_object());
+}
+
+// [SPEC 12.24]
+#[test]
+fn a_seventeenth_program_is_turned_away() {
+    let ada = Person::with_vault(None);
+    let _daemon = ada.daemon(&[]);
+    let mut callers: Vec<Caller> = (0..16).map(|_| Caller::at(&ada.home)).collect();
+    for caller in &mut callers {
+        assert!(caller.call("status", json!({}))["result"].is_object());
+    }
+    let mut one_more = Caller::at(&ada.home);
+    let mut nothing = Vec::new();
+    let read = one_more.reader.read_to_end(&mut nothing);
+    assert!(
+        nothing.is_empty()
+            && (read.is_ok()
+                || read.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset))
+    );
+    drop(callers.pop());
+    // A place is free as soon as the daemon has seen that; until then it turns callers away.
+    let found = (0..1_000).any(|_| {
+        let mut caller = Caller::at(&ada.home);
+        let request = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n";
+        let answered =
+            caller.reader.get_mut().write_all(request).is_ok() && caller.line().is_some();
+        std::thread::yield_now();
+        answered
+    });
+    assert!(found);
+}
+
+// [SPEC 12.25]
+#[test]
+fn a_killed_daemon_leaves_nothing_in_the_way() {
+    let relay = Relay::start();
+    let (ada, _ben) = pair(&relay);
+    ada.daemon(&[]).kill();
+    assert!(ada.home.join("daemon.sock").exists());
+    // Commands find nobody there and open the vault themselves; the next daemon replaces the socket.
+    ada.run(&["send", "ben", "still here"]).ok();
+    let daemon = ada.daemon(&[]);
+    without_pin(&ada, &["contacts"]).ok();
+    // A second daemon that loses the race for the vault leaves the first one's socket alone.
+    daemon.signal("TERM");
+    daemon.finish().ok();
+    assert!(!ada.home.join("daemon.sock").exists());
+}
+
+// [SPEC 12.31]
+#[test]
+fn it_locks_when_idle_and_on_signals() {
+    let ada = Person::with_vault(None);
+    let mut daemon = ada.spawn(&["daemon", "--idle", "1s"]);
+    daemon.wait_for_line(|line| line.ends_with("daemon.sock"));
+    daemon.finish().ok();
+    for signal in ["TERM", "INT", "HUP"] {
+        let daemon = ada.daemon(&["--idle", "off"]);
+        daemon.signal(signal);
+        daemon.finish().ok();
+        ada.run(&["contacts"]).ok();
+    }
+}
+
+// [SPEC 12.31]
+#[test]
+fn calls_that_wait_hear_that_it_was_locked() {
+    let mut relay = Relay::start();
+    let (ada, _ben) = pair(&relay);
+    relay.stop();
+    let daemon = ada.daemon(&[]);
+    let waiting = ada.spawn(&["--json", "receive", "--wait", "1h"]);
+    // Let it reach the daemon: its connection is one more that subscribes, which the daemon tells nobody; so lock only
+    // after a command of ours that came later was answered.
+    without_pin(&ada, &["contacts"]).ok();
+    daemon.signal("TERM");
+    daemon.finish().ok();
+    let ended = waiting.finish();
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    let error = ended.failure()["error"].clone();
+    assert!(error == "vault_locked", "{error}");
+}
+
+// [SPEC 12.33]
+#[test]
+fn an_open_daemon_does_not_give_the_pin_away() {
+    let ada = Person::with_vault(None);
+    let _daemon = ada.daemon(&[]);
+    let mut caller = Caller::at(&ada.home);
+    let refused = caller.call(
+        "change_secret",
+        json!({ "old": "guess", "new": "mine now" }),
+    );
+    assert_eq!(refused["error"]["data"]["error"], "vault_wrong_secret");
+    let changed = caller.call(
+        "change_secret",
+        json!({ "old": "a quiet room of green glass", "new": "another" }),
+    );
+    assert_eq!(changed["result"]["result"], "done");
+    let old = ada.run(&[
+        "pin",
+        "change",
+        "--new-pin-file",
+        ada.pin_file.to_str().unwrap(),
+    ]);
+    assert_eq!(old.code, Some(5), "{old:?}");
+}
+
+/// The daemon outlives its relay, and goes on by itself.
+#[test]
+fn it_reconnects_by_itself() {
+    let mut relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    let _daemon = ada.daemon(&[]);
+    let mut caller = Caller::at(&ada.home);
+    caller.call("subscribe", json!({}));
+    relay.stop();
+    without_pin(&ada, &["send", "ben", "while away", "--wait", "1s"]).ends(3);
+    relay.resume();
+    loop {
+        let line = caller.line().unwrap();
+        if line["params"]["event"] == "message_state" && line["params"]["state"] == "sent" {
+            break;
+        }
+    }
+    assert_eq!(
+        ben.run(&["receive", "--wait", "20s"]).ok().out,
+        "ada: while away\n"
+    );
+}

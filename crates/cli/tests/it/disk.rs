@@ -1,0 +1,121 @@
+//! A full disk: told as what it is, nothing confirmed is lost, and it goes on when there is room. Needs root for a small file
+//! system of its own; elsewhere the test says so and ends.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::world::{Person, Relay, Scratch, finish, program, write_private};
+
+/// A small file system in memory.
+struct Small(Scratch);
+
+impl Small {
+    fn mount(kib: u32) -> Option<Self> {
+        let scratch = Scratch::new();
+        let status = Command::new("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={kib}k,mode=0700"),
+                "none",
+            ])
+            .arg(scratch.path())
+            .stderr(std::process::Stdio::null())
+            .status();
+        status.is_ok_and(|s| s.success()).then_some(Self(scratch))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Takes all the room there is.
+    fn fill(&self) {
+        let chunk = vec![0_u8; 4096];
+        let mut file = std::fs::File::create(self.path().join("filler")).unwrap();
+        while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_over_when_there_is_room() {
+    let Some(small) = Small::mount(4 * 1024) else {
+        eprintln!("not root: no small file system, nothing tested");
+        return;
+    };
+    let relay = Relay::start();
+    let ben = Person::with_vault(Some(&relay));
+    let home = small.path().join("home");
+    let pin = small.path().join("pin");
+    write_private(&pin, "a quiet room\n");
+    let run = |arguments: &[&str], input: &str| {
+        let mut command = program();
+        command
+            .arg("--home")
+            .arg(&home)
+            .arg("--pin-file")
+            .arg(&pin)
+            .args(arguments);
+        finish(command, input)
+    };
+    run(&["init", "--kdf", "minimum"], "").ok();
+    let link = ben.run(&["invite", "ada"]).ok().out;
+    run(&["join", "--as", "ben"], &link).ok();
+    ben.run(&["receive", "--wait", "20s"]).ok();
+
+    small.fill();
+    let mut confirmed = Vec::new();
+    let text = "x".repeat(8 * 1024);
+    let mut full = None;
+    for n in 0..200 {
+        let text = format!("{n} {text}");
+        let done = run(&["--json", "send", "ben", &text], "");
+        if done.code == Some(0) {
+            confirmed.push(text);
+            continue;
+        }
+        full = Some(done);
+        break;
+    }
+    let full = full.expect("the disk is never full").ends(5);
+    assert_eq!(full.failure()["error"], "vault_full", "{full:?}");
+    assert!(
+        full.failure()["hint"]
+            .as_str()
+            .unwrap()
+            .contains("make room")
+    );
+
+    small.empty();
+    run(&["send", "ben", "there is room again"], "").ok();
+    let mut heard = Vec::new();
+    for _ in 0..20 {
+        let events = ben.json(&["receive", "--wait", "5s"]);
+        heard.extend(
+            events
+                .iter()
+                .filter_map(|e| e["text"].as_str().map(str::to_owned)),
+        );
+        if heard.iter().any(|text| text == "there is room again") {
+            break;
+        }
+    }
+    for text in &confirmed {
+        assert_eq!(heard.iter().filter(|h| *h == text).count(), 1);
+    }
+    assert_eq!(
+        heard.iter().filter(|h| *h == "there is room again").count(),
+        1
+    );
+}

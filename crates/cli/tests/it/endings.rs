@@ -1,0 +1,201 @@
+//! How commands end when something stands in the way.
+
+use serde_json::json;
+
+use crate::world::{Person, Relay, pair, write_private};
+
+/// The relay is away: kept, told so, and sent by whatever command comes next.
+// [SPEC 12.4, 12.8, 12.9]
+#[test]
+fn what_cannot_go_out_is_kept_and_goes_out_later() {
+    let mut relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    relay.stop();
+    let kept = ada.run(&["--json", "send", "ben", "later"]).ends(3);
+    let sent = kept.one();
+    assert_eq!(
+        (&sent["state"], &sent["result"]),
+        (&json!("queued"), &json!("sent"))
+    );
+    assert_eq!(
+        (&kept.failure()["error"], &kept.failure()["exit"]),
+        (&json!("kept"), &json!(3))
+    );
+    let kept = ada.run(&["send", "ben", "even later"]).ends(3);
+    assert!(
+        kept.err.contains("cannot be reached; the message is kept") && kept.err.contains("hint: "),
+        "{kept:?}"
+    );
+    assert!(
+        ada.run(&["history", "ben"])
+            .ok()
+            .out
+            .contains("me: later [queued]")
+    );
+    ada.run(&["receive"]).ends(3);
+    let invited = ada.run(&["--json", "invite", "carol"]).ends(3);
+    assert_eq!(invited.one()["state"], "waiting");
+    ben.run_with(
+        &["join", "--as", "other"],
+        invited.one()["link"].as_str().unwrap(),
+    )
+    .ends(3);
+
+    relay.resume();
+    // Any command sends what waits.
+    ada.run(&["contacts"]).ok();
+    assert!(
+        ada.run(&["history", "ben"])
+            .ok()
+            .out
+            .contains("me: later [sent]")
+    );
+    let heard = ben.json(&["receive", "--wait", "20s"]);
+    let texts: Vec<_> = heard.iter().filter_map(|e| e["text"].as_str()).collect();
+    assert_eq!(texts, ["later", "even later"]);
+    assert_eq!(ada.json(&["invites"])[0]["state"], "open");
+}
+
+// [SPEC 12.3, 12.9]
+#[test]
+fn links_that_cannot_be_taken_are_refused_and_leave_nothing() {
+    let relay = Relay::start();
+    let ada = Person::with_vault(Some(&relay));
+    let (ben, carol) = (Person::with_vault(None), Person::with_vault(None));
+    let link = ada.run(&["invite", "ben"]).ok().out;
+    ben.run_with(&["join", "--as", "ada"], &link).ok();
+    let refused = carol
+        .run_with(&["--json", "join", "--as", "ada"], &link)
+        .ends(4);
+    assert_eq!(refused.failure()["error"], "join_already_used");
+    assert_eq!(refused.failure()["v"], 1);
+    assert!(refused.failure()["hint"].is_string());
+    assert_eq!(carol.json(&["contacts"]).len(), 0);
+
+    let cancelled = ada.run(&["invite", "dora"]).ok().out;
+    ada.run(&["invites", "--cancel", "dora"]).ok();
+    assert_eq!(
+        carol
+            .run_with(&["join", "--as", "ada"], &cancelled)
+            .ends(4)
+            .out,
+        ""
+    );
+
+    let good = ada.run(&["invite", "emil"]).ok().out;
+    let good = good.trim();
+    // Any one character changed is seen before anything is asked of a relay.
+    for at in [good.len() / 2, good.len() - 1] {
+        let mut bad = good.as_bytes().to_vec();
+        bad[at] = if bad[at] == b'a' { b'b' } else { b'a' };
+        let refused = carol.run_with(&["join", "--as", "ada"], std::str::from_utf8(&bad).unwrap());
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+    }
+    // Her own link is for somebody else.
+    assert_eq!(
+        ada.run_with(&["--json", "join", "--as", "me"], good)
+            .ends(2)
+            .failure()["error"],
+        "own_link"
+    );
+}
+
+#[test]
+fn a_relay_that_wants_a_code_refuses_invites_without_it() {
+    let relay = Relay::start();
+    let with_code = Person::with_vault(Some(&relay));
+    with_code.run(&["invite", "ben"]).ok();
+    let without = Person::with_vault(None);
+    let (address, _) = relay.address.split_once('?').unwrap();
+    without.run_with(&["relay", "-"], address).ok();
+    let refused = without.run(&["--json", "invite", "ben"]).ends(4);
+    assert_eq!(refused.failure()["error"], "invite_bad_code");
+    assert_eq!(without.json(&["contacts"]).len(), 0);
+}
+
+#[test]
+fn vault_trouble_is_told_by_its_own_name() {
+    let ada = Person::with_vault(None);
+    let error =
+        |done: crate::world::Done| done.ends(5).failure()["error"].as_str().unwrap().to_owned();
+    let right = ada.file("pin");
+    let text = std::fs::read_to_string(&right).unwrap();
+    write_private(&right, "wrong\n");
+    assert_eq!(
+        error(ada.run(&["--json", "contacts"])),
+        "vault_wrong_secret"
+    );
+    write_private(&right, &text);
+    assert_eq!(error(ada.run(&["--json", "init"])), "vault_exists");
+    assert_eq!(
+        error(Person::new().run(&["--json", "contacts"])),
+        "vault_missing"
+    );
+
+    // Both copies of the header spoilt.
+    let header = ada.home.join("header");
+    let mut bytes = std::fs::read(&header).unwrap();
+    bytes.iter_mut().for_each(|b| *b ^= 0x55);
+    std::fs::write(&header, bytes).unwrap();
+    assert!(
+        ["vault_corrupt", "vault_newer"]
+            .contains(&error(ada.run(&["--json", "contacts"])).as_str())
+    );
+}
+
+// [SPEC 12.30]
+#[test]
+fn a_vault_is_open_in_one_process_at_most() {
+    let relay = Relay::start();
+    let (ada, _ben) = pair(&relay);
+    let mut follower = ada.spawn(&["--json", "receive", "--follow"]);
+    follower.wait_for_json(|e| e["event"] == "connection");
+    let refused = ada.run(&["--json", "contacts"]).ends(5);
+    assert_eq!(refused.failure()["error"], "vault_in_use");
+    assert!(
+        refused.failure()["hint"]
+            .as_str()
+            .unwrap()
+            .contains("daemon")
+    );
+    follower.kill();
+    ada.run(&["contacts"]).ok();
+}
+
+#[test]
+fn a_short_pin_is_allowed_and_told_its_worth() {
+    let ada = Person::new();
+    write_private(&ada.pin_file, "1234\n");
+    let made = ada.run(&["init", "--kdf", "small"]).ok();
+    assert!(
+        made.err
+            .contains("warning: this PIN is one of 10000: whoever copies this disk finds it in"),
+        "{made:?}"
+    );
+    assert!(made.err.contains("until TPM or relay shares"), "{made:?}");
+}
+
+// [SPEC 12.7]
+#[test]
+fn what_was_not_written_is_not_marked_as_shown() {
+    let relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    ada.run(&["send", "ben", "do not lose me"]).ok();
+    let mut command = ben.command(&["--json", "receive"]);
+    // Nobody can read this output.
+    command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::fs::File::create("/dev/full").unwrap());
+    let output = command
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let heard = ben.json(&["receive", "--wait", "20s"]);
+    assert!(
+        heard.iter().any(|e| e["text"] == "do not lose me"),
+        "{heard:?}"
+    );
+}

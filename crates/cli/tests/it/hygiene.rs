@@ -1,0 +1,119 @@
+//! Nothing of a running client can be had by others, and it leaves nothing beside its vault.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::world::{Person, Relay, pair};
+
+// [SPEC 12.13]
+#[test]
+fn no_core_dumps_no_reading_of_memory_no_files_for_others() {
+    let ada = Person::with_vault(None);
+    let daemon = ada.daemon(&[]);
+    let proc = Path::new("/proc").join(daemon.id().to_string());
+    let limits = std::fs::read_to_string(proc.join("limits")).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(
+        core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(),
+        ["0", "0"],
+        "{core}"
+    );
+    // The files of a process that may not be dumped belong to root, whoever runs it.
+    let status = std::fs::read_to_string(proc.join("status")).unwrap();
+    let mask = status
+        .lines()
+        .find(|line| line.starts_with("Umask:"))
+        .unwrap();
+    assert!(mask.ends_with("0077"), "{mask}");
+    assert_eq!(
+        std::fs::metadata(&ada.home).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    for entry in std::fs::read_dir(&ada.home).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(
+            entry.metadata().unwrap().permissions().mode() & 0o077,
+            0,
+            "{:?}",
+            entry.file_name()
+        );
+    }
+}
+
+/// A process that was crashed on purpose leaves no core file and no text in any file of its home.
+#[test]
+fn a_crash_leaves_nothing_readable() {
+    let relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    ben.run(&["send", "ada", "MARKER-4711-MARKER"]).ok();
+    let daemon = ada.daemon(&[]);
+    let received = ada.run(&["receive", "--wait", "20s"]).ok();
+    assert!(received.out.contains("MARKER-4711-MARKER"));
+    daemon.signal("ABRT");
+    assert_eq!(daemon.finish().code, None);
+    for entry in std::fs::read_dir(&ada.home).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(
+            !path
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("core")
+        );
+        let Ok(bytes) = std::fs::read(&path) else {
+            continue;
+        };
+        assert!(
+            !bytes.windows(11).any(|w| w == b"MARKER-4711"),
+            "{}",
+            path.display()
+        );
+    }
+}
+
+/// Reads every byte of standard error of commands that fail on what was typed: none repeats a secret.
+#[test]
+fn errors_repeat_no_secrets() {
+    let relay = Relay::start();
+    let ada = Person::with_vault(Some(&relay));
+    let link = ada.run(&["invite", "ben"]).ok().out;
+    let link = link.trim();
+    let cut_link = &link[..link.len() - 3];
+    let (plain, code) = relay.address.split_once("?code=").unwrap();
+    let cut_address = format!("{}?code={code}", &plain[..plain.len() - 3]);
+    let wrong = ada.file("wrong");
+    crate::world::write_private(&wrong, "ninety-nine red balloons\n");
+    let with_wrong_pin = |arguments: &[&str]| {
+        let mut command = crate::world::program();
+        command
+            .arg("--home")
+            .arg(&ada.home)
+            .arg("--pin-file")
+            .arg(&wrong)
+            .args(arguments);
+        crate::world::finish(command, "")
+    };
+    for (done, code) in [
+        (ada.run_with(&["join", "--as", "x"], cut_link), 2),
+        (ada.run_with(&["--json", "join", "--as", "x"], cut_link), 2),
+        (ada.run(&["join", cut_link, "--as", "x"]), 2),
+        (ada.run_with(&["relay", "-"], &cut_address), 2),
+        (with_wrong_pin(&["contacts"]), 5),
+    ] {
+        assert_eq!(done.code, Some(code), "{done:?}");
+        for secret in [
+            &link[link.len() / 2..][..20],
+            &plain[plain.len() - 20..],
+            relay.address.split_once("?code=").unwrap().1,
+            "balloons",
+        ] {
+            assert!(
+                !done.err.contains(secret) && !done.out.contains(secret),
+                "{done:?}"
+            );
+        }
+    }
+}
