@@ -12,16 +12,27 @@ pub struct OsDirectory {
 }
 
 impl OsDirectory {
-    /// The directory at `path`, made (mode 0700) if it does not exist.
+    /// The directory at `path`, made (mode 0700) if it does not exist; durable when this returns, else the vault in it
+    /// would not be.
     ///
     /// # Errors
     /// Faults of the disk.
     pub fn create(path: &Path) -> io::Result<Self> {
+        let whole = std::path::absolute(path)?;
+        let missing: Vec<&Path> = whole.ancestors().take_while(|dir| !dir.exists()).collect();
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(path)?;
+        for parent in missing.into_iter().filter_map(Path::parent) {
+            match fs::File::open(parent) {
+                Ok(parent) => parent.sync_all()?,
+                // A directory that may be written but not listed.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
+                Err(e) => return Err(e),
+            }
+        }
         Ok(OsDirectory {
             path: path.to_owned(),
         })

@@ -64,6 +64,8 @@ impl Vault {
             sweep: false,
         };
         header.seal_body(&unlocked.header, &random, &body);
+        // The header makes it a vault: no crash may keep that name and lose the others.
+        dir.sync().map_err(create_error)?;
         let header = HeaderFile::create(&*dir, header).map_err(create_error)?;
         Ok(Vault {
             store,

@@ -169,9 +169,17 @@ impl Disk {
         match loss {
             Loss::All => state.names = state.durable_names.clone(),
             Loss::Nothing | Loss::Torn => {}
+            // A rename may have arrived where the creation of another file did not.
             Loss::Random(_) => {
-                if rng.next_u32() % 2 == 0 {
-                    state.names = state.durable_names.clone();
+                let either = state.names.keys().chain(state.durable_names.keys());
+                let either: Vec<String> = either.cloned().collect();
+                for name in either {
+                    if rng.next_u32() % 2 == 0 {
+                        match state.durable_names.get(&name).copied() {
+                            Some(id) => state.names.insert(name, id),
+                            None => state.names.remove(&name),
+                        };
+                    }
                 }
             }
         }

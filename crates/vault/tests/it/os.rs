@@ -62,6 +62,17 @@ fn a_second_opening_is_refused() {
 }
 
 #[test]
+fn a_home_is_made_with_the_directories_above_it() {
+    let home = Home::new("above");
+    let deep = home.0.join("a/b/c");
+    for _ in 0..2 {
+        OsDirectory::create(&deep).unwrap();
+        assert!(deep.is_dir());
+    }
+    assert!(OsDirectory::create(&deep.join("../d")).is_ok());
+}
+
+#[test]
 fn only_the_owner_reads_the_files() {
     let home = Home::new("modes");
     drop(home.create().unwrap());
