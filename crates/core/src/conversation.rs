@@ -9,11 +9,14 @@
 //! ([`recovery`], [`restarting`]), what receipts say ([`receipts`]), when lines end ([`timers`]).
 
 mod channel;
+mod group;
 mod hashes;
 mod inviting;
 mod joining;
 mod lines;
+mod live;
 mod origin;
+mod queue;
 mod reading;
 mod receipts;
 mod recovery;
@@ -23,11 +26,10 @@ mod shown;
 mod stage;
 mod state;
 mod talk;
+mod telling;
 mod timers;
 mod track;
 mod user;
-
-use std::collections::BTreeSet;
 
 use emptyroom_wire::log_keys::{self, LogAccess};
 use emptyroom_wire::op::{Answer, Push, Refusal, RefusalCode};
@@ -35,12 +37,10 @@ use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::time::Mono;
 
-use crate::account::{AccountRoot, OwnKeys};
-use crate::api::{Event, InviteFault, Line, LineId, Name, RelayTrouble, RestartReason, Settings};
-use crate::certificate::Certificate;
+use crate::account::AccountRoot;
+use crate::api::{Event, InviteFault, Name, RestartReason, Settings};
 use crate::clock::Clock;
 use crate::link::{Op, Role, Route};
-use crate::mls::Group;
 use crate::records;
 use crate::store::key::ConversationId;
 use crate::store::{Store, Value};
@@ -49,11 +49,11 @@ use channel::Channel;
 pub(crate) use channel::Port;
 pub(crate) use inviting::{EXPIRES_MS, NewInvite};
 pub(crate) use joining::NewJoin;
-use lines::{LineContent, LineRecord};
+use live::{Live, Unsaved};
 use origin::Origin;
 use shown::Shown;
 use stage::Staged;
-use state::{MainLog, Phase, Profile, Receipts, Sending, State};
+use state::{MainLog, Phase, State};
 
 /// Version of the state record.
 const VERSION: u16 = 1;
@@ -83,55 +83,6 @@ pub(crate) struct Conversation {
     live: Live,
 }
 
-/// What of the group must be stored with this step.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Unsaved {
-    Nothing,
-    Keys,
-    Whole,
-}
-
-/// What is not stored.
-struct Live {
-    /// How it began, as its record says.
-    origin: Option<Origin>,
-    own: Option<OwnKeys>,
-    /// The state record as it was written last.
-    saved: Value,
-    /// The first time at which a line ends, once it was looked up.
-    next_expiry: Option<Option<u64>>,
-    /// When the index of what was sent is looked through again.
-    next_forget_ms: u64,
-    group: Option<Group>,
-    /// There was no group when the records were loaded.
-    group_missing: bool,
-    unsaved: Unsaved,
-    access: Option<LogAccess>,
-    recovery_access: Option<LogAccess>,
-    main: Channel,
-    recovery: Channel,
-    former: Channel,
-    /// The relay must deliver up to here before anything is appended.
-    read_first: u64,
-    /// When the relay should have delivered it.
-    read_first_by: Option<Mono>,
-    /// Log 0's first entry, while a group is being entered.
-    genesis: Option<Vec<u8>>,
-    /// Looking for generation 1, as log 0 is unknown.
-    probing: bool,
-    /// Troubles told since the link came up.
-    told: BTreeSet<&'static str>,
-    creating: bool,
-    /// The relay has no more room for messages in this log.
-    full: bool,
-    /// The join was repeated since the link came up.
-    join_repeated: bool,
-    /// How often the hint in the former log was stale.
-    hints: u8,
-    /// It moved into another log, or into trouble: to be looked at again in the same step.
-    moved: bool,
-}
-
 impl Conversation {
     fn assemble(id: ConversationId, state: State) -> Self {
         Self {
@@ -140,31 +91,7 @@ impl Conversation {
             stage: None,
             restart_stage: None,
             shown: Shown::default(),
-            live: Live {
-                origin: None,
-                own: None,
-                saved: Value::default(),
-                next_expiry: None,
-                next_forget_ms: 0,
-                group: None,
-                group_missing: false,
-                unsaved: Unsaved::Nothing,
-                access: None,
-                recovery_access: None,
-                main: Channel::new(id, Role::Main),
-                recovery: Channel::new(id, Role::Recovery),
-                former: Channel::new(id, Role::Former),
-                read_first: 0,
-                read_first_by: None,
-                genesis: None,
-                probing: false,
-                told: BTreeSet::new(),
-                creating: false,
-                full: false,
-                join_repeated: false,
-                hints: 0,
-                moved: false,
-            },
+            live: Live::new(id),
         }
     }
 
@@ -412,93 +339,6 @@ impl Conversation {
         self.state.main = Some(main);
     }
 
-    fn own(&mut self, ctx: &Ctx<'_>) -> Option<&OwnKeys> {
-        if self.live.own.is_none() {
-            let record = ctx.store.get(&self.id.own_keys())?;
-            self.live.own = OwnKeys::load(ctx.root, &record).ok();
-        }
-        self.live.own.as_ref()
-    }
-
-    /// Own keys and group together, from the records if need be. Nothing: this device's state is lost.
-    fn own_and_group(&mut self, ctx: &Ctx<'_>) -> Option<(&OwnKeys, &mut Group)> {
-        self.own(ctx)?;
-        if self.live.group.is_none() {
-            let record = ctx.store.get(&self.id.group())?;
-            let keys = ctx.store.get(&self.id.message_keys());
-            self.live.group = match keys {
-                Some(keys) => Group::load_with(&record, &keys).ok(),
-                None => Group::load(&record).ok(),
-            };
-        }
-        Some((self.live.own.as_ref()?, self.live.group.as_mut()?))
-    }
-
-    fn adopt_group(&mut self, group: Group) {
-        self.live.group = Some(group);
-        self.group_changed();
-    }
-
-    /// More than message keys moved on.
-    fn group_changed(&mut self) {
-        self.live.unsaved = Unsaved::Whole;
-    }
-
-    /// A message was encrypted or read.
-    fn keys_changed(&mut self) {
-        if self.live.unsaved == Unsaved::Nothing {
-            self.live.unsaved = Unsaved::Keys;
-        }
-    }
-
-    fn peer(&self) -> Option<Certificate> {
-        let bytes = self.state.peer.as_ref()?;
-        Certificate::verify(bytes.as_slice()).ok()
-    }
-
-    fn put_stage(&mut self, ctx: &mut Ctx<'_>, staged: Staged) {
-        ctx.store.put(self.id.stage(), staged.record());
-        self.stage = Some(staged);
-    }
-
-    fn drop_stage(&mut self, ctx: &mut Ctx<'_>) {
-        if let Some(staged) = self.stage.take() {
-            ctx.store.delete(&self.id.stage());
-            if staged.is_commit()
-                && let Some((_, group)) = self.own_and_group(ctx)
-            {
-                let _cleared = group.clear_pending();
-                self.group_changed();
-            }
-        }
-    }
-
-    fn notice(&mut self, ctx: &mut Ctx<'_>, content: LineContent) -> Line {
-        let record = LineRecord {
-            at_ms: ctx.clock.now().0,
-            expires_at_ms: None,
-            content,
-        };
-        let id: LineId = self.state.lines.add(&mut ctx.store, self.id, &record);
-        self.state.lines.shown(id, &record)
-    }
-
-    fn event_line(&mut self, ctx: &mut Ctx<'_>, line: Line) {
-        let conversation = self.name();
-        ctx.events.push(Event::Noticed { conversation, line });
-    }
-
-    /// Says what the relay did; once per kind and link.
-    fn tell_trouble(&mut self, ctx: &mut Ctx<'_>, kind: RelayTrouble) {
-        if self.live.told.insert(kind.code()) {
-            ctx.events.push(Event::RelayTrouble {
-                relay: ctx.port.relay_name.clone(),
-                conversation: Some(self.name()),
-                kind,
-            });
-        }
-    }
-
     fn refusal_waits(&mut self, ctx: &Ctx<'_>, role: Role, refusal: Refusal) {
         let now = ctx.clock.mono();
         match role {
@@ -524,42 +364,4 @@ pub(crate) fn access(key: &state::LogKey) -> LogAccess {
 /// The log is not there: asking again changes nothing.
 fn is_gone(code: RefusalCode) -> bool {
     matches!(code, RefusalCode::Unknown | RefusalCode::Destroyed)
-}
-
-fn fresh_state(
-    name: &Name,
-    relay: IdentityHash,
-    phase: Phase,
-    main: MainLog,
-    now_ms: u64,
-) -> State {
-    use crate::api::Burn;
-    use crate::position::Position;
-    use crate::store::value::{Flag, StoredBurn, StoredText};
-    State {
-        profile: Profile {
-            name: StoredText::of(&name.as_str().into()),
-            relay,
-            verified: Flag(false),
-            blocked: Flag(false),
-            receipts_delivered: Flag(true),
-            receipts_read: Flag(true),
-            burn: StoredBurn(Burn::Never),
-            burn_set_at: Position::default(),
-        },
-        phase,
-        lines: lines::Lines::default(),
-        peer: None,
-        main: Some(main),
-        sending: Sending {
-            queued: 0,
-            since_update: 0,
-            updated_ms: now_ms,
-            must_update: Flag(false),
-            seen_due: Flag(false),
-            recovery_missing: Flag(false),
-        },
-        receipts: Receipts::default(),
-        recovery: None,
-    }
 }

@@ -15,10 +15,11 @@ use emptyroom_wire::sign::SignKey;
 use emptyroom_wire::time::{DAY_MS, Wall};
 
 use super::lines::LineContent;
+use super::live::Unsaved;
 use super::origin::{Invite, Origin};
 use super::stage::Staged;
-use super::state::{LogKey, MainLog, Phase, Recovery, SecretPair};
-use super::{Conversation, Ctx, Unsaved, fresh_state};
+use super::state::{LogKey, MainLog, Phase, Recovery, SecretPair, State};
+use super::{Conversation, Ctx};
 use crate::account::OwnKeys;
 use crate::api::{Event, InviteFault, InviteInfo, InviteState, Name, RestartReason, Text};
 use crate::genesis::{Binding, Genesis};
@@ -81,7 +82,7 @@ impl Conversation {
             other: StoredSecret(owner),
         });
         let main = MainLog::new(key, 0, 0, now.0);
-        let state = fresh_state(new.name, ctx.port.relay, Phase::Invited, main, now.0);
+        let state = State::fresh(new.name, ctx.port.relay, Phase::Invited, main, now.0);
         let mut conversation = Self::assemble(id, state);
         conversation.derive_access();
         ctx.store.put(id.own_keys(), own.record());

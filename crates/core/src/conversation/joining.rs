@@ -12,8 +12,8 @@ use tls_codec::VLBytes;
 
 use super::origin::{Link, Origin};
 use super::stage::{Slot, Staged, What};
-use super::state::{LogKey, MainLog, Phase, SecretPair, new_generation, new_recovery};
-use super::{Conversation, Ctx, fresh_state};
+use super::state::{LogKey, MainLog, Phase, SecretPair, State, new_generation, new_recovery};
+use super::{Conversation, Ctx};
 use crate::account::OwnKeys;
 use crate::api::{Event, JoinFault, Name, RelayTrouble, RestartReason};
 use crate::genesis::{Binding, Genesis};
@@ -50,7 +50,7 @@ impl Conversation {
         let own = OwnKeys::generate(ctx.root, now.day(), ctx.rng);
         ctx.store.put(id.own_keys(), own.record());
         let main = MainLog::new(key.duplicate(), 0, 0, now.0);
-        let state = fresh_state(new.name, new.link.relay, Phase::Taking, main, now.0);
+        let state = State::fresh(new.name, new.link.relay, Phase::Taking, main, now.0);
         let mut conversation = Self::assemble(id, state);
         conversation.derive_access();
         conversation.live.own = Some(own);

@@ -12,7 +12,7 @@ use super::stage::What;
 use super::state::{LogKey, MainLog, Phase};
 use super::track::Missing;
 use super::{Conversation, Ctx, hashes, is_gone, lines};
-use crate::api::{Event, PeerTrouble, RelayTrouble, RestartReason};
+use crate::api::{PeerTrouble, RelayTrouble, RestartReason};
 use crate::content::{GAPS_MAX, Gap};
 use crate::kind;
 use crate::link::Role;
@@ -431,13 +431,6 @@ impl Conversation {
             PeerTrouble::RubbishMessage
         };
         self.peer_trouble(ctx, kind);
-    }
-
-    pub(super) fn peer_trouble(&mut self, ctx: &mut Ctx<'_>, kind: PeerTrouble) {
-        if self.live.told.insert(kind.code()) {
-            let conversation = self.name();
-            ctx.events.push(Event::PeerTrouble { conversation, kind });
-        }
     }
 
     /// Whether a message's claim about the log agrees with what this device read.

@@ -8,10 +8,11 @@ use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::DAY_MS;
 
 use super::lines::{LineContent, RestartedLine};
+use super::live::Unsaved;
 use super::recovery::NOT_TAKEN_MS;
 use super::stage::{RestartStage, Slot, Staged, What};
 use super::state::{LogKey, MainLog, Phase, new_recovery};
-use super::{Conversation, Ctx, Unsaved, is_gone};
+use super::{Conversation, Ctx, is_gone};
 use crate::api::{RelayTrouble, RestartReason};
 use crate::genesis::{Binding, Genesis};
 use crate::kind;

@@ -10,7 +10,7 @@ use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes};
 
 use super::lines::Lines;
 use super::track::Track;
-use crate::api::{InviteFault, JoinFault, RestartReason};
+use crate::api::{Burn, InviteFault, JoinFault, Name, RestartReason};
 use crate::content::Gap;
 use crate::position::{LogPoint, Position};
 use crate::restart;
@@ -29,6 +29,44 @@ pub(crate) struct State {
     pub(crate) sending: Sending,
     pub(crate) receipts: Receipts,
     pub(crate) recovery: Option<Recovery>,
+}
+
+impl State {
+    /// A conversation that begins now.
+    pub(crate) fn fresh(
+        name: &Name,
+        relay: IdentityHash,
+        phase: Phase,
+        main: MainLog,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            profile: Profile {
+                name: StoredText::of(&name.as_str().into()),
+                relay,
+                verified: Flag(false),
+                blocked: Flag(false),
+                receipts_delivered: Flag(true),
+                receipts_read: Flag(true),
+                burn: StoredBurn(Burn::Never),
+                burn_set_at: Position::default(),
+            },
+            phase,
+            lines: Lines::default(),
+            peer: None,
+            main: Some(main),
+            sending: Sending {
+                queued: 0,
+                since_update: 0,
+                updated_ms: now_ms,
+                must_update: Flag(false),
+                seen_due: Flag(false),
+                recovery_missing: Flag(false),
+            },
+            receipts: Receipts::default(),
+            recovery: None,
+        }
+    }
 }
 
 /// What its user chose.
