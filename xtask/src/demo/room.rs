@@ -4,7 +4,7 @@ use crate::run;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -198,11 +198,13 @@ impl Person {
     /// When the passphrase cannot be written down.
     pub(crate) fn new(name: &'static str, program: &Path, room: &Room) -> Result<Person, String> {
         let pin_file = room.directory.join(format!("{name}.pin"));
-        fs::write(
-            &pin_file,
-            format!("{name} keeps a quiet room of green glass\n"),
-        )
-        .map_err(|e| format!("{}: {e}", pin_file.display()))?;
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let words = format!("{name} keeps a quiet room of green glass\n");
+        let written = options
+            .open(&pin_file)
+            .and_then(|mut file| file.write_all(words.as_bytes()));
+        written.map_err(|e| format!("{}: {e}", pin_file.display()))?;
         Ok(Person {
             name,
             program: program.to_path_buf(),
