@@ -50,18 +50,6 @@ pub(crate) fn row_key(row: &[u8]) -> Option<KeyRef> {
     row.first_chunk::<REF_LEN>().map(decode_ref)
 }
 
-/// A list of keys, as the table stores it.
-pub(crate) fn encode_refs(keys: &[KeyRef]) -> Vec<u8> {
-    keys.iter().flat_map(|key| encode_ref(*key)).collect()
-}
-
-/// Reads such a list.
-pub(crate) fn decode_refs(bytes: &[u8]) -> Option<Vec<KeyRef>> {
-    let (refs, rest) = bytes.as_chunks::<REF_LEN>();
-    rest.is_empty()
-        .then(|| refs.iter().map(decode_ref).collect())
-}
-
 fn encode_ref(key: KeyRef) -> [u8; REF_LEN] {
     let mut out = [0; REF_LEN];
     let parts = [key.slot.to_be_bytes(), key.generation.to_be_bytes()];

@@ -1,7 +1,6 @@
 //! The table of records: redb over an encrypting backend.
 //!
-//! It holds names and sealed values, which key slots they use, and the keys that a transaction has
-//! replaced but that may not have been killed yet. Everything in it is sealed by block; values are
+//! It holds names and sealed values, and which key slots they use. Everything in it is sealed by block; values are
 //! sealed once more, each under its own key, and nothing here can open them.
 
 mod backend;
@@ -20,11 +19,10 @@ use crate::directory::File;
 use crate::keys::{KeyRef, KeyTable, set_bit};
 use crate::memory::LockedKey;
 use crate::random::Random;
-use crate::record::{decode_refs, encode_refs, row_key};
+use crate::record::row_key;
 
 const RECORDS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("records");
 const USED: TableDefinition<'static, u32, u128> = TableDefinition::new("used");
-const PENDING: TableDefinition<'static, u8, &[u8]> = TableDefinition::new("pending");
 
 /// Pages kept in memory, in bytes. They hold names and sealed values only.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -117,7 +115,6 @@ impl Store {
         self.write(|transaction| {
             transaction.open_table(RECORDS)?;
             transaction.open_table(USED)?;
-            transaction.open_table(PENDING)?;
             Ok(())
         })
     }
@@ -137,16 +134,6 @@ impl Store {
             }
             Ok(all)
         })
-    }
-
-    /// Keys that the last transaction replaced: dead by now, unless a crash came between.
-    pub(crate) fn pending(&self) -> Result<Vec<KeyRef>, Fault> {
-        self.read(|db| {
-            let table = db.begin_read()?.open_table(PENDING)?;
-            Ok(table.get(0)?.map(|bytes| decode_refs(bytes.value())))
-        })?
-        .unwrap_or_else(|| Some(Vec::new()))
-        .ok_or(Fault::Corrupt)
     }
 
     /// Number of rows.
@@ -223,10 +210,6 @@ impl Store {
                 .into_iter()
                 .filter(|key| table.is_alive(*key))
                 .collect();
-            if !replaced.is_empty() {
-                let mut pending = redb.open_table(PENDING)?;
-                pending.insert(0, encode_refs(&replaced).as_slice())?;
-            }
             Ok(Done { used, replaced })
         })
     }
@@ -240,7 +223,7 @@ impl Store {
     }
 
     fn has_tables(&self) -> Result<bool, Fault> {
-        self.read(|db| Ok(db.begin_read()?.list_tables()?.count() == 3))
+        self.read(|db| Ok(db.begin_read()?.list_tables()?.count() == 2))
     }
 
     fn read<T>(&self, with: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Fault> {

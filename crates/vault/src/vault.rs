@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::derive::KdfParams;
 use crate::error::{Part, ReadError, WriteError};
 use crate::header::{HeaderFile, Unlocked, VERSION};
-use crate::keys::{KeyRef, Keys};
+use crate::keys::Keys;
 use crate::random::Random;
 use crate::record::{open_row, row_key};
 use crate::secret::Passphrase;
@@ -33,8 +33,6 @@ pub struct Vault {
     random: Random,
     /// Names of rows whose keys are dead, to be removed from the table.
     dead_rows: BTreeSet<Vec<u8>>,
-    /// Slots that a failed transaction may or may not have used.
-    unsure: Vec<KeyRef>,
     /// Keys were killed since the last rotation, at the latest.
     rotation_due: bool,
     rotated_at_ms: Option<u64>,

@@ -19,8 +19,6 @@ pub(crate) struct HeaderFile {
     current: Header,
     /// The highest sequence that may have reached the disk.
     sequence: u64,
-    /// A write failed: what is on the disk may be newer than `current`.
-    in_doubt: bool,
 }
 
 /// Why the header was not read.
@@ -55,7 +53,6 @@ impl HeaderFile {
             mirrored: true,
             sequence: header.sequence,
             current: header,
-            in_doubt: false,
         })
     }
 
@@ -81,7 +78,6 @@ impl HeaderFile {
             mirrored,
             sequence: current.sequence,
             current,
-            in_doubt: false,
         })
     }
 
@@ -102,24 +98,17 @@ impl HeaderFile {
         header.sequence = self.sequence;
         seal(&mut header);
         let image = header.encode();
-        self.in_doubt = true;
         self.mirrored = false;
         self.pair
             .write_other(&*self.file, &image)
             .and_then(|()| self.file.sync())
             .map_err(ReplaceError::NotReplaced)?;
         self.pair.promote();
-        self.in_doubt = false;
         self.current = header;
         self.mirror().map_err(ReplaceError::OldRemains)
     }
 
-    /// Whether a failed write left the disk unlike [`HeaderFile::current`].
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        self.in_doubt
-    }
-
-    /// Overwrites what is left of older headers in the other copy.
+    /// Overwrites what the other copy holds: an older header, or one whose writing failed.
     pub(crate) fn mirror(&mut self) -> io::Result<()> {
         if !self.mirrored {
             self.pair.write_other(&*self.file, &self.current.encode())?;

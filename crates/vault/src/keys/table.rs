@@ -32,8 +32,7 @@ pub(crate) struct KeyTable {
     sectors: u32,
     /// One bit per slot of each sector: a record refers to it.
     used: Vec<u128>,
-    /// Slots that a failed transaction may have written ciphertext under: not assigned before they
-    /// have new keys.
+    /// Free slots that are not assigned before they have new keys.
     tainted: Vec<u128>,
     /// Where the search for a free slot goes on.
     cursor: u32,
@@ -141,18 +140,6 @@ impl KeyTable {
         Some(assigned)
     }
 
-    /// Takes back what [`KeyTable::assign`] gave to a transaction that failed: the slots stay
-    /// unassigned until the next rotation has given them new keys.
-    pub(crate) fn taint(&mut self, assigned: &[KeyRef]) {
-        for key in assigned {
-            let word = self.tainted.get_mut(to_usize(key.sector()));
-            if let Some(word) = word.filter(|_| !bit(&self.used, key.slot)) {
-                set_bit(word, *key, true);
-            }
-        }
-        self.recount();
-    }
-
     /// Replaces the key by a new one of the next generation. Says whether it was alive.
     pub(crate) fn kill(&mut self, key: KeyRef, random: &Random) -> bool {
         if !self.is_alive(key) {
@@ -189,10 +176,32 @@ impl KeyTable {
         fits
     }
 
-    /// Sets the use of all slots, as the table of records has it.
-    pub(crate) fn load_used(&mut self, all: impl IntoIterator<Item = (u32, u128)>) -> bool {
-        self.used.fill(0);
-        self.update_used(all)
+    /// Sets the use of all slots, as the table of records has it. Gives the keys of slots that were
+    /// used before and are not now, or `None` if there is no such sector or slot.
+    pub(crate) fn load_used(
+        &mut self,
+        all: impl IntoIterator<Item = (u32, u128)>,
+    ) -> Option<Vec<KeyRef>> {
+        let count = self.used.len();
+        let before = std::mem::replace(&mut self.used, vec![0; count]);
+        let fits = self.update_used(all);
+        let freed = (0..self.slots()).filter(|slot| bit(&before, *slot) && !self.is_used(*slot));
+        let freed = freed
+            .filter_map(|slot| {
+                let generation = self.generation(slot)?;
+                Some(KeyRef { slot, generation })
+            })
+            .collect();
+        fits.then_some(freed)
+    }
+
+    /// No slot is assigned before it has a new key: what the free ones have may have been used by
+    /// what a crash interrupted.
+    pub(crate) fn taint_free(&mut self) {
+        for (used, tainted) in self.used.iter().zip(&mut self.tainted) {
+            *tainted = !used & ((1 << KEYS_PER_SECTOR) - 1);
+        }
+        self.recount();
     }
 
     /// A sector's bytes, as they are sealed.
@@ -320,11 +329,9 @@ mod tests {
         let kept = table.assign(1).unwrap()[0];
         let failed = table.assign(1).unwrap()[0];
         let lost = *table.key(failed).unwrap();
-        table.load_used([(0, 1 << kept.slot)]);
-        table.taint(&[failed]);
-        assert_eq!((table.free(), table.tainted()), (222, 1));
+        assert_eq!(table.load_used([(0, 1 << kept.slot)]), Some(vec![failed]));
         let next = table.renewed(3, &random);
-        assert_eq!((next.free(), next.tainted()), (335, 0));
+        assert_eq!(next.free(), 335);
         assert_eq!(next.key(kept), table.key(kept));
         assert_ne!(*next.key(failed).unwrap(), lost);
     }
@@ -332,8 +339,20 @@ mod tests {
     #[test]
     fn a_use_that_does_not_fit_is_refused() {
         let mut table = table();
-        assert!(table.load_used([(1, (1 << KEYS_PER_SECTOR) - 1)]));
-        assert!(!table.load_used([(2, 1)]));
-        assert!(!table.load_used([(0, 1 << KEYS_PER_SECTOR)]));
+        assert!(table.load_used([(1, (1 << KEYS_PER_SECTOR) - 1)]).is_some());
+        assert!(table.load_used([(2, 1)]).is_none());
+        assert!(table.load_used([(0, 1 << KEYS_PER_SECTOR)]).is_none());
+    }
+
+    #[test]
+    fn tainted_keys_are_free_after_a_rotation() {
+        let mut table = table();
+        table.assign(10).unwrap();
+        table.taint_free();
+        assert_eq!((table.free(), table.tainted()), (0, 214));
+        assert!(table.assign(1).is_none());
+        let mut next = table.renewed(2, &random(2));
+        assert_eq!((next.free(), next.tainted()), (214, 0));
+        assert_eq!(next.assign(214).unwrap().len(), 214);
     }
 }

@@ -54,9 +54,8 @@ impl SealedFile {
         Self::open(file, key, random)
     }
 
+    /// Opens a file that exists. [`SealedFile::reload`] is called before it is used.
     pub(crate) fn open(file: Box<dyn File>, key: LockedKey, random: &Random) -> io::Result<Self> {
-        // What is read from here on is durable: a process may have died before it synced.
-        file.sync()?;
         let state = State::load(&*file, &key)?;
         Ok(SealedFile {
             file,
@@ -69,6 +68,7 @@ impl SealedFile {
 
     /// Forgets what was not made durable, and the fault.
     pub(crate) fn reload(&self) -> io::Result<()> {
+        // What is read from here on is durable: a process may have died before it synced.
         self.file.sync()?;
         let state = State::load(&*self.file, &self.key)?;
         *self.state() = state;

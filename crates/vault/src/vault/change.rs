@@ -4,9 +4,9 @@
 //!
 //! - *Only deletions*: killing the keys (one journal) is what makes it happen. Rows with dead keys
 //!   count as absent; they are removed from the table afterwards. This needs no space on the disk.
-//! - *With new values*: the table's transaction is what makes it happen. It holds the list of the
-//!   keys it replaced, which are killed before the change is acknowledged; if a crash comes between,
-//!   the next opening kills them.
+//! - *With new values*: the table's transaction is what makes it happen. The keys that it replaced
+//!   are killed before the change is acknowledged; if a crash comes between, the next opening
+//!   replaces them, as it does all keys that no record uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -128,10 +128,7 @@ impl Vault {
                 self.tidy_journal();
                 Ok(())
             }
-            Err(fault) => {
-                self.unsure.extend(assigned);
-                Err(self.give_up(fault))
-            }
+            Err(fault) => Err(self.give_up(fault)),
         }
     }
 
@@ -226,24 +223,19 @@ impl Vault {
         Ok(())
     }
 
+    /// After a failed transaction, which may have happened all the same.
     fn reopen_store(&mut self) -> Result<(), Fault> {
         self.store.reopen()?;
-        self.load_use()?;
-        let pending = self.store.pending()?;
-        self.keys.kill(pending);
+        // Keys of replaced records, if it happened; else those it had been assigned.
+        let freed = self.load_use()?;
+        self.keys.kill(freed);
         Ok(())
     }
 
-    /// Takes the use of slots from the table. What a failed transaction may have written under stays
-    /// unassigned until it has new keys.
-    pub(super) fn load_use(&mut self) -> Result<(), Fault> {
+    /// Takes the use of slots from the table. Gives the keys whose records are gone from it.
+    pub(super) fn load_use(&mut self) -> Result<Vec<KeyRef>, Fault> {
         let used = self.store.used()?;
-        if !self.keys.table.load_used(used) {
-            return Err(Fault::Corrupt);
-        }
-        let unsure = std::mem::take(&mut self.unsure);
-        self.keys.table.taint(&unsure);
-        Ok(())
+        self.keys.table.load_used(used).ok_or(Fault::Corrupt)
     }
 
     /// Finds rows whose keys are dead, after a crash between killing and removing.

@@ -74,7 +74,6 @@ impl Vault {
             unlocked,
             random,
             dead_rows: BTreeSet::new(),
-            unsure: Vec::new(),
             rotation_due: false,
             rotated_at_ms: None,
             broken: None,
@@ -127,7 +126,6 @@ impl Vault {
             unlocked,
             random,
             dead_rows: BTreeSet::new(),
-            unsure: Vec::new(),
             rotation_due: true,
             rotated_at_ms: None,
             broken: None,
@@ -144,8 +142,7 @@ impl Vault {
             .map_err(|e| open_error(&e, Part::Header))?;
         self.load_use().map_err(fault_error)?;
         // [SPEC 11.20]
-        let pending = self.store.pending().map_err(fault_error)?;
-        self.keys.kill(pending);
+        self.keys.table.taint_free();
         if sweep {
             self.find_dead_rows().map_err(fault_error)?;
             self.remove_dead_rows();

@@ -117,21 +117,8 @@ impl Vault {
         }
     }
 
-    /// Makes the header on the disk the one in memory, after a failure.
+    /// Makes both copies of the header the one in memory, after a failure.
     pub(super) fn settle_header(&mut self) -> Result<(), WriteError> {
-        if self.header.is_in_doubt() {
-            let body = Body {
-                root: copy(self.keys.root()),
-                active: self.keys.active(),
-                sectors: self.keys.table.sectors(),
-                sweep: !self.dead_rows.is_empty(),
-            };
-            let header = self.header.current().clone();
-            self.write_header(header, &body).map_err(|e| {
-                let (ReplaceError::NotReplaced(e) | ReplaceError::OldRemains(e)) = e;
-                self.key_file_error(e.into())
-            })?;
-        }
         self.header
             .mirror()
             .map_err(|e| self.key_file_error(e.into()))

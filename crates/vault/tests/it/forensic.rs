@@ -92,7 +92,11 @@ fn keys_in(chunk: &[u8], key: &Key, sectors: u32, keys: &mut BTreeSet<Key>) {
 }
 
 /// The same for every version of every sector that was ever written.
-fn keys_ever(recorded: &[Recorded], header: &reader::OpenedHeader, root: &Key) -> BTreeSet<Key> {
+pub fn keys_ever(
+    recorded: &[Recorded],
+    header: &reader::OpenedHeader,
+    root: &Key,
+) -> BTreeSet<Key> {
     let key = reader::sector_key(&header.vault, root);
     let mut keys = BTreeSet::new();
     for write in recorded.iter().filter(|write| write.name != "records") {

@@ -187,6 +187,7 @@ fn the_other_copys_secret_is_wrong() {
     let new = Passphrase::from("another".to_owned());
     vault.change_secret(&new, KdfParams::minimum()).unwrap();
     vault.lock().unwrap();
+    assert_ne!(disk.bytes("header")[40..72], old_copy[40..72], "a new salt");
     for place in [0, 4096] {
         let disk = disk.fork();
         disk.change("header", |bytes| {
