@@ -234,7 +234,9 @@ impl Scene {
         let gap = talk.gaps[1 - message.side] > 0;
         // What both had, the relay has no more: a reader whose vault went back to before it sees a gap.
         let trimmed = gap && self.restores_of(message.talk, 1 - message.side) > 0;
-        trimmed || age > message.life_ms && (failed || gap || restarted)
+        // What a relay withheld is not delivered any more, and both see it.
+        let withheld = gap && failed && self.world.hosts[talk.host].lies_told > 0;
+        trimmed || withheld || age > message.life_ms && (failed || gap || restarted)
     }
 
     /// Both sides are at the same place of the same log, and saw the same.
@@ -259,7 +261,8 @@ impl Scene {
             .fault(format!("t{talk} is at two places: {positions:?}"));
     }
 
-    fn code(&mut self, talk: usize, side: usize) -> Option<Code> {
+    /// What a side shows for comparison: keys, and where it is in which log.
+    pub fn code(&mut self, talk: usize, side: usize) -> Option<Code> {
         match self.tell(talk, side, |name: Name| Command::Fingerprint { name })? {
             Ok(Reply::Fingerprint(print)) => Code::parse(&print.qr).ok(),
             _ => None,

@@ -1,17 +1,16 @@
 //! A member who breaks the rules: he has what his own vault holds, and uses it as he likes.
-//!
-//! His log secrets are found by trying: whichever 32 bytes of his records derive a log that the relay has are one. Nothing
-//! here knows how records are laid out, and nothing in the product helps him.
 
 use std::sync::Arc;
 
 use emptyroom_core::account::{AccountRoot, OwnKeys};
+use emptyroom_core::api::Name;
+use emptyroom_core::inspect;
 use emptyroom_core::kind;
 use emptyroom_core::mls::{CommitNote, Group};
 use emptyroom_core::records;
 use emptyroom_relay::store::{Append, NewEntry, Place, Store as _, StoreOp, StoreReply};
 use emptyroom_wire::entry::{self, Aad, Ttl};
-use emptyroom_wire::log_keys::{self, LogAccess, Owned};
+use emptyroom_wire::log_keys::LogAccess;
 use emptyroom_wire::op::View;
 use emptyroom_wire::rng;
 use emptyroom_wire::secret::Secret32;
@@ -51,26 +50,26 @@ pub struct Rubbish<'a> {
 }
 
 impl Insider {
-    /// The log of the conversation whose state this record is.
+    /// A log of the conversation that a vault's owner calls so.
     pub fn find(
-        head: &[u8],
+        vault: &Vault,
+        name: &Name,
         wanted: Wanted,
         store: &mut MemoryStore,
         now: Wall,
     ) -> Option<Insider> {
-        head.windows(32).find_map(|candidate| {
-            let secret = Secret32::from_slice(candidate)?;
-            let (_, access) = match wanted {
-                Wanted::Conversation => log_keys::conversation(&secret, Owned::ByMembers),
-                Wanted::Recovery => log_keys::recovery(&secret),
-            };
-            let place = Place::of(&access.capability);
-            let view = look(store, &place, now)?;
-            Some(Insider {
-                access,
-                place,
-                view,
-            })
+        let conversations = inspect::conversations(vault).ok()?;
+        let found = conversations.into_iter().find(|one| one.name == *name)?;
+        let access = match wanted {
+            Wanted::Conversation => found.main?,
+            Wanted::Recovery => found.recovery?,
+        };
+        let place = Place::of(&access.capability);
+        let view = look(store, &place, now)?;
+        Some(Insider {
+            access,
+            place,
+            view,
         })
     }
 
@@ -82,7 +81,8 @@ impl Insider {
         now: Wall,
         seed: u64,
     ) -> bool {
-        let mut rng = Dice::rng(seed, 900_000 + now.0);
+        // Another place or time, other bytes.
+        let mut rng = Dice::rng(seed, 900_000 + now.0 + self.view.next_seq);
         let aad = Aad {
             log_id: self.access.log_id,
             expect_slots: self.view.slots,

@@ -157,12 +157,11 @@ impl Scene {
     ) -> Option<bool> {
         let (party, host) = (self.talks[talk].members[side], self.talks[talk].host);
         let vault = self.vault(party);
-        let number = self.number_at(talk, side);
-        let (_, head) = vault.parts(b'h').nth(number)?;
+        let name = self.talks[talk].name.clone();
         self.world.switch_host_off(host);
         let now = self.world.wall();
         let store = self.world.hosts[host].store();
-        let insider = Insider::find(head, wanted, store, now);
+        let insider = Insider::find(&vault, &name, wanted, store, now);
         let done = insider.map(|insider| act(&insider, store, now));
         self.world.start_host(host);
         done

@@ -19,7 +19,7 @@ pub struct Net {
     pub cut: bool,
     /// The longest latency, one way.
     pub latency_ms_max: u64,
-    /// Who asks for a name gets to this relay instead of the first of that name.
+    /// Whoever stands here gets to this relay, whatever name he asks for.
     pub routes: BTreeMap<usize, usize>,
 }
 
@@ -55,7 +55,6 @@ impl Default for Net {
 impl World {
     pub(super) fn dial(&mut self, party: usize, link: LinkId, name: &str) {
         let routed = self.net.routes.get(&party).copied();
-        let routed = routed.filter(|host| self.hosts[*host].name == name);
         let named = || self.hosts.iter().position(|host| host.name == name);
         let Some(host) = routed.or_else(named) else {
             return self.fault(format!("p{party} dials nobody's name"));
@@ -202,6 +201,19 @@ impl World {
             conn.party_open &= down_arrives;
             self.after(host_late, Happening::HostLoses(id));
             self.after(party_late, Happening::PartyLoses(id));
+        }
+    }
+
+    /// What a client sends still arrives, and nothing comes back; in half a minute both ends know that the connection is lost.
+    pub fn deafen(&mut self, party: usize) {
+        let ids: Vec<ConnId> = self.parties[party].links.values().copied().collect();
+        for id in ids {
+            self.note(format_args!("p{party} hears nothing"));
+            if let Some(conn) = self.net.conns.get_mut(&id) {
+                conn.party_open = false;
+                self.after(MINUTE / 2, Happening::HostLoses(id));
+                self.after(MINUTE / 2, Happening::PartyLoses(id));
+            }
         }
     }
 
