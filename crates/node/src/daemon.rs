@@ -29,6 +29,9 @@ use crate::session::{direct, runtime};
 // [SPEC 12.24]
 pub const CLIENTS_MAX: usize = 16;
 
+/// How long the last responses may take to be read.
+const FAREWELL_MAX: Duration = Duration::from_millis(500);
+
 /// How often the idle time is looked at.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 
@@ -56,6 +59,7 @@ fn run(
 ) -> Result<(), Failure> {
     let runtime = runtime()?;
     let (engine, thread) = engine::start(vault, carrier, runtime.handle().clone())?;
+    let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
     let outcome = runtime.block_on(async {
         let socket = Socket::bind(path)?;
         // Whoever reads that it is ready may signal at once.
@@ -63,7 +67,7 @@ fn run(
         ready(path)?;
         let last_call = Arc::new(AtomicU64::new(clock::now().mono.0));
         tokio::select! {
-            outcome = accept(&socket, &engine, &last_call) => outcome,
+            outcome = accept(&socket, &clients, &engine, &last_call) => outcome,
             () = engine.closed() => Ok(()),
             () = idle_for(idle, &last_call) => Ok(()),
             () = signals.told_to_end() => Ok(()),
@@ -83,8 +87,8 @@ fn run(
         Err(_) => Ok(()),
     };
     let _ = thread.join();
-    // Responses and the last event still go out to whoever reads them.
-    runtime.shutdown_timeout(Duration::from_millis(500));
+    runtime.block_on(farewell(&clients));
+    runtime.shutdown_background();
     outcome.and(locked)
 }
 
@@ -128,12 +132,18 @@ impl Drop for Socket {
     }
 }
 
+/// Responses and the last event still go out to whoever reads them; whoever does not is not waited for.
+async fn farewell(clients: &Semaphore) {
+    let all = u32::try_from(CLIENTS_MAX).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(FAREWELL_MAX, clients.acquire_many(all)).await;
+}
+
 async fn accept(
     socket: &Socket,
+    clients: &Arc<Semaphore>,
     engine: &mpsc::Sender<Message>,
     last_call: &Arc<AtomicU64>,
 ) -> Result<(), Failure> {
-    let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
     loop {
         let stream = match socket.listener.accept().await {
             Ok((stream, _)) => stream,
@@ -230,7 +240,8 @@ mod tests {
             socket.owner = socket.owner.wrapping_add(1);
             let (engine, mut engine_hears) = mpsc::channel(1);
             let accepting = tokio::spawn(async move {
-                accept(&socket, &engine, &Arc::new(AtomicU64::new(0))).await
+                let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
+                accept(&socket, &clients, &engine, &Arc::new(AtomicU64::new(0))).await
             });
             let mut stream = UnixStream::connect(&path).await.unwrap();
             // Fails where the other end is closed already.
@@ -258,6 +269,25 @@ mod tests {
             );
             drop(socket);
             assert!(!path.exists());
+        });
+    }
+
+    #[test]
+    fn the_end_waits_for_those_who_read_and_not_for_ever() {
+        runtime().unwrap().block_on(async {
+            let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
+            let reading = clients.clone().acquire_owned().await.unwrap();
+            let answered = Arc::new(AtomicU64::new(0));
+            let answers = answered.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                answers.store(1, Ordering::Relaxed);
+                drop(reading);
+            });
+            farewell(&clients).await;
+            assert_eq!(answered.load(Ordering::Relaxed), 1);
+            let _never_reads = clients.clone().acquire_owned().await.unwrap();
+            farewell(&clients).await;
         });
     }
 }

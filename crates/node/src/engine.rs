@@ -121,7 +121,8 @@ impl Engine {
         loop {
             self.settle(&mut messages);
             if let Some(answerer) = self.locking.take() {
-                return self.lock(Some(answerer));
+                self.lock(Some(answerer));
+                return refuse_rest(messages);
             }
             // A queue that is never empty must not keep timers from ending, nor timers the queue from being read.
             if self.sleep().is_zero() {
@@ -376,6 +377,11 @@ impl Engine {
     fn tick(&mut self) {
         let now = clock::now().mono;
         self.ticked_at = now;
+        // After a full disk: timers and the queue must not wait for somebody to ask.
+        if self.client.is_none() && self.broken.is_none() {
+            // What stands in the way is told to the next call.
+            let _ = self.load();
+        }
         let late: Vec<CommandId> = self
             .waiting
             .iter()
@@ -419,9 +425,50 @@ impl Engine {
     }
 }
 
+/// Calls that came too late: nobody is left without an answer.
+// [SPEC 12.31]
+fn refuse_rest(mut messages: mpsc::Receiver<Message>) {
+    messages.close();
+    while let Ok(message) = messages.try_recv() {
+        match message {
+            Message::Call(Call::Lock {}, answerer) => answerer(Ok(Answer::Done {})),
+            Message::Call(_, answerer) => answerer(Err(Failure::locked())),
+            Message::Watch(_) | Message::Link(..) => {}
+        }
+    }
+}
+
 fn change(mut change: emptyroom_core::api::Change) -> Change {
     Change {
         key: std::mem::take(&mut change.key),
         value: change.value.take(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    // [SPEC 12.31]
+    #[test]
+    fn calls_behind_a_lock_are_answered() {
+        let (sender, receiver) = mpsc::channel(4);
+        let (answered, answers) = channel();
+        for call in [Call::Status {}, Call::Lock {}] {
+            let answered = answered.clone();
+            let answerer: Answerer = Box::new(move |outcome| answered.send(outcome).unwrap());
+            assert!(sender.try_send(Message::Call(call, answerer)).is_ok());
+        }
+        refuse_rest(receiver);
+        assert!(
+            answers
+                .recv()
+                .unwrap()
+                .is_err_and(|f| f.error == "vault_locked")
+        );
+        assert!(answers.recv().unwrap().is_ok());
+        assert!(sender.is_closed());
     }
 }
