@@ -49,7 +49,7 @@ fn draw(lines: &[(Style, String)]) -> String {
     let width = f32::from(columns) * CELL_WIDTH + 48.0;
     let height = BAR + 2 * MARGIN + shown.len() * LINE_HEIGHT;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height}\" viewBox=\"0 0 {width:.0} {height}\" role=\"img\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" xml:space=\"preserve\" width=\"{width:.0}\" height=\"{height}\" viewBox=\"0 0 {width:.0} {height}\" role=\"img\">\n\
          <title>cargo xtask demo</title>\n\
          <!-- Recorded by `cargo xtask picture` from a real run; do not edit. -->\n\
          <style>text{{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre;fill:#c9d1d9}}\
