@@ -302,6 +302,7 @@ impl Client {
     ) -> R {
         let mut requests = Vec::new();
         let mut claims = Vec::new();
+        let mut troubles = Vec::new();
         let mut destroys = Vec::new();
         let known = self.relays.get_mut(&relay);
         let link = known.map(|known| (known.code.clone(), &mut known.link));
@@ -317,6 +318,7 @@ impl Client {
                 .map(|session| session.binding()),
             requests: &mut requests,
             claims: &mut claims,
+            troubles: &mut troubles,
         };
         let mut ctx = Ctx {
             clock: &self.clock,
@@ -335,6 +337,9 @@ impl Client {
                 known
                     .link
                     .request(self.clock.mono(), tag, request, &mut out);
+            }
+            if let Some(kind) = troubles.pop() {
+                known.link.note_trouble(kind);
             }
             for claim in claims {
                 known.link.claim(claim, &mut out);

@@ -111,7 +111,23 @@ impl Link {
         &self.hosts
     }
 
-    /// Puts hosts first that somebody named later.
+    /// Adds hosts that a link names. They come last: whoever made a link does not choose where known relays are dialled.
+    pub(crate) fn add(&mut self, hosts: &[Host]) {
+        let new: Vec<Host> = hosts
+            .iter()
+            .filter(|host| !self.hosts.contains(host))
+            .cloned()
+            .collect();
+        self.hosts.extend(new);
+        self.hosts.truncate(emptyroom_wire::limits::LINK_HOSTS_MAX);
+    }
+
+    /// Somebody noticed that the relay makes trouble.
+    pub(crate) fn note_trouble(&mut self, kind: RelayTrouble) {
+        self.trouble = Some(kind);
+    }
+
+    /// Puts hosts first that the user named.
     pub(crate) fn prefer(&mut self, hosts: &[Host]) {
         let mut all = hosts.to_vec();
         all.extend(

@@ -139,8 +139,8 @@ impl Client {
     fn set_relay(&mut self, address: &Text) -> Outcome {
         let address = RelayAddress::parse(address.expose())
             .map_err(|fault| Refused::BadAddress(fault.to_string()))?;
-        self.know_relay(address.identity, &[address.host], address.code);
         self.global.relay = Some(address.identity);
+        self.prefer_relay(address);
         self.step.global_changed = true;
         self.forget_relays();
         Ok(Reply::Done)
@@ -206,7 +206,7 @@ impl Client {
             return Err(Refused::OwnLink);
         }
         let id = self.new_conversation(name)?;
-        self.know_relay(link.relay, &link.hosts, None);
+        self.know_relay(link.relay, &link.hosts);
         let new = NewJoin { name, link: &link };
         let conversation = self.with_ctx(records, link.relay, |ctx| {
             Conversation::take_link(ctx, id, &new)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use emptyroom_wire::address::Host;
+use emptyroom_wire::address::{Host, RelayAddress};
 use emptyroom_wire::op::{AccessCode, Answer, Destroy, RefusalCode, Request};
 use emptyroom_wire::relay_key::{IdentityHash, KeyChain};
 use emptyroom_wire::time::{DAY_MS, Mono};
@@ -121,21 +121,23 @@ impl PendingDestroy {
 
 impl Client {
     /// The relay of an address or link, known from now on.
-    pub(super) fn know_relay(
-        &mut self,
-        relay: IdentityHash,
-        hosts: &[Host],
-        code: Option<AccessCode>,
-    ) {
+    pub(super) fn know_relay(&mut self, relay: IdentityHash, hosts: &[Host]) {
         let known = self.relays.entry(relay).or_insert_with(|| Relay {
             link: Link::new(Vec::new(), KeyChain::new(relay)),
             code: None,
         });
-        known.link.prefer(hosts);
-        if code.is_some() {
-            known.code = code;
-        }
+        known.link.add(hosts);
         self.step.relays_changed.insert(relay);
+    }
+
+    /// The user named this relay's address.
+    pub(super) fn prefer_relay(&mut self, address: RelayAddress) {
+        let hosts = [address.host];
+        self.know_relay(address.identity, &hosts);
+        if let Some(known) = self.relays.get_mut(&address.identity) {
+            known.link.prefer(&hosts);
+            known.code = address.code.or(known.code.take());
+        }
     }
 
     /// Relays that nobody needs any more are forgotten: nothing here says that one ever used them.

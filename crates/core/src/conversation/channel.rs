@@ -10,6 +10,7 @@ use emptyroom_wire::relay_key::{Head, IdentityHash};
 use emptyroom_wire::time::Mono;
 
 use super::stage::Staged;
+use crate::api::RelayTrouble;
 use crate::link::{Op, Role, Route, Tag};
 use crate::store::key::ConversationId;
 
@@ -33,6 +34,8 @@ pub(crate) struct Port<'a> {
     pub(crate) key_head: Option<Head>,
     /// Requests to be sent after this step.
     pub(crate) requests: &'a mut Vec<(Tag, Request)>,
+    /// What the relay did wrong in this step.
+    pub(crate) troubles: &'a mut Vec<RelayTrouble>,
     /// What the peer saw of the relay's keys.
     pub(crate) claims: &'a mut Vec<Head>,
 }

@@ -78,4 +78,23 @@ impl Conversation {
         ctx.store.delete(&self.id.stage());
         Some(staged)
     }
+
+    /// The group has this device's leaf with the certificate that the last commit gave it.
+    // [SPEC 8.6]
+    pub(super) fn certificate_renewed(&mut self, ctx: &mut Ctx<'_>) {
+        let (Some(own), Some(group)) = (&mut self.live.own, &self.live.group) else {
+            return;
+        };
+        let leaf = group.own_leaf();
+        let member = group
+            .members()
+            .into_iter()
+            .find(|member| member.leaf == leaf);
+        if let Some(member) = member
+            && member.certificate != *own.certificate()
+            && own.adopt(member.certificate).is_ok()
+        {
+            ctx.store.put(self.id.own_keys(), own.record());
+        }
+    }
 }

@@ -6,6 +6,7 @@
 use emptyroom_wire::entry;
 use emptyroom_wire::op::{Answer, EntryPush, Refusal};
 use emptyroom_wire::time::DAY_MS;
+use zeroize::Zeroizing;
 
 use super::lines::{GapLine, LineContent, LineRecord};
 use super::stage::What;
@@ -234,7 +235,7 @@ impl Conversation {
             Processed::Application { sender, message } => {
                 self.keys_changed();
                 self.peer_is_here(ctx);
-                self.read_message(ctx, entry, &sender, &message);
+                self.read_message(ctx, entry, &sender, &Zeroizing::new(message));
             }
             Processed::Commit(staged) => self.read_commit(ctx, staged),
             // Neither is known by its nonce: this device went back to an older state.

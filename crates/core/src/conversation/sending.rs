@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 use super::stage::{Slot, Staged, What};
 use super::state::{Phase, new_generation, new_recovery};
 use super::{Conversation, Ctx, is_gone};
+use crate::account::OwnKeys;
 use crate::api::{LineId, RelayTrouble, RestartReason};
+use crate::certificate::Certificate;
 use crate::content::{Body, Content};
 use crate::kind;
 use crate::link::Role;
@@ -32,6 +34,8 @@ const UPDATE_MESSAGES: u64 = 100;
 const UPDATE_MS: u64 = 7 * DAY_MS;
 /// A log is renewed in passing after that much time.
 pub(super) const RENEW_MS: u64 = 7 * DAY_MS;
+/// A certificate is renewed in passing so long before its end.
+const RENEW_CERTIFICATE_DAYS: u32 = 200;
 /// Lines that may wait in one conversation.
 pub(super) const QUEUE_MAX: u64 = 1_000;
 
@@ -173,7 +177,10 @@ impl Conversation {
             .and_then(|()| {
                 let own = self.live.own.as_ref()?;
                 let group = self.live.group.as_mut()?;
-                let commit = group.self_update(own, None, &note, ctx.rng).ok()?;
+                let renewed = certificate_due(ctx, own);
+                let commit = group
+                    .self_update(own, renewed.as_ref(), &note, ctx.rng)
+                    .ok()?;
                 let secret = group.pending_generation_secret(generation).ok()?;
                 Some((commit, secret))
             });
@@ -358,9 +365,18 @@ impl Conversation {
     }
 
     /// The own leaf has new keys.
-    pub(super) fn leaf_updated(&mut self, ctx: &Ctx<'_>) {
+    pub(super) fn leaf_updated(&mut self, ctx: &mut Ctx<'_>) {
+        self.certificate_renewed(ctx);
         self.state.sending.since_update = 0;
         self.state.sending.updated_ms = ctx.clock.now().0;
         self.state.sending.must_update = Flag(false);
     }
+}
+
+/// A later certificate, if the present one comes to its end.
+// [SPEC 8.6]
+fn certificate_due(ctx: &Ctx<'_>, own: &OwnKeys) -> Option<Certificate> {
+    let today = ctx.clock.now().day();
+    let due = own.certificate().expires() <= today.plus(RENEW_CERTIFICATE_DAYS);
+    due.then(|| own.renewed(ctx.root, today))
 }

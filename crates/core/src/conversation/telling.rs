@@ -23,6 +23,7 @@ impl Conversation {
 
     /// Says what the relay did; once per kind and link.
     pub(super) fn tell_trouble(&mut self, ctx: &mut Ctx<'_>, kind: RelayTrouble) {
+        ctx.port.troubles.push(kind);
         if self.live.told.insert(kind.code()) {
             ctx.events.push(Event::RelayTrouble {
                 relay: ctx.port.relay_name.clone(),

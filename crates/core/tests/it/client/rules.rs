@@ -314,3 +314,42 @@ fn a_user_who_reads_nothing_is_sent_no_more_than_a_limit() {
         "the first line is a notice"
     );
 }
+
+#[test]
+fn certificates_are_renewed_in_passing() {
+    let mut world = World::talk(91);
+    for _ in 0..50 {
+        world.send(0, "a");
+        world.send(1, "b");
+        world.pass(9 * DAY);
+    }
+    assert_eq!(world.received(0).len(), 50);
+    assert_eq!(world.received(1).len(), 50);
+    world.lose_group(0);
+    world.pass(DAY);
+    world.send(0, "after a year and more");
+    world.pass(MINUTE);
+    assert_eq!(world.received(1).len(), 51);
+}
+
+#[test]
+fn a_link_cannot_say_where_a_known_relay_is_dialled() {
+    let mut world = World::talk(92);
+    world.set_relay(1);
+    let identity = world.address();
+    // Bob's relay is known to Alice; a link for the same relay names another host.
+    let there = identity.replace("relay.example", "elsewhere.example");
+    let address = emptyroom_core::api::Text::new(there);
+    world.command(1, Command::SetRelay { address }).unwrap();
+    let link = world.invite(1, "carol");
+    let join = Command::Join {
+        link,
+        name: name("dave"),
+    };
+    world.command(0, join).unwrap();
+    world.stop_relay();
+    world.start_relay();
+    world.pass(5 * SECOND);
+    assert!(!world.elsewhere.contains(&0));
+    assert_eq!(world.contact(0).relay, "relay.example:443");
+}

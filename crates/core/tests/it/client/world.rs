@@ -91,6 +91,8 @@ pub(crate) struct World {
     next_conn: u64,
     seed: u64,
     starts: u64,
+    /// Who dialled another host than the relay's.
+    pub(crate) elsewhere: Vec<usize>,
     /// Nobody can reach the relay.
     pub(crate) cut: bool,
     to_client: VecDeque<(ConnId, Vec<u8>)>,
@@ -119,6 +121,7 @@ impl World {
             next_conn: 0,
             seed,
             starts: 0,
+            elsewhere: Vec::new(),
             cut: false,
             to_client: VecDeque::new(),
             lost: BTreeSet::new(),
@@ -375,7 +378,10 @@ impl World {
         match output {
             Output::Persist(..) => unreachable!(),
             Output::Dial(link, endpoint) => {
-                assert_eq!(endpoint.host, "relay.example");
+                if endpoint.host != "relay.example" {
+                    self.elsewhere.push(number);
+                    return self.input(number, Input::LinkDown(link));
+                }
                 if self.cut || self.relay.is_none() {
                     return self.input(number, Input::LinkDown(link));
                 }
