@@ -7,7 +7,7 @@ use crate::tree::Finding;
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("wire", &[], &[]),
     ("core", &["wire"], &["relay"]),
-    ("vault", &["wire"], &[]),
+    ("vault", &[], &[]),
     ("relay", &["wire"], &[]),
     ("relayd", &["relay", "wire"], &[]),
     ("node", &["core", "vault", "wire"], &["relay", "relayd"]),
