@@ -21,6 +21,7 @@ mod terminal;
 mod words;
 
 use std::ffi::OsString;
+use std::panic::UnwindSafe;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -73,6 +74,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// A panic is a fault of this program, and ends as one: with a code that is documented.
+// [SPEC 12.4]
+pub fn guarded(run: impl FnOnce() -> ExitCode + UnwindSafe) -> ExitCode {
+    std::panic::catch_unwind(run).unwrap_or_else(|_| ExitCode::from(u8::from(Exit::Fault)))
+}
+
 /// What clap says in several lines, as one failure.
 // [SPEC 12.3]
 fn wrong_use(error: &clap::Error) -> Failure {
@@ -118,7 +125,21 @@ fn carry_out(room: &Room, command: Command) -> Result<(), Failure> {
         Command::Lock(command) => command.run(room),
         Command::Pin(command) => command.run(room),
         Command::Daemon(command) => command.run(room),
-        Command::Completions(command) => command.run(),
-        Command::Man(command) => command.run(),
+        Command::Completions(command) => command.run(room.out),
+        Command::Man(command) => command.run(room.out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [SPEC 12.4]
+    #[test]
+    fn a_panic_has_a_documented_exit_code() {
+        let code = guarded(|| panic!("a mistake of this test"));
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(1)));
+        let code = guarded(|| ExitCode::from(3));
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(3)));
     }
 }

@@ -13,5 +13,5 @@ fn main() -> ExitCode {
     if let Err(error) = emptyroom_cli::platform::harden() {
         return emptyroom_cli::refuse_to_start(&error);
     }
-    emptyroom_cli::run(std::env::args_os())
+    emptyroom_cli::guarded(|| emptyroom_cli::run(std::env::args_os()))
 }

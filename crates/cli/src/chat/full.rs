@@ -15,7 +15,7 @@ use emptyroom_node::Session;
 use emptyroom_node::api::{Call, Event, Failure, Line, LineBody};
 
 use super::editor::Editor;
-use super::screen::{Kind, Row, View, rows, runs};
+use super::screen::{Kind, Row, View, lines_shown, rows, runs};
 use crate::command::history;
 use crate::command::receive::inbox::now_ms;
 use crate::{failure, room, span, words};
@@ -28,6 +28,9 @@ const TIMER_STEP: Duration = Duration::from_secs(1);
 
 /// Shown while a message waits to be read.
 const BURNS_ON_KEY: &str = "a message burns as soon as you press a key";
+
+/// Shown while messages wait that do not fit: they do not count as read before they were seen.
+const ABOVE: &str = "unread messages above do not fit: leave, `emptyroom receive` prints them";
 
 /// What can come.
 enum Input {
@@ -149,17 +152,34 @@ impl Chat<'_> {
                 }
             )
         };
-        if self.lines.iter().any(burns) && !self.seen {
-            if self.hint != BURNS_ON_KEY {
-                self.hint = BURNS_ON_KEY.to_owned();
-                self.draw()?;
-            }
-            return Ok(false);
+        let (columns, height) = size();
+        let shown = lines_shown(&self.view(), columns, height);
+        let above = self.lines.len().saturating_sub(shown);
+        let shown = self.lines.get(above..).unwrap_or_default();
+        if shown.iter().any(burns) && !self.seen {
+            return self.say(BURNS_ON_KEY).map(|()| false);
         }
-        if self.hint == BURNS_ON_KEY {
+        if history::mark(self.session, self.name, shown)? {
+            return Ok(true);
+        }
+        let above = self.lines.iter().any(history::is_unread);
+        // What the relay did is told first.
+        if above && self.hint.is_empty() {
+            return self.say(ABOVE).map(|()| false);
+        }
+        if !above && [BURNS_ON_KEY, ABOVE].contains(&self.hint.as_str()) {
             self.hint.clear();
         }
-        history::mark(self.session, self.name, &self.lines)
+        Ok(false)
+    }
+
+    /// Shows a hint at once.
+    fn say(&mut self, hint: &str) -> Result<(), Failure> {
+        if self.hint == hint {
+            return Ok(());
+        }
+        self.hint = hint.to_owned();
+        self.draw()
     }
 
     fn tell(&mut self, event: &Event) -> Result<(), Failure> {
@@ -231,18 +251,27 @@ impl Chat<'_> {
     }
 
     fn draw(&self) -> Result<(), Failure> {
-        let (columns, height) = terminal::size().unwrap_or((80, 24));
-        let view = View {
+        let (columns, height) = size();
+        let (rows, cursor) = rows(&self.view(), columns, height);
+        put(&rows, cursor).map_err(|e| failure::io("the terminal", &e))
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
             title: &self.title,
             name: self.name,
             lines: &self.lines,
             hint: &self.hint,
             editor: &self.editor,
             now_ms: now_ms(),
-        };
-        let (rows, cursor) = rows(&view, usize::from(columns), usize::from(height));
-        put(&rows, cursor).map_err(|e| failure::io("the terminal", &e))
+        }
     }
+}
+
+/// Columns and rows of the terminal.
+fn size() -> (usize, usize) {
+    let (columns, height) = terminal::size().unwrap_or((80, 24));
+    (usize::from(columns), usize::from(height))
 }
 
 /// What a line comes to.

@@ -5,6 +5,12 @@ use emptyroom_node::api::{Line, LineBody};
 use super::editor::Editor;
 use crate::{span, terminal, words};
 
+/// Title, hint and input.
+const ROWS_OF_PROGRAM: usize = 3;
+
+/// Narrower than this nothing is laid out.
+const COLUMNS_MIN: usize = 10;
+
 /// A row with what it is, so that the terminal can set it off.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -41,8 +47,8 @@ pub(crate) struct View<'a> {
 
 /// The rows of the whole screen, top to bottom, exactly as many as it has; and the cursor's column in the last one.
 pub(crate) fn rows(view: &View<'_>, columns: usize, height: usize) -> (Vec<Row>, usize) {
-    let columns = columns.max(10);
-    let room = height.saturating_sub(3);
+    let columns = columns.max(COLUMNS_MIN);
+    let room = height.saturating_sub(ROWS_OF_PROGRAM);
     let mut body: Vec<Row> = Vec::new();
     // From the newest up, until the screen is full.
     for line in view.lines.iter().rev() {
@@ -73,6 +79,21 @@ pub(crate) fn rows(view: &View<'_>, columns: usize, height: usize) -> (Vec<Row>,
         kind: Kind::Input,
     });
     (rows, cursor + 2)
+}
+
+/// How many of the newest lines are on the screen from their first row to their last.
+// [SPEC 12.7]
+pub(crate) fn lines_shown(view: &View<'_>, columns: usize, height: usize) -> usize {
+    let mut left = height.saturating_sub(ROWS_OF_PROGRAM);
+    let newest_first = view.lines.iter().rev();
+    newest_first
+        .take_while(|line| {
+            let rows = line_rows(view, line, columns.max(COLUMNS_MIN)).len();
+            let fits = rows <= left;
+            left = left.saturating_sub(rows);
+            fits
+        })
+        .count()
 }
 
 /// Whether something on the screen changes by itself.
@@ -172,17 +193,19 @@ mod tests {
         }
     }
 
-    fn shown(lines: &[Line], columns: usize, height: usize) -> Vec<String> {
-        let editor = Editor::default();
-        let view = View {
+    fn view<'a>(lines: &'a [Line], editor: &'a Editor) -> View<'a> {
+        View {
             title: "bob",
             name: "bob",
             lines,
             hint: "",
-            editor: &editor,
+            editor,
             now_ms: 1_000,
-        };
-        rows(&view, columns, height)
+        }
+    }
+
+    fn shown(lines: &[Line], columns: usize, height: usize) -> Vec<String> {
+        rows(&view(lines, &Editor::default()), columns, height)
             .0
             .into_iter()
             .map(|row| row.text)
@@ -221,6 +244,21 @@ mod tests {
         assert!(screen[3].ends_with("me: own [delivered]"), "{screen:?}");
         assert_eq!(screen[5], "> ");
         assert!(runs(&lines) && !runs(&lines[..1]));
+    }
+
+    // [SPEC 12.7]
+    #[test]
+    fn only_lines_that_fit_count_as_shown() {
+        let lines = [
+            line(1, received("first", None)),
+            line(2, received("two\nrows", None)),
+            line(3, received("last", None)),
+        ];
+        let editor = Editor::default();
+        for (height, whole) in [(3, 0), (4, 1), (5, 1), (6, 2), (7, 3), (80, 3)] {
+            let view = view(&lines, &editor);
+            assert_eq!(lines_shown(&view, 80, height), whole, "{height}");
+        }
     }
 
     // [SPEC 12.6]

@@ -133,7 +133,8 @@ fn shown_up_to(lines: &[Line], oldest_unread: &[Line]) -> Option<u64> {
     (whole && !oldest_unread.iter().any(hidden)).then_some(last.id)
 }
 
-fn is_unread(line: &Line) -> bool {
+/// A message that was received and not shown.
+pub(crate) fn is_unread(line: &Line) -> bool {
     matches!(line.body, LineBody::Received { read: false, .. })
 }
 

@@ -7,6 +7,7 @@ use emptyroom_node::api::Failure;
 
 use crate::args::Arguments;
 use crate::failure;
+use crate::out::Out;
 
 /// Write man pages
 ///
@@ -22,10 +23,11 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, out: Out) -> Result<(), Failure> {
         std::fs::create_dir_all(&self.directory)
             .map_err(|e| failure::io("the directory for man pages", &e))?;
         clap_mangen::generate_to(Arguments::command(), &self.directory)
-            .map_err(|e| failure::io("man pages", &e))
+            .map_err(|e| failure::io("man pages", &e))?;
+        out.done()
     }
 }
