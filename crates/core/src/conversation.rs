@@ -197,6 +197,7 @@ impl Conversation {
         if self.state.profile.blocked.0 {
             self.live.main.leave(&mut ctx.port);
             self.live.recovery.leave(&mut ctx.port);
+            self.live.former.leave(&mut ctx.port);
             return;
         }
         self.check_group(ctx);

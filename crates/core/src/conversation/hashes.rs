@@ -7,11 +7,16 @@ use crate::store::{Store, Value};
 
 const PER_CHUNK: u64 = 64;
 const LEN: usize = 32;
+/// Chunks that are kept: more than a log of 4,096 entries needs.
+const CHUNKS_MAX: usize = 72;
 
 /// Notes the running hash before entry `seq`.
 pub(crate) fn put(store: &mut Store<'_>, id: ConversationId, seq: u64, hash: RunningHash) {
     let key = id.hash_chunk(seq / PER_CHUNK);
-    let mut chunk = store.get(&key).unwrap_or_default();
+    let mut chunk = store.get(&key).unwrap_or_else(|| {
+        forget_first(store, id);
+        Value::default()
+    });
     let Some(at) = offset(seq) else {
         return;
     };
@@ -21,6 +26,14 @@ pub(crate) fn put(store: &mut Store<'_>, id: ConversationId, seq: u64, hash: Run
     if let Some(place) = chunk.get_mut(at..at + LEN) {
         place.copy_from_slice(&hash.0);
         store.put(key, Value::new(chunk.to_vec()));
+    }
+}
+
+/// Makes room for a chunk: a relay that leaves out numbers does not fill the vault.
+fn forget_first(store: &mut Store<'_>, id: ConversationId) {
+    let chunks = store.scan(&id.hashes(), None, CHUNKS_MAX, false);
+    if let Some((first, _)) = chunks.first().filter(|_| chunks.len() >= CHUNKS_MAX) {
+        store.delete(first);
     }
 }
 

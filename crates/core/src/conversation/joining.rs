@@ -150,21 +150,28 @@ impl Conversation {
                 entry::open(&access.outer, &entry.aad(access.log_id), &entry.body)
         {
             self.live.genesis = Some(content);
+        } else if entry.seq == 0 {
+            self.fail_join(ctx, JoinFault::NotAsNamed);
         }
     }
 
     /// Builds the join in scratch; nothing of this device changes before the log has it.
     // [SPEC 8.50]
     fn stage_join(&mut self, ctx: &mut Ctx<'_>) {
-        let Some(genesis) = self
-            .live
-            .genesis
-            .as_deref()
-            .and_then(|bytes| Genesis::decode(bytes).ok())
-        else {
+        let Some(genesis) = self.live.genesis.as_deref() else {
+            // The first entry ran out before anybody took the link.
+            // [SPEC 8.51]
+            return self.fail_join(ctx, JoinFault::Gone);
+        };
+        let Ok(genesis) = Genesis::decode(genesis) else {
             return self.fail_join(ctx, JoinFault::NotAsNamed);
         };
         let entering = self.state.phase == Phase::Entering;
+        if !entering && self.state.recovery.is_some() {
+            // Only the very join that made the conversation is repeated: another one would be of a group that nobody is in.
+            // [SPEC 8.53]
+            return self.fail_join(ctx, JoinFault::AlreadyUsed);
+        }
         let binding = match (&self.live.origin, &self.state.recovery) {
             (_, Some(recovery)) if entering => Binding(recovery.entering_binding),
             (Some(Origin::Link(link)), _) => Binding(link.binding),

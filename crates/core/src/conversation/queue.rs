@@ -79,7 +79,7 @@ impl Conversation {
                 }
                 self.set_state(ctx, line, MessageState::Sent);
             }
-            LineContent::OwnTimer(_) => self.state.profile.burn_set_at = place,
+            LineContent::OwnTimer(timer) => self.own_timer_sent(ctx, timer.burn.0, place),
             _ => {}
         }
     }

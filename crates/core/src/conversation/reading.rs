@@ -112,7 +112,9 @@ impl Conversation {
             Ok(Some(missing)) => {
                 let (next_seq, hash) = (main.track.next_seq(), main.track.hash());
                 self.live.main.caught_up();
-                hashes::put(&mut ctx.store, self.id, next_seq, hash);
+                if self.state.phase == Phase::Member {
+                    hashes::put(&mut ctx.store, self.id, next_seq, hash);
+                }
                 self.gap(ctx, missing);
                 self.closed_without_commit(ctx);
             }
@@ -125,6 +127,11 @@ impl Conversation {
         let Some(main) = &self.state.main else {
             return;
         };
+        if self.live.main.open_state().is_none() {
+            // Nobody asks: it was left, by block, trouble or too many unread lines.
+            self.live.read_first_by = None;
+            return;
+        }
         let arrived =
             main.track.next_seq() >= self.live.read_first && self.live.main.is_caught_up();
         if arrived {

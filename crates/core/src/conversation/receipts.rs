@@ -130,7 +130,15 @@ impl Conversation {
             .max(receipt.delivered.unwrap_or_default());
         receipts.told_read = receipts.told_read.max(receipt.read.unwrap_or_default());
         let told = receipts.told_delivered;
-        receipts.gaps.retain(|gap| gap.from >= told);
+        receipts.gaps.retain_mut(|gap| {
+            let end = Position {
+                next_seq: gap.until_seq,
+                ..gap.from
+            };
+            // One that grew since the receipt was made is told from where that one ended.
+            gap.from = gap.from.max(told.min(end));
+            gap.from < end
+        });
         let (delivered, read) = self.receipt_news();
         if delivered.is_none() && read.is_none() {
             self.state.receipts.due_ms = 0;
@@ -182,8 +190,18 @@ impl Conversation {
             }
             sent.delivered = Flag(true);
             ctx.store.put(key, sent.record());
-            self.set_state(ctx, sent.line(), MessageState::Delivered);
+            if !self.was_read(ctx, sent.line()) {
+                self.set_state(ctx, sent.line(), MessageState::Delivered);
+            }
         }
+    }
+
+    fn was_read(&self, ctx: &Ctx<'_>, line: LineId) -> bool {
+        let record = lines::get(&ctx.store, self.id, line);
+        record.is_some_and(|record| {
+            matches!(&record.content, LineContent::Sent(sent)
+                if lines::state_of(sent.state) == MessageState::Read)
+        })
     }
 
     fn mark_read(&mut self, ctx: &mut Ctx<'_>, from: Position, to: Position, gaps: &[Gap]) {

@@ -287,6 +287,7 @@ impl Conversation {
             }
         }
         self.state.sending.queued = 0;
+        self.own_timer_given_up();
         let conversation = self.name();
         ctx.events.push(Event::ConversationOver { conversation });
     }

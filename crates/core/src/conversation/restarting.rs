@@ -169,6 +169,7 @@ impl Conversation {
         }
         let (counter, reason) = (made.counter, made.reason);
         let key = LogKey::Restart(StoredSecret(made.secret.0.duplicate()));
+        ctx.store.delete(&self.id.message_keys());
         self.adopt_group(group);
         self.set_main(ctx, MainLog::new(key, counter, 0, now_ms));
         self.state.phase = Phase::Alone;
@@ -233,6 +234,7 @@ impl Conversation {
         self.live.group = None;
         self.live.unsaved = Unsaved::Nothing;
         ctx.store.delete(&self.id.group());
+        ctx.store.delete(&self.id.message_keys());
         let Some(secret) = secret else {
             self.state.phase = Phase::Member;
             return self.trouble(ctx, RestartReason::RestartFailed);

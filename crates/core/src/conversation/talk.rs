@@ -6,11 +6,13 @@ use emptyroom_wire::secret::Private;
 
 use super::lines::{LineContent, LineRecord, ReceivedLine};
 use super::state::Phase;
+use super::timers::WAITS;
 use super::{Conversation, Ctx};
 use crate::api::{Event, LineId, MessageState, PeerTrouble, RelayTrouble, RestartReason, Side};
 use crate::content::{Body, Content, ContentFault, TextMessage, TimerChange};
 use crate::mls::Member;
 use crate::position::Position;
+use crate::store::key;
 use crate::store::value::{StoredBurn, StoredText};
 
 impl Conversation {
@@ -92,12 +94,13 @@ impl Conversation {
     // [SPEC 9.34]
     fn timer_came(&mut self, ctx: &mut Ctx<'_>, change: &TimerChange, place: Position) {
         self.user_entry(ctx, place, change.changed_at_ms);
-        if !self.shown.insert(&mut ctx.store, self.id, change.intent) {
-            return;
-        }
+        // Also one that came again after a restart: for its maker this is its place.
         if place > self.state.profile.burn_set_at {
             self.state.profile.burn = StoredBurn(change.burn);
             self.state.profile.burn_set_at = place;
+        }
+        if !self.shown.insert(&mut ctx.store, self.id, change.intent) {
+            return;
         }
         let line = self.notice(ctx, LineContent::PeerTimer(StoredBurn(change.burn)));
         ctx.events.push(Event::TimerChanged {
@@ -150,7 +153,14 @@ impl Conversation {
                 self.enqueue(ctx, line);
                 self.set_state(ctx, line, MessageState::Queued);
             }
-            LineContent::OwnTimer(_) => self.enqueue(ctx, line),
+            // One that a later change has replaced on both sides would only undo that.
+            // [SPEC 9.34]
+            LineContent::OwnTimer(_)
+                if key::sent_position(sent) == Some(self.state.profile.burn_set_at) =>
+            {
+                self.state.profile.burn_set_at = WAITS;
+                self.enqueue(ctx, line);
+            }
             _ => {}
         }
     }

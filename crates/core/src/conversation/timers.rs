@@ -3,14 +3,23 @@
 use emptyroom_wire::time::Wall;
 
 use super::joining::NOT_SEEN_MS;
+use super::lines::{self, LineContent};
 use super::origin::Origin;
 use super::recovery::NOT_TAKEN_MS;
 use super::state::Phase;
 use super::{Conversation, Ctx};
-use crate::api::{Event, GoneWhy, LineId};
+use crate::api::{Burn, Event, GoneWhy, LineId};
+use crate::position::Position;
+use crate::store::value::StoredBurn;
 use crate::store::{Store, key};
 
 const PAGE_LEN: usize = 256;
+/// Where the timer was set while an own change waits: after everything.
+pub(super) const WAITS: Position = Position {
+    restart: u64::MAX,
+    generation: u64::MAX,
+    next_seq: u64::MAX,
+};
 
 impl Conversation {
     /// Deletes every line whose time is over: the record goes, and its key with it.
@@ -34,6 +43,39 @@ impl Conversation {
             self.live.next_expiry = None;
         }
         self.forget_ended(ctx);
+    }
+
+    /// An own change of the timer stands in the log. While a later one waits, that one stays the user's choice: its place will
+    /// be after everything that was read.
+    // [SPEC 9.34]
+    pub(super) fn own_timer_sent(&mut self, ctx: &Ctx<'_>, burn: Burn, place: Position) {
+        let queue = ctx.store.scan(&self.id.queue(), None, usize::MAX, false);
+        let waits = queue.iter().any(|(key, _)| {
+            let line = key::last_number(key).map(LineId);
+            line.is_some_and(|line| self.is_own_timer(&ctx.store, line))
+        });
+        if !waits {
+            self.state.profile.burn = StoredBurn(burn);
+            self.state.profile.burn_set_at = place;
+        }
+    }
+
+    /// What waited is given up: the other side's changes of the timer count again.
+    pub(super) fn own_timer_given_up(&mut self) {
+        let set_at = &mut self.state.profile.burn_set_at;
+        if *set_at == WAITS {
+            *set_at = Position::default();
+        }
+    }
+
+    /// A change of the timer that this device made and that was not sent yet.
+    pub(super) fn is_waiting_timer(&self, store: &Store<'_>, line: LineId) -> bool {
+        store.get(&self.id.queued(line.0)).is_some() && self.is_own_timer(store, line)
+    }
+
+    fn is_own_timer(&self, store: &Store<'_>, line: LineId) -> bool {
+        let record = lines::get(store, self.id, line);
+        record.is_some_and(|record| matches!(record.content, LineContent::OwnTimer(_)))
     }
 
     /// When the next line ends.

@@ -5,13 +5,13 @@ use emptyroom_wire::rng;
 use super::lines::{self, LineContent, LineRecord, OwnTimerLine, SentLine};
 use super::sending::QUEUE_MAX;
 use super::state::Phase;
+use super::timers::WAITS;
 use super::{Conversation, Ctx};
 use crate::api::{
     Burn, Command, Contact, ContactState, Event, Fingerprint, GoneWhy, Line, LineId, MessageState,
     Name, Refused, RelayLife, Side, Text,
 };
 use crate::content::IntentId;
-use crate::position::Position;
 use crate::store::Store;
 use crate::store::value::{Flag, StoredBurn, StoredText};
 use crate::verification::{self, Code};
@@ -92,11 +92,7 @@ impl Conversation {
         let id = self.state.lines.add(&mut ctx.store, self.id, &record);
         self.enqueue(ctx, id);
         self.state.profile.burn = StoredBurn(burn);
-        self.state.profile.burn_set_at = Position {
-            restart: u64::MAX,
-            generation: u64::MAX,
-            next_seq: u64::MAX,
-        };
+        self.state.profile.burn_set_at = WAITS;
         ctx.events.push(Event::TimerChanged {
             conversation: self.name(),
             id,
@@ -131,6 +127,10 @@ impl Conversation {
                 }
             }
         }
+        if self.state.lines.unread() == 0 {
+            // Also what came again after a restart and was read before.
+            self.state.receipts.read = self.state.receipts.read.max(self.state.receipts.got);
+        }
         if self.state.profile.receipts_read.0
             && self.state.receipts.read > self.state.receipts.told_read
         {
@@ -140,7 +140,9 @@ impl Conversation {
 
     /// Deletes a line here.
     pub(crate) fn delete(&mut self, ctx: &mut Ctx<'_>, line: LineId) -> bool {
-        let found = lines::get(&ctx.store, self.id, line).is_some();
+        // A change of the timer that waits holds for messages already: it goes on its way first.
+        let found = lines::get(&ctx.store, self.id, line).is_some()
+            && !self.is_waiting_timer(&ctx.store, line);
         if found {
             self.line_gone(ctx, line, GoneWhy::Deleted);
         }

@@ -268,3 +268,25 @@ fn a_join_that_the_relay_forgot_is_repeated() {
         assert_eq!(world.received(1), ["answer"], "{inviter_saw}");
     }
 }
+
+// [SPEC 8.51]
+#[test]
+fn a_link_whose_first_entry_ran_out_is_gone_and_no_fault_of_the_relay() {
+    let mut world = World::new(12);
+    world.set_relay(0);
+    let link = world.invite(0, "bob");
+    world.pass(SECOND);
+    // The inviter never comes back to destroy it.
+    world.switch_off(0);
+    world.pass(9 * DAY);
+    world.join(1, &link, "alice");
+    world.pass(MINUTE);
+    let events = world.events(1);
+    let gone = Event::JoinFailed {
+        conversation: name("alice"),
+        why: JoinFault::Gone,
+    };
+    assert!(events.contains(&gone), "{events:?}");
+    let accused = |event: &Event| matches!(event, Event::RelayTrouble { .. });
+    assert!(!events.iter().any(accused), "{events:?}");
+}

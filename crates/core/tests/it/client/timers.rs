@@ -187,3 +187,159 @@ fn texts_and_names_have_limits() {
     };
     assert_eq!(world.command(0, unknown), Err(Refused::UnknownName));
 }
+
+fn set_timer(world: &mut World, party: usize, burn: Burn) {
+    let name = World::peer_name(party);
+    let set = Command::SetTimer { name, burn };
+    assert_eq!(world.command(party, set), Ok(Reply::Done));
+}
+
+/// The last line of a party.
+fn last_line(world: &mut World, party: usize) -> emptyroom_core::api::LineId {
+    world.history(party).last().unwrap().id
+}
+
+// [SPEC 9.34]
+#[test]
+fn of_several_changes_the_last_in_the_log_counts_on_both_sides() {
+    // The first of two own changes gets through, then one of the other side, then the second.
+    for steps in 0..60 {
+        let mut world = World::talk(2_700);
+        let minutes = |n: u64| Burn::after_ms(n * MINUTE).unwrap();
+        for (party, n) in [(0, 1), (1, 2), (0, 3)] {
+            let name = World::peer_name(party);
+            let burn = minutes(n);
+            world.start(party, Command::SetTimer { name, burn });
+            world.steps(steps);
+        }
+        world.pass(MINUTE);
+        assert_eq!(world.contact(0).burn, world.contact(1).burn, "{steps}");
+    }
+}
+
+// [SPEC 9.34]
+#[test]
+fn a_change_that_waits_stays_the_users_choice_and_is_not_deleted() {
+    let mut world = World::talk(2_701);
+    world.stop_relay();
+    let minute = Burn::after_ms(MINUTE).unwrap();
+    set_timer(&mut world, 0, Burn::after_ms(HOUR).unwrap());
+    set_timer(&mut world, 0, minute);
+    let id = last_line(&mut world, 0);
+    let delete = || Command::Delete {
+        name: World::peer_name(0),
+        id,
+    };
+    assert_eq!(
+        world.command(0, delete()),
+        Err(Refused::UnknownLine),
+        "it holds here already"
+    );
+    world.start_relay();
+    world.pass(MINUTE);
+    assert_eq!([world.contact(0).burn, world.contact(1).burn], [minute; 2]);
+    assert_eq!(world.command(0, delete()), Ok(Reply::Done));
+    set_timer(&mut world, 1, Burn::Never);
+    world.pass(MINUTE);
+    assert_eq!(world.contact(0).burn, Burn::Never);
+}
+
+// [SPEC 9.34] [SPEC 10.12]
+#[test]
+fn a_restart_does_not_bring_a_replaced_timer_back() {
+    let mut world = World::talk(2_702);
+    for party in 0..2 {
+        let receipts = Command::SetReceipts {
+            name: World::peer_name(party),
+            delivered: false,
+            read: false,
+        };
+        world.command(party, receipts).unwrap();
+    }
+    set_timer(&mut world, 0, Burn::after_ms(HOUR).unwrap());
+    world.pass(MINUTE);
+    let minute = Burn::after_ms(MINUTE).unwrap();
+    set_timer(&mut world, 1, minute);
+    world.pass(MINUTE);
+    world.lose_group(1);
+    world.pass(3 * DAY);
+    assert_eq!([world.contact(0).burn, world.contact(1).burn], [minute; 2]);
+    set_timer(&mut world, 0, Burn::Never);
+    world.pass(MINUTE);
+    assert_eq!(
+        [world.contact(0).burn, world.contact(1).burn],
+        [Burn::Never; 2]
+    );
+}
+
+// [SPEC 9.23]
+#[test]
+fn what_was_read_does_not_become_delivered_again() {
+    let mut world = World::talk(2_703);
+    let receipts = |world: &mut World, delivered: bool| {
+        let name = World::peer_name(1);
+        let read = true;
+        let set = Command::SetReceipts {
+            name,
+            delivered,
+            read,
+        };
+        world.command(1, set).unwrap();
+    };
+    receipts(&mut world, false);
+    world.send(0, "a");
+    world.pass(10 * SECOND);
+    world.read_all(1);
+    world.pass(10 * SECOND);
+    assert_eq!(world.states(0), [MessageState::Read]);
+    receipts(&mut world, true);
+    world.send(0, "b");
+    world.pass(10 * SECOND);
+    assert_eq!(
+        world.states(0),
+        [MessageState::Read, MessageState::Delivered]
+    );
+}
+
+// [SPEC 9.24] [SPEC 9.31]
+#[test]
+fn what_was_read_before_a_restart_burns_at_its_sender_after_it() {
+    let mut world = World::talk(2_704);
+    world.send_with(0, "once", Some(Burn::OnRead));
+    world.pass(10 * SECOND);
+    // It is read, and nothing of this device gets out any more before the restart.
+    world.stop_relay();
+    world.read_all(1);
+    world.lose_group(1);
+    world.start_relay();
+    world.pass(3 * DAY);
+    world.read_all(1);
+    world.pass(MINUTE);
+    assert_eq!(world.received(1).len(), 0);
+    assert_eq!(world.states(0).len(), 0);
+}
+
+// [SPEC 10.25]
+#[test]
+fn nobody_is_accused_of_withholding_what_was_not_asked_for() {
+    let mut world = World::talk(2_705);
+    world.switch_off(1);
+    world.send(0, "a");
+    world.load(1);
+    // The block comes between the log's opening and its entries.
+    for steps in 0..40 {
+        world.steps(1);
+        let block = |on| Command::Block {
+            name: World::peer_name(1),
+            on,
+        };
+        world.start(1, block(true));
+        world.steps(steps);
+        world.pass(2 * MINUTE);
+        world.start(1, block(false));
+    }
+    world.pass(MINUTE);
+    let withheld = |event: &Event| matches!(event, Event::RelayTrouble { .. });
+    assert!(!world.events(1).iter().any(withheld));
+    assert_eq!(world.received(1), ["a"]);
+}
