@@ -54,7 +54,7 @@ fn on_a_terminal_messages_live_and_burn() {
     );
     ben.run(&["send", "ada", "--burn", "5s", "gone \u{1b}[2J soon"])
         .ok();
-    terminal.wait_until(|screen| screen.contains("ben: gone \\u{1b}[2J soon (5s)"));
+    terminal.wait_until(|screen| screen.contains("ben: gone \\u{1b}[2J soon ("));
     terminal.wait_until(|screen| !screen.contains("gone"));
     terminal.type_in("/nonsense\r");
     terminal.wait_until(|screen| screen.contains("/burn TIME TEXT"));

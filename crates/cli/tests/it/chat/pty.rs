@@ -14,10 +14,14 @@ use crate::world::DEADLINE;
 const COLUMNS: u16 = 100;
 const ROWS: u16 = 30;
 
+/// Bytes between two looks at the screen.
+const PIECE: usize = 64;
+
 pub struct Terminal {
     child: Child,
     input: File,
     output: Receiver<Vec<u8>>,
+    unread: Vec<u8>,
     screen: Screen,
 }
 
@@ -53,6 +57,7 @@ impl Terminal {
             child,
             input,
             output,
+            unread: Vec::new(),
             screen: Screen::new(),
         }
     }
@@ -61,7 +66,8 @@ impl Terminal {
         self.input.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Reads until the screen is as wanted, and gives it.
+    /// Reads until the screen is as wanted, and gives it. What comes is looked at in small pieces, so that nothing passes
+    /// by that was only there for a moment.
     #[track_caller]
     pub fn wait_until(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         let until = Instant::now() + DEADLINE;
@@ -70,13 +76,17 @@ impl Terminal {
             if wanted(&text) {
                 return text;
             }
-            match self
-                .output
-                .recv_timeout(until.saturating_duration_since(Instant::now()))
-            {
-                Ok(bytes) => self.screen.take(&bytes),
-                Err(e) => panic!("{e}; the screen:\n{text}"),
+            if self.unread.is_empty() {
+                match self
+                    .output
+                    .recv_timeout(until.saturating_duration_since(Instant::now()))
+                {
+                    Ok(bytes) => self.unread = bytes,
+                    Err(e) => panic!("{e}; the screen:\n{text}"),
+                }
             }
+            let piece: Vec<u8> = self.unread.drain(..self.unread.len().min(PIECE)).collect();
+            self.screen.take(&piece);
         }
     }
 
