@@ -18,7 +18,7 @@ pub(crate) use backoff::below;
 pub(crate) use session::{LinkOp, Op, Role, Route, Session, Tag};
 
 use crate::api::{Endpoint, LinkId, RelayTrouble};
-use backoff::Backoff;
+use backoff::{Backoff, Pages};
 
 /// No greeting or answer to the opening in this time: try again.
 const SETUP_MS_MAX: u64 = 30_000;
@@ -45,6 +45,7 @@ pub(crate) struct Link {
     state: State,
     backoff: Backoff,
     wanted: bool,
+    pages: Pages,
     /// Attempts that failed in a row; 0 while it is up.
     failures: u32,
     update_needed: bool,
@@ -90,6 +91,7 @@ impl Link {
             state: State::Down { dial_at: None },
             backoff: Backoff::default(),
             wanted: false,
+            pages: Pages::new(),
             failures: 0,
             update_needed: false,
             trouble: None,
@@ -352,6 +354,7 @@ impl Link {
         self.update_needed = false;
         // The host that answered is tried first next time.
         self.next_host = self.next_host.wrapping_sub(1);
+        self.pages = Pages::new();
         let step = opened.step;
         let record = opened.signed.record.clone();
         let mut session = Session::new(id, opened, ctx.now.mono);
@@ -382,11 +385,11 @@ impl Link {
         };
         let identity = *session.identity();
         let used = session.record().clone();
-        let full = records.len() >= emptyroom_wire::limits::KEY_RECORDS_PER_ANSWER_MAX;
         let last = records.last().map(|record| record.number);
+        let next = self.pages.next(records.len(), last, used.number);
         let mut faults = self.chain.walk(&identity, records, ctx.today);
-        match last {
-            Some(last) if full && last < used.number => {
+        match next {
+            Some(last) => {
                 let request = Request::KeyRecords(last);
                 session.request(
                     ctx.now.mono,
@@ -395,7 +398,7 @@ impl Link {
                     ctx.out,
                 );
             }
-            _ => faults.extend(self.chain.walk(&identity, &[used], ctx.today)),
+            None => faults.extend(self.chain.walk(&identity, &[used], ctx.today)),
         }
         ctx.out.push(LinkOut::ChainChanged);
         self.chain_faults(faults, ctx.out);

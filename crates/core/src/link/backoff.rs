@@ -3,6 +3,7 @@
 //! Delays double with every attempt that led to nothing. Only a link that was useful for a while resets them: a relay that
 //! accepts and drops at once gets no storm. After losing a useful link, clients spread over the time the relay asked for.
 
+use emptyroom_wire::limits::KEY_RECORDS_PER_ANSWER_MAX;
 use emptyroom_wire::rng::{self, CryptoRng};
 use emptyroom_wire::time::Mono;
 
@@ -15,6 +16,7 @@ const LAST_MS: u64 = 300_000;
 const SPREAD_MS_MAX: u64 = 600_000;
 /// Delay after a relay said that this program is too old.
 const UPDATE_MS: u64 = 3_600_000;
+const PAGES_MAX: u32 = 64;
 
 /// How often in a row it led to nothing, and since when it is up.
 #[derive(Default)]
@@ -53,6 +55,23 @@ impl Backoff {
     pub(crate) fn update_needed(&mut self, rng: &mut dyn CryptoRng) -> u64 {
         self.up_since = None;
         UPDATE_MS / 2 + below(rng, UPDATE_MS)
+    }
+}
+
+/// How many more answers with key records one link asks for: 30 days have 720 records. A relay that gives the same ones again
+/// and again, or never comes to an end, is not followed for ever.
+pub(crate) struct Pages(u32);
+
+impl Pages {
+    pub(crate) fn new() -> Self {
+        Self(PAGES_MAX)
+    }
+
+    /// The number to ask from after an answer of so many records that ended with `last`; `used` is the record in use.
+    pub(crate) fn next(&mut self, records: usize, last: Option<u64>, used: u64) -> Option<u64> {
+        self.0 = self.0.saturating_sub(1);
+        let full = records >= KEY_RECORDS_PER_ANSWER_MAX;
+        last.filter(|last| full && *last < used && self.0 > 0)
     }
 }
 
@@ -98,5 +117,19 @@ mod tests {
         let mut backoff = Backoff::default();
         backoff.up(Mono(0), u32::MAX);
         assert!(backoff.ended(Mono(USEFUL_MS), &mut rng) < SPREAD_MS_MAX);
+    }
+
+    #[test]
+    fn key_records_that_never_end_are_not_followed_for_ever() {
+        let mut pages = Pages::new();
+        let mut asked = 0;
+        while pages.next(KEY_RECORDS_PER_ANSWER_MAX, Some(1), u64::MAX) == Some(1) {
+            asked += 1;
+            assert!(asked < PAGES_MAX);
+        }
+        let mut pages = Pages::new();
+        assert_eq!(pages.next(KEY_RECORDS_PER_ANSWER_MAX, Some(7), 9), Some(7));
+        assert_eq!(pages.next(1, Some(8), 9), None);
+        assert_eq!(pages.next(KEY_RECORDS_PER_ANSWER_MAX, Some(9), 9), None);
     }
 }
