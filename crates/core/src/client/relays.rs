@@ -18,6 +18,8 @@ use crate::store::{Store, Value};
 /// An order that was not confirmed is given up after that: what it would destroy has ended by itself.
 // [SPEC 8.45]
 const DESTROY_MS_MAX: u64 = 40 * DAY_MS;
+/// Relays that are read: more than there can be conversations.
+const RELAYS_MAX: usize = 4_096;
 /// Orders that are kept.
 const DESTROYS_MAX: usize = 10_000;
 const RETRY_MS: u64 = 60_000;
@@ -54,7 +56,7 @@ struct DestroyRecord {
 /// All relays of the records.
 pub(super) fn load(store: &Store<'_>) -> Result<BTreeMap<IdentityHash, Relay>, LoadError> {
     let mut relays = BTreeMap::new();
-    for (_, record) in store.scan(key::RELAYS, None, usize::MAX, false) {
+    for (_, record) in store.scan(key::RELAYS, None, RELAYS_MAX, false) {
         let record: RelayRecord = records::decode(VERSION, &record)?;
         let chain = KeyChain::decode(record.chain.as_slice()).map_err(|_| LoadError::Damaged)?;
         let hosts: Result<Vec<Host>, _> = record
@@ -72,7 +74,7 @@ pub(super) fn load(store: &Store<'_>) -> Result<BTreeMap<IdentityHash, Relay>, L
 /// All orders of the records.
 pub(super) fn load_destroys(store: &Store<'_>) -> Result<BTreeMap<u64, PendingDestroy>, LoadError> {
     let mut destroys = BTreeMap::new();
-    for (found, record) in store.scan(key::DESTROYS, None, usize::MAX, false) {
+    for (found, record) in store.scan(key::DESTROYS, None, DESTROYS_MAX, false) {
         let number = key::last_number(&found).ok_or(LoadError::Damaged)?;
         let record: DestroyRecord = records::decode(VERSION, &record)?;
         destroys.insert(
