@@ -27,7 +27,9 @@ pub(crate) fn seal_row(
     let mut row = vec![0; REF_LEN + OVERHEAD + value.len()];
     let (head, sealed) = row.split_at_mut(REF_LEN);
     head.copy_from_slice(&encode_ref(key_ref));
-    seal_into(key, &context(key_ref, name), random, value, sealed);
+    with_context(key_ref, name, |context| {
+        seal_into(key, context, random, value, sealed);
+    });
     row
 }
 
@@ -41,7 +43,9 @@ pub(crate) fn open_row(
     let sealed = row.get(REF_LEN..).ok_or(NotAuthentic)?;
     let len = sealed.len().checked_sub(OVERHEAD).ok_or(NotAuthentic)?;
     let mut value = Zeroizing::new(vec![0; len]);
-    open_into(key, &context(key_ref, name), sealed, &mut value)?;
+    with_context(key_ref, name, |context| {
+        open_into(key, context, sealed, &mut value)
+    })?;
     Ok(value)
 }
 
@@ -67,9 +71,14 @@ fn decode_ref(bytes: &[u8; REF_LEN]) -> KeyRef {
     }
 }
 
-fn context(key: KeyRef, name: &[u8]) -> Vec<u8> {
-    let mut context = Vec::with_capacity(REF_LEN + name.len());
-    context.extend_from_slice(&encode_ref(key));
-    context.extend_from_slice(name);
-    context
+/// Calls `with` with the context of a row: slot, generation, name.
+fn with_context<T>(key: KeyRef, name: &[u8], with: impl FnOnce(&[u8]) -> T) -> T {
+    // On the stack: every row that is read or written needs one.
+    let mut context = [0; REF_LEN + NAME_LEN_MAX];
+    let len = REF_LEN + name.len().min(NAME_LEN_MAX);
+    let fields = encode_ref(key);
+    for (out, byte) in context.iter_mut().zip(fields.iter().chain(name)) {
+        *out = *byte;
+    }
+    with(context.get(..len).unwrap_or_default())
 }

@@ -142,10 +142,10 @@ impl Vault {
         if table.free() + table.tainted() >= count {
             return self.rotate();
         }
-        // Half as much again, so that the cost of rewriting stays a constant per key.
+        // Twice as many, so that the cost of rewriting stays a constant per key.
         let sectors = self.keys.table.sectors();
         let needed = u32::try_from(count.div_ceil(KEYS_PER_SECTOR)).unwrap_or(u32::MAX);
-        let grown = sectors.saturating_add((sectors / 2).max(needed).max(1));
+        let grown = sectors.saturating_add(sectors.max(needed));
         if grown > SECTORS_MAX {
             return Err(WriteError::Full);
         }
