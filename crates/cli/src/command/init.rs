@@ -11,7 +11,8 @@ use crate::{failure, out, passphrase, secret};
 ///
 /// The vault is one directory that holds everything: keys, contacts, messages. A passphrase of six words (77 bits) is
 /// proposed; a PIN of your own is allowed, but whoever copies the disk can try out a short one. There is no account on any
-/// server, and nobody can reset a forgotten passphrase.
+/// server, and nobody can reset a forgotten passphrase. (The words are the EFF's long word list, © Electronic Frontier
+/// Foundation, CC BY 3.0.)
 ///
 /// Who only takes links needs no relay of his own. Who wants to make them gives the address line that the relay's operator
 /// handed out; with `-` it is read from standard input or asked for, so that it stays out of the shell's history.

@@ -117,3 +117,62 @@ fn errors_repeat_no_secrets() {
         }
     }
 }
+
+/// What was deleted is not in the memory of the daemon that had it, either. Only root may read the memory of a process that
+/// refuses to be read; elsewhere that refusal is what is tested.
+// [SPEC 12.13]
+#[test]
+fn a_daemon_forgets_what_was_deleted() {
+    const MARKER: &str = "MARKER-0815-MARKER";
+    let relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    let daemon = ada.daemon(&[]);
+    ben.run(&["send", "ada", MARKER]).ok();
+    let events = ada.json(&["receive", "--wait", "20s"]);
+    let message = events.iter().find(|e| e["text"] == MARKER).unwrap();
+    let id = message["id"].to_string();
+    // It is read again, so that it was in memory more than once.
+    assert!(ada.run(&["history", "ben"]).ok().out.contains(MARKER));
+    ada.run(&["delete", "ben", &id]).ok();
+    // What was in the way of the last request and its response has been used again.
+    ada.run(&["contacts"]).ok();
+    match occurrences(daemon.id(), MARKER.as_bytes()) {
+        Ok(found) => {
+            assert_eq!(found, 0);
+            // The search finds what must be there.
+            assert!(occurrences(daemon.id(), b"daemon.sock").unwrap() > 0);
+        }
+        Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::PermissionDenied),
+    }
+}
+
+/// How often a text stands in the writable memory of a process.
+fn occurrences(pid: u32, text: &[u8]) -> std::io::Result<usize> {
+    use std::os::unix::fs::FileExt;
+    let proc = Path::new("/proc").join(pid.to_string());
+    let memory = std::fs::File::open(proc.join("mem"))?;
+    let mut found = 0;
+    for line in std::fs::read_to_string(proc.join("maps"))?.lines() {
+        let mut parts = line.split_whitespace();
+        let (Some(range), Some(mode)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        if !mode.starts_with("rw") {
+            continue;
+        }
+        let (from, to) = range.split_once('-').unwrap();
+        let (from, to) = (
+            u64::from_str_radix(from, 16).unwrap(),
+            u64::from_str_radix(to, 16).unwrap(),
+        );
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+        // Some mappings cannot be read by anybody.
+        if memory.read_exact_at(&mut bytes, from).is_ok() {
+            found += bytes
+                .windows(text.len())
+                .filter(|window| *window == text)
+                .count();
+        }
+    }
+    Ok(found)
+}

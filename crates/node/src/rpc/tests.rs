@@ -1,3 +1,5 @@
+//! The lines of the daemon, one by one.
+
 use super::*;
 use crate::api::SecretText;
 
