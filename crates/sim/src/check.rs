@@ -1,9 +1,11 @@
 //! What must hold at the end of every run, whatever happened in it.
 
-use emptyroom_core::api::{Burn, Command, ContactState, Line, LineBody, MessageState, Name, Reply};
+use emptyroom_core::api::{
+    Burn, Command, ContactState, FailedWhy, Line, LineBody, MessageState, Name, Reply,
+};
 use emptyroom_core::verification::Code;
 
-use crate::scene::{Message, SIDES, Scene};
+use crate::scene::{SIDES, Scene};
 use crate::world::{DAY, HOUR, MINUTE, SECOND};
 
 /// After the last trouble, everything must be well within so many steps of growing length (27 days together).
@@ -94,18 +96,28 @@ impl Scene {
         }
     }
 
-    /// Both sides were told that it is over, and that may be; nothing written looks as if it had arrived.
+    /// The relay lost the recovery log. If both sides were told that all is over, nothing written looks as if it would arrive; if one
+    /// was, and the other can still talk, its next message brings everything back.
     fn has_ended(&mut self, talk: usize) -> bool {
+        if !self.talks[talk].may_end {
+            return false;
+        }
         let states = SIDES.map(|side| self.contact(talk, side).map(|contact| contact.state));
-        let over = self.talks[talk].may_end && states == [Some(ContactState::Over); 2];
+        for side in SIDES {
+            let (mine, theirs) = (states[side], states[1 - side]);
+            if mine == Some(ContactState::Active) && theirs == Some(ContactState::Over) {
+                self.send_plain(talk, side);
+            }
+        }
+        let over = states == [Some(ContactState::Over); 2];
         if over {
             self.talks[talk].over = true;
-            let waits = |message: &Message| {
-                message.talk == talk && message.confirmed && message.state == MessageState::Queued
-            };
-            if self.messages.iter().any(waits) {
-                self.world
-                    .fault(format!("t{talk} is over and messages wait"));
+            for side in SIDES {
+                let lines = self.history(talk, side).unwrap_or_default();
+                if lines.iter().any(is_queued) {
+                    self.world
+                        .fault(format!("t{talk} is over and messages wait at side {side}"));
+                }
             }
         }
         over
@@ -143,6 +155,9 @@ impl Scene {
             self.allow_restart(talk);
             if sent.iter().all(|message| self.messages[*message].shown > 0) {
                 break;
+            }
+            if self.has_ended(talk) {
+                return;
             }
         }
         for message in sent {
@@ -189,7 +204,9 @@ impl Scene {
                     message.shown
                 ));
             }
-            if let Some(place) = places.first().filter(|_| !message.forgotten) {
+            // Whose vault went back gets again what the relay has no more, after what it still had.
+            let ordered = !message.forgotten && restores == 0;
+            if let Some(place) = places.first().filter(|_| ordered) {
                 if last.is_some_and(|last| last > *place) {
                     faults.push(format!("message {number} is out of order"));
                 }
@@ -234,9 +251,12 @@ impl Scene {
         let gap = talk.gaps[1 - message.side] > 0;
         // What both had, the relay has no more: a reader whose vault went back to before it sees a gap.
         let trimmed = gap && self.restores_of(message.talk, 1 - message.side) > 0;
-        // What a relay withheld is not delivered any more, and both see it.
-        let withheld = gap && failed && self.world.hosts[talk.host].lies_told > 0;
-        trimmed || withheld || age > message.life_ms && (failed || gap || restarted)
+        // What a relay withheld is not delivered any more; the reader sees it, and the sender if he gets receipts.
+        let told = failed || talk.receipts_off[1 - message.side];
+        let ended =
+            talk.may_end && message.state == MessageState::Failed(FailedWhy::ConversationOver);
+        let withheld = gap && told && self.world.hosts[talk.host].lies_told > 0;
+        trimmed || withheld || ended || age > message.life_ms && (failed || gap || restarted)
     }
 
     /// Both sides are at the same place of the same log, and saw the same.
@@ -298,6 +318,16 @@ impl Scene {
             self.world.fault(fault);
         }
     }
+}
+
+fn is_queued(line: &Line) -> bool {
+    matches!(
+        line.body,
+        LineBody::Sent {
+            state: MessageState::Queued,
+            ..
+        }
+    )
 }
 
 fn text_of(line: &Line) -> Option<&str> {

@@ -8,19 +8,19 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use emptyroom_sim::run::{self, Outcome};
-use emptyroom_sim::trouble::{GRAVE, Trouble};
+use emptyroom_sim::run::{self, Grave, Outcome};
+use emptyroom_sim::trouble::GRAVE;
 
 const USAGE: &str =
     "usage: emptyroom-sim [--seeds N] [--from S]   run N seeds from S on (300 from 0)
        emptyroom-sim --seed S [--trace]    run one seed, with --trace everything that happens
-       with --only KIND, the only kind of grave trouble is KIND";
+       with --only KIND, the only kind of grave trouble is KIND; with --all there is every kind in each run";
 
 struct Options {
     from: u64,
     seeds: u64,
     trace: bool,
-    only: Option<Trouble>,
+    grave: Grave,
 }
 
 fn main() -> ExitCode {
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     let (mut failed, mut messages, mut restarts, mut days, mut storm) = (Vec::new(), 0, 0, 0, 0);
     for number in 0..options.seeds {
         let seed = options.from.saturating_add(number);
-        let outcome = run::run_with(seed, options.trace, options.only);
+        let outcome = run::run_with(seed, options.trace, options.grave);
         messages += outcome.messages;
         restarts += outcome.restarts;
         days += outcome.days;
@@ -66,10 +66,11 @@ fn report(outcome: &Outcome, options: &Options) {
         println!("  {fault}");
     }
     if !options.trace {
-        let only = options
-            .only
-            .map(|kind| format!(" --only {kind:?}"))
-            .unwrap_or_default();
+        let only = match options.grave {
+            Grave::Usual => String::new(),
+            Grave::Only(kind) => format!(" --only {kind:?}"),
+            Grave::All => " --all".to_owned(),
+        };
         println!("  reproduce: cargo run -p emptyroom-sim -- --seed {seed}{only} --trace");
     }
 }
@@ -79,7 +80,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
         from: 0,
         seeds: 300,
         trace: false,
-        only: None,
+        grave: Grave::Usual,
     };
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next()?.parse().ok();
@@ -93,8 +94,9 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
             "--only" => {
                 let kind = arguments.next()?;
                 let mut kinds = GRAVE.iter();
-                options.only = Some(*kinds.find(|known| format!("{known:?}") == kind)?);
+                options.grave = Grave::Only(*kinds.find(|known| format!("{known:?}") == kind)?);
             }
+            "--all" => options.grave = Grave::All,
             "--trace" => options.trace = true,
             _ => return None,
         }

@@ -32,15 +32,26 @@ pub struct Outcome {
 /// Runs one seed with the usual mix of trouble.
 #[must_use]
 pub fn run(seed: u64, print: bool) -> Outcome {
-    run_with(seed, print, None)
+    run_with(seed, print, Grave::Usual)
 }
 
-/// Runs one seed; where there is grave trouble, with this kind only.
+/// Which grave trouble there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grave {
+    /// In some runs one or two kinds, in the others none.
+    Usual,
+    /// In each run this kind.
+    Only(Trouble),
+    /// In each run every kind.
+    All,
+}
+
+/// Runs one seed with this choice of grave trouble.
 #[must_use]
-pub fn run_with(seed: u64, print: bool, only: Option<Trouble>) -> Outcome {
+pub fn run_with(seed: u64, print: bool, grave: Grave) -> Outcome {
     let mut dice = Dice::new(seed, 2);
     let mut scene = Scene::new(seed, print);
-    let mix = mix(&mut dice, only);
+    let mix = mix(&mut dice, grave);
     scene.world.note(format_args!("seed {seed}: {mix:?}"));
     people(&mut scene, &mut dice);
     if scene.world.faults.is_empty() {
@@ -64,25 +75,29 @@ pub fn run_with(seed: u64, print: bool, only: Option<Trouble>) -> Outcome {
     outcome(&scene, seed)
 }
 
-/// Half of the runs have mild trouble only; the others one or two grave kinds as well.
-fn mix(dice: &mut Dice, only: Option<Trouble>) -> Vec<Trouble> {
-    let mut mix = MILD.to_vec();
-    if let Some(only) = only {
-        mix.extend([only; 8]);
-    } else if dice.percent(60) {
-        let grave: Vec<Trouble> = GRAVE
-            .iter()
-            .copied()
-            .filter(|kind| !LEFT_OUT.contains(kind))
-            .collect();
-        for _ in 0..dice.between(1, 2) {
-            if !grave.is_empty() {
-                let kind = dice.pick(&grave);
-                // Years cost a second each.
-                let often = if kind == Trouble::AwayYear { 1 } else { 4 };
-                mix.extend(vec![kind; often]);
-            }
+/// The kinds of trouble of a run, each as often as it is likely.
+fn mix(dice: &mut Dice, grave: Grave) -> Vec<Trouble> {
+    let known = GRAVE
+        .iter()
+        .copied()
+        .filter(|kind| !LEFT_OUT.contains(kind));
+    let known: Vec<Trouble> = known.collect();
+    let kinds = match grave {
+        Grave::Only(kind) => vec![kind; 2],
+        Grave::All => known,
+        Grave::Usual if dice.percent(60) => {
+            (0..dice.between(1, 2)).map(|_| dice.pick(&known)).collect()
         }
+        Grave::Usual => Vec::new(),
+    };
+    let mut mix = MILD.to_vec();
+    for kind in kinds {
+        // Years cost a second each.
+        let often = match (grave, kind) {
+            (Grave::All, _) | (_, Trouble::AwayYear) => 1,
+            _ => 4,
+        };
+        mix.extend(vec![kind; often]);
     }
     mix
 }
@@ -139,18 +154,18 @@ fn act(scene: &mut Scene, dice: &mut Dice, mix: &[Trouble]) {
             }
         }
         5 => scene.read_all(talk, side),
+        6 if dice.percent(50) => {
+            let burn = Burn::after_ms(dice.between(5_000, DAY)).unwrap_or(Burn::Never);
+            scene.tell(talk, side, |name| Command::SetTimer { name, burn });
+        }
         6 => {
-            if dice.percent(50) {
-                let burn = Burn::after_ms(dice.between(5_000, DAY)).unwrap_or(Burn::Never);
-                scene.tell(talk, side, |name| Command::SetTimer { name, burn });
-            } else {
-                let (delivered, read) = (dice.percent(50), dice.percent(50));
-                scene.tell(talk, side, |name| Command::SetReceipts {
-                    name,
-                    delivered,
-                    read,
-                });
-            }
+            let (delivered, read) = (dice.percent(50), dice.percent(50));
+            scene.talks[talk].receipts_off[side] |= !delivered;
+            scene.tell(talk, side, |name| Command::SetReceipts {
+                name,
+                delivered,
+                read,
+            });
         }
         _ => {
             let kind = dice.pick(mix);

@@ -29,6 +29,8 @@ pub struct Talk {
     pub restarts: [u64; 2],
     /// What each side was told of its relay.
     pub troubles: [Vec<RelayTrouble>; 2],
+    /// This side sent no receipts of delivery for a while.
+    pub receipts_off: [bool; 2],
     /// The relay lost what it could have been recovered from: it may end.
     pub may_end: bool,
     /// It ended, or never began.
@@ -207,6 +209,7 @@ impl Scene {
             gaps: [0; 2],
             restarts: [0; 2],
             troubles: [Vec::new(), Vec::new()],
+            receipts_off: [false; 2],
             may_end: false,
             over: false,
         });

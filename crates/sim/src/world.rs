@@ -34,7 +34,7 @@ pub const DAY: u64 = 24 * HOUR;
 /// When virtual time begins: 15 January 2027, so that days and hours are whole.
 const BEGIN: Wall = Wall(1_799_971_200_000);
 /// Inputs and outputs of one client or relay in one virtual hour; more is a storm.
-pub const STEPS_PER_HOUR_MAX: u64 = 20_000;
+pub const STEPS_PER_HOUR_MAX: u64 = 8_000;
 /// What no relay may ever see: every text and name of the simulator holds it.
 pub const PLAINTEXT: &str = "only for friends";
 
