@@ -204,3 +204,36 @@ fn two_faults_at_once() {
         );
     }
 }
+
+#[test]
+fn a_death_anywhere_in_a_restart_costs_nothing() {
+    for dying in 0..2 {
+        for persist in [false, true] {
+            let mut deaths = 0;
+            for after in 0..60 {
+                let mut world = World::talk(4_500 + after as u64);
+                world.send(0, "a1");
+                world.send(1, "b1");
+                world.pass(MINUTE);
+                world.switch_off(1);
+                world.send(0, "a2");
+                world.lose_group(0);
+                match persist {
+                    true => world.parties[dying].persists_left = Some(after),
+                    false => world.parties[dying].dies_after = Some(after),
+                }
+                world.load(1);
+                world.pass(MINUTE);
+                world.parties[dying].persists_left = None;
+                world.parties[dying].dies_after = None;
+                let what = format!("{dying} dies after {after}, persist: {persist}");
+                goes_on(&mut world, [&["b1"], &["a1", "a2"]], &what);
+                deaths += world.parties[dying].deaths;
+                if world.parties[dying].deaths == 0 {
+                    break;
+                }
+            }
+            assert!(deaths >= 8, "only {deaths} deaths");
+        }
+    }
+}
