@@ -85,7 +85,6 @@ impl Conversation {
             Err(trouble) => return self.main_trouble(ctx, trouble),
         };
         let (next_seq, hash) = (main.track.next_seq(), main.track.hash());
-        self.live.main.succeeded();
         if let Some(missing) = accepted.gap {
             self.gap(ctx, missing);
         }
@@ -108,10 +107,10 @@ impl Conversation {
             return;
         };
         match main.track.caught_up(next_seq, &view) {
-            Ok(None) => self.live.main.caught_up(),
+            Ok(None) => self.main_read_to_its_end(),
             Ok(Some(missing)) => {
                 let (next_seq, hash) = (main.track.next_seq(), main.track.hash());
-                self.live.main.caught_up();
+                self.main_read_to_its_end();
                 if self.state.phase == Phase::Member {
                     hashes::put(&mut ctx.store, self.id, next_seq, hash);
                 }
@@ -120,6 +119,12 @@ impl Conversation {
             }
             Err(trouble) => self.main_trouble(ctx, trouble),
         }
+    }
+
+    /// Only this ends the growing delays: a relay that gives one good entry and then a wrong one is not asked in a storm.
+    fn main_read_to_its_end(&mut self) {
+        self.live.main.caught_up();
+        self.live.main.succeeded();
     }
 
     /// What the relay said it has did not come.

@@ -86,7 +86,6 @@ impl Conversation {
             Err(refusal) => return self.recovery_refused(ctx, refusal),
         };
         let now_ms = ctx.clock.now().0;
-        self.live.recovery.succeeded();
         let (Some(recovery), Some(access)) = (&mut self.state.recovery, &self.live.recovery_access)
         else {
             return;
@@ -122,7 +121,11 @@ impl Conversation {
         };
         let view = open.view;
         match recovery.track.caught_up(next_seq, &view) {
-            Ok(_) => self.live.recovery.caught_up(),
+            Ok(_) => {
+                // Not before: a relay that serves it wrong each time is asked ever more seldom.
+                self.live.recovery.caught_up();
+                self.live.recovery.succeeded();
+            }
             Err(trouble) => self.recovery_differs(ctx, trouble),
         }
     }
