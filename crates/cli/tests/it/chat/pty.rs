@@ -128,8 +128,23 @@ fn open() -> (OwnedFd, OwnedFd) {
         )
     };
     assert_eq!(outcome, 0);
+    // Else the program would hold its own terminal open, and never hear that it is gone.
+    for fd in [ours, theirs] {
+        // SAFETY: fcntl with a plain integer on a descriptor that is ours.
+        assert_eq!(
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) },
+            0
+        );
+    }
     // SAFETY: openpty gave both descriptors to us alone.
     unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Characters in a grid, moved by the few sequences that the program uses.
