@@ -64,7 +64,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        usage: "[PART…]",
+        usage: "[--dev] [PART…]",
         about: "measure docs/benchmarks.md anew, or print single parts",
         run: bench::command,
     },

@@ -60,14 +60,24 @@ pub(crate) fn head() -> String {
     let mut lines = vec![
         "# Benchmarks".to_owned(),
         String::new(),
-        "Written by `cargo xtask bench`, which builds with the release profile; run it to have these figures of your machine.".to_owned(),
+        "Written by `cargo xtask bench`; run it to have these figures of your machine.".to_owned(),
         "Costs are CPU time (user and system), so a busy machine changes them little; latencies are wall time, and on a".to_owned(),
         "machine with load they say more about the load. Ratios compare two measurements of the same run.".to_owned(),
         String::new(),
     ];
     lines.extend(machine::describe());
+    lines.push(format!("- Profile: {}", profile()));
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// How this program, and so what it measures in its own process, was built.
+fn profile() -> &'static str {
+    if cfg!(debug_assertions) {
+        "dev (opt-level 2, with overflow checks and assertions), the programs as well"
+    } else {
+        "release"
+    }
 }
 
 /// A duration with three digits that matter.

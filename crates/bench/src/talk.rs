@@ -51,6 +51,7 @@ fn latencies(section: &mut Section, address: &str, directory: &Path) -> Result<(
         let link = ada.invite(&hers)?;
         let start = Instant::now();
         ben.join(link, &his)?;
+        ben.wait_for(|event| matches!(event, Event::Joined { .. }))?;
         ben.send(&his)?;
         ada.received(&hers)?;
         invites.push(start.elapsed());
