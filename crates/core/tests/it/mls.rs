@@ -3,3 +3,5 @@
 mod conversation;
 mod hostile;
 mod join;
+mod observer;
+mod strangers;
