@@ -341,17 +341,19 @@ impl Client {
         if self.flushes.is_empty() {
             return;
         }
+        let now = self.clock.mono();
         let unreachable =
             |relay: &super::Relay| relay.link.unreachable() || relay.link.needs_update();
         let settled = self.conversations.values().all(|conversation| {
-            conversation.is_settled()
+            conversation.is_settled(now)
                 || self
                     .relays
                     .get(&conversation.relay())
                     .is_none_or(unreachable)
         });
         let destroyed = self.destroys.values().all(|destroy| {
-            destroy.retry_at.is_some() || self.relays.get(&destroy.relay).is_none_or(unreachable)
+            destroy.retry_at.is_some_and(|at| at > now)
+                || self.relays.get(&destroy.relay).is_none_or(unreachable)
         });
         if !settled || !destroyed {
             return;

@@ -58,3 +58,40 @@ fn offset(seq: u64) -> Option<usize> {
         .ok()
         .map(|place| place * LEN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Overlay, Records};
+
+    struct Nothing;
+
+    impl Records for Nothing {
+        fn get(&self, _: &[u8]) -> Option<Value> {
+            None
+        }
+
+        fn scan(&self, _: &[u8], _: Option<&[u8]>, _: usize, _: bool) -> Vec<(Vec<u8>, Value)> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_relay_that_leaves_out_numbers_does_not_fill_the_vault() {
+        let mut overlay = Overlay::default();
+        let mut store = overlay.over(&Nothing);
+        let id = ConversationId(1);
+        let hash = |n: u64| RunningHash([u8::try_from(n % 255 + 1).expect("small"); 32]);
+        let last = 1_000;
+        for n in 1..=last {
+            put(&mut store, id, n * PER_CHUNK, hash(n));
+        }
+        let kept = store.scan(&id.hashes(), None, usize::MAX, false).len();
+        assert_eq!(kept, CHUNKS_MAX);
+        assert_eq!(get(&store, id, last * PER_CHUNK), Some(hash(last)));
+        assert_eq!(get(&store, id, PER_CHUNK), None, "the oldest are gone");
+        assert_eq!(get(&store, id, 0), Some(RunningHash::default()));
+        clear(&mut store, id);
+        assert!(store.scan(&id.hashes(), None, 1, false).is_empty());
+    }
+}

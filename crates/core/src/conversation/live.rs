@@ -32,6 +32,8 @@ pub(super) struct Live {
     pub(super) next_expiry: Option<Option<u64>>,
     /// When the index of what was sent is looked through again.
     pub(super) next_forget_ms: u64,
+    /// Up to where that was done, if there was more.
+    pub(super) forget_after: Option<Vec<u8>>,
     pub(super) group: Option<Group>,
     /// There was no group when the records were loaded.
     pub(super) group_missing: bool,
@@ -70,6 +72,7 @@ impl Live {
             saved: Value::default(),
             next_expiry: None,
             next_forget_ms: 0,
+            forget_after: None,
             group: None,
             group_missing: false,
             unsaved: Unsaved::Nothing,

@@ -35,10 +35,11 @@ impl Conversation {
         }
     }
 
-    pub(super) fn enqueue(&mut self, ctx: &mut Ctx<'_>, line: LineId) {
+    /// Lets a line wait for its turn; `again`: it was sent before, and the other side went back.
+    pub(super) fn enqueue(&mut self, ctx: &mut Ctx<'_>, line: LineId, again: bool) {
         let key = self.id.queued(line.0);
         if ctx.store.get(&key).is_none() {
-            ctx.store.put(key, Zeroizing::new(Vec::new()));
+            ctx.store.put(key, Zeroizing::new(vec![u8::from(again)]));
             self.state.sending.queued += 1;
         }
     }
@@ -52,14 +53,17 @@ impl Conversation {
                 LineId(*line),
                 MessageState::Failed(FailedWhy::RelayRefused),
             );
+            self.own_timer_refused(ctx, LineId(*line));
         }
     }
 
     pub(super) fn line_sent(&mut self, ctx: &mut Ctx<'_>, line: LineId, place: Position, ttl: Ttl) {
+        let queued = ctx.store.get(&self.id.queued(line.0));
+        let again = queued.is_some_and(|queued| queued.first() == Some(&1));
         self.unqueue(ctx, line);
         let now = ctx.clock.now();
         let until = now.plus_ms(ttl_ms(ttl));
-        let sent = super::receipts::SentRecord::new(line, until);
+        let sent = super::receipts::SentRecord::new(line, until, again);
         ctx.store.put(self.id.sent_at(&place), sent.record());
         let Some(mut record) = lines::get(&ctx.store, self.id, line) else {
             return;
@@ -79,7 +83,7 @@ impl Conversation {
                 }
                 self.set_state(ctx, line, MessageState::Sent);
             }
-            LineContent::OwnTimer(timer) => self.own_timer_sent(ctx, timer.burn.0, place),
+            LineContent::OwnTimer(timer) => self.own_timer_sent(line, timer.burn.0, place),
             _ => {}
         }
     }

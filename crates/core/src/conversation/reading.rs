@@ -8,7 +8,7 @@ use emptyroom_wire::op::{Answer, EntryPush, Refusal};
 use emptyroom_wire::time::DAY_MS;
 use zeroize::Zeroizing;
 
-use super::lines::{GapLine, LineContent, LineRecord};
+use super::lines::{GapLine, LineContent};
 use super::stage::What;
 use super::state::{LogKey, MainLog, Phase};
 use super::track::Missing;
@@ -384,29 +384,24 @@ impl Conversation {
         }
     }
 
-    /// One line for a run of gaps: a log whose entries ran out one by one does not fill the screen.
+    /// One line for a run of gaps, told again when it has doubled: a log whose entries ran out one by one fills neither the
+    /// screen nor the vault.
     // [SPEC 10.31]
     fn tell_gap(&mut self, ctx: &mut Ctx<'_>, loss: bool, entries: u64) {
         let last = self.state.lines.last();
-        if let Some(LineRecord {
-            content: LineContent::Gap(gap),
-            at_ms,
-            ..
-        }) = lines::get(&ctx.store, self.id, last)
+        if let Some(mut record) = lines::get(&ctx.store, self.id, last)
+            && let LineContent::Gap(gap) = &mut record.content
             && gap.loss.0 == loss
         {
-            let content = LineContent::Gap(GapLine {
-                loss: gap.loss,
-                entries: gap.entries.saturating_add(entries),
-            });
-            let record = LineRecord {
-                at_ms,
-                expires_at_ms: None,
-                content,
-            };
+            let before = gap.entries;
+            gap.entries = before.saturating_add(entries);
+            let doubled = gap.entries.checked_ilog2() > before.checked_ilog2();
             lines::write(&mut ctx.store, self.id, last, &record);
-            let line = self.state.lines.shown(last, &record);
-            return self.event_line(ctx, line);
+            if doubled {
+                let line = self.state.lines.shown(last, &record);
+                self.event_line(ctx, line);
+            }
+            return;
         }
         let content = LineContent::Gap(GapLine {
             loss: Flag(loss),

@@ -4,7 +4,7 @@
 //! trimmed, and is never answered.
 
 use emptyroom_wire::op::Answer;
-use emptyroom_wire::time::{HOUR_MS, Wall};
+use emptyroom_wire::time::{DAY_MS, HOUR_MS, Wall};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
 use super::lines::{self, LineContent};
@@ -22,23 +22,29 @@ const VERSION: u16 = 1;
 // [SPEC 9.22]
 const DELAY_MS_MIN: u64 = 1_000;
 const PAGE_LEN: usize = 256;
-/// So many are forgotten at a time.
+/// So many are looked through at a time.
 const FORGET_MAX: usize = 1_024;
+/// So long after its entry's end a message can still turn out not to have arrived.
+// [SPEC 9.27]
+const UNKNOWN_MS: u64 = 400 * DAY_MS;
 
-/// What is known of a sent message beside its line: it stays, without any text, as long as the relay keeps the entry.
+/// What is known of a sent message beside its line, without any text.
 #[derive(TlsSize, TlsSerialize, TlsDeserializeBytes)]
 pub(super) struct SentRecord {
     line: u64,
     until_ms: u64,
     delivered: Flag,
+    /// It was sent again because the other side went back.
+    again: Flag,
 }
 
 impl SentRecord {
-    pub(super) fn new(line: LineId, until: Wall) -> Self {
+    pub(super) fn new(line: LineId, until: Wall, again: bool) -> Self {
         Self {
             line: line.0,
             until_ms: until.0,
             delivered: Flag(false),
+            again: Flag(again),
         }
     }
 
@@ -56,6 +62,15 @@ impl SentRecord {
 
     pub(super) fn delivered(&self) -> bool {
         self.delivered.0
+    }
+
+    pub(super) fn again(&self) -> bool {
+        self.again.0
+    }
+
+    /// The relay has the entry still, as far as time goes.
+    pub(super) fn lives(&self, now: Wall) -> bool {
+        self.until_ms > now.0
     }
 }
 
@@ -167,7 +182,7 @@ impl Conversation {
 
     /// Entries that never came to the other side are not delivered, unless it said before that they were: then it was restored
     /// from a backup, and they are sent again under the same ids.
-    // [SPEC 9.26]
+    // [SPEC 9.26] [SPEC 9.28]
     fn missing_there(&mut self, ctx: &mut Ctx<'_>, gaps: &[Gap]) {
         for gap in gaps {
             let until = Position {
@@ -175,8 +190,8 @@ impl Conversation {
                 ..gap.from
             };
             for (key, _, sent) in self.sent_between(ctx, gap.from, until) {
-                if sent.delivered() {
-                    self.send_line_again(ctx, &key, sent.line());
+                if sent.delivered() && !sent.again() && sent.lives(ctx.clock.now()) {
+                    self.send_line_again(ctx, &key, (sent.line(), true));
                 }
             }
         }
@@ -185,7 +200,7 @@ impl Conversation {
     fn mark_delivered(&mut self, ctx: &mut Ctx<'_>, from: Position, to: Position, gaps: &[Gap]) {
         for (key, position, mut sent) in self.sent_between(ctx, from, to) {
             if gaps.iter().any(|gap| holds(gap, &position)) {
-                self.set_state(ctx, sent.line(), MessageState::Failed(FailedWhy::RanOut));
+                self.ran_out(ctx, &key, sent.line());
                 continue;
             }
             sent.delivered = Flag(true);
@@ -194,6 +209,12 @@ impl Conversation {
                 self.set_state(ctx, sent.line(), MessageState::Delivered);
             }
         }
+    }
+
+    /// A message never came to the other side, and is not sent again.
+    pub(super) fn ran_out(&mut self, ctx: &mut Ctx<'_>, sent: &[u8], line: LineId) {
+        ctx.store.delete(sent);
+        self.set_state(ctx, line, MessageState::Failed(FailedWhy::RanOut));
     }
 
     fn was_read(&self, ctx: &Ctx<'_>, line: LineId) -> bool {
@@ -263,19 +284,33 @@ impl Conversation {
         }
     }
 
-    /// Forgets what the relay does not keep any more: an intent ends with its entry's life.
+    /// Forgets where messages stood of which nothing can become known any more.
+    // [SPEC 9.27]
     pub(super) fn forget_ended(&mut self, ctx: &mut Ctx<'_>) {
-        let now = ctx.clock.now().0;
-        if now < self.live.next_forget_ms {
+        let now = ctx.clock.now();
+        if now.0 < self.live.next_forget_ms {
             return;
         }
-        self.live.next_forget_ms = now.saturating_add(HOUR_MS);
-        for (key, value) in ctx.store.scan(&self.id.sent(), None, FORGET_MAX, false) {
-            match SentRecord::read(&value) {
-                Some(sent) if sent.until_ms > now => return,
-                _ => ctx.store.delete(&key),
+        self.live.next_forget_ms = now.plus_ms(HOUR_MS).0;
+        let after = self.live.forget_after.take();
+        let page = ctx
+            .store
+            .scan(&self.id.sent(), after.as_deref(), FORGET_MAX, false);
+        if page.len() == FORGET_MAX {
+            self.live.forget_after = page.last().map(|(key, _)| key.clone());
+        }
+        for (key, value) in page {
+            let sent = SentRecord::read(&value);
+            if sent.is_none_or(|sent| !sent.lives(now) && !self.may_fail(ctx, &sent)) {
+                ctx.store.delete(&key);
             }
         }
+    }
+
+    /// The relay does not have it any more; the other side has not said whether it came, and may yet.
+    fn may_fail(&self, ctx: &Ctx<'_>, sent: &SentRecord) -> bool {
+        let in_time = ctx.clock.now().0 < sent.until_ms.saturating_add(UNKNOWN_MS);
+        !sent.delivered() && in_time && ctx.store.get(&self.id.line(sent.line)).is_some()
     }
 
     /// The relay's copy goes once both sides have it.
@@ -309,4 +344,47 @@ fn holds(gap: &Gap, position: &Position) -> bool {
         ..gap.from
     };
     gap.from <= *position && *position < end
+}
+
+#[cfg(test)]
+mod tests {
+    use emptyroom_wire::relay_key::IdentityHash;
+    use emptyroom_wire::secret::Secret32;
+
+    use super::super::state::{LogKey, MainLog, Phase, State};
+    use super::*;
+    use crate::api::Name;
+    use crate::store::key::ConversationId;
+
+    fn at(next_seq: u64) -> Position {
+        Position {
+            restart: 0,
+            generation: 1,
+            next_seq,
+        }
+    }
+
+    // [SPEC 9.8] [SPEC 10.30]
+    #[test]
+    fn a_gap_that_grew_under_way_is_told_from_where_it_was_told() {
+        let key = LogKey::generation(&Secret32::new([1; 32]));
+        let main = MainLog::new(key, 0, 1, 0);
+        let relay = IdentityHash([2; 32]);
+        let state = State::fresh(&Name::unnamed(), relay, Phase::Member, main, 0);
+        let mut conversation = Conversation::assemble(ConversationId(0), state);
+        let gap = |from, until_seq| Gap {
+            from: at(from),
+            until_seq,
+        };
+        conversation.state.receipts.gaps = vec![gap(1, 3), gap(5, 9), gap(12, 14)];
+        let told = Receipt {
+            delivered: Some(at(7)),
+            read: None,
+            gaps: vec![gap(1, 3), gap(5, 7)],
+        };
+        conversation.receipt_sent(&told);
+        assert_eq!(conversation.state.receipts.gaps, [gap(7, 9), gap(12, 14)]);
+        conversation.receipt_sent(&told);
+        assert_eq!(conversation.state.receipts.gaps, [gap(7, 9), gap(12, 14)]);
+    }
 }

@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use super::stage::{Slot, Staged, What};
 use super::state::{Phase, new_generation, new_recovery};
-use super::{Conversation, Ctx, is_gone};
+use super::track::Acknowledged;
+use super::{Conversation, Ctx, hashes, is_gone};
 use crate::account::OwnKeys;
 use crate::api::{LineId, RelayTrouble, RestartReason};
 use crate::certificate::Certificate;
@@ -69,6 +70,9 @@ impl Conversation {
         if self.live.main.is_appending() || !self.live.main.may_try(ctx.clock.mono()) {
             return;
         }
+        if self.says_too_much() {
+            self.withdraw_stage(ctx);
+        }
         if self.stage.is_none() {
             self.stage_next(ctx);
         }
@@ -92,14 +96,13 @@ impl Conversation {
         if !seen && receipt.is_none() && self.state.sending.queued == 0 {
             return;
         }
-        if self.generation_is_used_up(ctx) {
-            self.stage_commit(ctx, true);
-        } else if self.update_is_due(ctx) {
-            self.stage_commit(ctx, false);
-        } else if self.live.full {
-            // Only commits have room left; the relay is asked again after the delay it set.
-            self.live.full = false;
-        } else if seen {
+        let close = self.generation_is_used_up(ctx);
+        if close || self.update_is_due(ctx) {
+            return self.stage_commit(ctx, close);
+        }
+        // Only commits had room left; after the delay that the relay set it is asked again.
+        self.live.full = false;
+        if seen {
             self.stage_message(ctx, What::Seen, Body::Seen, Ttl::Day30);
         } else if self.state.sending.queued > 0 {
             self.stage_line(ctx);
@@ -261,16 +264,18 @@ impl Conversation {
 
     // [SPEC 8.48]
     fn main_acknowledged(&mut self, ctx: &mut Ctx<'_>, appended: &Appended) {
-        self.live.main.succeeded();
         let (Some(staged), Some(main)) = (&mut self.stage, &mut self.state.main) else {
             return;
         };
         if matches!(staged.what, What::Join(_)) {
+            self.live.main.succeeded();
             return self.joined(ctx, Some(*appended));
         }
         let aad = staged.aad();
-        if let Err(trouble) = main.track.acknowledged(&staged.own(&aad), appended) {
-            return self.main_trouble(ctx, trouble);
+        match main.track.acknowledged(&staged.own(&aad), appended) {
+            Err(trouble) => return self.main_trouble(ctx, trouble),
+            Ok(Acknowledged::Passed) => return self.acknowledged_passed(ctx, appended.seq),
+            Ok(Acknowledged::Ahead) => self.live.main.succeeded(),
         }
         if staged.is_commit() {
             // Merged when it is read back in its place, not now.
@@ -280,6 +285,46 @@ impl Conversation {
         } else if let Some(staged) = self.take_stage(ctx) {
             self.message_sent(ctx, staged, appended.seq);
         }
+    }
+
+    /// The relay says that an append stands where this device has read on without meeting it. Where entries were missing it may
+    /// have been among them; no commit was, or there were trouble.
+    // [SPEC 8.61]
+    fn acknowledged_passed(&mut self, ctx: &mut Ctx<'_>, seq: u64) {
+        let Some(staged) = &self.stage else {
+            return;
+        };
+        let known = |seq| hashes::get(&ctx.store, self.id, seq);
+        let another_was_read = match (known(seq), known(seq.saturating_add(1))) {
+            (Some(before), Some(after)) => {
+                before.next(seq, &staged.aad(), staged.body.as_slice()) != after
+            }
+            _ => false,
+        };
+        if staged.is_commit() || another_was_read {
+            return self.main_trouble(ctx, RelayTrouble::WrongSequence);
+        }
+        self.withdraw_stage(ctx);
+        self.live.main.wait(ctx.clock.mono(), 0);
+    }
+
+    /// What waits to be appended is a receipt for what its user has switched off since.
+    // [SPEC 8.62]
+    fn says_too_much(&self) -> bool {
+        let profile = &self.state.profile;
+        self.stage.as_ref().is_some_and(|staged| {
+            matches!(&staged.what, What::Receipt(receipt)
+                if receipt.delivered.is_some() && !profile.receipts_delivered.0
+                    || receipt.read.is_some() && !profile.receipts_read.0)
+        })
+    }
+
+    /// Drops an append that may have left: should it stand in the log, it is known again.
+    fn withdraw_stage(&mut self, ctx: &mut Ctx<'_>) {
+        if let (Some(staged), Some(main)) = (&self.stage, &mut self.state.main) {
+            main.track.withdraw(&staged.own(&staged.aad()));
+        }
+        self.drop_stage(ctx);
     }
 
     // [SPEC 8.48]

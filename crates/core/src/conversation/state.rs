@@ -49,7 +49,9 @@ impl State {
                 receipts_delivered: Flag(true),
                 receipts_read: Flag(true),
                 burn: StoredBurn(Burn::Never),
-                burn_set_at: Position::default(),
+                burn_waits: 0,
+                burn_logged: StoredBurn(Burn::Never),
+                burn_logged_at: Position::default(),
             },
             phase,
             lines: Lines::default(),
@@ -78,9 +80,13 @@ pub(crate) struct Profile {
     pub(crate) blocked: Flag,
     pub(crate) receipts_delivered: Flag,
     pub(crate) receipts_read: Flag,
+    /// The timer of new messages.
     pub(crate) burn: StoredBurn,
-    /// The place of the change that set the timer; the end of all places while an own change waits.
-    pub(crate) burn_set_at: Position,
+    /// The line of the last own change that waits and holds here already; 0 = none does.
+    pub(crate) burn_waits: u64,
+    /// The last change in the order of the log, and its place.
+    pub(crate) burn_logged: StoredBurn,
+    pub(crate) burn_logged_at: Position,
 }
 
 /// Where a conversation is in its life.

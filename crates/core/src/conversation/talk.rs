@@ -6,7 +6,6 @@ use emptyroom_wire::secret::Private;
 
 use super::lines::{LineContent, LineRecord, ReceivedLine};
 use super::state::Phase;
-use super::timers::WAITS;
 use super::{Conversation, Ctx};
 use crate::api::{Event, LineId, MessageState, PeerTrouble, RelayTrouble, RestartReason, Side};
 use crate::content::{Body, Content, ContentFault, TextMessage, TimerChange};
@@ -95,10 +94,7 @@ impl Conversation {
     fn timer_came(&mut self, ctx: &mut Ctx<'_>, change: &TimerChange, place: Position) {
         self.user_entry(ctx, place, change.changed_at_ms);
         // Also one that came again after a restart: for its maker this is its place.
-        if place > self.state.profile.burn_set_at {
-            self.state.profile.burn = StoredBurn(change.burn);
-            self.state.profile.burn_set_at = place;
-        }
+        self.timer_logged(change.burn, place);
         if !self.shown.insert(&mut ctx.store, self.id, change.intent) {
             return;
         }
@@ -122,7 +118,7 @@ impl Conversation {
     }
 
     /// The two are together again: what the other side does not have is sent again, under the same ids.
-    // [SPEC 10.12]
+    // [SPEC 10.12] [SPEC 9.27]
     pub(super) fn send_again(&mut self, ctx: &mut Ctx<'_>, peer_shown: Position) {
         let everything = Position {
             restart: u64::MAX,
@@ -130,15 +126,24 @@ impl Conversation {
             next_seq: u64::MAX,
         };
         for (key, position, sent) in self.sent_between(ctx, Position::default(), everything) {
-            if sent.delivered() && position < peer_shown {
-                continue;
+            let shown = position < peer_shown;
+            if sent.lives(ctx.clock.now()) {
+                if !sent.delivered() || !shown {
+                    self.send_line_again(ctx, &key, (sent.line(), sent.again()));
+                }
+            } else if !sent.delivered() && !shown {
+                self.ran_out(ctx, &key, sent.line());
             }
-            self.send_line_again(ctx, &key, sent.line());
         }
     }
 
-    /// Puts a line that was sent into the queue again.
-    pub(super) fn send_line_again(&mut self, ctx: &mut Ctx<'_>, sent: &[u8], line: LineId) {
+    /// Puts a line that was sent into the queue again; `again`: because the other side went back.
+    pub(super) fn send_line_again(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        sent: &[u8],
+        (line, again): (LineId, bool),
+    ) {
         ctx.store.delete(sent);
         let Some(record) = super::lines::get(&ctx.store, self.id, line) else {
             return;
@@ -150,16 +155,17 @@ impl Conversation {
                     MessageState::Failed(_)
                 ) =>
             {
-                self.enqueue(ctx, line);
+                self.enqueue(ctx, line, again);
                 self.set_state(ctx, line, MessageState::Queued);
             }
             // One that a later change has replaced on both sides would only undo that.
             // [SPEC 9.34]
             LineContent::OwnTimer(_)
-                if key::sent_position(sent) == Some(self.state.profile.burn_set_at) =>
+                if self.state.profile.burn_waits == 0
+                    && key::sent_position(sent) == Some(self.state.profile.burn_logged_at) =>
             {
-                self.state.profile.burn_set_at = WAITS;
-                self.enqueue(ctx, line);
+                self.state.profile.burn_waits = line.0;
+                self.enqueue(ctx, line, again);
             }
             _ => {}
         }

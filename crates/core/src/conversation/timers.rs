@@ -3,23 +3,18 @@
 use emptyroom_wire::time::Wall;
 
 use super::joining::NOT_SEEN_MS;
-use super::lines::{self, LineContent};
+use super::lines::{self, LineContent, OwnTimerLine};
 use super::origin::Origin;
 use super::recovery::NOT_TAKEN_MS;
 use super::state::Phase;
 use super::{Conversation, Ctx};
-use crate::api::{Burn, Event, GoneWhy, LineId};
+use crate::api::{Burn, Event, GoneWhy, LineId, Side};
+use crate::content::IntentId;
 use crate::position::Position;
 use crate::store::value::StoredBurn;
 use crate::store::{Store, key};
 
 const PAGE_LEN: usize = 256;
-/// Where the timer was set while an own change waits: after everything.
-pub(super) const WAITS: Position = Position {
-    restart: u64::MAX,
-    generation: u64::MAX,
-    next_seq: u64::MAX,
-};
 
 impl Conversation {
     /// Deletes every line whose time is over: the record goes, and its key with it.
@@ -45,27 +40,54 @@ impl Conversation {
         self.forget_ended(ctx);
     }
 
-    /// An own change of the timer stands in the log. While a later one waits, that one stays the user's choice: its place will
-    /// be after everything that was read.
+    /// A change of the timer stands in the log: the last one there counts. While an own one waits, that one stays the user's
+    /// choice: its place will be after everything that was read.
     // [SPEC 9.34]
-    pub(super) fn own_timer_sent(&mut self, ctx: &Ctx<'_>, burn: Burn, place: Position) {
-        let queue = ctx.store.scan(&self.id.queue(), None, usize::MAX, false);
-        let waits = queue.iter().any(|(key, _)| {
-            let line = key::last_number(key).map(LineId);
-            line.is_some_and(|line| self.is_own_timer(&ctx.store, line))
-        });
-        if !waits {
-            self.state.profile.burn = StoredBurn(burn);
-            self.state.profile.burn_set_at = place;
+    pub(super) fn timer_logged(&mut self, burn: Burn, place: Position) {
+        let profile = &mut self.state.profile;
+        if place > profile.burn_logged_at {
+            profile.burn_logged = StoredBurn(burn);
+            profile.burn_logged_at = place;
+        }
+        if profile.burn_waits == 0 {
+            profile.burn = StoredBurn(profile.burn_logged.0);
         }
     }
 
-    /// What waited is given up: the other side's changes of the timer count again.
-    pub(super) fn own_timer_given_up(&mut self) {
-        let set_at = &mut self.state.profile.burn_set_at;
-        if *set_at == WAITS {
-            *set_at = Position::default();
+    pub(super) fn own_timer_sent(&mut self, line: LineId, burn: Burn, place: Position) {
+        let waits = &mut self.state.profile.burn_waits;
+        if *waits == line.0 {
+            *waits = 0;
         }
+        self.timer_logged(burn, place);
+    }
+
+    /// What waited is given up: the last change in the log counts again.
+    pub(super) fn own_timer_given_up(&mut self) {
+        let profile = &mut self.state.profile;
+        profile.burn_waits = 0;
+        profile.burn = StoredBurn(profile.burn_logged.0);
+    }
+
+    /// The relay refuses a change of the timer. If it held here, the one before does again, and its user sees it.
+    // [SPEC 9.35]
+    pub(super) fn own_timer_refused(&mut self, ctx: &mut Ctx<'_>, line: LineId) {
+        if self.state.profile.burn_waits != line.0 {
+            return;
+        }
+        self.own_timer_given_up();
+        let burn = self.state.profile.burn.0;
+        let back = OwnTimerLine {
+            intent: IntentId([0; 16]),
+            burn: StoredBurn(burn),
+        };
+        let line = self.notice(ctx, LineContent::OwnTimer(back));
+        ctx.events.push(Event::TimerChanged {
+            conversation: self.name(),
+            id: line.id,
+            by: Side::Me,
+            burn,
+        });
     }
 
     /// A change of the timer that this device made and that was not sent yet.

@@ -3,7 +3,7 @@
 //! Everything that was read, and everything that was acknowledged, is kept as numbers and hashes. Whatever a relay shows
 //! later must agree with it: here is the judge, without any idea what entries mean.
 
-use emptyroom_wire::entry::RunningHash;
+use emptyroom_wire::entry::{Aad, RunningHash};
 use emptyroom_wire::log::LogId;
 use emptyroom_wire::op::{Appended, EntryPush, View};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
@@ -13,6 +13,9 @@ use crate::api::RelayTrouble;
 /// Own entries that may be acknowledged and not read back yet.
 // [SPEC 8.56]
 pub(crate) const AHEAD_MAX: usize = 64;
+/// Withdrawn entries that are known again.
+// [SPEC 8.62]
+const WITHDRAWN_MAX: usize = 16;
 
 /// How far one log was read, and what was acknowledged beyond.
 #[derive(Clone, Default, TlsSize, TlsSerialize, TlsDeserializeBytes)]
@@ -22,6 +25,7 @@ pub(crate) struct Track {
     hash: RunningHash,
     closed: u8,
     ahead: Vec<Ahead>,
+    withdrawn: Vec<Withdrawn>,
 }
 
 /// An own entry that the relay acknowledged and that was not read back yet.
@@ -32,12 +36,20 @@ struct Ahead {
     hash: RunningHash,
 }
 
+/// An own entry that is not wanted any more, though the relay may have it.
+#[derive(Clone, Debug, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+struct Withdrawn {
+    nonce: [u8; 16],
+    /// Over all of it, as if it were a log's first.
+    print: RunningHash,
+}
+
 /// An entry that fits.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Accepted {
     /// Entries that are missing before it.
     pub(crate) gap: Option<Missing>,
-    /// It is an own entry that was acknowledged before.
+    /// It is an own entry that was acknowledged before, or withdrawn.
     pub(crate) own: bool,
 }
 
@@ -132,7 +144,7 @@ impl Track {
         if own.is_some_and(|own| own.hash != hash || own.nonce != entry.nonce) {
             return Err(RelayTrouble::TwoHistories);
         }
-        let own = own.is_some();
+        let own = own.is_some() || self.is_withdrawn(entry, log);
         self.ahead.retain(|own| own.seq > entry.seq);
         self.next_seq = entry.seq + 1;
         self.slots = entry.expect_slots.saturating_add(u64::from(entry.commit));
@@ -176,7 +188,7 @@ impl Track {
         Ok(Some(gap))
     }
 
-    /// Takes the acknowledgement of an own append: it counts as seen.
+    /// Takes the acknowledgement of an own append that was not read back: it counts as seen.
     ///
     /// # Errors
     /// The relay's fault: the number or the hash cannot be.
@@ -187,7 +199,7 @@ impl Track {
         answer: &Appended,
     ) -> Result<Acknowledged, RelayTrouble> {
         if answer.seq < self.next_seq {
-            return Ok(Acknowledged::ReadBefore);
+            return Ok(Acknowledged::Passed);
         }
         if let Some(known) = self.ahead.iter().find(|known| known.seq == answer.seq) {
             let same = known.nonce == own.nonce && known.hash == answer.running_hash;
@@ -211,6 +223,24 @@ impl Track {
             hash: answer.running_hash,
         });
         Ok(Acknowledged::Ahead)
+    }
+
+    /// Gives up an own append of unknown fate: should the log have it after all, it is known again.
+    // [SPEC 8.62]
+    pub(crate) fn withdraw(&mut self, own: &OwnAppend<'_>) {
+        if self.withdrawn.len() >= WITHDRAWN_MAX {
+            self.withdrawn.remove(0);
+        }
+        self.withdrawn.push(Withdrawn {
+            nonce: own.nonce,
+            print: print(own.aad, own.body),
+        });
+    }
+
+    fn is_withdrawn(&self, entry: &EntryPush, log: LogId) -> bool {
+        self.withdrawn
+            .iter()
+            .any(|own| own.nonce == entry.nonce && own.print == print(&entry.aad(log), &entry.body))
     }
 
     /// The end of what this device has seen: read, or acknowledged.
@@ -261,7 +291,7 @@ pub(crate) struct OwnAppend<'a> {
     /// Its nonce.
     pub(crate) nonce: [u8; 16],
     /// Its AAD.
-    pub(crate) aad: &'a emptyroom_wire::entry::Aad,
+    pub(crate) aad: &'a Aad,
     /// Its bytes.
     pub(crate) body: &'a [u8],
 }
@@ -269,8 +299,13 @@ pub(crate) struct OwnAppend<'a> {
 /// Where an acknowledged append is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Acknowledged {
-    /// It was read back already.
-    ReadBefore,
+    /// At a place that was passed without reading it: it proves nothing.
+    // [SPEC 8.61]
+    Passed,
     /// It will be read back.
     Ahead,
+}
+
+fn print(aad: &Aad, body: &[u8]) -> RunningHash {
+    RunningHash::default().next(0, aad, body)
 }

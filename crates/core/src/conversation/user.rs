@@ -1,11 +1,11 @@
 //! What a user does in a conversation.
 
 use emptyroom_wire::rng;
+use emptyroom_wire::time::Mono;
 
 use super::lines::{self, LineContent, LineRecord, OwnTimerLine, SentLine};
 use super::sending::QUEUE_MAX;
 use super::state::Phase;
-use super::timers::WAITS;
 use super::{Conversation, Ctx};
 use crate::api::{
     Burn, Command, Contact, ContactState, Event, Fingerprint, GoneWhy, Line, LineId, MessageState,
@@ -50,7 +50,7 @@ impl Conversation {
             }),
         };
         let line = self.state.lines.add(&mut ctx.store, self.id, &record);
-        self.enqueue(ctx, line);
+        self.enqueue(ctx, line, false);
         Ok(line)
     }
 
@@ -90,9 +90,9 @@ impl Conversation {
             }),
         };
         let id = self.state.lines.add(&mut ctx.store, self.id, &record);
-        self.enqueue(ctx, id);
+        self.enqueue(ctx, id, false);
         self.state.profile.burn = StoredBurn(burn);
-        self.state.profile.burn_set_at = WAITS;
+        self.state.profile.burn_waits = id.0;
         ctx.events.push(Event::TimerChanged {
             conversation: self.name(),
             id,
@@ -238,17 +238,17 @@ impl Conversation {
     }
 
     /// Nothing is left that could be done now with a relay that answers.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self, now: Mono) -> bool {
         if self.state.profile.blocked.0 || self.is_over() || self.restart_waits_for_user() {
             return true;
         }
         let main_read = self.live.main.is_caught_up();
-        let pausing = self.live.main.retry_at().is_some();
+        let pausing = !self.live.main.may_try(now);
         match self.state.phase {
             Phase::InviteFailed(_) | Phase::JoinFailed(_) => true,
             Phase::Invited | Phase::Alone => main_read || pausing,
             Phase::Taking | Phase::Entering => pausing,
-            Phase::Trouble(_) => self.live.recovery.retry_at().is_some(),
+            Phase::Trouble(_) => !self.live.recovery.may_try(now),
             Phase::Member => {
                 let idle = self.stage.is_none()
                     && self.state.sending.queued == 0

@@ -1,7 +1,9 @@
 //! Clients against a real relay.
 
+mod acknowledged;
 mod counterexamples;
 mod crashes;
+mod delivery;
 mod hostile;
 mod invites;
 mod raw;

@@ -92,13 +92,10 @@ fn what_ran_out_is_shown() {
         scene.pass(HOUR);
         let after = scene.send(TALK, A).unwrap();
         scene.pass(HOUR);
-        let state = scene.messages[message].state;
-        assert!(
-            matches!(
-                state,
-                MessageState::Sent | MessageState::Failed(FailedWhy::RanOut)
-            ),
-            "{state:?}"
+        assert_eq!(
+            scene.messages[message].state,
+            MessageState::Failed(FailedWhy::RanOut),
+            "{life:?}"
         );
         assert_eq!(scene.messages[after].shown, 1);
         let gap = scene

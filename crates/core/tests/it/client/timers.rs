@@ -1,6 +1,10 @@
 //! Messages that disappear.
 
-use emptyroom_core::api::{Burn, Command, Event, GoneWhy, LineBody, MessageState, Refused, Reply};
+use emptyroom_core::api::{
+    Burn, Command, Event, GoneWhy, LineBody, MessageState, Notice, Refused, Reply, Side,
+};
+use emptyroom_relay::store::StoreReply;
+use emptyroom_wire::op::{Refusal, RefusalCode};
 
 use super::world::{DAY, HOUR, MINUTE, SECOND, World, name};
 
@@ -342,4 +346,35 @@ fn nobody_is_accused_of_withholding_what_was_not_asked_for() {
     let withheld = |event: &Event| matches!(event, Event::RelayTrouble { .. });
     assert!(!world.events(1).iter().any(withheld));
     assert_eq!(world.received(1), ["a"]);
+}
+
+fn too_large() -> StoreReply {
+    StoreReply::Refused(Refusal::now(RefusalCode::TooLarge))
+}
+
+// [SPEC 9.35]
+#[test]
+fn a_change_that_the_relay_refuses_is_taken_back() {
+    let mut world = World::talk(2_706);
+    let hour = Burn::after_ms(HOUR).unwrap();
+    let minute = Burn::after_ms(MINUTE).unwrap();
+    set_timer(&mut world, 1, hour);
+    world.pass(MINUTE);
+    world.no_appends = Some(too_large);
+    set_timer(&mut world, 0, minute);
+    world.pass(SECOND);
+    assert_eq!(world.contact(0).burn, hour, "as both have it");
+    let lines = world.history(0);
+    let taken_back = LineBody::Notice(Notice::TimerChanged {
+        by: Side::Me,
+        burn: hour,
+    });
+    assert_eq!(lines.last().unwrap().body, taken_back);
+    world.no_appends = None;
+    set_timer(&mut world, 1, Burn::Never);
+    world.pass(MINUTE);
+    assert_eq!(world.contact(0).burn, Burn::Never, "changes count again");
+    set_timer(&mut world, 0, minute);
+    world.pass(MINUTE);
+    assert_eq!([world.contact(0).burn, world.contact(1).burn], [minute; 2]);
 }
