@@ -299,13 +299,8 @@ impl Ends {
             code_needed: false,
         };
         let relay = self.identity.hash();
-        let accepted = RelayStream::accept(
-            opening,
-            &[&self.key],
-            &relay,
-            (&terms, Mono(0)),
-            &mut self.rng,
-        );
+        let accepted =
+            RelayStream::accept(opening, &self.key, &relay, (&terms, Mono(0)), &mut self.rng);
         accepted.map_err(|fault| format!("the opening was not accepted: {fault:?}").into())
     }
 }

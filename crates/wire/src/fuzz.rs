@@ -89,7 +89,7 @@ pub fn fuzz_greeting(data: &[u8]) {
 pub fn fuzz_opening(data: &[u8]) {
     let (identity, key) = relay();
     let at = (&terms(), Mono(0));
-    let _ = RelayStream::accept(data, &[&key], &identity.hash(), at, &mut Fixed);
+    let _ = RelayStream::accept(data, &key, &identity.hash(), at, &mut Fixed);
 }
 
 /// A relay's answer to an opening, at a client.

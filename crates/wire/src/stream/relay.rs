@@ -35,14 +35,14 @@ pub enum OpeningFault {
 impl RelayStream {
     /// Accepts an opening: the stream and the frame to answer with.
     ///
-    /// `keys` are those the relay still holds (the current one and the one before). Costs one
-    /// decapsulation (about 0.3 ms), and nothing before the cheap checks have passed.
+    /// `key` is the one in use: a relay holds no other. Costs one decapsulation (about 0.3 ms), and
+    /// nothing before the cheap checks have passed.
     ///
     /// # Errors
     /// An [`OpeningFault`].
     pub fn accept(
         opening: &[u8],
-        keys: &[&StreamKey],
+        key: &StreamKey,
         relay: &IdentityHash,
         (terms, now): (&Terms, Mono),
         rng: &mut dyn CryptoRng,
@@ -53,10 +53,9 @@ impl RelayStream {
         if !versions.contains(&opening.version) || opening.suite != SUITE {
             return Err(OpeningFault::Version);
         }
-        let key = keys
-            .iter()
-            .find(|key| *key.hash() == opening.record)
-            .ok_or(OpeningFault::UnknownKey)?;
+        if *key.hash() != opening.record {
+            return Err(OpeningFault::UnknownKey);
+        }
         let info = opening_info(opening.version, relay, &opening.record);
         let exported = kem::decapsulate(key.secret(), &opening.encapsulated, &info, EXPORT)
             .map_err(|_| OpeningFault::Malformed(DecodeFault::Invalid))?;

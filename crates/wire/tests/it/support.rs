@@ -80,9 +80,8 @@ impl Relay {
     }
 
     pub fn accept(&self, opening: &[u8], now: Mono, seed: u64) -> (RelayStream, Vec<u8>) {
-        let keys = [&self.key];
         let hash = self.identity.hash();
-        RelayStream::accept(opening, &keys, &hash, (&terms(), now), &mut rng(seed)).unwrap()
+        RelayStream::accept(opening, &self.key, &hash, (&terms(), now), &mut rng(seed)).unwrap()
     }
 
     pub fn finish(&self, opening: Opening, answer: &[u8], now: Mono) -> Opened {

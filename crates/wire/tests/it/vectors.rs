@@ -1,37 +1,33 @@
 //! Our own vectors, `spec/vectors/*.json`: made again from fixed inputs and compared with the files.
-//!
-//! The streams' keys are computed a second time here, from the text of the specification and not with
-//! the crate's own functions.
 
 use core::convert::Infallible;
 use std::path::Path;
 
-use emptyroom_wire::address::{Host, RelayAddress, identity_text};
 use emptyroom_wire::codec::encode;
 use emptyroom_wire::entry::{self, RunningHash, next_hash};
 use emptyroom_wire::greeting::Greeting;
 use emptyroom_wire::kem::{KemSecretKey, open_from, seal_to};
-use emptyroom_wire::link::{InviteBinding, InviteLink, LinkFault};
 use emptyroom_wire::log::{Header, LogId};
 use emptyroom_wire::log_keys::{self, LogAccess, Owned};
 use emptyroom_wire::op::NewLog;
 use emptyroom_wire::proof::{self, Purpose, Scope, StreamBinding};
-use emptyroom_wire::relay_key::{IdentityHash, KeyChain, RelayIdentity};
+use emptyroom_wire::relay_key::{IdentityHash, RelayIdentity};
 use emptyroom_wire::sign::SignKey;
-use emptyroom_wire::stream::{Opening, OpeningOutcome, RelayStream};
-use emptyroom_wire::time::{Mono, Wall};
+use emptyroom_wire::time::Wall;
 use emptyroom_wire::{derive, hash};
 use hkdf::Hkdf;
-use hpke::aead::ExportOnlyAead;
-use hpke::kdf::HkdfSha256;
-use hpke::kem::XWing;
-use hpke::{Deserializable, Kem, OpModeS, Serializable};
 use rand_chacha::rand_core::{TryCryptoRng, TryRng};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::op::{from_client, from_relay};
-use crate::support::{Relay, SPKI, START, aad, hex, outer, secret, terms, unhex};
+use crate::support::{SPKI, START, aad, hex, outer, secret, unhex};
+
+mod links;
+mod streams;
+
+pub use links::link_text;
+pub use streams::{answer_by_hand, to_relay_key};
 
 /// Randomness that is written down: the bytes given, in order.
 pub struct Script {
@@ -332,260 +328,6 @@ fn relay_keys() {
             "greeting": hex(&greeting.encode()),
         }),
     );
-}
-
-/// What both ends derive, computed from the text of clause 5.10.
-struct Keys {
-    base: [u8; 32],
-    to_relay: [u8; 32],
-    to_client: [u8; 32],
-    binding: [u8; 32],
-}
-
-fn keys(exported: &[u8; 32], nonce: &[u8]) -> Keys {
-    let base = hkdf_by_hand(nonce, exported, "emptyroom v1 stream base", &[]);
-    let part = |label| hkdf_by_hand(&[], &base, label, &[]);
-    Keys {
-        base,
-        to_relay: part("emptyroom v1 stream to relay"),
-        to_client: part("emptyroom v1 stream to client"),
-        binding: part("emptyroom v1 stream binding"),
-    }
-}
-
-/// A client made by hand: its opening and the exported secret.
-fn opening_by_hand(relay: &Relay, randomness: &[u8; 64]) -> (Vec<u8>, Vec<u8>, [u8; 32]) {
-    let label = "emptyroom v1 stream opening";
-    let mut info = vec![label.len() as u8];
-    info.extend_from_slice(label.as_bytes());
-    info.extend_from_slice(&[0, 1, 0, 1]);
-    info.extend_from_slice(&relay.identity.hash().0);
-    info.extend_from_slice(relay.key.hash());
-    let key = <XWing as Kem>::PublicKey::from_bytes(relay.key.signed().key.as_bytes()).unwrap();
-    let mut rng = Script::new(randomness);
-    let (encapsulated, context) = hpke::setup_sender_with_rng::<ExportOnlyAead, HkdfSha256, XWing>(
-        &OpModeS::Base,
-        &key,
-        &info,
-        &mut rng,
-    )
-    .unwrap();
-    let mut exported = [0; 32];
-    context
-        .export(b"emptyroom v1 stream export", &mut exported)
-        .unwrap();
-    let mut frame = vec![0, 1, 0, 1];
-    frame.extend_from_slice(relay.key.hash());
-    frame.extend_from_slice(&encapsulated.to_bytes());
-    (frame, info, exported)
-}
-
-/// A relay's end of a stream and the key that its client would use.
-pub fn to_relay_key(relay: &Relay, now: Mono) -> ([u8; 32], RelayStream) {
-    let (frame, _, exported) = opening_by_hand(relay, &[8; 64]);
-    let (stream, answer) = relay.accept(&frame, now, 2);
-    (keys(&exported, &answer[1..33]).to_relay, stream)
-}
-
-/// An answer with any welcome, for an opening made with this randomness.
-pub fn answer_by_hand(relay: &Relay, randomness: &[u8; 64], welcome: &[u8]) -> Vec<u8> {
-    use chacha20poly1305::aead::AeadInOut;
-    use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce};
-    let (_, _, exported) = opening_by_hand(relay, randomness);
-    let mut frame = vec![0, 0, 0, welcome.len() as u8];
-    frame.extend_from_slice(welcome);
-    frame.resize(512, 0);
-    ChaCha20Poly1305::new(&keys(&exported, &[6; 32]).to_client.into())
-        .encrypt_in_place(&Nonce::from([0; 12]), &[], &mut frame)
-        .unwrap();
-    let mut answer = vec![1];
-    answer.extend_from_slice(&[6; 32]);
-    answer.extend_from_slice(&528_u16.to_be_bytes());
-    answer.append(&mut frame);
-    answer
-}
-
-// [SPEC 5.9] [SPEC 5.10] [SPEC 5.11] [SPEC 5.13]
-#[test]
-fn streams() {
-    let identity = RelayIdentity::from_seed(&secret(1));
-    let key = identity.next_stream_key(None, START, &mut Script::new(&[2; 32]));
-    let relay = Relay { identity, key };
-    let randomness: [u8; 64] = std::array::from_fn(|place| place as u8);
-    let (frame, info, exported) = opening_by_hand(&relay, &randomness);
-    let at = |ms| Mono(ms);
-    let (opening, own_frame) = Opening::start(
-        &relay.greeting(),
-        Some(&SPKI),
-        &KeyChain::new(relay.identity.hash()),
-        &mut Script::new(&randomness),
-    )
-    .unwrap();
-    assert_eq!(
-        own_frame, frame,
-        "the crate and the text give the same opening"
-    );
-    let hash = relay.identity.hash();
-    let (mut there, answer) = RelayStream::accept(
-        &frame,
-        &[&relay.key],
-        &hash,
-        (&terms(), at(0)),
-        &mut Script::new(&[5; 32]),
-    )
-    .unwrap();
-    let chain = KeyChain::new(hash);
-    let outcome = opening
-        .answer(&answer, &chain, at(0), &mut Script::new(&[]))
-        .unwrap();
-    let OpeningOutcome::Open(opened) = outcome else {
-        panic!("is open")
-    };
-    let mut here = opened.stream;
-    let keys = keys(&exported, &[5; 32]);
-    let log = LogId([4; 32]);
-    let sign = |binding: &StreamBinding| {
-        proof::sign(
-            &SignKey::from_seed(&secret(1)),
-            Purpose::Append,
-            Scope {
-                relay: &hash,
-                binding,
-                log,
-            },
-        )
-    };
-    let by_hand = StreamBinding::new(emptyroom_wire::secret::Secret32::new(keys.binding));
-    assert_eq!(sign(&here.binding()), sign(&by_hand));
-    let first = here.seal(at(0), b"ping").unwrap();
-    let turning = here.seal(at(600_000), b"ping").unwrap();
-    let turned = here.seal(at(600_000), b"ping").unwrap();
-    for frame in [&first, &turning, &turned] {
-        assert_eq!(there.open(at(600_000), frame), Ok(Some(b"ping".to_vec())));
-    }
-    compare(
-        "stream.json",
-        &json!({
-            "identity_seed": hex(&[1; 32]),
-            "stream_key_seed": hex(&[2; 32]),
-            "stream_key_made_ms": START.0,
-            "encapsulation_randomness": hex(&randomness),
-            "info": hex(&info),
-            "opening": hex(&frame),
-            "exported": hex(&exported),
-            "nonce": hex(&[5; 32]),
-            "base": hex(&keys.base),
-            "to_relay": hex(&keys.to_relay),
-            "to_client": hex(&keys.to_client),
-            "binding": hex(&keys.binding),
-            "welcome": format!("00010001{}", hex(&encode(&terms()).unwrap())),
-            "answer": hex(&answer),
-            "message": hex(b"ping"),
-            "frame_0": hex(&first),
-            "frame_1_turning": hex(&turning),
-            "to_relay_turned": hex(&hkdf_by_hand(&[], &keys.to_relay, "emptyroom v1 stream turn", &[])),
-            "frame_0_turned": hex(&turned),
-        }),
-    );
-}
-
-// [SPEC 7.1] [SPEC 7.2] [SPEC 7.3]
-#[test]
-fn addresses() {
-    let identity = IdentityHash(std::array::from_fn(|place| place as u8));
-    let text = format!("relay.example:443/{}?code=Ab-3_z", identity_text(&identity));
-    let address = RelayAddress::parse(&text).unwrap();
-    let fault = |text: &str| RelayAddress::parse(text).unwrap_err().to_string();
-    let plain = address.without_code();
-    let refused = [
-        plain.replace(":443", ""),
-        plain.replace("443", "0"),
-        plain.replace("relay", "re lay"),
-        plain[..plain.len() - 1].to_owned(),
-        plain.replace("443/a", "443/b"),
-        plain.replace('/', ""),
-        format!("{plain}?code="),
-        format!("{plain}?token=x"),
-    ];
-    compare(
-        "address.json",
-        &json!({
-            "host": address.host.name(),
-            "port": address.host.port(),
-            "identity_hash": hex(&address.identity.0),
-            "code": "Ab-3_z",
-            "with_code": address.with_code(),
-            "without_code": plain,
-            "refused": refused.iter().map(|text| json!({ "text": text, "why": fault(text) })).collect::<Vec<_>>(),
-        }),
-    );
-}
-
-// [SPEC 7.5] [SPEC 7.7] [SPEC 7.8]
-#[test]
-fn links() {
-    let link = crate::link::link();
-    let text = link.to_text().unwrap();
-    let content = unbase32(text.strip_prefix("emptyroom:").unwrap());
-    assert_eq!(link_text(content[0], &content[1..content.len() - 4]), text);
-    let damaged = text.replacen(":ae", ":af", 1);
-    assert_eq!(InviteLink::parse(&damaged).err(), Some(LinkFault::Damaged));
-    let newer = link_text(2, b"anything");
-    assert_eq!(
-        InviteLink::parse(&newer).err(),
-        Some(LinkFault::Newer { version: 2 })
-    );
-    compare(
-        "link.json",
-        &json!({
-            "hosts": link.hosts.iter().map(Host::to_string).collect::<Vec<_>>(),
-            "relay": hex(&link.relay.0),
-            "capability": hex(link.capability.expose()),
-            "secret": hex(link.secret.expose()),
-            "identity_key": hex(&[4; 32]),
-            "group_id": hex(&[5; 16]),
-            "binding": hex(&InviteBinding::of(&[4; 32], &[5; 16]).0),
-            "expires_ms": link.expires.0,
-            "bytes": hex(&content),
-            "text": text,
-            "damaged": damaged,
-            "newer": newer,
-        }),
-    );
-}
-
-const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-
-/// A whole link of any version and content, with a checksum that fits.
-pub fn link_text(version: u8, content: &[u8]) -> String {
-    let mut bytes = vec![version];
-    bytes.extend_from_slice(content);
-    let sum = hash::labelled("emptyroom v1 link check", &[&bytes]);
-    bytes.extend_from_slice(&sum[..4]);
-    let mut bits: Vec<u8> = bytes
-        .iter()
-        .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1))
-        .collect();
-    bits.resize(bits.len().next_multiple_of(5), 0);
-    let letter = |bits: &[u8]| {
-        ALPHABET[bits
-            .iter()
-            .fold(0, |value, bit| value << 1 | usize::from(*bit))]
-    };
-    let text: Vec<u8> = bits.chunks(5).map(letter).collect();
-    format!("emptyroom:{}", String::from_utf8(text).unwrap())
-}
-
-fn unbase32(text: &str) -> Vec<u8> {
-    let place = |letter: u8| ALPHABET.iter().position(|other| *other == letter).unwrap();
-    let bits: String = text
-        .bytes()
-        .map(|letter| format!("{:05b}", place(letter)))
-        .collect();
-    let bytes = bits.as_bytes().chunks_exact(8);
-    bytes
-        .map(|bits| u8::from_str_radix(std::str::from_utf8(bits).unwrap(), 2).unwrap())
-        .collect()
 }
 
 #[test]
