@@ -107,6 +107,10 @@ pub const CHECKS: &[Check] = &[
         run: limits::full_of_bytes,
     },
     Check {
+        name: "the reach of a batch",
+        run: limits::reach_of_a_batch,
+    },
+    Check {
         name: "dropping the oldest",
         run: limits::drop_oldest,
     },
@@ -117,6 +121,10 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "budget of bytes",
         run: budget::bytes,
+    },
+    Check {
+        name: "the budget of lasting bytes",
+        run: budget::lasting_bytes,
     },
     Check {
         name: "random operations",

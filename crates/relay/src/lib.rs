@@ -19,4 +19,4 @@ pub mod store;
 
 pub use config::{Config, Limits};
 pub use io::{ConnId, Input, Output, Reason, Ticket};
-pub use relay::Relay;
+pub use relay::{Relay, kept_records};

@@ -11,6 +11,8 @@ pub const LIFE_ROUNDING_DAYS: u32 = 8;
 pub const BUDGET_LOGS_PER_DAY: u32 = 256;
 /// Bytes that they may append in a day. [SPEC 6.30]
 pub const BUDGET_BYTES_PER_DAY: u64 = 256 << 20;
+/// What each byte of an entry costs that lives as long as its log, 400 days and more where others live 30. [SPEC 6.32]
+pub const BUDGET_LIFE_FACTOR: u64 = 16;
 /// What a log takes from the budget at once, so that not each append touches it.
 pub const BUDGET_CHUNK_BYTES: u64 = 1 << 20;
 
@@ -20,6 +22,8 @@ pub const HANDLES_MAX: usize = 1_024;
 pub const REQUESTS_MAX: usize = 64;
 /// Refused proofs and codes after which a stream is ended. [SPEC 4.48]
 pub const OFFENCES_MAX: u32 = 8;
+/// Pushes that the casts of one stream make in a second, before a further cast is refused as busy. [SPEC 4.63]
+pub const CAST_PUSHES_PER_SECOND: usize = 1_024;
 /// Streams on one relay, unless configured otherwise.
 pub const STREAMS_MAX: usize = 65_536;
 
@@ -47,9 +51,16 @@ pub const READ_BYTES: usize = 256 << 10;
 pub const READ_BYTES_CROWDED: usize = 16 << 10;
 /// Operations in one batch to the store.
 pub const BATCH_OPS_MAX: usize = 1_024;
+/// Entries that one batch removes by trimming and destroying, or gives another last day. [SPEC 6.55]
+pub const BATCH_REACH_MAX: usize = 8_192;
+/// Seconds after which it is worth asking a busy relay again.
+pub const BUSY_RETRY_S: u32 = 1;
 /// Bytes of entries in one batch to the store.
 pub const BATCH_BYTES_MAX: usize = 16 << 20;
 /// Bytes of entries that may wait for the store; more is refused as busy. [SPEC 6.52]
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Operations that may wait for the store, of some 500 bytes each; more are refused as busy. [SPEC 6.52]
 pub const QUEUE_OPS_MAX: usize = 1 << 18;
+
+/// Key records that are kept at most. [SPEC 6.42]
+pub const KEY_RECORDS_MAX: usize = 16_384;

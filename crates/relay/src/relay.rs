@@ -28,12 +28,15 @@ mod sending;
 use conns::Conns;
 use job::Purpose;
 use keys::Keys;
+pub use keys::kept_records;
 use queue::Queue;
 
 /// A relay without sockets and disk. See [`crate::io`] for how to run one.
 pub struct Relay {
     config: Config,
     keys: Keys,
+    /// What everybody is shown first while this stream key is in use.
+    greeting: Option<Vec<u8>>,
     rng: Box<dyn CryptoRng + Send>,
     conns: Conns,
     /// The handles open on each log.
@@ -80,6 +83,7 @@ impl Relay {
         let mut relay = Relay {
             config,
             keys: Keys::new(now, identity, records),
+            greeting: None,
             rng,
             conns: Conns::default(),
             readers: BTreeMap::new(),
@@ -117,7 +121,7 @@ impl Relay {
             Input::Stored(ticket, Err(StoreFailure::Full)) => self.store_full(now, ticket),
             Input::KeyRecordPersisted(ticket, Ok(())) => {
                 self.keys.stored(now, ticket);
-                self.greet_waiting(now);
+                self.key_turned(now);
             }
             Input::KeyRecordPersisted(ticket, Err(StoreFailure::Full)) => {
                 self.keys.not_stored(now, ticket);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use emptyroom_wire::entry::Ttl;
 use emptyroom_wire::log::{Flags, Header};
 use emptyroom_wire::op::{First, RefusalCode};
 use emptyroom_wire::secret::Private;
@@ -83,6 +84,38 @@ pub(super) fn bytes(subject: &mut dyn Subject) {
     let mut message = driver.message(&logs[0], 0);
     message.entry.body = big;
     assert!(matches!(driver.append(message), Outcome::Appended(..)));
+}
+
+pub(super) fn lasting_bytes(subject: &mut dyn Subject) {
+    let mut driver = Driver::new(subject);
+    let root = header(1, Flags::NONE);
+    driver.create(&root, None);
+    let recovery = header(2, Flags::RECOVERY);
+    let mut append = driver.message(&place(&root), 0);
+    append.next = vec![NewPlace::new(&recovery, None)];
+    assert!(matches!(driver.append(append), Outcome::Appended(..)));
+    let at = place(&recovery);
+    let quarter: Arc<[u8]> = Arc::from(vec![7; 256 << 10]);
+    let sized = |driver: &mut Driver<'_>, ttl| {
+        let mut message = driver.message(&at, 0);
+        message.entry.aad.ttl = ttl;
+        message.entry.body = Arc::clone(&quarter);
+        driver.append(message)
+    };
+    for number in 0..63 {
+        let outcome = sized(&mut driver, Ttl::Life);
+        assert!(matches!(outcome, Outcome::Appended(..)), "{number}");
+    }
+    // 252 of 256 MiB are spent, for 16 MiB; the rest is enough for others.
+    assert!(matches!(
+        sized(&mut driver, Ttl::Day30),
+        Outcome::Appended(..)
+    ));
+    assert_eq!(sized(&mut driver, Ttl::Life), OVER);
+    assert!(matches!(
+        sized(&mut driver, Ttl::Day30),
+        Outcome::Appended(..)
+    ));
 }
 
 /// Appends to `parent` and makes one log with it.

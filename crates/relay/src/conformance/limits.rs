@@ -60,6 +60,49 @@ pub(super) fn full_of_entries(subject: &mut dyn Subject) {
     ));
 }
 
+pub(super) fn reach_of_a_batch(subject: &mut dyn Subject) {
+    let mut driver = Driver::new(subject);
+    let logs: Vec<Place> = (1..=3)
+        .map(|number| {
+            let plain = header(number, Flags::NONE);
+            driver.create(&plain, None);
+            place(&plain)
+        })
+        .collect();
+    for at in &logs {
+        for _ in 0..4 {
+            let messages = (0..1_000).map(|_| StoreOp::Append(driver.message(at, 0)));
+            let messages = messages.collect();
+            driver.apply(messages);
+        }
+    }
+    let destroy = |at: &Place| StoreOp::Destroy { place: at.clone() };
+    let trim = |at: &Place, up_to| StoreOp::Trim {
+        place: at.clone(),
+        up_to,
+    };
+    let busy = Outcome::Refused(RefusalCode::Busy);
+    // 8,000 entries, 4,000 more, and what there is room for.
+    let orders = vec![
+        destroy(&logs[0]),
+        trim(&logs[1], 4_000),
+        destroy(&logs[2]),
+        trim(&logs[2], 4_000),
+        trim(&logs[2], 192),
+        trim(&logs[2], 193),
+    ];
+    let outcomes = driver.apply(orders);
+    let done = Outcome::Done;
+    assert_eq!(
+        outcomes,
+        [&done, &done, &busy, &busy, &done, &busy].map(Clone::clone)
+    );
+    assert_eq!(driver.view(&logs[2]).first_seq, 192);
+    driver.subject.crash();
+    assert_eq!(driver.one(destroy(&logs[2])), done);
+    assert_eq!(driver.view(&logs[1]).first_seq, 4_000);
+}
+
 pub(super) fn full_of_bytes(subject: &mut dyn Subject) {
     let mut driver = Driver::new(subject);
     let plain = header(1, Flags::NONE);

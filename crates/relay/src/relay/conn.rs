@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 use emptyroom_wire::op::Handle;
 use emptyroom_wire::sign::VerifyKey;
 use emptyroom_wire::stream::RelayStream;
-use emptyroom_wire::time::Mono;
+use emptyroom_wire::time::{Mono, SECOND_MS};
 
 use crate::io::Reason;
 use crate::limits::{
-    OPENING_TIMEOUT_MS, SLOW_READER_MS, UNSENT_HIGH_BYTES, UNSENT_WHEN_CROWDED_BYTES,
+    CAST_PUSHES_PER_SECOND, OPENING_TIMEOUT_MS, SLOW_READER_MS, UNSENT_HIGH_BYTES,
+    UNSENT_WHEN_CROWDED_BYTES,
 };
 use crate::store::Place;
 
@@ -30,7 +31,10 @@ pub(crate) enum Phase {
     /// Waits for the greeting, which waits for a stream key.
     New,
     /// Greeted; the next frame is the opening.
-    Greeted,
+    Greeted {
+        /// An opening named another key than the relay's, and was answered with that.
+        shown_key: bool,
+    },
     /// The stream stands.
     Open(Box<Stream>),
 }
@@ -51,6 +55,14 @@ pub(crate) struct Stream {
     pub(crate) reading: bool,
     /// It waits for its turn to read.
     pub(crate) queued: bool,
+    pub(crate) casts: Casts,
+}
+
+/// How many pushes the casts of one stream made in this second: one small frame in can be thousands out.
+#[derive(Default)]
+pub(crate) struct Casts {
+    second: u64,
+    pushes: usize,
 }
 
 /// A log that is open on one stream.
@@ -60,6 +72,8 @@ pub(crate) struct OpenLog {
     pub(crate) owner_key: Option<VerifyKey>,
     /// The append key was proved on this handle.
     pub(crate) proved: bool,
+    /// It takes no entries any more, and no casts.
+    pub(crate) closed: bool,
     pub(crate) reader: Reader,
     /// [`emptyroom_wire::op::Push::CaughtUp`] was sent.
     pub(crate) told: bool,
@@ -88,7 +102,7 @@ impl Conn {
     pub(crate) fn overdue(&self, now: Mono) -> Option<Reason> {
         match &self.phase {
             // [SPEC 6.50]
-            Phase::New | Phase::Greeted if now >= self.opened_by => Some(Reason::NoOpening),
+            Phase::New | Phase::Greeted { .. } if now >= self.opened_by => Some(Reason::NoOpening),
             Phase::Open(stream) if now >= stream.ends.ends_at() => Some(Reason::Age),
             // [SPEC 6.51]
             _ if self.slow_at().is_some_and(|at| now >= at) => Some(Reason::Slow),
@@ -99,7 +113,7 @@ impl Conn {
     pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
         match &mut self.phase {
             Phase::Open(stream) => Some(stream),
-            Phase::New | Phase::Greeted => None,
+            Phase::New | Phase::Greeted { .. } => None,
         }
     }
 
@@ -137,7 +151,7 @@ impl Conn {
     /// When this connection must be looked at.
     pub(crate) fn wake_at(&self) -> Mono {
         let phase = match &self.phase {
-            Phase::New | Phase::Greeted => self.opened_by,
+            Phase::New | Phase::Greeted { .. } => self.opened_by,
             Phase::Open(stream) => stream.ends.wake_at(),
         };
         self.slow_at().map_or(phase, |slow| slow.min(phase))
@@ -160,6 +174,7 @@ impl Stream {
             behind: VecDeque::new(),
             reading: false,
             queued: false,
+            casts: Casts::default(),
         }
     }
 
@@ -168,6 +183,22 @@ impl Stream {
         let handle = Handle(self.next_handle);
         self.next_handle = self.next_handle.checked_add(1)?;
         Some(handle)
+    }
+}
+
+impl Casts {
+    /// Whether one more cast may go out now; it then counts for so many pushes.
+    pub(crate) fn take(&mut self, now: Mono, pushes: usize) -> bool {
+        // [SPEC 4.63]
+        let second = now.0 / SECOND_MS;
+        if second != self.second {
+            *self = Casts { second, pushes: 0 };
+        }
+        let fits = self.pushes < CAST_PUSHES_PER_SECOND;
+        if fits {
+            self.pushes = self.pushes.saturating_add(pushes);
+        }
+        fits
     }
 }
 

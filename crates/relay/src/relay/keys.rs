@@ -1,13 +1,12 @@
 //! The relay's stream keys: one at a time, an hour each, in memory only; their records in a chain on disk.
 
-use std::collections::VecDeque;
-
 use emptyroom_wire::limits::{KEY_RECORD_LIFE_MS, KEY_RECORDS_PER_ANSWER_MAX, STREAM_KEY_LIFE_MS};
 use emptyroom_wire::relay_key::{IdentityHash, KeyRecord, RelayIdentity, StreamKey};
 use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::time::{MINUTE_MS, Mono, Now, SECOND_MS, Wall};
 
 use crate::io::Ticket;
+use crate::limits::KEY_RECORDS_MAX;
 
 /// When a record could not be stored for want of space, it is tried again after this.
 const RETRY_MS: u64 = MINUTE_MS;
@@ -16,7 +15,7 @@ pub(crate) struct Keys {
     identity: RelayIdentity,
     hash: IdentityHash,
     /// Oldest first.
-    records: VecDeque<KeyRecord>,
+    records: Vec<KeyRecord>,
     current: Option<StreamKey>,
     /// Made, its record not durable yet.
     next: Option<(Ticket, StreamKey)>,
@@ -30,7 +29,7 @@ impl Keys {
         Keys {
             identity,
             hash,
-            records: records.into(),
+            records,
             current: None,
             next: None,
             turn_at: now.mono,
@@ -67,7 +66,7 @@ impl Keys {
         }
         let key = self
             .identity
-            .next_stream_key(self.records.back(), now.wall, rng);
+            .next_stream_key(self.records.last(), now.wall, rng);
         let record = key.signed().record.clone();
         self.next = Some((ticket, key));
         Some(record)
@@ -78,10 +77,11 @@ impl Keys {
         // [SPEC 6.40]
         if let Some((at, key)) = self.next.take_if(|(at, _)| *at == ticket) {
             debug_assert!(at == ticket);
-            self.records.push_back(key.signed().record.clone());
+            self.records.push(key.signed().record.clone());
             self.current = Some(key);
             self.turn_at = now.mono.plus_ms(STREAM_KEY_LIFE_MS);
-            self.forget_old(now.wall);
+            let kept = kept_records(now.wall, &self.records).len();
+            self.records.drain(..self.records.len() - kept);
         }
     }
 
@@ -98,13 +98,55 @@ impl Keys {
         let above = self.records.iter().filter(|record| record.number > after);
         above.take(KEY_RECORDS_PER_ANSWER_MAX).cloned().collect()
     }
+}
 
-    /// Numbers are times in seconds where the clock ran forward.
-    fn forget_old(&mut self, now: Wall) {
-        // [SPEC 6.41]
-        let oldest = now.0.saturating_sub(KEY_RECORD_LIFE_MS) / SECOND_MS;
-        while self.records.len() > 1 && self.records.front().is_some_and(|r| r.number < oldest) {
-            self.records.pop_front();
-        }
+/// The records that are still served and kept on disk, of all in a row, oldest first.
+#[must_use]
+pub fn kept_records(now: Wall, records: &[KeyRecord]) -> &[KeyRecord] {
+    // [SPEC 6.41]
+    // Numbers are times in seconds where the clock ran forward.
+    let oldest = now.0.saturating_sub(KEY_RECORD_LIFE_MS) / SECOND_MS;
+    let over = records.partition_point(|record| record.number < oldest);
+    // [SPEC 6.42]
+    let beyond = records.len().saturating_sub(KEY_RECORDS_MAX);
+    let newest = records.len().saturating_sub(1);
+    records
+        .get(over.max(beyond).min(newest)..)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use emptyroom_wire::sign::Signature;
+    use emptyroom_wire::time::{DAY_MS, HOUR_MS};
+
+    use super::*;
+
+    fn numbered(numbers: impl Iterator<Item = u64>) -> Vec<KeyRecord> {
+        let record = |number| KeyRecord {
+            number,
+            previous: [0; 32],
+            key_hash: [0; 32],
+            signature: Signature([0; 64]),
+        };
+        numbers.map(record).collect()
+    }
+
+    fn kept(now_ms: u64, records: &[KeyRecord]) -> (usize, u64) {
+        let kept = kept_records(Wall(now_ms), records);
+        (kept.len(), kept[0].number)
+    }
+
+    // [SPEC 6.41] [SPEC 6.42]
+    #[test]
+    fn records_go_by_age_and_by_number() {
+        let hour = HOUR_MS / SECOND_MS;
+        let hourly = numbered((0..2_000).map(|n| n * hour));
+        assert_eq!(kept(2_000 * HOUR_MS, &hourly), (720, 1_280 * hour));
+        assert_eq!(kept(4_000 * HOUR_MS, &hourly), (1, 1_999 * hour));
+        // Numbers far ahead of the clock do not grow old.
+        let ahead = numbered(1_000_000_000..1_000_020_000);
+        assert_eq!(kept(DAY_MS, &ahead), (16_384, 1_000_003_616));
+        assert!(kept_records(Wall(DAY_MS), &[]).is_empty());
     }
 }

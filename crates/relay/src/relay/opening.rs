@@ -23,8 +23,12 @@ impl Relay {
         }
     }
 
-    /// Greets everybody who came before there was a key.
-    pub(super) fn greet_waiting(&mut self, now: Now) {
+    /// Makes the greeting anew, after the key turned: one signature for all who come within the hour. Then greets everybody who
+    /// came before there was a key.
+    pub(super) fn key_turned(&mut self, now: Now) {
+        let spki_hash = self.config.spki_hash.as_ref();
+        let key = self.keys.current();
+        self.greeting = key.map(|key| Greeting::new(self.keys.identity(), key, spki_hash).encode());
         for id in self.conns.ids() {
             if matches!(self.conns.conn(id), Some(conn) if matches!(conn.phase, Phase::New)) {
                 self.greet(now, id);
@@ -33,12 +37,11 @@ impl Relay {
     }
 
     fn greet(&mut self, now: Now, id: ConnId) {
-        let (Some(key), Some(conn)) = (self.keys.current(), self.conns.conn(id)) else {
+        let (Some(greeting), Some(conn)) = (&self.greeting, self.conns.conn(id)) else {
             return;
         };
-        conn.phase = Phase::Greeted;
-        let spki_hash = self.config.spki_hash.as_ref();
-        let greeting = Greeting::new(self.keys.identity(), key, spki_hash).encode();
+        conn.phase = Phase::Greeted { shown_key: false };
+        let greeting = greeting.clone();
         self.send_frame(now, id, greeting);
     }
 
@@ -48,7 +51,7 @@ impl Relay {
         };
         match &mut conn.phase {
             Phase::New => self.end(id, Reason::Malformed),
-            Phase::Greeted => self.open_stream(now, id, frame),
+            Phase::Greeted { .. } => self.open_stream(now, id, frame),
             Phase::Open(stream) => match stream.ends.open(now.mono, frame) {
                 Ok(Some(message)) => self.message(now, id, &message),
                 Ok(None) => {}
@@ -66,10 +69,9 @@ impl Relay {
             return self.end(id, Reason::Malformed);
         }
         let terms = self.config.terms(now.wall);
-        let keys = [key];
         let accepted = RelayStream::accept(
             opening,
-            &keys,
+            key,
             &self.keys.hash(),
             (&terms, now.mono),
             &mut *self.rng,
@@ -81,10 +83,10 @@ impl Relay {
                 }
                 self.send_frame(now, id, answer);
             }
-            // The client may try again with the key that it is shown, in the time it has for its opening.
+            // The client may try again once with the key that it is shown, in the time it has for its opening.
             Err(OpeningFault::UnknownKey) => {
                 let answer = unknown_key_answer(key);
-                self.send_frame(now, id, answer);
+                self.show_key(now, id, answer);
             }
             // [SPEC 4.40]
             Err(OpeningFault::Version) => {
@@ -94,6 +96,19 @@ impl Relay {
             }
             Err(OpeningFault::Malformed(_)) => self.end(id, Reason::Malformed),
         }
+    }
+
+    /// Shows the current key to whoever used another, once on a connection.
+    fn show_key(&mut self, now: Now, id: ConnId, answer: Vec<u8>) {
+        let Some(conn) = self.conns.conn(id) else {
+            return;
+        };
+        // [SPEC 6.56]
+        if matches!(conn.phase, Phase::Greeted { shown_key: true }) {
+            return self.end(id, Reason::Abuse);
+        }
+        conn.phase = Phase::Greeted { shown_key: true };
+        self.send_frame(now, id, answer);
     }
 
     fn message(&mut self, now: Now, id: ConnId, message: &[u8]) {

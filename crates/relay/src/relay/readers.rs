@@ -74,6 +74,7 @@ impl Relay {
             let Some(log) = stream.logs.get_mut(&handle) else {
                 continue;
             };
+            log.closed |= push.close;
             match log.reader {
                 Reader::Behind(_) => {}
                 Reader::Live if wait => {

@@ -156,6 +156,7 @@ impl Relay {
             append_key: rules.append_key,
             owner_key: rules.owner_key,
             proved: false,
+            closed: view.closed,
             reader: Reader::Behind(opening.from),
             told: false,
         };

@@ -15,10 +15,8 @@ use super::conn::{OpenLog, Stream};
 use super::job::{Asker, Entry, Opening, Purpose};
 use super::queue::Job;
 use super::{Mode, Relay};
+use crate::limits::BUSY_RETRY_S;
 use crate::store::{self, NewEntry, NewPlace, Place, RowKey, StoreOp};
-
-/// Seconds after which it is worth asking a busy relay again.
-const BUSY_RETRY_S: u32 = 1;
 
 /// Why a request goes no further.
 enum Denied {
@@ -232,11 +230,16 @@ impl Relay {
         if !log.may_append() {
             return Err(Denied::Offence(RefusalCode::BadProof));
         }
+        // [SPEC 4.63]
+        if log.closed {
+            return Err(RefusalCode::Closed.into());
+        }
         let key: RowKey = log.place.key();
-        let others = self.readers_of(key);
-        let others = others
-            .into_iter()
-            .filter(|other| *other != (asker.conn, cast.handle));
+        let mut others = self.readers_of(key);
+        others.retain(|other| *other != (asker.conn, cast.handle));
+        if !self.stream(asker)?.casts.take(now.mono, others.len()) {
+            return Err(Denied::Refused(busy()));
+        }
         let bytes = cast.bytes;
         let crowded = self.is_crowded();
         for (conn, handle) in others {

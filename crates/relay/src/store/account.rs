@@ -4,15 +4,17 @@
 //! today and names no log, so that it leads from no log to another.
 
 use emptyroom_wire::derive::expand;
+use emptyroom_wire::entry::Ttl;
 use emptyroom_wire::limits::RECOVERY_LIFE_DAYS;
 use emptyroom_wire::op::{Refusal, RefusalCode};
 use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::{DAY_MS, Day, SECOND_MS, Wall};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
-use super::{Place, RowKey};
+use super::{NewEntry, Place, RowKey};
 use crate::limits::{
-    BUDGET_BYTES_PER_DAY, BUDGET_CHUNK_BYTES, BUDGET_LOGS_PER_DAY, LIFE_ROUNDING_DAYS,
+    BUDGET_BYTES_PER_DAY, BUDGET_CHUNK_BYTES, BUDGET_LIFE_FACTOR, BUDGET_LOGS_PER_DAY,
+    LIFE_ROUNDING_DAYS,
 };
 
 /// Finds an account: its row key and the secret it is sealed under.
@@ -82,6 +84,16 @@ impl Account {
         let taken = bytes.max(BUDGET_CHUNK_BYTES).min(left);
         self.bytes += taken;
         Ok(taken)
+    }
+}
+
+/// What an entry costs in bytes. One that stays as long as its log costs so much more that it is worth its place.
+pub(crate) fn cost(entry: &NewEntry) -> u64 {
+    let bytes = u64::try_from(entry.body.len()).unwrap_or(u64::MAX);
+    // [SPEC 6.32]
+    match entry.aad.ttl {
+        Ttl::Life => bytes.saturating_mul(BUDGET_LIFE_FACTOR),
+        Ttl::Day1 | Ttl::Day7 | Ttl::Day30 => bytes,
     }
 }
 

@@ -12,6 +12,8 @@ use super::logrow::{Denied, Funds, LogRow, Room, Row, Share};
 use super::nonces::{self, NoncePage, Seen};
 use super::runs::{Held, Shelf};
 use super::shelves::{EntryAt, Shelves};
+use crate::limits::{BATCH_REACH_MAX, BUSY_RETRY_S};
+
 use super::{
     Append, Batch, Changes, Looked, NewEntry, NewPlace, Place, Placed, RowKey, Rows, StoreFailure,
     StoreOp, StoreReply, entryrow,
@@ -22,6 +24,8 @@ pub(crate) struct Decision<'a, R> {
     shelves: Shelves<'a, R>,
     /// Logs this batch has looked at, so that their rows are opened and sealed once.
     logs: BTreeMap<RowKey, Known>,
+    /// Entries that it removes or moves by order.
+    reached: usize,
     now: Wall,
 }
 
@@ -55,6 +59,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         Decision {
             shelves: Shelves::new(rows, rng),
             logs: BTreeMap::new(),
+            reached: 0,
             now,
         }
     }
@@ -151,6 +156,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         };
         // [SPEC 4.53]
         let mut made = self.prepare_next(place, next)?;
+        self.reach(log.moving(self.today()))?;
         self.pay(place, &mut log, entry, &mut made)?;
         // Nothing is refused from here on.
         for made in made {
@@ -171,6 +177,7 @@ impl<'a, R: Rows> Decision<'a, R> {
 
     fn renew(&mut self, place: &Place) -> Result<StoreReply, Stop> {
         let mut log = self.log(place)?.clone();
+        self.reach(log.moving(self.today()))?;
         if self.touch(place, &mut log) {
             self.put(place, Row::Log(log));
         }
@@ -181,6 +188,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         // [SPEC 4.58]
         let mut log = self.log(place)?.clone();
         let cut = log.trim(up_to);
+        self.reach(cut.len())?;
         if !cut.is_empty() {
             self.remove(place, &cut);
             self.put(place, Row::Log(log));
@@ -191,6 +199,7 @@ impl<'a, R: Rows> Decision<'a, R> {
     fn destroy(&mut self, place: &Place) -> Result<StoreReply, Stop> {
         // [SPEC 4.59]
         let held: Vec<Held> = self.log(place)?.held_from(0).collect();
+        self.reach(held.len())?;
         self.remove(place, &held);
         for page in 0..nonces::PAGES {
             self.shelves.remove(Shelf::Life, place.nonce_page_key(page));
@@ -270,7 +279,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         made: &mut [Made<'_>],
     ) -> Result<(), Stop> {
         // [SPEC 6.30]
-        let own = bytes_of(entry);
+        let own = account::cost(entry);
         let owed = match &mut log.funds {
             Funds::Code => None,
             Funds::Budget(share) if share.prepaid >= own => {
@@ -295,8 +304,8 @@ impl<'a, R: Rows> Decision<'a, R> {
         for made in made {
             account.take_log().map_err(over)?;
             if let (Some((first, _)), Funds::Budget(share)) = (&made.room, &mut made.log.funds) {
-                share.prepaid =
-                    account.take_bytes(bytes_of(first)).map_err(over)? - bytes_of(first);
+                let own = account::cost(first);
+                share.prepaid = account.take_bytes(own).map_err(over)? - own;
             }
         }
         let day = account::last_day(today);
@@ -336,7 +345,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         self.remove(place, &room.dropped);
         let nonce = entry.aad.nonce;
         page.add(Seen::new(nonce, seq, before, after));
-        let key = place.nonce_page_key(nonces::page_of(&nonce));
+        let key = place.nonce_page_key(nonces::page_of(&log.birth, &nonce));
         self.shelves
             .save(key, place.secret(), log.last_day(), &page)
     }
@@ -364,6 +373,20 @@ impl<'a, R: Rows> Decision<'a, R> {
         moved
     }
 
+    /// One small request can be about thousands of rows, a batch about millions: these are counted, and wait for the next.
+    fn reach(&mut self, entries: usize) -> Result<(), Stop> {
+        // [SPEC 6.55]
+        let reached = self.reached.saturating_add(entries);
+        if reached > BATCH_REACH_MAX {
+            return Err(Stop::Refused(Refusal::later(
+                RefusalCode::Busy,
+                BUSY_RETRY_S,
+            )));
+        }
+        self.reached = reached;
+        Ok(())
+    }
+
     fn remove(&mut self, place: &Place, held: &[Held]) {
         for held in held {
             self.shelves.remove(held.shelf, place.entry_key(held.seq));
@@ -376,7 +399,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         log: &LogRow,
         nonce: &[u8; 16],
     ) -> Result<NoncePage, StoreFailure> {
-        let key = place.nonce_page_key(nonces::page_of(nonce));
+        let key = place.nonce_page_key(nonces::page_of(&log.birth, nonce));
         let page = self.shelves.load::<NoncePage>(&key, place.secret())?;
         Ok(page
             .filter(|page| page.birth == log.birth)
@@ -451,8 +474,4 @@ fn answer_again(seen: &Seen, entry: &NewEntry) -> Result<StoreReply, Stop> {
         seq: seen.seq,
         running_hash: seen.after,
     }))
-}
-
-fn bytes_of(entry: &NewEntry) -> u64 {
-    u64::try_from(entry.body.len()).unwrap_or(u64::MAX)
 }

@@ -162,16 +162,29 @@ impl LogRow {
 
     /// Starts the log's life anew; true if its last day moved.
     pub(crate) fn touch(&mut self, today: Day) -> bool {
+        let last_day = self.last_day_from(today);
+        let moved = last_day > self.last_day;
+        self.last_day = last_day.max(self.last_day);
+        moved
+    }
+
+    /// How many of its entries get another last day when it is touched.
+    pub(crate) fn moving(&self, today: Day) -> usize {
+        if self.last_day_from(today) <= self.last_day {
+            return 0;
+        }
+        let held = self.held_from(0);
+        held.filter(|held| held.shelf == Shelf::Life).count()
+    }
+
+    fn last_day_from(&self, today: Day) -> u32 {
         // [SPEC 6.21]
         let life = if self.rules.flags.has(Flags::RECOVERY_LIFE) {
             RECOVERY_LIFE_DAYS
         } else {
             HEADER_LIFE_DAYS
         };
-        let last_day = round_up(today.plus(life));
-        let moved = last_day > self.last_day;
-        self.last_day = last_day.max(self.last_day);
-        moved
+        round_up(today.plus(life))
     }
 
     /// Appends an entry if all rules but the budget's allow it. Changes nothing otherwise.

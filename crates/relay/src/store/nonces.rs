@@ -1,8 +1,10 @@
 //! Which appends a log has seen: nonce to place, so that a retry gets the same answer.
 //!
-//! A log's nonces stand in 64 pages by their first byte, so that an append looks at and rewrites one small row. They live as
-//! long as the log's own row and leave only when as many entries as a log can hold came after them.
+//! A log's nonces stand in 64 pages, so that an append looks at and rewrites one small row. On which page, only the relay knows:
+//! whoever could choose nonces for one page would have it rewritten with each of his appends. They live as long as the log's own
+//! row and leave only when as many entries as a log can hold came after them.
 
+use emptyroom_wire::derive::expand;
 use emptyroom_wire::entry::RunningHash;
 use emptyroom_wire::limits::LOG_ENTRIES_MAX;
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
@@ -12,10 +14,11 @@ use super::NewEntry;
 /// How many pages a log has.
 pub(crate) const PAGES: u8 = 64;
 
-/// The page on which this nonce would stand.
-pub(crate) fn page_of(nonce: &[u8; 16]) -> u8 {
-    let [first, ..] = nonce;
-    first % PAGES
+/// The page on which this nonce would stand in the log with this birth mark.
+pub(crate) fn page_of(birth: &[u8; 8], nonce: &[u8; 16]) -> u8 {
+    // [SPEC 6.2]
+    let [byte] = *expand(birth, "emptyroom v1 nonce page", nonce).expose();
+    byte % PAGES
 }
 
 /// One page of a log's nonces.

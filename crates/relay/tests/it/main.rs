@@ -11,8 +11,10 @@
 
 mod appends;
 mod at_rest;
+mod casts;
 mod corpus;
 mod logs;
+mod malformed;
 mod opening;
 mod readers;
 mod running;

@@ -152,6 +152,19 @@ fn a_new_key_is_shown_to_who_has_the_old_one() {
     assert!(matches!(outcome, Ok(OpeningOutcome::Open(_))));
 }
 
+// [SPEC 6.56]
+#[test]
+fn a_key_is_shown_once_on_a_connection() {
+    let mut world = World::new();
+    let (conn, _, mut frame) = opening_frame(&mut world);
+    frame[4] ^= 1;
+    world.input(Input::Frame(conn, frame.clone()));
+    assert!(world.frame(conn).is_some());
+    world.input(Input::Frame(conn, frame));
+    assert!(world.frame(conn).is_none());
+    assert_eq!(world.hangup(conn), Some(Reason::Abuse));
+}
+
 // [SPEC 6.53]
 #[test]
 fn more_connections_than_allowed_are_ended() {

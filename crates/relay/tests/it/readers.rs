@@ -1,21 +1,24 @@
 //! What readers are sent: everything, once, in order, whatever happens meanwhile.
 
 use emptyroom_relay::{Config, Limits, Reason};
-use emptyroom_wire::op::{
-    Answer, Append, Cast, Handle, Push, RefusalCode, Renew, RenewProof, Request,
-};
+use emptyroom_wire::op::{Answer, Append, Handle, Push, Request};
 use emptyroom_wire::time::MINUTE_MS;
 
 use crate::world::{Client, Log, World, body, open};
 
-fn writer(world: &mut World, log: &Log) -> (Client, Handle) {
+pub(crate) fn writer(world: &mut World, log: &Log) -> (Client, Handle) {
     let mut client = world.client();
     client.create(world, log);
     let handle = client.open(world, log, 0).handle;
     (client, handle)
 }
 
-fn append(world: &mut World, (client, handle): &mut (Client, Handle), log: &Log, number: u32) {
+pub(crate) fn append(
+    world: &mut World,
+    (client, handle): &mut (Client, Handle),
+    log: &Log,
+    number: u32,
+) {
     let append = client.message(world, log, *handle, number);
     client.send(world, Request::Append(append));
 }
@@ -314,58 +317,4 @@ fn after_leaving_nothing_is_pushed() {
     append(&mut world, &mut pair, &log, 3);
     reader.receive(&mut world);
     assert!(reader.pushes.is_empty());
-}
-
-// [SPEC 4.60]
-#[test]
-fn a_cast_reaches_the_other_handles_and_no_disk() {
-    let mut world = World::new();
-    let (log, elsewhere) = (Log::new(1), Log::new(2));
-    let (mut client, handle) = writer(&mut world, &log);
-    let mut stranger = writer(&mut world, &elsewhere);
-    let mut reader = world.client();
-    let theirs = reader.open(&mut world, &log, 0).handle;
-    let second = client.open(&mut world, &log, 0).handle;
-    for client in [&mut client, &mut reader, &mut stranger.0] {
-        client.receive(&mut world);
-        client.pushes.clear();
-    }
-    let cast = |handle| {
-        Request::Cast(Cast {
-            handle,
-            bytes: b"typing".to_vec(),
-        })
-    };
-    // It needs the append key, proved before.
-    assert_eq!(
-        client.refused(&mut world, cast(handle)),
-        RefusalCode::BadProof
-    );
-    let proof = Some(RenewProof::Append(client.append_proof(&world, &log)));
-    client.ask(&mut world, Request::Renew(Renew { handle, proof }));
-    let disk = world.disk();
-    client.send(&mut world, cast(handle));
-    for client in [&mut client, &mut reader, &mut stranger.0] {
-        client.receive(&mut world);
-    }
-    let is_cast = |push: &Push| matches!(push, Push::Cast(cast) if cast.bytes == b"typing");
-    assert!(matches!(&client.pushes[..], [(at, push)] if *at == second && is_cast(push)));
-    assert!(matches!(&reader.pushes[..], [(at, push)] if *at == theirs && is_cast(push)));
-    assert!(stranger.0.pushes.is_empty());
-    assert!(client.answers.is_empty(), "a cast is not answered");
-    assert!(world.disk().lasting == disk.lasting && world.disk().entries == disk.entries);
-    // A reader that takes nothing misses casts, and nothing piles up.
-    world.sockets_take = false;
-    for _ in 0..1_000 {
-        client.send(
-            &mut world,
-            Request::Cast(Cast {
-                handle,
-                bytes: vec![1; 4_096],
-            }),
-        );
-        let conn = client.conn;
-        world.take_all(conn);
-    }
-    assert!(world.unsent[&reader.conn] < 2 << 20);
 }

@@ -135,6 +135,12 @@ fn a_log_full_of_bytes() {
     check("a log full of bytes");
 }
 
+// [SPEC 6.55]
+#[test]
+fn the_reach_of_a_batch() {
+    check("the reach of a batch");
+}
+
 // [SPEC 6.12]
 #[test]
 fn dropping_the_oldest() {
@@ -151,6 +157,12 @@ fn budget_of_logs() {
 #[test]
 fn budget_of_bytes() {
     check("budget of bytes");
+}
+
+// [SPEC 6.32]
+#[test]
+fn the_budget_of_lasting_bytes() {
+    check("the budget of lasting bytes");
 }
 
 #[test]

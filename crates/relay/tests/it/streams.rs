@@ -11,35 +11,6 @@ use crate::world::{Log, World, create, message, open};
 
 // [SPEC 4.41]
 #[test]
-fn a_message_that_does_not_decode_ends_the_stream() {
-    let whole = FromClient {
-        id: 0x0102_0304,
-        request: Request::Leave(Handle(7)),
-    }
-    .encode()
-    .unwrap();
-    let mut cases: Vec<(Vec<u8>, u32)> = vec![
-        (vec![1], 0),
-        (vec![0, 0, 0, 9, 99], 9),
-        (vec![0xff; 3_000], 0xffff_ffff),
-    ];
-    cases.extend((4..whole.len()).map(|len| (whole[..len].to_vec(), 0x0102_0304)));
-    cases.push(([whole.as_slice(), &[0]].concat(), 0x0102_0304));
-    for (bytes, id) in cases {
-        let mut world = World::new();
-        let mut client = world.client();
-        client.send_bytes(&mut world, &bytes);
-        client.receive(&mut world);
-        let answer = client.answers.remove(&id).expect("a refusal");
-        assert!(
-            matches!(answer, Answer::Refused(refusal) if refusal.code == RefusalCode::Malformed)
-        );
-        assert_eq!(world.hangup(client.conn), Some(Reason::Malformed));
-    }
-}
-
-// [SPEC 4.41]
-#[test]
 fn a_frame_that_does_not_open_ends_the_stream() {
     for at in [0, 100, 527] {
         let mut world = World::new();
