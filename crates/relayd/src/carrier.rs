@@ -3,12 +3,13 @@
 //! A carrier hands over byte streams, one for each sealed stream, on which frames travel with a length
 //! before each. How they got here is its own affair: [`direct`] is TLS straight from the client; a hop
 //! will yield the streams that another relay forwards over its shared connection, and Tor is `direct` on a
-//! loopback address. Nothing above this line asks which it was, and none tells an address.
+//! loopback address (from which all connections then come: `--connections-per-address`). Nothing above this line asks which it was, and none tells an address.
 
 use std::future::Future;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+mod addresses;
 pub mod direct;
 
 /// A source of byte streams.

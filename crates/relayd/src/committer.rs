@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use emptyroom_relay::Ticket;
 use emptyroom_relay::store::{Ledger, Store, StoreFailure, StoreOp, StoreReply};
 use emptyroom_wire::relay_key::KeyRecord;
+use emptyroom_wire::time::{DAY_MS, Wall};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock;
@@ -18,6 +19,12 @@ use crate::store::SqliteRows;
 const IDLE: Duration = Duration::from_millis(250);
 /// And in the middle of work after so long.
 const UNTIDY_MAX: Duration = Duration::from_secs(2);
+/// On a full disk it is tried again after this.
+const FULL_RETRY: Duration = Duration::from_secs(1);
+/// A clock that jumps so far ahead would make nearly everything run out: rather stop and ask.
+// [SPEC 6.82]
+pub(crate) const CLOCK_JUMP_MAX_MS: u64 = 40 * DAY_MS;
+const CLOCK_JUMPED: StoreFailure = StoreFailure::Broken("the clock jumped more than 40 days ahead");
 
 /// What the disk is to do.
 pub(crate) enum Job {
@@ -31,7 +38,7 @@ pub(crate) enum Done {
     Stored(Ticket, Result<Vec<StoreReply>, StoreFailure>),
     Expired(Ticket, Result<(), StoreFailure>),
     Persisted(Ticket, Result<(), StoreFailure>),
-    /// Cutting the write-ahead logs failed: the next job will say so too, but there may be none for long.
+    /// The store failed, or the clock, whatever was asked for.
     Broken(StoreFailure),
 }
 
@@ -39,22 +46,25 @@ pub(crate) enum Done {
 pub(crate) struct Committer {
     pub(crate) store: Ledger<SqliteRows>,
     pub(crate) chain: Chain,
+    /// The latest time it was told.
+    pub(crate) latest: Wall,
 }
 
 impl Committer {
     /// Works until the sender of jobs is dropped, then leaves the files tidy.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>, done: &UnboundedSender<Done>) {
         let mut untidy_since = Some(Instant::now());
+        let mut patience = IDLE;
         loop {
             // An idle relay does not wake up.
             let job = match untidy_since {
-                Some(_) => jobs.recv_timeout(IDLE),
+                Some(_) => jobs.recv_timeout(patience),
                 None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             let idle = match job {
                 Ok(job) => {
                     untidy_since.get_or_insert_with(Instant::now);
-                    if done.send(self.carry_out(job)).is_err() {
+                    if done.send(self.carry_out(clock::wall(), job)).is_err() {
                         break;
                     }
                     false
@@ -63,19 +73,26 @@ impl Committer {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             if idle || untidy_since.is_some_and(|since| since.elapsed() > UNTIDY_MAX) {
-                untidy_since = None;
-                if let Err(failure) = self.store.rows().tidy() {
-                    let _ = done.send(Done::Broken(failure));
-                    break;
-                }
+                (untidy_since, patience) = match self.store.rows().tidy() {
+                    Ok(true) => (None, IDLE),
+                    Ok(false) => (Some(Instant::now()), FULL_RETRY),
+                    Err(failure) => {
+                        let _ = done.send(Done::Broken(failure));
+                        break;
+                    }
+                };
             }
         }
         // Nobody is left to be told; what was acknowledged is durable without it.
         let _ = self.store.rows().tidy();
     }
 
-    fn carry_out(&mut self, job: Job) -> Done {
-        let now = clock::wall();
+    pub(crate) fn carry_out(&mut self, now: Wall, job: Job) -> Done {
+        // [SPEC 6.82]
+        if now.0.saturating_sub(self.latest.0) > CLOCK_JUMP_MAX_MS {
+            return Done::Broken(CLOCK_JUMPED);
+        }
+        self.latest = self.latest.max(now);
         match job {
             Job::Store(ticket, ops) => Done::Stored(ticket, self.store.apply(now, ops)),
             Job::Expire(ticket) => Done::Expired(ticket, self.store.expire(now)),

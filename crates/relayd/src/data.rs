@@ -109,11 +109,7 @@ impl DataDir {
     /// # Errors
     /// [`DataError::InUse`] if another process holds the lock; else what the system refused.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|e| DataError::io("make", path, e))?;
+        make_directory(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
             .map_err(|e| DataError::io("set the permissions of", path, e))?;
         // [SPEC 6.60]
@@ -129,6 +125,24 @@ impl DataDir {
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// Makes a directory with all above it, for its owner only, and their names durable.
+pub(crate) fn make_directory(path: &Path) -> Result<(), DataError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent();
+    if let Some(above) = above.filter(|above| !above.as_os_str().is_empty()) {
+        make_directory(above)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(DataError::io("make", path, e));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    sync_directory(path)
 }
 
 fn lock(path: &Path) -> Result<File, DataError> {
@@ -162,9 +176,16 @@ pub(crate) fn read_file(
         Err(e) => return Err(DataError::io("open", path, e)),
     };
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(len_max)
+    let read = file
+        .take(len_max.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(|e| DataError::io("read", path, e))?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > len_max {
+        return Err(DataError::Damaged {
+            path: path.to_owned(),
+            what: "it is longer than any this program writes",
+        });
+    }
     Ok(Some(bytes))
 }
 
@@ -195,6 +216,12 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), DataError> 
 pub(crate) fn sync_directory(of: &Path) -> Result<(), DataError> {
     let Some(parent) = of.parent() else {
         return Ok(());
+    };
+    let here = Path::new(".");
+    let parent = if parent.as_os_str().is_empty() {
+        here
+    } else {
+        parent
     };
     File::open(parent)
         .and_then(|directory| directory.sync_all())

@@ -17,14 +17,15 @@ use emptyroom_wire::address::{AddressFault, Host, RelayAddress};
 use emptyroom_wire::framing;
 use emptyroom_wire::op::AccessCode;
 use emptyroom_wire::relay_key::RelayIdentity;
+use emptyroom_wire::time::{DAY_MS, Wall};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::carrier::Carrier;
 use crate::carrier::direct::{Direct, DirectLimits};
-use crate::clock::Clock;
-use crate::committer::Committer;
+use crate::clock::{self, Clock};
+use crate::committer::{CLOCK_JUMP_MAX_MS, Committer};
 use crate::connection::{Budgets, Incoming, Lane, Pace, Written, carry};
 use crate::data::access::Access;
 use crate::data::{DataDir, DataError, access, address, chain::Chain, identity};
@@ -56,6 +57,8 @@ pub struct Options {
     pub direct: DirectLimits,
     /// How long things may take.
     pub pace: Pace,
+    /// The clock is right also if the relay seems not to have run for long.
+    pub clock_is_right: bool,
 }
 
 impl Options {
@@ -70,10 +73,11 @@ impl Options {
             limits: Limits::default(),
             direct: DirectLimits::default(),
             pace: Pace::default(),
+            clock_is_right: false,
         }
     }
 
-    /// Keeps the number of connections, and of handshakes, below what the process may have open: a file that cannot
+    /// Keeps the number of connections, of those from one address, and of handshakes, below what the process may have open: a file that cannot
     /// be opened would stop the relay.
     pub fn fit_into_descriptors(&mut self, descriptors: u64) {
         let half = descriptors / 2;
@@ -82,6 +86,11 @@ impl Options {
             .limits
             .streams_max
             .min(usize::try_from(fits).unwrap_or(usize::MAX));
+        // [SPEC 6.81]
+        self.direct.per_address_max = self
+            .direct
+            .per_address_max
+            .min((self.limits.streams_max / 4).max(1));
         let others = descriptors.saturating_sub(fits) / 2;
         self.direct.half_open_max = self
             .direct
@@ -124,6 +133,8 @@ pub enum StartError {
     Data(DataError),
     /// The store in it.
     Store(StoreFailure),
+    /// By the clock, the relay did not run for so many days.
+    LongAway(u64),
     /// The address to listen on.
     Listen(io::Error),
     /// Nobody can dial the address, and no other was given.
@@ -145,6 +156,9 @@ impl std::fmt::Display for StartError {
         match self {
             Self::Data(error) => error.fmt(f),
             Self::Store(failure) => write!(f, "cannot open the store: {failure}"),
+            Self::LongAway(days) => {
+                write!(f, "by the clock this relay did not run for {days} days")
+            }
             Self::Listen(error) => write!(f, "cannot listen: {error}"),
             Self::NoPublic => write!(f, "the listening address is none that others can dial"),
             Self::Tls(error) => error.fmt(f),
@@ -224,14 +238,22 @@ impl Server {
         };
         let records = chain.records().to_vec();
         let rng = Box::new(entropy::generator());
-        let relay = Relay::new(clock.now(), identity, records, config, rng);
+        let now = clock.now();
+        let relay = Relay::new(now, identity, records, config, rng);
         let store = Ledger::new(rows, Box::new(entropy::generator()));
 
         let (jobs, to_do) = threads::channel();
         let (reports, done) = mpsc::unbounded_channel();
         let committer = thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || Committer { store, chain }.run(&to_do, &reports))
+            .spawn(move || {
+                let committer = Committer {
+                    store,
+                    chain,
+                    latest: now.wall,
+                };
+                committer.run(&to_do, &reports);
+            })
             .map_err(StartError::Thread)?;
         let (engine, incoming) = mpsc::channel(INCOMING_MAX);
         let (wrote, written) = mpsc::unbounded_channel();
@@ -326,8 +348,12 @@ impl Disk {
         let data = DataDir::open(&options.data)?;
         let identity = RelayIdentity::from_seed(&identity::load_or_make(&data)?);
         let chain = Chain::load(&data, &identity.verify_key())?;
+        let now = clock::wall();
+        if !options.clock_is_right {
+            check_clock(&chain, now)?;
+        }
         let code = access::load(&data, &options.access)?;
-        let rows = SqliteRows::open(&data.join("store")).map_err(StartError::Store)?;
+        let rows = SqliteRows::open(&data.join("store"), now.day()).map_err(StartError::Store)?;
         Ok(Self {
             data,
             identity,
@@ -336,6 +362,16 @@ impl Disk {
             rows,
         })
     }
+}
+
+/// A clock that is far ahead makes everything run out, and its numbers stay in the chain of key records for ever.
+fn check_clock(chain: &Chain, now: Wall) -> Result<(), StartError> {
+    // [SPEC 6.82]
+    let away_ms = chain.last_ran().map_or(0, |last| now.ms_since(last));
+    if away_ms > CLOCK_JUMP_MAX_MS {
+        return Err(StartError::LongAway(away_ms / DAY_MS));
+    }
+    Ok(())
 }
 
 /// What is written into addresses and links.
@@ -362,7 +398,7 @@ impl Entrance {
     async fn keep<C: Carrier>(self, mut carrier: C) {
         for number in 1.. {
             let bytes = carrier.accept().await;
-            // [SPEC 6.77]
+            // [SPEC 6.53]
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
                 continue;
             };

@@ -21,8 +21,6 @@
 //! which the committer calls, and here after every few megabytes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use emptyroom_relay::store::{Changes, EntryChange, LastingChange, RowKey, Rows, StoreFailure};
@@ -35,7 +33,7 @@ use days::DayFiles;
 use file::sync_names;
 use lasting::{Batch, LastingFile, Sealed};
 
-use crate::data::io_failure;
+use crate::data::make_directory;
 use crate::entropy;
 
 mod daykeys;
@@ -85,6 +83,7 @@ enum Step {
     Entries(Day),
     Lasting,
     Removals(Day),
+    Tidy,
 }
 
 impl SqliteRows {
@@ -93,14 +92,10 @@ impl SqliteRows {
     ///
     /// # Errors
     /// The directory or a file cannot be read, made or brought up.
-    pub fn open(directory: &Path) -> Result<Self, StoreFailure> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|e| io_failure(&e, "making the store's directory"))?;
+    pub fn open(directory: &Path, today: Day) -> Result<Self, StoreFailure> {
+        make_directory(directory).map_err(|e| e.failure("making the store's directory"))?;
         let keys = DayKeys::open(directory)?;
-        let days = DayFiles::open(directory, &keys)?;
+        let days = DayFiles::open(directory, &keys, today)?;
         let lasting = LastingFile::open(directory)?;
         sync_names(directory)?;
         let mut rows = Self {
@@ -122,18 +117,24 @@ impl SqliteRows {
         Ok(rows)
     }
 
-    /// Cuts the write-ahead logs to nothing, so that what was deleted or replaced does not stay in them.
+    /// Cuts the write-ahead logs to nothing, so that what was deleted or replaced does not stay in them. False if the disk
+    /// has no space for it: to be tried again.
     ///
     /// # Errors
-    /// [`StoreFailure::Broken`]; a full disk is no failure, the logs then stay as they are.
-    pub fn tidy(&mut self) -> Result<(), StoreFailure> {
+    /// [`StoreFailure::Broken`].
+    pub fn tidy(&mut self) -> Result<bool, StoreFailure> {
         self.usable()?;
-        let outcome = self.try_tidy();
-        self.remember(forgive_full(outcome))
+        let outcome = match self.try_tidy() {
+            Ok(()) => Ok(true),
+            Err(StoreFailure::Full) => Ok(false),
+            Err(failure) => Err(failure),
+        };
+        self.remember(outcome)
     }
 
     fn try_tidy(&mut self) -> Result<(), StoreFailure> {
         self.untidy_bytes = 0;
+        self.reached(Step::Tidy)?;
         self.days.checkpoint()?;
         // The removals are beyond a crash now.
         if !self.listed.is_empty() {

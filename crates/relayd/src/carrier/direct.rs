@@ -1,19 +1,23 @@
 //! The direct carrier: TCP, TLS 1.3, and limits on what a stranger may cost before the handshake is done.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Carrier;
+use super::addresses::{Addresses, Allowance, Visit};
 use crate::console::say;
 use crate::tls::Tls;
 
@@ -21,6 +25,7 @@ use crate::tls::Tls;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Finished handshakes that may wait to be taken.
 const READY_MAX: usize = 64;
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What strangers may cost.
 #[derive(Clone, Copy, Debug)]
@@ -30,23 +35,26 @@ pub struct DirectLimits {
     /// Handshakes at a time.
     pub half_open_max: usize,
     /// Handshakes at a time from one address (IPv6: from one /64).
-    pub half_open_per_address_max: u16,
+    pub half_open_per_address_max: usize,
+    /// Connections at a time from one address, and new ones in a minute.
+    pub per_address_max: usize,
 }
 
-// [SPEC 6.73]
+// [SPEC 6.73] [SPEC 6.81]
 impl Default for DirectLimits {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(10),
             half_open_max: 1024,
             half_open_per_address_max: 64,
+            per_address_max: 1024,
         }
     }
 }
 
 /// Listens on one address.
 pub struct Direct {
-    ready: mpsc::Receiver<TlsStream<TcpStream>>,
+    ready: mpsc::Receiver<Guest>,
     listening: JoinHandle<()>,
     address: SocketAddr,
 }
@@ -64,10 +72,10 @@ impl Direct {
             acceptor: TlsAcceptor::from(Arc::clone(&tls.config)),
             handshake: limits.handshake,
             half_open: Arc::new(Semaphore::new(limits.half_open_max)),
-            addresses: Arc::new(Addresses {
-                max: limits.half_open_per_address_max,
-                counts: Mutex::default(),
-            }),
+            addresses: Arc::new(Addresses::new(Allowance {
+                handshakes: limits.half_open_per_address_max,
+                connections: limits.per_address_max,
+            })),
             ready: sender,
         };
         let listening = tokio::spawn(door.keep(listener));
@@ -92,7 +100,7 @@ impl Drop for Direct {
 }
 
 impl Carrier for Direct {
-    type Bytes = TlsStream<TcpStream>;
+    type Bytes = Guest;
 
     async fn accept(&mut self) -> Self::Bytes {
         match self.ready.recv().await {
@@ -109,14 +117,22 @@ struct Door {
     handshake: Duration,
     half_open: Arc<Semaphore>,
     addresses: Arc<Addresses>,
-    ready: mpsc::Sender<TlsStream<TcpStream>>,
+    ready: mpsc::Sender<Guest>,
 }
 
 impl Door {
     async fn keep(self, listener: TcpListener) {
         let mut complained = false;
+        let mut minute = interval(MINUTE);
         loop {
-            match listener.accept().await {
+            let accepted = select! {
+                accepted = listener.accept() => accepted,
+                _ = minute.tick() => {
+                    self.addresses.new_minute();
+                    continue;
+                }
+            };
+            match accepted {
                 Ok((socket, from)) => self.admit(socket, from.ip()),
                 Err(_) => {
                     if !complained {
@@ -131,7 +147,7 @@ impl Door {
 
     /// Starts the handshake in a task of its own, which ends with it: what a handshake needs is not kept
     /// with the connection. Beyond the limits the newcomer is dropped unheard.
-    // [SPEC 6.73]
+    // [SPEC 6.73] [SPEC 6.81]
     fn admit(&self, socket: TcpStream, from: IpAddr) {
         let Ok(place) = Arc::clone(&self.half_open).try_acquire_owned() else {
             return;
@@ -153,8 +169,8 @@ impl Door {
 async fn greet(
     accepting: tokio_rustls::Accept<TcpStream>,
     limit: Duration,
-    ready: mpsc::Sender<TlsStream<TcpStream>>,
-    place: (OwnedSemaphorePermit, Visit),
+    ready: mpsc::Sender<Guest>,
+    (place, mut visit): (OwnedSemaphorePermit, Visit),
 ) {
     // Whatever went wrong is the stranger's affair; nothing is said about it.
     let Ok(Ok(stream)) = timeout(limit, accepting).await else {
@@ -165,87 +181,45 @@ async fn greet(
         return;
     }
     drop(place);
-    let _ = ready.send(stream).await;
-}
-
-/// How many handshakes each address has under way. In memory for this alone, and gone with the handshake.
-struct Addresses {
-    max: u16,
-    counts: Mutex<HashMap<IpAddr, u16>>,
-}
-
-/// One handshake of an address.
-struct Visit {
-    addresses: Arc<Addresses>,
-    from: IpAddr,
-}
-
-impl Visit {
-    fn of(addresses: &Arc<Addresses>, from: IpAddr) -> Option<Self> {
-        let from = network(from);
-        let mut counts = addresses
-            .counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(from).or_insert(0);
-        if *count >= addresses.max {
-            return None;
-        }
-        *count = count.saturating_add(1);
-        drop(counts);
-        Some(Self {
-            addresses: Arc::clone(addresses),
-            from,
+    visit.arrived();
+    let _ = ready
+        .send(Guest {
+            stream,
+            _visit: visit,
         })
+        .await;
+}
+
+/// A connection that counts for its address as long as it lasts.
+pub struct Guest {
+    stream: TlsStream<TcpStream>,
+    _visit: Visit,
+}
+
+impl AsyncRead for Guest {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
-impl Drop for Visit {
-    fn drop(&mut self) {
-        let mut counts = self
-            .addresses
-            .counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.from) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(&self.from);
-            }
-        }
+impl AsyncWrite for Guest {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
-}
 
-/// Whoever has one IPv6 address has 2^64 of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 @ IpAddr::V4(_) => v4,
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // [SPEC 6.73]
-    #[test]
-    fn handshakes_are_counted_per_address_and_forgotten() {
-        let addresses = Arc::new(Addresses {
-            max: 2,
-            counts: Mutex::default(),
-        });
-        let at = |text: &str| Visit::of(&addresses, text.parse().unwrap());
-        let first = at("192.0.2.1").unwrap();
-        let second = at("::ffff:192.0.2.1").unwrap();
-        assert!(at("192.0.2.1").is_none());
-        let other = at("192.0.2.2").unwrap();
-        drop(first);
-        let third = at("192.0.2.1").unwrap();
-        let near = (at("2001:db8::1").unwrap(), at("2001:db8::ffff").unwrap());
-        assert!(at("2001:db8::2:1").is_none());
-        assert!(at("2001:db8:0:1::1").is_some());
-        drop((second, third, other, near));
-        assert!(addresses.counts.lock().unwrap().is_empty());
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

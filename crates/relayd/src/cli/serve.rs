@@ -55,6 +55,14 @@ pub(super) struct Arguments {
     /// Let everybody who knows the address make logs.
     #[arg(long)]
     open: bool,
+    /// How many connections one address (IPv6: one /64) may have at a time, and may newly make in a minute: 1024, or a
+    /// quarter of all where open files are scarce. More where many clients share an address, as behind a Tor service.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    connections_per_address: Option<u32>,
+    /// Start although the clock says that this relay last ran more than 40 days ago. What has run out since is then
+    /// removed for good.
+    #[arg(long)]
+    clock_is_right: bool,
     /// Print the line as one JSON object: {"v":1,"event":"serving","address":"…","listening":"…"}.
     #[arg(long)]
     json: bool,
@@ -85,6 +93,7 @@ fn options(arguments: Arguments) -> Result<Options, Failure> {
     let mut options = Options {
         public: arguments.public,
         access,
+        clock_is_right: arguments.clock_is_right,
         ..Options::new(arguments.data, arguments.listen)
     };
     let descriptors = platform::raise_descriptor_limit().map_err(|e| {
@@ -94,6 +103,9 @@ fn options(arguments: Arguments) -> Result<Options, Failure> {
         )
     })?;
     options.fit_into_descriptors(descriptors);
+    if let Some(number) = arguments.connections_per_address {
+        options.direct.per_address_max = usize::try_from(number).unwrap_or(usize::MAX);
+    }
     Ok(options)
 }
 
@@ -162,7 +174,10 @@ impl From<StartError> for Failure {
         match error {
             StartError::Data(error) => error.into(),
             StartError::Store(_) => Self::new(Exit::Data, text).hint(
-                "make space, or restore the data directory's owner and rights; nothing was changed",
+                "make space, or restore the data directory's owner, rights and missing files; nothing was changed",
+            ),
+            StartError::LongAway(_) => Self::new(Exit::Data, text).hint(
+                "set the clock; if it is right, start once with --clock-is-right, which removes what has run out meanwhile",
             ),
             StartError::Listen(_) => Self::new(Exit::Listen, text).hint(
                 "is the port taken? ports below 1024 need CAP_NET_BIND_SERVICE; see --listen",

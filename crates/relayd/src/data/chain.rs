@@ -1,13 +1,13 @@
 //! The chain of key records: what the relay has said about its stream keys, kept as long as it is served.
 //!
-//! One small file, written anew with every record (once an hour, some hundred kilobytes at most). A record
+//! One small file, written anew with every record: once an hour, some hundred kilobytes, two megabytes at most. A record
 //! is durable before its key is used, so that a relay never shows a chain that it could forget.
 
 use std::path::PathBuf;
 
+use emptyroom_relay::kept_records;
 use emptyroom_relay::store::StoreFailure;
 use emptyroom_wire::codec;
-use emptyroom_wire::limits::KEY_RECORD_LIFE_MS;
 use emptyroom_wire::relay_key::{IdentityHash, KeyRecord};
 use emptyroom_wire::sign::VerifyKey;
 use emptyroom_wire::time::{SECOND_MS, Wall};
@@ -17,7 +17,7 @@ use super::{DataDir, DataError, read_file, write_private};
 const FILE: &str = "key-chain";
 /// Format and version.
 const MAGIC: &[u8; 8] = b"ERCHAIN1";
-/// A month of hours and of restarts every minute is far below.
+/// The records that are kept at most take two mebibytes.
 const FILE_LEN_MAX: u64 = 16 << 20;
 const LENGTH_BYTES: usize = 2;
 
@@ -52,19 +52,22 @@ impl Chain {
         &self.records
     }
 
+    /// When the newest record was made: the last time that this relay is known to have run.
+    #[must_use]
+    pub fn last_ran(&self) -> Option<Wall> {
+        let newest = self.records.last()?;
+        Some(Wall(newest.number.saturating_mul(SECOND_MS)))
+    }
+
     /// Makes a record durable, and drops those that are no longer served.
     ///
     /// # Errors
     /// [`StoreFailure::Full`]: the file is as it was. [`StoreFailure::Broken`]: nobody knows.
     pub fn append(&mut self, now: Wall, record: KeyRecord) -> Result<(), StoreFailure> {
-        // Numbers are times in seconds where the clock ran forward.
-        let oldest = now.0.saturating_sub(KEY_RECORD_LIFE_MS) / SECOND_MS;
-        let kept = self
-            .records
-            .iter()
-            .filter(|old| old.number >= oldest)
-            .cloned();
-        let records: Vec<KeyRecord> = kept.chain([record]).collect();
+        // [SPEC 6.41] [SPEC 6.42]
+        let mut records = self.records.clone();
+        records.push(record);
+        let records = kept_records(now, &records).to_vec();
         let mut bytes = MAGIC.to_vec();
         for record in &records {
             let encoded =

@@ -3,6 +3,7 @@
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 use super::*;
+use crate::testing::scratch;
 
 #[test]
 fn public_hosts_get_the_port_they_lack() {
@@ -46,16 +47,47 @@ fn addresses_nobody_can_dial_need_a_public_one() {
     assert_eq!(dialled(None, one).unwrap().to_string(), "[::1]:7000");
 }
 
+// [SPEC 6.53] [SPEC 6.81]
 #[test]
 fn descriptors_bound_the_connections() {
     let streams = |descriptors| {
         let mut options = Options::new(PathBuf::new(), "127.0.0.1:0".parse().unwrap());
         options.fit_into_descriptors(descriptors);
-        (options.limits.streams_max, options.direct.half_open_max)
+        let direct = options.direct;
+        let (half_open, of_one) = (direct.half_open_max, direct.per_address_max);
+        (options.limits.streams_max, half_open, of_one)
     };
-    assert_eq!(streams(1_000_000), (Limits::default().streams_max, 1_024));
-    assert_eq!(streams(20_000), (17_952, 1_024));
-    assert_eq!(streams(1_024), (512, 256));
+    assert_eq!(streams(1_000_000), (65_536, 1_024, 1_024));
+    assert_eq!(streams(20_000), (17_952, 1_024, 1_024));
+    assert_eq!(streams(1_024), (512, 256, 128));
+}
+
+// [SPEC 6.82]
+#[test]
+fn after_a_long_time_away_the_clock_is_doubted() {
+    let dir = scratch("long-away");
+    let ran = |days_ago: u64| {
+        let data = DataDir::open(dir.path()).unwrap();
+        let identity = RelayIdentity::from_seed(&identity::load_or_make(&data).unwrap());
+        let then = Wall(clock::wall().0 - days_ago * DAY_MS);
+        let key = identity.next_stream_key(None, then, &mut entropy::generator());
+        let mut chain = Chain::load(&data, &identity.verify_key()).unwrap();
+        chain.append(then, key.signed().record.clone()).unwrap();
+    };
+    let mut options = Options::new(dir.path().to_owned(), "127.0.0.1:0".parse().unwrap());
+    // Never ran before, or not long ago.
+    drop(Disk::open(&options).unwrap());
+    ran(41);
+    assert!(matches!(
+        Disk::open(&options).err(),
+        Some(StartError::LongAway(41))
+    ));
+    options.clock_is_right = true;
+    drop(Disk::open(&options).unwrap());
+    options.clock_is_right = false;
+    std::fs::remove_file(dir.path().join("key-chain")).unwrap();
+    ran(39);
+    drop(Disk::open(&options).unwrap());
 }
 
 /// A carrier that is no socket: nothing above it can tell.
@@ -72,7 +104,7 @@ impl Carrier for Pipes {
     }
 }
 
-// [SPEC 6.77]
+// [SPEC 6.53]
 #[tokio::test]
 async fn more_connections_than_places_are_dropped() {
     let (engine, mut incoming) = mpsc::channel(64);

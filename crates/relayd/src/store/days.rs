@@ -21,21 +21,30 @@ pub(super) struct DayFiles {
 }
 
 impl DayFiles {
-    /// Opens what is there. A file whose key is gone was on its way out when the relay was killed.
+    /// Opens what is there. A file whose day is over and whose key is gone was on its way out when the relay was killed;
+    /// before that, somebody lost the key, and may still have it.
     // [SPEC 6.65]
-    pub(super) fn open(directory: &Path, keys: &DayKeys) -> Result<Self, StoreFailure> {
+    pub(super) fn open(directory: &Path, keys: &DayKeys, today: Day) -> Result<Self, StoreFailure> {
         let mut days = Self {
             directory: directory.to_owned(),
             files: BTreeMap::new(),
         };
         for day in super::daykeys::days_of_files(directory, ".db")? {
             let path = days.path(day);
-            if !keys.contains(day) {
-                remove_files(&path)?;
-            } else if !is_empty(&path)? {
-                days.files.insert(day, SqliteFile::open(&path, TABLES)?);
-            }
             // An empty one had no space for its tables; it gets them with its first row.
+            let empty = is_empty(&path)?;
+            match (keys.contains(day), empty) {
+                (true, true) => {}
+                (true, false) => {
+                    days.files.insert(day, SqliteFile::open(&path, TABLES)?);
+                }
+                (false, false) if day >= today => {
+                    return Err(StoreFailure::Broken(
+                        "a day that is not over has lost its key file",
+                    ));
+                }
+                (false, _) => remove_files(&path)?,
+            }
         }
         Ok(days)
     }

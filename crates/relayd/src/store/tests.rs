@@ -6,6 +6,7 @@ use super::*;
 use crate::testing::{Scratch, scratch};
 
 mod expiry;
+mod tidying;
 
 /// Makes the store fail when it reaches a step.
 pub(super) struct Fault(Option<(FaultAt, StoreFailure)>);
@@ -42,7 +43,7 @@ fn day(after: u32) -> Day {
 }
 
 fn open(dir: &Scratch) -> SqliteRows {
-    SqliteRows::open(dir.path()).unwrap()
+    SqliteRows::open(dir.path(), TODAY).unwrap()
 }
 
 fn put(after: u32, number: u8, row: &[u8]) -> Changes {

@@ -6,6 +6,7 @@ use std::path::Path;
 use emptyroom_relay::conformance::{CHECKS, Subject};
 use emptyroom_relay::store::{Ledger, Store};
 use emptyroom_relayd::store::SqliteRows;
+use emptyroom_wire::time::Day;
 
 use crate::client::generator;
 use crate::scratch::Scratch;
@@ -17,7 +18,10 @@ struct Sqlite {
 }
 
 fn open(path: &Path) -> Ledger<SqliteRows> {
-    Ledger::new(SqliteRows::open(path).unwrap(), Box::new(generator()))
+    Ledger::new(
+        SqliteRows::open(path, Day(0)).unwrap(),
+        Box::new(generator()),
+    )
 }
 
 impl Sqlite {

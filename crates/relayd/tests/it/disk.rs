@@ -11,7 +11,7 @@ use emptyroom_relay::store::{
 use emptyroom_relayd::store::SqliteRows;
 use emptyroom_wire::entry::Ttl;
 use emptyroom_wire::op::{Answer, RefusalCode, Request};
-use emptyroom_wire::time::{DAY_MS, Wall};
+use emptyroom_wire::time::{DAY_MS, Day, Wall};
 
 use crate::client::{Client, Log, generator, name};
 use crate::process::Process;
@@ -116,7 +116,10 @@ fn names(directory: &Path) -> Vec<String> {
 #[test]
 fn a_day_that_is_over_takes_its_file_and_key_along() {
     let dir = Scratch::new("days");
-    let mut store = Ledger::new(SqliteRows::open(dir.path()).unwrap(), Box::new(generator()));
+    let mut store = Ledger::new(
+        SqliteRows::open(dir.path(), Day(0)).unwrap(),
+        Box::new(generator()),
+    );
     let start = Wall(20_000 * DAY_MS + DAY_MS / 2);
     let log = Log::new();
     store

@@ -19,7 +19,7 @@ use rustls::{HandshakeKind, NamedGroup, ProtocolVersion};
 use crate::client::{
     Client, Log, TlsSettings, dial_tcp, dial_tls, generator, read_frame, spki_hash, write_frame,
 };
-use crate::process::Process;
+use crate::process::{Process, serve};
 use crate::scratch::Scratch;
 
 struct Running {
@@ -258,6 +258,26 @@ fn one_address_cannot_take_all_handshakes() {
         thread::yield_now();
     }
     running.serves();
+}
+
+// [SPEC 6.81]
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let dir = Scratch::new("per-address");
+    let data = dir.path().join("data");
+    let mut command = serve(&data);
+    command.args(["--open", "--connections-per-address", "3"]);
+    let relay = Process::spawn(command, &data);
+    let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(&relay.address)).collect();
+    for _ in 0..4 {
+        assert!(Client::try_connect(&relay.address).is_err());
+    }
+    // Those that are there are served; one that leaves makes no room in the same minute.
+    for client in &mut clients {
+        assert!(matches!(client.create(&Log::new(), None), Answer::Created));
+    }
+    clients.clear();
+    assert!(Client::try_connect(&relay.address).is_err());
 }
 
 #[test]
