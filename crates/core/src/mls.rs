@@ -9,11 +9,9 @@
 //! smaller [`Group::message_keys`]), which the caller makes durable together with what the step gave. Reading is split in two: [`Group::process`] judges an entry, [`Group::merge`] or
 //! [`Group::merge_pending`] moves on.
 //!
-//! **Randomness.** What OpenMLS asks its provider for comes from the caller's generator: group ids, leaf secrets, path
-//! secrets, init secrets, reuse guards. Not injectable in openmls_rust_crypto 0.6: the encapsulations of `hpke_seal` and
-//! `hpke_setup_sender_and_export` (hpke-rs seeds a generator of its own from the operating system), so the bytes of a
-//! commit differ from run to run while its effect does not. Ed25519 signs without randomness, and key generation inside the
-//! provider (`signature_key_gen`) is never called: device keys are ours.
+//! **Randomness.** All of it comes from the caller's generator: group ids, leaf secrets, path secrets, init secrets, reuse
+//! guards, encapsulations. Ed25519 signs without, and key generation inside the provider (`signature_key_gen`) is never
+//! called: device keys are ours. So the same inputs give the same bytes.
 //!
 //! **Clocks.** Lifetimes are constants and judged by nobody. OpenMLS notes the system's time when an epoch ends, for past
 //! epochs, of which there are none.
@@ -39,7 +37,7 @@ use zeroize::Zeroizing;
 use crate::account::{IdentityKey, OwnKeys};
 use crate::certificate::Certificate;
 use crate::records;
-use provider::{DeviceSigner, Provider, Rand};
+use provider::{DeviceSigner, Provider};
 use store::Store;
 
 pub use fault::{JoinFault, Misuse, PeerFault, SnapshotFault, Trouble};
@@ -123,7 +121,7 @@ impl Group {
             .lifetime(lifetime())
             .with_capabilities(capabilities())
             .build(
-                &Provider::new(&store, &crypto, Rand::from(rng)),
+                &Provider::new(&store, &crypto, rng),
                 &DeviceSigner(own),
                 credential(own.certificate(), own),
             )
@@ -231,7 +229,7 @@ impl Group {
         rng: &mut dyn CryptoRng,
     ) -> Result<Vec<u8>, Misuse> {
         self.step += 1;
-        let provider = Provider::new(&self.store, &self.crypto, Rand::from(rng));
+        let provider = Provider::new(&self.store, &self.crypto, rng);
         self.mls
             .create_message(&provider, &DeviceSigner(own), message)
             .ok()
@@ -260,7 +258,7 @@ impl Group {
             leaf = leaf.with_credential_with_key(credential(certificate, own));
         }
         self.step += 1;
-        let provider = Provider::new(&self.store, &self.crypto, Rand::from(rng));
+        let provider = Provider::new(&self.store, &self.crypto, rng);
         self.mls.set_aad(note.encode());
         let signer = DeviceSigner(own);
         let commit = self
@@ -271,7 +269,7 @@ impl Group {
             .leaf_node_parameters(leaf.build())
             .load_psks(&self.store)
             .map_err(|_| BUG)?
-            .build(provider.random(), &self.crypto, &signer, |_| false)
+            .build(provider.crypto(), provider.crypto(), &signer, |_| false)
             .map_err(|_| BUG)?
             .stage_commit(&provider)
             .map_err(|_| BUG)?;
@@ -311,7 +309,7 @@ impl Group {
             return Err(Misuse::NoPendingCommit);
         }
         self.step += 1;
-        let provider = Provider::new(&self.store, &self.crypto, Rand::none());
+        let provider = Provider::without_randomness(&self.store, &self.crypto);
         self.mls
             .merge_pending_commit(&provider)
             .map_err(|_| Misuse::Library("merging the own commit"))
@@ -334,7 +332,7 @@ impl Group {
     /// [`Misuse::Library`], which would be a bug.
     pub fn merge(&mut self, staged: Staged) -> Result<(), Misuse> {
         self.step += 1;
-        let provider = Provider::new(&self.store, &self.crypto, Rand::none());
+        let provider = Provider::without_randomness(&self.store, &self.crypto);
         self.mls
             .merge_staged_commit(&provider, staged.into_mls())
             .map_err(|_| Misuse::Library("merging a commit"))

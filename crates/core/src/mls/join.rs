@@ -6,7 +6,7 @@ use tls_codec::{DeserializeBytes as _, Serialize as _};
 
 use super::fault::JoinFault;
 use super::note::CommitNote;
-use super::provider::{DeviceSigner, Provider, Rand};
+use super::provider::{DeviceSigner, Provider};
 use super::store::Store;
 use super::{GROUP_ID_LEN, Group, Member, SUITE, capabilities, config, credential};
 use crate::account::OwnKeys;
@@ -53,7 +53,7 @@ impl Group {
         }
         let store = Store::default();
         let crypto = openmls_rust_crypto::RustCrypto::default();
-        let provider = Provider::new(&store, &crypto, Rand::from(rng));
+        let provider = Provider::new(&store, &crypto, rng);
         let leaf = LeafNodeParameters::builder().with_capabilities(capabilities());
         let (mls, bundle) = MlsGroup::external_commit_builder()
             .with_config(config())
@@ -64,7 +64,12 @@ impl Group {
             .leaf_node_parameters(leaf.build())
             .load_psks(&store)
             .map_err(|_| JoinFault::Mls)?
-            .build(provider.random(), &crypto, &DeviceSigner(own), |_| true)
+            .build(
+                provider.crypto(),
+                provider.crypto(),
+                &DeviceSigner(own),
+                |_| true,
+            )
             .map_err(|_| JoinFault::Mls)?
             .finalize(&provider)
             .map_err(|_| JoinFault::Mls)?;

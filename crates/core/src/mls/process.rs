@@ -10,7 +10,7 @@ use tls_codec::DeserializeBytes as _;
 use super::fault::{self, Failure, Misuse, PeerFault, Trouble};
 use super::framing::{self, CommitFace, Face, Head, LeafFace, Proposals, Sender};
 use super::note::CommitNote;
-use super::provider::{Provider, Rand};
+use super::provider::Provider;
 use super::{GENERATION_LABEL, Group, Member, secret_of};
 use crate::account::IdentityKey;
 use crate::certificate::Certificate;
@@ -102,7 +102,7 @@ impl Group {
             .and_then(|message| message.try_into_protocol_message().ok())
             .ok_or(Failure::Peer(PeerFault::NotAMessage))?;
         self.step += 1;
-        let provider = Provider::new(&self.store, &self.crypto, Rand::none());
+        let provider = Provider::without_randomness(&self.store, &self.crypto);
         let processed = self
             .mls
             .process_message(&provider, message)
