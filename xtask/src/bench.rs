@@ -8,25 +8,52 @@ use crate::{Outcome, run, system, tree};
 use std::fs;
 
 const DOCUMENT: &str = "docs/benchmarks.md";
+/// The parts that the program knows: asked here, because building it takes minutes.
+const PARTS: &[&str] = &["talk", "client", "start", "vault", "relay"];
 
 pub(crate) fn command(arguments: &[String]) -> Outcome {
+    let (flags, parts): (Vec<&String>, Vec<&String>) = arguments
+        .iter()
+        .partition(|argument| argument.starts_with("--"));
+    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        let known = PARTS.join(", ");
+        return Err(format!("there is no part `{unknown}`; there are: {known}"));
+    }
     system::ready_to_build(false)?;
-    let is_dev = arguments.first().is_some_and(|first| first == "--dev");
-    let arguments = arguments.get(usize::from(is_dev)..).unwrap_or_default();
+    // The only flag that there is.
+    let is_dev = !flags.is_empty();
     let profile: &[&str] = if is_dev { &[] } else { &["--release"] };
     let programs = Programs::build(profile)?;
     let mut cargo = run::cargo(&["run", "--locked", "--package", "emptyroom-bench"]);
     cargo.args(profile).arg("--");
-    cargo.args(arguments);
+    cargo.args(&parts);
     cargo
         .env("EMPTYROOM_CLIENT", &programs.client)
         .env("EMPTYROOM_RELAY", &programs.relay);
-    if !arguments.is_empty() {
-        return run::status(&mut cargo);
+    if !parts.is_empty() {
+        return Ok(run::code(&mut cargo)? == Some(0));
     }
     let report = run::output(&mut cargo)?;
     let path = tree::root().join(DOCUMENT);
     fs::write(&path, report).map_err(|e| format!("{}: {e}", path.display()))?;
     println!("written: {DOCUMENT}");
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_has_these_parts() {
+        let program = tree::root().join("crates/bench/src/main.rs");
+        let program = fs::read_to_string(program).unwrap();
+        let known: Vec<&str> = program
+            .lines()
+            .filter_map(|line| line.strip_prefix("    (\"")?.split('"').next())
+            .collect();
+        assert_eq!(known, PARTS);
+        let refused = command(&["nonsense".to_owned()]);
+        assert!(refused.is_err_and(|why| why.contains("talk, client")));
+    }
 }

@@ -26,8 +26,11 @@ type Outcome = Result<bool, String>;
 
 struct Command {
     name: &'static str,
+    /// Every option that there is stands in it: others are refused before anything is built.
     usage: &'static str,
     about: &'static str,
+    /// For `--help`: what the arguments mean, a line each.
+    arguments: &'static str,
     run: fn(&[String]) -> Outcome,
 }
 
@@ -36,42 +39,56 @@ const COMMANDS: &[Command] = &[
         name: "test",
         usage: "[--install]",
         about: "everything that CI runs",
+        arguments: "--install           install missing system packages with sudo (root needs no asking)",
         run: test::command,
     },
     Command {
         name: "demo",
         usage: "[--non-interactive]",
         about: "two people talk through a fresh relay; what its disk holds",
+        arguments: "--non-interactive   end when the story is told, also in a terminal",
         run: demo::command,
     },
     Command {
         name: "check",
         usage: "[--write-duplicates | --write-fuzz]",
         about: "layout, arrows between crates, purity, licences, duplicates",
+        arguments: "--write-duplicates  write the list of packages that are there in several versions
+  --write-fuzz        write one target per fuzz function",
         run: check::command,
     },
     Command {
         name: "spec",
         usage: "[--list]",
         about: "every MUST has a test, every citation a clause, every vector a reader",
+        arguments: "--list              name the clauses that no test cites",
         run: spec::command,
     },
     Command {
         name: "sim",
-        usage: "[--seeds N] [--from S] | --seed S",
+        usage: "[--seeds N] [--from S] [--all | --only KIND] | --seed S [--trace]",
         about: "the whole network in one thread, from many seeds",
+        arguments: "--seeds N           so many seeds (300)
+  --from S            from this one on (0)
+  --seed S            this one alone
+  --trace             everything that happens in it
+  --all               every kind of grave trouble in each run
+  --only KIND         this kind alone, as the simulator names it",
         run: sim::command,
     },
     Command {
         name: "bench",
         usage: "[--dev] [PART…]",
         about: "measure docs/benchmarks.md anew, or print single parts",
+        arguments: "--dev               measure the development profile: no other build, and no figures to compare
+  PART                print one part and write nothing: talk, client, start, vault, relay",
         run: bench::command,
     },
     Command {
         name: "picture",
         usage: "",
         about: "draw docs/demo.svg from a real run of the demo",
+        arguments: "",
         run: picture::command,
     },
 ];
@@ -80,10 +97,28 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.collect();
+    if matches!(name.as_str(), "help" | "-h" | "--help") {
+        print!("{}", overview());
+        return ExitCode::SUCCESS;
+    }
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
-        print_usage(&name);
+        if !name.is_empty() {
+            eprintln!("there is no command `{name}`\n");
+        }
+        eprint!("{}", overview());
         return ExitCode::from(2);
     };
+    if rest
+        .iter()
+        .any(|argument| matches!(argument.as_str(), "-h" | "--help"))
+    {
+        print!("{}", help(command));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(unknown) = rest.iter().find(|argument| !command.knows(argument)) {
+        eprint!("`{name}` knows no `{unknown}`\n\n{}", help(command));
+        return ExitCode::from(2);
+    }
     match (command.run)(&rest) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
@@ -94,16 +129,54 @@ fn main() -> ExitCode {
     }
 }
 
-fn print_usage(name: &str) {
-    if !matches!(name, "" | "help" | "-h" | "--help") {
-        eprintln!("there is no command `{name}`\n");
+impl Command {
+    /// Whether an argument is none, or one of its options. Each command judges the others itself.
+    fn knows(&self, argument: &str) -> bool {
+        let mut options = self.usage.split(['[', ']', ' ', '|']);
+        !argument.starts_with('-') || options.any(|option| option == argument)
     }
-    eprintln!("usage: cargo xtask COMMAND\n");
+}
+
+fn overview() -> String {
+    let mut text = "usage: cargo xtask COMMAND [--help]\n\n".to_owned();
     for command in COMMANDS {
-        eprintln!(
-            "  {:<44}{}",
-            format!("{} {}", command.name, command.usage),
-            command.about
-        );
+        text += &format!("  {:<10}{}\n", command.name, command.about);
+    }
+    text
+}
+
+fn help(command: &Command) -> String {
+    let Command {
+        name,
+        usage,
+        about,
+        arguments,
+        ..
+    } = command;
+    let usage = format!("cargo xtask {name} {usage}");
+    let arguments = match *arguments {
+        "" => String::new(),
+        arguments => format!("\n\n  {arguments}"),
+    };
+    format!("{about}\n\nusage: {}{arguments}\n", usage.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_those_of_the_usage() {
+        for command in COMMANDS {
+            for line in command.arguments.lines() {
+                let word = line.split_whitespace().next().unwrap();
+                assert!(
+                    command.knows(word) && command.usage.contains(word),
+                    "{word}"
+                );
+            }
+            assert!(!command.knows("--no-such") && !command.knows("--"));
+            assert!(help(command).starts_with(command.about));
+        }
     }
 }

@@ -11,13 +11,13 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it on this terminal and says whether it succeeded.
+/// Runs it on this terminal and gives its exit code, if it has one.
 ///
 /// # Errors
 /// When it cannot be started.
-pub(crate) fn status(command: &mut Command) -> Result<bool, String> {
+pub(crate) fn code(command: &mut Command) -> Result<Option<i32>, String> {
     let status = command.status().map_err(|e| cannot_start(command, &e))?;
-    Ok(status.success())
+    Ok(status.code())
 }
 
 /// Runs it and gives its standard output; what it writes to standard error stays on the terminal.

@@ -13,12 +13,20 @@ struct Need {
 }
 
 /// Enough for building and for `cargo xtask demo`.
-const BUILDING: &[Need] = &[Need {
-    what: "a C compiler with headers (SQLite and AWS-LC are C)",
-    is_there: c_compiles,
-    packages: &["gcc", "libc6-dev"],
-    otherwise: "",
-}];
+const BUILDING: &[Need] = &[
+    Need {
+        what: "a C compiler with headers (SQLite and AWS-LC are C)",
+        is_there: c_compiles,
+        packages: &["gcc", "libc6-dev"],
+        otherwise: "",
+    },
+    Need {
+        what: "kill (programs are stopped as an operator would)",
+        is_there: || succeeds("kill", &["-l"]),
+        packages: &["procps"],
+        otherwise: "",
+    },
+];
 
 /// What the tests need besides.
 const TESTING: &[Need] = &[

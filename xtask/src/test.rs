@@ -59,6 +59,8 @@ const STEPS: &[Step] = &[
 
 struct Done {
     name: &'static str,
+    /// The command that does it again, as one would type it.
+    again: String,
     well: bool,
     time: Duration,
     lines: Vec<String>,
@@ -105,13 +107,18 @@ fn carry_out(step: &Step) -> Done {
     let start = Instant::now();
     let mut cargo = run::cargo(step.arguments);
     cargo.envs(step.environment.iter().copied());
-    println!("   {}", run::shown(&cargo));
+    let mut again = run::shown(&cargo);
+    for (name, value) in step.environment {
+        again = format!("{name}=\"{value}\" {again}");
+    }
+    println!("   {again}");
     let (well, lines) = run::streamed(&mut cargo).unwrap_or_else(|why| {
         println!("{why}");
         (false, vec![why])
     });
     Done {
         name: step.name,
+        again,
         well,
         time: start.elapsed(),
         lines,
@@ -124,6 +131,7 @@ fn summarise(all: &[Done], time: Duration) -> bool {
         for line in telling(&done.lines) {
             println!("   {line}");
         }
+        println!("   again: {}", done.again);
     }
     println!("\n== summary after {}", shown(time));
     for done in all {
@@ -134,15 +142,24 @@ fn summarise(all: &[Done], time: Duration) -> bool {
             shown(done.time)
         );
     }
-    let failed_steps = all.iter().filter(|done| !done.well).count();
     let counts = count(all.iter().flat_map(|done| &done.lines));
-    println!(
-        "   {} tests ignored; {failed_steps} of {} steps failed",
-        counts.ignored,
-        all.len()
-    );
-    println!("{} passed, {} failed", counts.passed, counts.failed);
-    failed_steps == 0 && counts.failed == 0 && counts.passed > 0
+    println!("   {} tests ignored", counts.ignored);
+    let (well, lines) = verdict_lines(all, &counts);
+    println!("{lines}");
+    well
+}
+
+/// What is said last: which steps failed and how to repeat them, then the count of tests. A failed step without a failed test
+/// counts as one, so that the last line never looks better than the run was.
+fn verdict_lines(all: &[Done], counts: &Counts) -> (bool, String) {
+    let mut lines = String::new();
+    for done in all.iter().filter(|done| !done.well) {
+        lines += &format!("{} FAILED, again: {}\n", done.name, done.again);
+    }
+    let steps = u64::from(!lines.is_empty() || counts.passed == 0);
+    let failed = counts.failed.max(steps);
+    lines += &format!("{} passed, {failed} failed", counts.passed);
+    (failed == 0, lines)
 }
 
 /// The lines of a failed step that say why, with a little of what follows each.
@@ -225,6 +242,28 @@ mod tests {
         let lines = lines.map(str::to_owned);
         let counts = count(lines.iter());
         assert_eq!((counts.passed, counts.failed, counts.ignored), (15, 2, 1));
+    }
+
+    #[test]
+    fn the_last_line_is_no_better_than_the_run() {
+        let done = |well| Done {
+            name: "docs",
+            again: "cargo doc".into(),
+            well,
+            time: Duration::ZERO,
+            lines: Vec::new(),
+        };
+        let counts = |passed, failed| Counts {
+            passed,
+            failed,
+            ignored: 0,
+        };
+        let last = |well, passed, failed| verdict_lines(&[done(well)], &counts(passed, failed));
+        assert_eq!(last(true, 7, 0), (true, "7 passed, 0 failed".into()));
+        let failed = "docs FAILED, again: cargo doc\n7 passed, 1 failed";
+        assert_eq!(last(false, 7, 0), (false, failed.into()));
+        assert!(last(false, 7, 3).1.ends_with("7 passed, 3 failed"));
+        assert_eq!(last(true, 0, 0), (false, "0 passed, 1 failed".into()));
     }
 
     #[test]
