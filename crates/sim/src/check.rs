@@ -175,7 +175,7 @@ impl Scene {
         self.settle(talk);
     }
 
-    fn send_plain(&mut self, talk: usize, side: usize) -> Option<usize> {
+    pub(crate) fn send_plain(&mut self, talk: usize, side: usize) -> Option<usize> {
         self.send_with(talk, side, Some(Burn::Never), Default::default())
     }
 
@@ -212,9 +212,7 @@ impl Scene {
                 }
                 last = Some(*place);
             }
-            // Announcements are hints: a client may die before it makes one.
-            let arrived = matches!(message.state, MessageState::Delivered | MessageState::Read);
-            let gone = message.burn != Burn::Never && (message.shown > 0 || arrived);
+            let gone = message.burn != Burn::Never && message.arrived();
             if places.is_empty() && !gone && !self.may_be_missing(number) {
                 faults.push(format!(
                     "message {number} is lost: {:?}, {:?}",
@@ -237,13 +235,18 @@ impl Scene {
     fn may_be_missing(&self, number: usize) -> bool {
         let message = &self.messages[number];
         let talk = &self.talks[message.talk];
-        if !message.confirmed || message.forgotten {
+        if !message.confirmed || message.forgotten || message.deleted[1 - message.side] {
             return true;
         }
         let sender = talk.members[message.side];
         let forward = self.clock_forward_ms.get(&sender).copied().unwrap_or(0);
         let age = self.world.now_ms() - message.at_ms + forward;
         let restarted = talk.restarts.iter().sum::<u64>() > 0;
+        // Nobody can send again what its sender deleted while it was under way.
+        let trouble = restarted || self.restores_of(message.talk, 1 - message.side) > 0;
+        if message.deleted[message.side] && (trouble || !message.arrived()) {
+            return true;
+        }
         if message.burn != Burn::Never && (restarted || age > message.life_ms) {
             return true;
         }
@@ -260,7 +263,7 @@ impl Scene {
     }
 
     /// Both sides are at the same place of the same log, and saw the same.
-    fn check_position(&mut self, talk: usize) {
+    pub fn check_position(&mut self, talk: usize) {
         for _ in 0..20 {
             let codes = SIDES.map(|side| self.code(talk, side));
             let [Some(one), Some(other)] = codes else {
@@ -301,7 +304,7 @@ impl Scene {
             for side in SIDES {
                 let over = match message.burn {
                     Burn::Never => false,
-                    Burn::OnRead => side != message.side && message.shown > 0,
+                    Burn::OnRead => side != message.side && (message.shown > 0 || message.seen),
                     Burn::After(_) if side == message.side => sent,
                     Burn::After(_) => message.shown > 0,
                 };

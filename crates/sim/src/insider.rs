@@ -117,6 +117,12 @@ impl Insider {
         matches!(reply, Some(StoreReply::Appended(_)))
     }
 
+    /// He destroys the log, as its owner key allows.
+    pub fn destroy(&self, store: &mut MemoryStore, now: Wall) -> bool {
+        let place = self.place.clone();
+        store.apply(now, vec![StoreOp::Destroy { place }]).is_ok()
+    }
+
     /// The relay loses the log.
     pub fn lose(&self, store: &mut MemoryStore) -> bool {
         store.rows().lose(&self.place.key())

@@ -71,7 +71,7 @@ fn report(outcome: &Outcome, options: &Options) {
             Grave::Only(kind) => format!(" --only {kind:?}"),
             Grave::All => " --all".to_owned(),
         };
-        println!("  reproduce: cargo run -p emptyroom-sim -- --seed {seed}{only} --trace");
+        println!("  reproduce: cargo xtask sim --seed {seed}{only} --trace");
     }
 }
 

@@ -153,6 +153,7 @@ fn act(scene: &mut Scene, dice: &mut Dice, mix: &[Trouble]) {
                 }
             }
         }
+        5 if dice.percent(15) => scene.delete(talk, side, |lines| dice.index(lines)),
         5 => scene.read_all(talk, side),
         6 if dice.percent(50) => {
             let burn = Burn::after_ms(dice.between(5_000, DAY)).unwrap_or(Burn::Never);

@@ -1,14 +1,16 @@
 //! People who talk through a [`World`], and what is known about what they said.
 
+mod meeting;
+
 use std::collections::BTreeMap;
 
 use emptyroom_core::api::{
-    Burn, Command, CommandId, Contact, ContactState, Event, InviteInfo, InviteState, Line,
-    LineBody, LineId, MessageState, Name, Notice, Refused, RelayLife, RelayTrouble, Reply, Text,
+    Burn, Command, CommandId, Contact, Event, Line, LineBody, LineId, MessageState, Name, Notice,
+    Refused, RelayLife, RelayTrouble, Reply, Text,
 };
 
 use crate::trouble::deeds::Copies;
-use crate::world::{DAY, HOUR, MINUTE, PLAINTEXT, SECOND, World};
+use crate::world::{DAY, HOUR, PLAINTEXT, SECOND, World};
 
 /// The two ends of a conversation.
 pub const SIDES: [usize; 2] = [0, 1];
@@ -59,8 +61,21 @@ pub struct Message {
     pub state: MessageState,
     /// How often it was announced at the other side.
     pub shown: u64,
+    /// Whoever it is for saw it in the history. Announcements are hints: a device may die before it makes one.
+    pub seen: bool,
     /// The sender's vault went back to before it.
     pub forgotten: bool,
+    /// These sides deleted their line.
+    pub deleted: [bool; 2],
+}
+
+impl Message {
+    /// The other side saw it, or the sender was told that it came.
+    #[must_use]
+    pub fn arrived(&self) -> bool {
+        let told = matches!(self.state, MessageState::Delivered | MessageState::Read);
+        told || self.seen || self.shown > 0
+    }
 }
 
 /// Everything people do and see.
@@ -155,134 +170,6 @@ impl Scene {
         None
     }
 
-    /// One invites the other, who joins, until they know each other. False: they do not.
-    pub fn meet(&mut self, inviter: usize, taker: usize, host: usize) -> bool {
-        for _ in 0..5 {
-            let Some(talk) = self.invite(inviter, taker, host) else {
-                continue;
-            };
-            // A link works once the relay has it.
-            self.wait_open(talk);
-            self.join(talk);
-            if self.come_together(talk, 2 * DAY) {
-                return true;
-            }
-            let states = SIDES.map(|side| self.contact(talk, side).map(|contact| contact.state));
-            self.world
-                .note(format_args!("the link of t{talk} fails: {states:?}"));
-            self.talks[talk].over = true;
-        }
-        self.world
-            .fault(format!("p{inviter} and p{taker} never meet"));
-        false
-    }
-
-    /// Makes a link.
-    pub fn invite(&mut self, inviter: usize, taker: usize, host: usize) -> Option<usize> {
-        let address = self.world.hosts[host].address()?;
-        self.insist(inviter, || Command::SetRelay {
-            address: address.clone(),
-        })?
-        .ok()?;
-        self.attempts += 1;
-        let name = Name::parse(&format!("{PLAINTEXT} t{}", self.attempts)).ok()?;
-        let mut link = None;
-        for _ in 0..50 {
-            match self.insist(inviter, || Command::Invite {
-                name: name.clone(),
-                expires_in_ms: None,
-            })? {
-                Ok(Reply::Invited { link: made, .. }) => link = Some(made),
-                // It died before it could say so: the link is among its invites.
-                Err(Refused::NameTaken) => link = self.find_link(inviter, &name),
-                other => self.world.fault(format!("no invite: {other:?}")),
-            }
-            if link.is_some() {
-                break;
-            }
-        }
-        self.talks.push(Talk {
-            members: [inviter, taker],
-            host,
-            name,
-            link: Some(link?),
-            gaps: [0; 2],
-            restarts: [0; 2],
-            troubles: [Vec::new(), Vec::new()],
-            receipts_off: [false; 2],
-            may_end: false,
-            over: false,
-        });
-        Some(self.talks.len() - 1)
-    }
-
-    fn find_link(&mut self, party: usize, name: &Name) -> Option<Text> {
-        match self.insist(party, || Command::Invites)? {
-            Ok(Reply::Invites(invites)) => {
-                invites
-                    .into_iter()
-                    .find(|invite| invite.name == *name)?
-                    .link
-            }
-            _ => None,
-        }
-    }
-
-    /// Waits until the relay has an invite, or never will.
-    pub fn wait_open(&mut self, talk: usize) {
-        let (inviter, name) = (self.talks[talk].members[0], self.talks[talk].name.clone());
-        for _ in 0..48 {
-            let invites = match self.insist(inviter, || Command::Invites) {
-                Some(Ok(Reply::Invites(invites))) => invites,
-                _ => return,
-            };
-            let waits =
-                |invite: &InviteInfo| invite.name == name && invite.state == InviteState::Waiting;
-            if !invites.iter().any(waits) {
-                return;
-            }
-            self.pass(10 * MINUTE);
-        }
-    }
-
-    /// Takes the link of a conversation.
-    pub fn join(&mut self, talk: usize) {
-        let (taker, name) = (self.talks[talk].members[1], self.talks[talk].name.clone());
-        let Some(link) = self.talks[talk].link.clone() else {
-            return;
-        };
-        let answer = self.insist(taker, || Command::Join {
-            link: link.clone(),
-            name: name.clone(),
-        });
-        if !matches!(answer, Some(Ok(Reply::Joining) | Err(Refused::NameTaken))) {
-            self.world.fault(format!("no join: {answer:?}"));
-        }
-    }
-
-    /// Waits until both sides can talk, or it has failed.
-    pub fn come_together(&mut self, talk: usize, ms_max: u64) -> bool {
-        let until = self.world.now_ms() + ms_max;
-        let mut wait = SECOND;
-        loop {
-            let states = SIDES.map(|side| self.contact(talk, side).map(|contact| contact.state));
-            if states == [Some(ContactState::Active); 2] {
-                return true;
-            }
-            let failed = |state: &Option<ContactState>| {
-                matches!(
-                    state,
-                    Some(ContactState::InviteFailed(_) | ContactState::JoinFailed(_))
-                )
-            };
-            if states.iter().any(failed) || self.world.now_ms() >= until {
-                return false;
-            }
-            self.pass(wait);
-            wait = (2 * wait).min(HOUR);
-        }
-    }
-
     /// How a side sees the other.
     pub fn contact(&mut self, talk: usize, side: usize) -> Option<Contact> {
         let (party, name) = (
@@ -363,7 +250,9 @@ impl Scene {
             line: None,
             state: MessageState::Queued,
             shown: 0,
+            seen: false,
             forgotten: false,
+            deleted: [false; 2],
         });
         self.world
             .note(format_args!("p{party} writes message {number} in t{talk}"));
@@ -379,10 +268,15 @@ impl Scene {
 
     /// A side reads everything it has.
     pub fn read_all(&mut self, talk: usize, side: usize) {
-        let Some(last) = self
-            .history(talk, side)
-            .and_then(|lines| Some(lines.last()?.id))
-        else {
+        let lines = self.history(talk, side).unwrap_or_default();
+        for line in &lines {
+            if let LineBody::Received { text, .. } = &line.body
+                && let Some(message) = self.written(text.expose())
+            {
+                message.seen = true;
+            }
+        }
+        let Some(last) = lines.last().map(|line| line.id) else {
             return;
         };
         let (party, name) = (
@@ -390,6 +284,22 @@ impl Scene {
             self.talks[talk].name.clone(),
         );
         self.ask(party, Command::Read { name, up_to: last });
+    }
+
+    /// A side deletes one of the lines it has.
+    pub fn delete(&mut self, talk: usize, side: usize, choose: impl FnOnce(usize) -> usize) {
+        let mut lines = self.history(talk, side).unwrap_or_default();
+        if lines.is_empty() {
+            return;
+        }
+        let line = lines.swap_remove(choose(lines.len()));
+        let id = line.id;
+        self.tell(talk, side, |name| Command::Delete { name, id });
+        if let LineBody::Received { text, .. } | LineBody::Sent { text, .. } = line.body
+            && let Some(message) = self.written(text.expose())
+        {
+            message.deleted[side] = true;
+        }
     }
 
     /// A command about a conversation, if its device is on.
@@ -479,15 +389,17 @@ impl Scene {
         }
     }
 
+    fn written(&mut self, text: &str) -> Option<&mut Message> {
+        self.messages
+            .iter_mut()
+            .find(|message| message.text == text)
+    }
+
     fn shown(&mut self, talk: usize, side: usize, line: &Line) {
         let LineBody::Received { text, .. } = &line.body else {
             return self.world.fault("a received message is none".to_owned());
         };
-        let found = self
-            .messages
-            .iter_mut()
-            .find(|message| message.text == text.expose());
-        match found {
+        match self.written(text.expose()) {
             Some(message) if message.talk == talk && message.side != side => message.shown += 1,
             _ => self
                 .world
@@ -495,5 +407,3 @@ impl Scene {
         }
     }
 }
-
-const _: () = assert!(MINUTE == 60_000);

@@ -1,4 +1,4 @@
-//! What happened, as lines: hashed always, kept or printed when wanted. Two runs of one seed have the same.
+//! What happened, as lines and bytes: hashed always, lines kept or printed when wanted. Two runs of one seed have the same.
 
 use std::fmt::Write as _;
 
@@ -37,10 +37,7 @@ impl Trace {
             line,
             "{days:>3}d {hours:02}:{minutes:02}:{s:02}.{ms:03} {what}"
         );
-        // FNV-1a: whether two runs are the same, nothing else.
-        for byte in line.bytes() {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.bytes(line.as_bytes());
         self.lines += 1;
         if self.print {
             eprintln!("{line}");
@@ -48,6 +45,14 @@ impl Trace {
         self.recent.push_back(line);
         if self.recent.len() > RECENT_MAX {
             self.recent.pop_front();
+        }
+    }
+
+    /// Bytes that are part of what happened, and nothing to read.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        // FNV-1a: whether two runs are the same, nothing else.
+        for byte in bytes {
+            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
 

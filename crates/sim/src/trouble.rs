@@ -30,6 +30,8 @@ pub enum Trouble {
     ClockBack,
     /// A client's wall clock jumps forward.
     ClockForward,
+    /// A relay's wall clock is behind for a while.
+    RelayClockBack,
     /// A client is off for days.
     Away,
     /// A client is off for a year.
@@ -44,6 +46,8 @@ pub enum Trouble {
     LoseGroups,
     /// The relay loses the log of a conversation.
     LoseLog,
+    /// A member destroys the log of a conversation.
+    DestroyLog,
     /// The relay loses a recovery log.
     LoseRecoveryLog,
     /// A member writes rubbish into a commit slot.
@@ -56,6 +60,8 @@ pub enum Trouble {
     StolenCommit,
     /// The relay lies for a while.
     Lie,
+    /// The relay is two for a while, with one name and one past.
+    TwoFaces,
 }
 
 /// Trouble that leaves groups and histories as they are.
@@ -71,6 +77,7 @@ pub const MILD: &[Trouble] = &[
     Trouble::RelayDiskFull,
     Trouble::ClockBack,
     Trouble::ClockForward,
+    Trouble::RelayClockBack,
     Trouble::Away,
     Trouble::Block,
 ];
@@ -81,6 +88,7 @@ pub const GRAVE: &[Trouble] = &[
     Trouble::RestoreVault,
     Trouble::LoseGroups,
     Trouble::LoseLog,
+    Trouble::DestroyLog,
     Trouble::LoseRecoveryLog,
     Trouble::RubbishCommit,
     Trouble::CloseLog,
@@ -88,6 +96,7 @@ pub const GRAVE: &[Trouble] = &[
     Trouble::StolenCommit,
     Trouble::AwayYear,
     Trouble::Lie,
+    Trouble::TwoFaces,
 ];
 
 /// Kinds that are not in random runs, because something in the product is still missing. None.
@@ -127,6 +136,7 @@ impl Scene {
             }
             Trouble::ClockBack => self.shift_clock(party, dice.time_ms(2 * DAY), false),
             Trouble::ClockForward => self.shift_clock(party, dice.time_ms(2 * DAY), true),
+            Trouble::RelayClockBack => self.relay_clock_back(host, dice),
             Trouble::Away => self.go_away(party, dice.between(HOUR, 10 * DAY)),
             Trouble::AwayYear => self.years_pass(party, dice),
             Trouble::Block => self.block_for_a_while(dice),
@@ -136,6 +146,11 @@ impl Scene {
             Trouble::LoseLog => {
                 if let Some((talk, side)) = self.anybody(dice) {
                     self.lose_log(talk, side, Wanted::Conversation);
+                }
+            }
+            Trouble::DestroyLog => {
+                if let Some((talk, side)) = self.anybody(dice) {
+                    self.destroy_log(talk, side);
                 }
             }
             Trouble::LoseRecoveryLog => {
@@ -151,7 +166,18 @@ impl Scene {
                 }
             }
             Trouble::Lie => self.lie_for_a_while(host, dice),
+            Trouble::TwoFaces => {
+                let time = dice.time_ms(6 * HOUR);
+                self.two_faces(host, party, |scene| scene.talk_apart(time, dice));
+            }
         }
+    }
+
+    fn relay_clock_back(&mut self, host: usize, dice: &mut Dice) {
+        let back = i64::try_from(dice.time_ms(2 * DAY)).unwrap_or(0);
+        self.world.hosts[host].clock_off_by_ms = -back;
+        self.pass(dice.time_ms(DAY));
+        self.world.hosts[host].clock_off_by_ms = 0;
     }
 
     fn cut_power(&mut self, host: usize, dice: &mut Dice) {
@@ -178,6 +204,16 @@ impl Scene {
         self.world.lose_all();
         self.pass(dice.time_ms(HOUR));
         self.world.hosts[host].lie = None;
+    }
+
+    /// People go on talking meanwhile.
+    fn talk_apart(&mut self, ms: u64, dice: &mut Dice) {
+        for _ in 0..dice.below(4) {
+            if let Some((talk, side)) = self.anybody(dice) {
+                self.send_plain(talk, side);
+            }
+            self.pass(ms / 4);
+        }
     }
 
     fn years_pass(&mut self, party: usize, dice: &mut Dice) {

@@ -115,6 +115,35 @@ impl Scene {
         lost == Some(true)
     }
 
+    /// A member destroys a conversation's log.
+    pub fn destroy_log(&mut self, talk: usize, side: usize) -> bool {
+        let destroyed = self.as_insider(talk, side, Wanted::Conversation, |insider, store, now| {
+            insider.destroy(store, now)
+        });
+        self.world
+            .note(format_args!("log destroyed: {destroyed:?}"));
+        destroyed == Some(true)
+    }
+
+    /// A relay shows one party another face than all others, with the same past, until `meanwhile` is over.
+    pub fn two_faces(
+        &mut self,
+        host: usize,
+        party: usize,
+        meanwhile: impl FnOnce(&mut Scene),
+    ) -> usize {
+        let image = self.world.hosts[host].image();
+        let name = self.world.hosts[host].name.clone();
+        let twin = self.world.add_host(&name, None);
+        self.world.restore_host(twin, image, true);
+        self.world.net.routes.insert((party, host), twin);
+        self.world.lose(party);
+        meanwhile(self);
+        self.world.net.routes.remove(&(party, host));
+        self.world.switch_host_off(twin);
+        twin
+    }
+
     /// A member writes what he should not. False: the relay does not take it.
     pub fn write_rubbish(
         &mut self,

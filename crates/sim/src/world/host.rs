@@ -7,6 +7,7 @@ use emptyroom_wire::address::{Host as HostName, RelayAddress};
 use emptyroom_wire::op::AccessCode;
 use emptyroom_wire::relay_key::{KeyRecord, RelayIdentity};
 use emptyroom_wire::secret::Secret32;
+use emptyroom_wire::time::Now;
 
 use super::{DAY, Happening, Meter, PLAINTEXT, SECOND, World};
 use crate::dice::Dice;
@@ -35,6 +36,8 @@ pub struct Host {
     code: Option<AccessCode>,
     /// It stays off when it ends.
     pub stays_off: bool,
+    /// Its wall clock against the world's.
+    pub clock_off_by_ms: i64,
     /// What it does wrong.
     pub lie: Option<Lie>,
     /// How often it did.
@@ -124,6 +127,7 @@ impl World {
             starts: 0,
             code: code.and_then(|code| AccessCode::new(code.as_bytes().to_vec())),
             stays_off: false,
+            clock_off_by_ms: 0,
             lie: None,
             lies_told: 0,
             kept: Kept::default(),
@@ -135,7 +139,7 @@ impl World {
 
     /// Starts a relay from its disk.
     pub fn start_host(&mut self, number: usize) {
-        let now = self.clock(0);
+        let now = self.host_clock(number);
         let host = &mut self.hosts[number];
         if host.relay.is_some() {
             return;
@@ -193,6 +197,10 @@ impl World {
         self.start_host(number);
     }
 
+    fn host_clock(&self, number: usize) -> Now {
+        self.clock(self.hosts[number].clock_off_by_ms)
+    }
+
     pub(super) fn host_wakes(&self, number: usize) -> Option<u64> {
         let at = self.hosts[number].relay.as_ref()?.wake_at()?;
         Some(at.0.max(self.now_ms))
@@ -210,7 +218,7 @@ impl World {
     }
 
     pub(super) fn host_input(&mut self, number: usize, input: Input) {
-        let now = self.clock(0);
+        let now = self.host_clock(number);
         self.count_host(number);
         if let Some(relay) = &mut self.hosts[number].relay {
             relay.handle(now, input);
@@ -237,7 +245,7 @@ impl World {
             Output::Frame(conn, frame) => {
                 let len = frame.len();
                 self.frame_from_host(conn, frame);
-                let now = self.clock(0);
+                let now = self.host_clock(number);
                 if let Some(relay) = &mut self.hosts[number].relay {
                     relay.handle(now, Input::Written(conn, len));
                 }
@@ -267,7 +275,7 @@ impl World {
 
     /// The relay's disk gets a batch: decided and durable, or the power goes.
     pub(super) fn stored(&mut self, number: usize, life: u64, ticket: Ticket, ops: Vec<StoreOp>) {
-        let now = self.clock(0);
+        let now = self.host_clock(number);
         let host = &mut self.hosts[number];
         if host.life != life {
             return;
@@ -310,7 +318,7 @@ impl World {
     }
 
     pub(super) fn expired(&mut self, number: usize, life: u64, ticket: Ticket) {
-        let now = self.clock(0);
+        let now = self.host_clock(number);
         let host = &mut self.hosts[number];
         if host.life != life {
             return;

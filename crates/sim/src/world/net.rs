@@ -19,8 +19,8 @@ pub struct Net {
     pub cut: bool,
     /// The longest latency, one way.
     pub latency_ms_max: u64,
-    /// Whoever stands here gets to this relay, whatever name he asks for.
-    pub routes: BTreeMap<usize, usize>,
+    /// A party that asks for a relay gets to this one.
+    pub routes: BTreeMap<(usize, usize), usize>,
 }
 
 struct Conn {
@@ -54,11 +54,11 @@ impl Default for Net {
 
 impl World {
     pub(super) fn dial(&mut self, party: usize, link: LinkId, name: &str) {
-        let routed = self.net.routes.get(&party).copied();
-        let named = || self.hosts.iter().position(|host| host.name == name);
-        let Some(host) = routed.or_else(named) else {
+        let Some(named) = self.hosts.iter().position(|host| host.name == name) else {
             return self.fault(format!("p{party} dials nobody's name"));
         };
+        let routed = self.net.routes.get(&(party, named));
+        let host = routed.copied().unwrap_or(named);
         let life = self.parties[party].life();
         let time = self.dice.between(1, 2 * self.net.latency_ms_max);
         self.after(time, Happening::Dialled(party, life, link, host));
@@ -98,7 +98,7 @@ impl World {
             return;
         };
         self.note(format_args!("p{party} sends {}", frame.len()));
-        self.check_frame(&frame);
+        self.look_at(&frame);
         let jitter = self.dice.below(20);
         let now = self.now_ms;
         if let Some(conn) = self.net.conns.get_mut(&id) {
@@ -109,7 +109,7 @@ impl World {
     }
 
     pub(super) fn frame_from_host(&mut self, id: ConnId, frame: Vec<u8>) {
-        self.check_frame(&frame);
+        self.look_at(&frame);
         let jitter = self.dice.below(20);
         let now = self.now_ms;
         if let Some(conn) = self.net.conns.get_mut(&id) {
@@ -119,7 +119,9 @@ impl World {
         }
     }
 
-    fn check_frame(&mut self, frame: &[u8]) {
+    /// What passes on the wire: it counts for the trace, and holds no plaintext.
+    pub fn look_at(&mut self, frame: &[u8]) {
+        self.trace.bytes(frame);
         if crate::records::contains(frame, super::PLAINTEXT.as_bytes()) {
             self.fault("plaintext on the wire".to_owned());
         }

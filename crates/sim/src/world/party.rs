@@ -185,6 +185,10 @@ impl World {
     fn carry_out(&mut self, number: usize, output: Output) {
         match output {
             Output::Persist(ticket, changes) => {
+                for change in &changes {
+                    // Values: no, because OpenMLS notes the machine's time in those of groups.
+                    self.trace.bytes(&change.key);
+                }
                 let party = &mut self.parties[number];
                 party.disk.write(ticket, changes);
                 let life = party.life;
@@ -244,7 +248,7 @@ impl World {
     }
 }
 
-/// An event without what may differ between two runs of a seed, and short.
+/// An event in short, without names and texts.
 fn brief(event: &Event) -> String {
     match event {
         Event::MessageReceived { line, .. } => format!("{} #{}", event.name(), line.id.0),

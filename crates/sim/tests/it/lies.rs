@@ -85,25 +85,14 @@ fn two_histories() {
         scene.send(TALK, A);
         scene.send(TALK, B);
         scene.pass(MINUTE);
-        let image = scene.world.hosts[RELAY].image();
-        let name = scene.world.hosts[RELAY].name.clone();
-        let twin = scene.world.add_host(&name, None);
-        scene.world.restore_host(twin, image, true);
-        scene.world.net.routes.insert(B, twin);
-        scene.world.lose(B);
-        scene.pass(5 * MINUTE);
-        scene.send(TALK, A);
-        scene.send(TALK, B);
-        scene.pass(2 * HOUR);
-        assert_eq!(
-            scene
-                .messages
-                .iter()
-                .filter(|message| message.shown == 0)
-                .count(),
-            2
-        );
-        scene.world.net.routes.clear();
+        scene.two_faces(RELAY, B, |scene| {
+            scene.pass(5 * MINUTE);
+            scene.send(TALK, A);
+            scene.send(TALK, B);
+            scene.pass(2 * HOUR);
+            let unseen = scene.messages.iter().filter(|message| message.shown == 0);
+            assert_eq!(unseen.count(), 2);
+        });
         scene.world.lose_all();
         scene.pass(HOUR);
         let told = troubles(&scene, B);
@@ -141,7 +130,7 @@ fn a_fork_of_the_key_chain() {
 fn another_relay_under_the_name() {
     let mut scene = Scene::pair(1, false);
     let other = scene.world.add_host("elsewhere", None);
-    scene.world.net.routes.insert(B, other);
+    scene.world.net.routes.insert((B, RELAY), other);
     scene.world.lose(B);
     scene.pass(HOUR);
     assert!(troubles(&scene, B).contains(&RelayTrouble::WrongIdentity));

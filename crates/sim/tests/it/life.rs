@@ -3,6 +3,7 @@
 use emptyroom_core::api::{
     Burn, Command, Event, FailedWhy, LineBody, MessageState, Notice, RelayLife, Reply, Side,
 };
+use emptyroom_core::verification::Code;
 use emptyroom_sim::scene::Scene;
 use emptyroom_sim::world::{DAY, HOUR, MINUTE, SECOND};
 
@@ -158,4 +159,42 @@ fn what_is_forgotten_is_gone() {
     scene.world.end_party(B);
     scene.pass(DAY);
     assert!(scene.world.faults.is_empty(), "{:#?}", scene.world.faults);
+}
+
+/// A generation ends after a thousand entries (each message has its receipt); nobody notices.
+#[test]
+fn a_thousand_entries() {
+    let mut scene = Scene::pair(1, false);
+    for round in 0..600 {
+        scene.send(TALK, if round % 3 == 0 { A } else { B });
+        scene.pass(20 * SECOND);
+    }
+    scene.pass(MINUTE);
+    let generation = |code: Code| code.position.position.generation;
+    let generations = [A, B].map(|side| scene.code(TALK, side).map(generation));
+    assert_eq!(generations, [Some(2); 2]);
+    assert_eq!(scene.talks[TALK].restarts, [0, 0]);
+    assert!(scene.messages.iter().all(|message| message.shown == 1));
+    well(&mut scene);
+}
+
+/// Whoever deletes a line has it no more; the other side keeps his, and what was under way arrives.
+#[test]
+fn one_side_deletes() {
+    let mut scene = Scene::pair(1, false);
+    let sent = [A, B].map(|side| scene.send(TALK, side).unwrap());
+    scene.pass(MINUTE);
+    scene.world.switch_off(B);
+    let under_way = scene.send(TALK, A).unwrap();
+    scene.pass(MINUTE);
+    while scene.history(TALK, A).unwrap().len() > 1 {
+        scene.delete(TALK, A, |lines| lines - 1);
+    }
+    scene.delete(TALK, A, |_| 0);
+    scene.world.start_party(B);
+    scene.pass(MINUTE);
+    for message in [sent[0], sent[1], under_way] {
+        assert!(!holds(&scene, A, message) && holds(&scene, B, message));
+    }
+    well(&mut scene);
 }

@@ -4,5 +4,6 @@
 mod lies;
 mod life;
 mod links;
+mod notices;
 mod recovery;
 mod seeds;
