@@ -12,9 +12,9 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock;
 use crate::data::chain::Chain;
-use crate::store::SqliteRows;
+use crate::medium::Medium;
 
-/// After so long without work the write-ahead logs are cut, so that nothing deleted stays in them.
+/// After so long without work the store is tidied, so that nothing deleted stays in a write-ahead log or journal.
 // [SPEC 6.67]
 const IDLE: Duration = Duration::from_millis(250);
 /// And in the middle of work after so long.
@@ -44,7 +44,7 @@ pub(crate) enum Done {
 
 /// Everything on disk that changes.
 pub(crate) struct Committer {
-    pub(crate) store: Ledger<SqliteRows>,
+    pub(crate) store: Ledger<Medium>,
     pub(crate) chain: Chain,
     /// The latest time it was told.
     pub(crate) latest: Wall,

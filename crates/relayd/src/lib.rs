@@ -15,8 +15,10 @@ pub mod data;
 mod engine;
 pub mod entropy;
 pub mod fuzz;
+pub mod medium;
 mod outbox;
 pub mod platform;
+pub mod segments;
 pub mod server;
 pub mod store;
 #[cfg(test)]

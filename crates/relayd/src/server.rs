@@ -31,7 +31,7 @@ use crate::data::access::Access;
 use crate::data::{DataDir, DataError, access, address, chain::Chain, identity};
 use crate::engine::{Engine, Inlets};
 use crate::entropy;
-use crate::store::SqliteRows;
+use crate::medium::{Kind, Medium, MediumError};
 use crate::tls::{Tls, TlsUnusable};
 
 /// Frames that may wait for the engine. Their bytes are bounded apart.
@@ -51,6 +51,8 @@ pub struct Options {
     pub public: Option<Public>,
     /// Who may make logs.
     pub access: Access,
+    /// The kind of store, for a data directory that has none yet.
+    pub store: Option<Kind>,
     /// The pure relay's limits.
     pub limits: Limits,
     /// What strangers may cost.
@@ -70,6 +72,7 @@ impl Options {
             listen,
             public: None,
             access: Access::default(),
+            store: None,
             limits: Limits::default(),
             direct: DirectLimits::default(),
             pace: Pace::default(),
@@ -132,7 +135,7 @@ pub enum StartError {
     /// The data directory.
     Data(DataError),
     /// The store in it.
-    Store(StoreFailure),
+    Store(MediumError),
     /// By the clock, the relay did not run for so many days.
     LongAway(u64),
     /// The address to listen on.
@@ -155,7 +158,14 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Data(error) => error.fmt(f),
-            Self::Store(failure) => write!(f, "cannot open the store: {failure}"),
+            Self::Store(MediumError::Store(failure)) => {
+                write!(f, "cannot open the store: {failure}")
+            }
+            Self::Store(MediumError::Other { found }) => write!(
+                f,
+                "the data directory holds a store of the other kind; start with --store {}, or with none",
+                found.name()
+            ),
             Self::LongAway(days) => {
                 write!(f, "by the clock this relay did not run for {days} days")
             }
@@ -340,7 +350,7 @@ struct Disk {
     identity: RelayIdentity,
     chain: Chain,
     code: Option<AccessCode>,
-    rows: SqliteRows,
+    rows: Medium,
 }
 
 impl Disk {
@@ -353,7 +363,7 @@ impl Disk {
             check_clock(&chain, now)?;
         }
         let code = access::load(&data, &options.access)?;
-        let rows = SqliteRows::open(&data.join("store"), now.day()).map_err(StartError::Store)?;
+        let rows = Medium::open(&data, options.store, now.day()).map_err(StartError::Store)?;
         Ok(Self {
             data,
             identity,

@@ -7,7 +7,7 @@ use emptyroom_wire::log::{Capability, LogId};
 use emptyroom_wire::secret::Secret32;
 
 /// The key a row stands under: equal-looking bytes to whoever does not know the capability.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowKey(pub [u8; 32]);
 
 /// Names a log to the store: its row key, the secret its rows are sealed under, and its log id.

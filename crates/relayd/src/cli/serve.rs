@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::{Exit, Failure};
 use crate::console::{self, say};
 use crate::data::access::Access;
+use crate::medium::Kind;
 use crate::platform;
 use crate::server::{Ended, Options, Public, Server, StartError};
 
@@ -52,6 +53,9 @@ pub(super) struct Arguments {
     /// Take the access code from this file (1 to 64 letters, digits, '-' and '_'), not from the data directory.
     #[arg(long, value_name = "FILE", conflicts_with = "open")]
     access_code_file: Option<PathBuf>,
+    /// How a new data directory stores entries; an old one keeps its kind. `sqlite` is the default, `segments` the relay's own log.
+    #[arg(long, value_name = "KIND")]
+    store: Option<Kind>,
     /// Let everybody who knows the address make logs.
     #[arg(long)]
     open: bool,
@@ -92,6 +96,7 @@ fn options(arguments: Arguments) -> Result<Options, Failure> {
     };
     let mut options = Options {
         public: arguments.public,
+        store: arguments.store,
         access,
         clock_is_right: arguments.clock_is_right,
         ..Options::new(arguments.data, arguments.listen)

@@ -21,11 +21,22 @@ const WRITERS: usize = 3;
 // [SPEC 6.63] [SPEC 6.64]
 #[test]
 fn what_was_acknowledged_survives_kills() {
+    acknowledged_survives_kills("sqlite");
+}
+
+// [SPEC 6.91]
+#[test]
+fn what_was_acknowledged_survives_kills_in_segments() {
+    acknowledged_survives_kills("segments");
+}
+
+fn acknowledged_survives_kills(store: &str) {
     let dir = Scratch::new("kill");
+    let arguments = ["--store", store];
     let data = dir.path().join("data");
     let mut writers: Vec<Writer> = (0..WRITERS).map(|_| Writer::new()).collect();
     for round in 0..ROUNDS {
-        let relay = Process::start(&data);
+        let relay = Process::start_with(&data, &arguments);
         let address = relay.address.clone();
         let life = Duration::from_micros(u64::from(generator().next_u32() % 60_000));
         thread::scope(|scope| {
@@ -42,7 +53,7 @@ fn what_was_acknowledged_survives_kills() {
             relay.kill();
         });
     }
-    let relay = Process::start(&data);
+    let relay = Process::start_with(&data, &arguments);
     for writer in &mut writers {
         let mut client = Client::connect(&relay.address);
         writer.check(&mut client);

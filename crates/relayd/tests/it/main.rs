@@ -21,4 +21,6 @@ mod memory;
 mod process;
 mod program;
 mod scratch;
+mod segments;
+mod shadow;
 mod strangers;

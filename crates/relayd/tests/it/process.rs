@@ -34,8 +34,13 @@ pub fn serve(data: &Path) -> Command {
 impl Process {
     /// An open relay on a data directory, ready to be dialled.
     pub fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(data: &Path, arguments: &[&str]) -> Self {
         let mut command = serve(data);
-        command.arg("--open");
+        command.arg("--open").args(arguments);
         Self::spawn(command, data)
     }
 

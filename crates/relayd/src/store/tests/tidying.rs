@@ -14,12 +14,16 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::*;
 use crate::committer::{Committer, Done, Job};
 use crate::data::{DataDir, chain::Chain};
+use crate::medium::Medium;
 
 fn committer(dir: &Scratch, rows: SqliteRows, latest: Wall) -> Committer {
     let data = DataDir::open(&dir.path().join("data")).unwrap();
     let identity = RelayIdentity::from_seed(&Secret32::new([1; 32]));
     Committer {
-        store: Ledger::new(rows, Box::new(entropy::generator())),
+        store: Ledger::new(
+            Medium::Sqlite(Box::new(rows)),
+            Box::new(entropy::generator()),
+        ),
         chain: Chain::load(&data, &identity.verify_key()).unwrap(),
         latest,
     }

@@ -1,0 +1,103 @@
+//! The journal: every commit, one behind the other, durable with one sync. It is replaced at each checkpoint, and its key is
+//! destroyed then: what was trimmed before its checkpoint never lay anywhere else.
+
+use std::io;
+
+use emptyroom_relay::store::StoreFailure;
+use rand_chacha::ChaCha20Rng;
+
+use super::disk::{Disk, DiskFile};
+use super::frames::Frames;
+use super::keyfile::{self, Found};
+use super::record::{self, Op};
+use crate::data::io_failure;
+
+const LABEL: &[u8] = b"emptyroom v1 journal";
+
+/// The journal that is written.
+pub(super) struct Journal<F> {
+    pub(super) number: u64,
+    pub(super) frames: Frames<F>,
+}
+
+impl<F: DiskFile> Journal<F> {
+    /// Begins an empty one, durable.
+    pub(super) fn begin<D: Disk<File = F>>(
+        disk: &D,
+        number: u64,
+        rng: &mut ChaCha20Rng,
+    ) -> Result<Self, StoreFailure> {
+        let key = keyfile::make(disk, &key_name(number))?;
+        let mut begin = || -> io::Result<_> {
+            let file = disk.create(&log_name(number))?;
+            let frames = Frames::begin(file, key.duplicate(), label(number), rng)?;
+            disk.sync_names()?;
+            Ok(frames)
+        };
+        begin()
+            .map(|frames| Self { number, frames })
+            .map_err(|error| {
+                let failure = io_failure(&error, "beginning a journal");
+                destroy(disk, number).err().unwrap_or(failure)
+            })
+    }
+}
+
+/// Reads an earlier journal, each operation in order. What was never begun or on its way out is removed; false then.
+pub(super) fn replay<D: Disk>(
+    disk: &D,
+    number: u64,
+    names: &[String],
+    take: &mut dyn FnMut(Op<'_>),
+) -> Result<bool, StoreFailure> {
+    let failed = |e: io::Error| io_failure(&e, "opening a journal");
+    let has = |name: &str| names.iter().any(|found| found == name);
+    let key = match keyfile::read(disk, &key_name(number))? {
+        Found::Key(key) if has(&log_name(number)) => key,
+        Found::Damaged | Found::Nothing if has(&log_name(number)) => {
+            return Err(StoreFailure::Broken("a journal's key is damaged or lost"));
+        }
+        _ => return destroy(disk, number).map(|()| false),
+    };
+    let file = disk.open(&log_name(number)).map_err(failed)?;
+    let read = Frames::open(file, key, label(number), &mut |contents| {
+        contents
+            .iter()
+            .try_for_each(|content| record::ops(content, take))
+    })?;
+    if read.is_none() {
+        destroy(disk, number)?;
+    }
+    Ok(read.is_some())
+}
+
+/// Destroys a journal's key and removes its files, as far as they are there.
+pub(super) fn destroy<D: Disk>(disk: &D, number: u64) -> Result<(), StoreFailure> {
+    keyfile::destroy(disk, &key_name(number), &[log_name(number)])
+}
+
+/// The numbers of all journals there are, in order.
+pub(super) fn numbers(names: &[String]) -> Vec<u64> {
+    let mut numbers: Vec<u64> = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("journal-")?.split_once('.'))
+        .filter_map(|(number, _)| number.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+fn key_name(number: u64) -> String {
+    format!("journal-{number}.key")
+}
+
+fn log_name(number: u64) -> String {
+    format!("journal-{number}.log")
+}
+
+fn label(number: u64) -> Vec<u8> {
+    let mut label = LABEL.to_vec();
+    label.extend_from_slice(&number.to_be_bytes());
+    label
+}

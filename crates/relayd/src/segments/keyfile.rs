@@ -1,0 +1,114 @@
+//! Files that hold one random key each. A key is destroyed by overwriting its file, and everything sealed under it is gone with
+//! it, wherever copies of the bytes may have stayed.
+
+use emptyroom_relay::store::StoreFailure;
+use emptyroom_wire::secret::Secret32;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::disk::{Disk, DiskFile};
+use crate::data::io_failure;
+use crate::entropy;
+
+/// Format and version.
+const MAGIC: &[u8; 8] = b"ERSEGK01";
+const KEY_LEN: usize = 32;
+const CHECK_LEN: usize = 8;
+const FILE_LEN: usize = MAGIC.len() + KEY_LEN + CHECK_LEN;
+
+/// What a key file holds.
+pub(super) enum Found {
+    Key(Secret32),
+    /// It was destroyed.
+    Destroyed,
+    /// There is none, or it was never finished.
+    Nothing,
+    /// Neither a key nor what a destroyed one leaves.
+    Damaged,
+}
+
+/// Makes a key and its file, durable with its name.
+pub(super) fn make<D: Disk>(disk: &D, name: &str) -> Result<Secret32, StoreFailure> {
+    let mut key = Secret32::zero();
+    entropy::fill(key.expose_mut());
+    let write = || {
+        let file = disk.create(name)?;
+        file.write_at(0, &encode(&key))?;
+        file.sync()?;
+        disk.sync_names()
+    };
+    match write() {
+        Ok(()) => Ok(key),
+        Err(error) => {
+            // Not left behind half made: the next try makes it anew.
+            let _ = disk.remove(name);
+            Err(io_failure(&error, "writing a key"))
+        }
+    }
+}
+
+/// Reads a key file.
+pub(super) fn read<D: Disk>(disk: &D, name: &str) -> Result<Found, StoreFailure> {
+    let failed = |e: &std::io::Error| io_failure(e, "reading a key");
+    let file = match disk.open(name) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        opened => opened.map_err(|e| failed(&e))?,
+    };
+    let len = file.len().map_err(|e| failed(&e))?;
+    if len == 0 {
+        return Ok(Found::Nothing);
+    }
+    let mut bytes = Zeroizing::new([0; FILE_LEN]);
+    if len != FILE_LEN as u64 {
+        return Ok(Found::Damaged);
+    }
+    file.read_at(0, bytes.as_mut()).map_err(|e| failed(&e))?;
+    // Overwriting begins at the beginning.
+    if bytes.starts_with(&[0; MAGIC.len()]) {
+        return Ok(Found::Destroyed);
+    }
+    let key = bytes
+        .get(MAGIC.len()..MAGIC.len() + KEY_LEN)
+        .and_then(Secret32::from_slice);
+    match key {
+        Some(key) if *encode(&key) == bytes[..] => Ok(Found::Key(key)),
+        _ => Ok(Found::Damaged),
+    }
+}
+
+/// Destroys a key and removes its file together with the files that were sealed under it, as far as they are there. A key file goes
+/// last: what lies there without one was robbed of it.
+pub(super) fn destroy<D: Disk>(
+    disk: &D,
+    name: &str,
+    sealed: &[String],
+) -> Result<(), StoreFailure> {
+    let destroy = || {
+        let names = disk.names()?;
+        let has = |name: &str| names.iter().any(|found| found == name);
+        if has(name) {
+            let file = disk.open(name)?;
+            file.write_at(0, &[0; FILE_LEN])?;
+            file.sync()?;
+        }
+        for name in sealed.iter().filter(|name| has(name)) {
+            disk.remove(name)?;
+        }
+        disk.sync_names()?;
+        if has(name) {
+            disk.remove(name)?;
+            disk.sync_names()?;
+        }
+        Ok(())
+    };
+    destroy().map_err(|e: std::io::Error| io_failure(&e, "destroying a key and its files"))
+}
+
+fn encode(key: &Secret32) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_LEN));
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(key.expose());
+    let check = Sha256::digest(&*bytes);
+    bytes.extend(check.iter().take(CHECK_LEN));
+    bytes
+}

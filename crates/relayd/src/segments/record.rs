@@ -1,0 +1,162 @@
+//! What frames hold: the operations of a commit in the journal, the places of rows in a partition's index.
+
+use emptyroom_relay::store::{RowKey, StoreFailure};
+use emptyroom_wire::time::Day;
+
+use super::frames::CONTENT_MAX;
+
+/// Which rows: one of a kind cannot be passed off as one of the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+pub(super) enum Table {
+    Lasting,
+    Entries,
+}
+
+impl Table {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Table::Lasting => 0,
+            Table::Entries => 1,
+        }
+    }
+
+    fn of(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Table::Lasting),
+            1 => Some(Table::Entries),
+            _ => None,
+        }
+    }
+}
+
+/// An operation of a commit.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Op<'a> {
+    Put(Table, Day, RowKey, &'a [u8]),
+    Remove(Table, Day, RowKey),
+    /// Of a lasting row.
+    Move(Day, RowKey),
+}
+
+const PUT: u8 = 0;
+const REMOVE: u8 = 2;
+const MOVE: u8 = 4;
+
+/// Gathers operations into the contents of frames.
+#[derive(Default)]
+pub(super) struct Writer {
+    contents: Vec<Vec<u8>>,
+}
+
+impl Writer {
+    pub(super) fn op(&mut self, op: &Op<'_>) {
+        let (code, day, key, row) = match op {
+            Op::Put(table, day, key, row) => (PUT + table.code(), day, key, Some(*row)),
+            Op::Remove(table, day, key) => (REMOVE + table.code(), day, key, None),
+            Op::Move(day, key) => (MOVE, day, key, None),
+        };
+        let out = self.room(1 + 4 + 32 + 4 + row.map_or(0, <[u8]>::len));
+        out.push(code);
+        out.extend_from_slice(&day.0.to_be_bytes());
+        out.extend_from_slice(&key.0);
+        if let Some(row) = row {
+            let len = u32::try_from(row.len()).unwrap_or(u32::MAX);
+            out.extend_from_slice(&len.to_be_bytes());
+            out.extend_from_slice(row);
+        }
+    }
+
+    pub(super) fn spot(&mut self, stays: bool, spot: &Spot) {
+        let out = self.room(Spot::LEN);
+        let code = if stays { PUT } else { REMOVE };
+        out.push(code + spot.table.code());
+        out.extend_from_slice(&spot.key.0);
+        out.extend_from_slice(&spot.at.to_be_bytes());
+        out.extend_from_slice(&spot.len.to_be_bytes());
+    }
+
+    pub(super) fn into_contents(self) -> Vec<Vec<u8>> {
+        self.contents
+    }
+
+    fn room(&mut self, len: usize) -> &mut Vec<u8> {
+        let fits = self
+            .contents
+            .last()
+            .is_some_and(|last| last.len() + len <= CONTENT_MAX);
+        if !fits {
+            self.contents.push(Vec::new());
+        }
+        if self.contents.is_empty() {
+            self.contents.push(Vec::new());
+        }
+        let last = self.contents.len() - 1;
+        #[allow(clippy::indexing_slicing)] // It was made above if there was none.
+        &mut self.contents[last]
+    }
+}
+
+/// A row in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) table: Table,
+    pub(super) key: RowKey,
+    pub(super) at: u64,
+    pub(super) len: u32,
+}
+
+impl Spot {
+    const LEN: usize = 1 + 32 + 8 + 4;
+}
+
+const BAD: StoreFailure = StoreFailure::Broken("a frame holds what it cannot");
+
+/// Reads operations.
+pub(super) fn ops<'a>(
+    mut bytes: &'a [u8],
+    take: &mut dyn FnMut(Op<'a>),
+) -> Result<(), StoreFailure> {
+    while let Some((code, rest)) = bytes.split_first() {
+        let (day, rest) = rest.split_first_chunk::<4>().ok_or(BAD)?;
+        let (key, rest) = rest.split_first_chunk::<32>().ok_or(BAD)?;
+        let (day, key) = (Day(u32::from_be_bytes(*day)), RowKey(*key));
+        bytes = rest;
+        match *code {
+            MOVE => take(Op::Move(day, key)),
+            code if code >= REMOVE => {
+                take(Op::Remove(Table::of(code - REMOVE).ok_or(BAD)?, day, key));
+            }
+            code => {
+                let (len, rest) = rest.split_first_chunk::<4>().ok_or(BAD)?;
+                let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| BAD)?;
+                let (row, rest) = rest.split_at_checked(len).ok_or(BAD)?;
+                bytes = rest;
+                take(Op::Put(Table::of(code).ok_or(BAD)?, day, key, row));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads places, and whether each stays.
+pub(super) fn spots(
+    mut bytes: &[u8],
+    take: &mut dyn FnMut(bool, Spot),
+) -> Result<(), StoreFailure> {
+    while let Some((code, rest)) = bytes.split_first() {
+        let (key, rest) = rest.split_first_chunk::<32>().ok_or(BAD)?;
+        let (at, rest) = rest.split_first_chunk::<8>().ok_or(BAD)?;
+        let (len, rest) = rest.split_first_chunk::<4>().ok_or(BAD)?;
+        bytes = rest;
+        let stays = *code < REMOVE;
+        let table = if stays { *code } else { *code - REMOVE };
+        let spot = Spot {
+            table: Table::of(table).ok_or(BAD)?,
+            key: RowKey(*key),
+            at: u64::from_be_bytes(*at),
+            len: u32::from_be_bytes(*len),
+        };
+        take(stays, spot);
+    }
+    Ok(())
+}

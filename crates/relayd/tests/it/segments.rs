@@ -1,0 +1,492 @@
+//! The segment store: what every store must do, random operations against rows in memory, and every kind of crash.
+
+use std::collections::BTreeSet;
+
+use emptyroom_relay::conformance::{CHECKS, MemoryRows, Subject};
+use emptyroom_relay::store::{
+    Changes, EntryChange, LastingChange, Ledger, RowKey, Rows, Store, StoreFailure,
+};
+use emptyroom_relayd::segments::SegmentRows;
+use emptyroom_relayd::segments::disk::Disk;
+use emptyroom_wire::time::Day;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+
+use crate::client::generator;
+use crate::process::{Process, serve};
+use crate::scratch::Scratch;
+use crate::shadow::{Fault, ShadowDisk};
+
+const JOURNAL: u64 = 20_000;
+
+struct Segments {
+    disk: ShadowDisk,
+    rng: ChaCha20Rng,
+    store: Ledger<SegmentRows<ShadowDisk>>,
+}
+
+fn ledger(disk: &ShadowDisk) -> Ledger<SegmentRows<ShadowDisk>> {
+    let rows = SegmentRows::open(disk.clone(), JOURNAL).unwrap();
+    Ledger::new(rows, Box::new(generator()))
+}
+
+impl Subject for Segments {
+    fn store(&mut self) -> &mut dyn Store {
+        &mut self.store
+    }
+
+    fn crash(&mut self) {
+        self.disk = self.disk.crash(&mut self.rng);
+        self.store = ledger(&self.disk);
+    }
+}
+
+// [SPEC 6.91]
+#[test]
+fn segments_pass_every_check() {
+    for (seed, check) in (0..).zip(CHECKS) {
+        eprintln!("check: {}", check.name);
+        let disk = ShadowDisk::default();
+        (check.run)(&mut Segments {
+            store: ledger(&disk),
+            disk,
+            rng: ChaCha20Rng::seed_from_u64(seed),
+        });
+    }
+}
+
+/// Random rows under few keys, so that they are replaced, moved and removed often.
+struct Dice(ChaCha20Rng);
+
+impl Dice {
+    fn below(&mut self, end: u32) -> u32 {
+        self.0.next_u32() % end
+    }
+
+    fn key(&mut self, table: u8) -> RowKey {
+        let mut key = [table; 32];
+        key[0] = u8::try_from(self.below(40)).unwrap().wrapping_mul(151);
+        RowKey(key)
+    }
+
+    fn day(&mut self, today: u32) -> Day {
+        Day(today + self.below(5))
+    }
+
+    fn row(&mut self) -> Vec<u8> {
+        let mut row = vec![0; 1 + self.below(3000) as usize];
+        self.0.fill_bytes(&mut row);
+        row
+    }
+
+    fn changes(&mut self, today: u32) -> Changes {
+        let mut changes = Changes::default();
+        let mut entries = BTreeSet::new();
+        for _ in 0..self.below(6) {
+            let spot = (self.day(today), self.key(1));
+            if entries.insert(spot) {
+                let row = (self.below(3) > 0).then(|| self.row());
+                let (day, key) = spot;
+                changes.entries.push(EntryChange { day, key, row });
+            }
+        }
+        changes
+            .entries
+            .sort_by_key(|change| (change.day, change.key));
+        let mut keys = BTreeSet::new();
+        for _ in 0..self.below(6) {
+            let (key, day) = (self.key(2), self.day(today));
+            if keys.insert(key) {
+                changes.lasting.push(match self.below(4) {
+                    0 => LastingChange::Remove { key },
+                    1 => LastingChange::Move { key, day },
+                    _ => LastingChange::Put {
+                        key,
+                        day,
+                        row: self.row(),
+                    },
+                });
+            }
+        }
+        changes
+    }
+}
+
+fn again(changes: &Changes) -> Changes {
+    let entries = changes.entries.iter().map(|change| EntryChange {
+        day: change.day,
+        key: change.key,
+        row: change.row.clone(),
+    });
+    let lasting = changes.lasting.iter().map(|change| match change {
+        LastingChange::Put { key, day, row } => LastingChange::Put {
+            key: *key,
+            day: *day,
+            row: row.clone(),
+        },
+        LastingChange::Move { key, day } => LastingChange::Move {
+            key: *key,
+            day: *day,
+        },
+        LastingChange::Remove { key } => LastingChange::Remove { key: *key },
+    });
+    Changes {
+        entries: entries.collect(),
+        lasting: lasting.collect(),
+    }
+}
+
+/// Why the store is not what memory says, if it is not.
+fn difference(
+    rows: &mut SegmentRows<ShadowDisk>,
+    model: &MemoryRows,
+    today: u32,
+) -> Option<String> {
+    for first in 0..40u8 {
+        let mut key = [2; 32];
+        key[0] = first.wrapping_mul(151);
+        let lasting = rows.lasting(&RowKey(key)).unwrap();
+        let expected = model.lasting.get(&RowKey(key)).map(|(_, row)| row.clone());
+        if lasting != expected {
+            return Some(format!("lasting row {first}"));
+        }
+        let mut key = [1; 32];
+        key[0] = first.wrapping_mul(151);
+        for day in (today..today + 6).map(Day) {
+            let entry = rows.entry(day, &RowKey(key)).unwrap();
+            if entry.as_ref() != model.entries.get(&(day, RowKey(key))) {
+                return Some(format!("entry {first} of day {}", day.0));
+            }
+        }
+    }
+    None
+}
+
+/// Commits, expiries, checkpoints and crashes at random; after each crash the store is what it was before or after what was cut off.
+fn trace(seed: u64) {
+    let mut dice = Dice(ChaCha20Rng::seed_from_u64(seed));
+    let mut disk = ShadowDisk::default();
+    let mut rows = SegmentRows::open(disk.clone(), JOURNAL).unwrap();
+    let mut model = MemoryRows::default();
+    let mut today = 20_000;
+    for _ in 0..60 {
+        let fault = match dice.below(6) {
+            0 => Some(Fault::Dead),
+            1 => Some(Fault::Full),
+            2 => Some(Fault::Sync),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            disk.fail_after(u64::from(dice.below(40)), fault);
+        }
+        let mut after = model.clone();
+        let is_expiry = dice.below(8) == 0;
+        let outcome = match dice.below(7) {
+            _ if is_expiry => {
+                today += dice.below(3);
+                after.expire(Day(today)).unwrap();
+                rows.expire(Day(today))
+            }
+            0 => rows.checkpoint().map(drop),
+            _ => {
+                let changes = dice.changes(today);
+                after.commit(again(&changes)).unwrap();
+                rows.commit(changes)
+            }
+        };
+        match outcome {
+            Ok(()) => model = after.clone(),
+            // What is over is over, even if its files wait for space to be overwritten in.
+            Err(StoreFailure::Full) if is_expiry => model = after.clone(),
+            Err(StoreFailure::Full) => after = model.clone(),
+            Err(StoreFailure::Broken(_)) => {}
+        }
+        let broken = matches!(outcome, Err(StoreFailure::Broken(_)));
+        if broken || dice.below(8) == 0 {
+            disk.mend();
+            disk = disk.crash(&mut dice.0);
+            // Now and then it crashes while it opens.
+            if dice.below(3) == 0 {
+                disk.fail_after(u64::from(dice.below(60)), Fault::Dead);
+                drop(SegmentRows::open(disk.clone(), JOURNAL));
+                disk.mend();
+                disk = disk.crash(&mut dice.0);
+            }
+            rows = SegmentRows::open(disk.clone(), JOURNAL).unwrap();
+            rows.expire(Day(today)).unwrap();
+            model.expire(Day(today)).unwrap();
+            after.expire(Day(today)).unwrap();
+            if difference(&mut rows, &after, today).is_none() {
+                model = after;
+            }
+        }
+        disk.mend();
+        let difference = difference(&mut rows, &model, today);
+        assert_eq!(difference, None, "seed {seed}");
+    }
+}
+
+// [SPEC 6.91] [SPEC 6.92] [SPEC 6.94]
+#[test]
+fn random_operations_and_crashes() {
+    for seed in 0..300 {
+        trace(seed);
+    }
+}
+
+const ENTRY: RowKey = RowKey([1; 32]);
+const LASTING: RowKey = RowKey([2; 32]);
+const DAY: Day = Day(20_000);
+
+fn fresh() -> (ShadowDisk, SegmentRows<ShadowDisk>) {
+    let disk = ShadowDisk::default();
+    let rows = SegmentRows::open(disk.clone(), JOURNAL).unwrap();
+    (disk, rows)
+}
+
+fn put(rows: &mut SegmentRows<ShadowDisk>, byte: u8) {
+    rows.commit(Changes {
+        entries: vec![EntryChange {
+            day: DAY,
+            key: ENTRY,
+            row: Some(vec![byte; 500]),
+        }],
+        lasting: vec![LastingChange::Put {
+            key: LASTING,
+            day: DAY,
+            row: vec![byte; 500],
+        }],
+    })
+    .unwrap();
+}
+
+fn remove(rows: &mut SegmentRows<ShadowDisk>) {
+    rows.commit(Changes {
+        entries: vec![EntryChange {
+            day: DAY,
+            key: ENTRY,
+            row: None,
+        }],
+        lasting: vec![LastingChange::Remove { key: LASTING }],
+    })
+    .unwrap();
+}
+
+// [SPEC 6.93]
+#[test]
+fn what_was_removed_is_in_no_file() {
+    let (disk, mut rows) = fresh();
+    put(&mut rows, 1);
+    rows.checkpoint().unwrap();
+    let data = || disk.contents()["day-20000.data"].clone();
+    assert!(data().iter().any(|byte| *byte != 0));
+    // Replaced, then removed: every byte that was written is zero.
+    put(&mut rows, 2);
+    rows.checkpoint().unwrap();
+    remove(&mut rows);
+    rows.checkpoint().unwrap();
+    assert!(data().iter().all(|byte| *byte == 0));
+    // Of the journals there is one, and nothing in it; the keys of the others were overwritten.
+    let names: Vec<String> = disk.contents().into_keys().collect();
+    assert_eq!(
+        names,
+        [
+            "day-20000.data",
+            "day-20000.index",
+            "day-20000.key",
+            "journal-3.key",
+            "journal-3.log",
+        ]
+    );
+    assert_eq!(disk.contents()["journal-3.log"].len(), 16);
+    let keys = disk.removed().into_iter().filter(|file| file.len() == 48);
+    assert_eq!(
+        keys.filter(|key| key.iter().all(|byte| *byte == 0)).count(),
+        3
+    );
+}
+
+// [SPEC 6.93]
+#[test]
+fn what_lived_between_two_checkpoints_was_only_in_the_journal() {
+    let (disk, mut rows) = fresh();
+    put(&mut rows, 1);
+    remove(&mut rows);
+    rows.checkpoint().unwrap();
+    let names = disk.contents().into_keys();
+    assert!(!names.into_iter().any(|name| name.starts_with("day-")));
+}
+
+// [SPEC 6.94]
+#[test]
+fn a_day_that_is_over_leaves_no_file_and_no_key() {
+    let (disk, mut rows) = fresh();
+    put(&mut rows, 1);
+    rows.checkpoint().unwrap();
+    rows.expire(Day(DAY.0 + 1)).unwrap();
+    let names = disk.contents().into_keys();
+    assert!(!names.into_iter().any(|name| name.starts_with("day-")));
+    assert!(disk.removed().contains(&vec![0; 48]));
+    assert_eq!(rows.entry(DAY, &ENTRY).unwrap(), None);
+    assert_eq!(rows.lasting(&LASTING).unwrap(), None);
+}
+
+fn reopen(disk: &ShadowDisk) -> Result<SegmentRows<ShadowDisk>, StoreFailure> {
+    SegmentRows::open(disk.clone(), JOURNAL)
+}
+
+// [SPEC 6.92]
+#[test]
+fn damage_in_the_middle_is_an_error_and_a_torn_end_is_none() {
+    let (disk, mut rows) = fresh();
+    for byte in 1..4 {
+        put(&mut rows, byte);
+    }
+    let log = disk.contents()["journal-0.log"].clone();
+    let frame = (log.len() - 16) / 3;
+    for at in 16..log.len() {
+        disk.damage("journal-0.log", |bytes| bytes[at] ^= 1);
+        let opened = reopen(&disk);
+        if at < 16 + 2 * frame {
+            assert!(matches!(opened, Err(StoreFailure::Broken(_))), "byte {at}");
+        } else {
+            let row = opened.unwrap().entry(DAY, &ENTRY).unwrap();
+            assert_eq!(row, Some(vec![2; 500]), "byte {at}");
+        }
+        // What the opening began or cut is undone.
+        for name in disk
+            .contents()
+            .into_keys()
+            .filter(|name| name.contains("journal-1"))
+        {
+            Disk::remove(&disk, &name).unwrap();
+        }
+        disk.damage("journal-0.log", |bytes| bytes.clone_from(&log));
+    }
+}
+
+// [SPEC 6.92]
+#[test]
+fn damaged_files_are_named_and_stay() {
+    let (disk, mut rows) = fresh();
+    put(&mut rows, 1);
+    rows.checkpoint().unwrap();
+    put(&mut rows, 2);
+    rows.checkpoint().unwrap();
+    let whole = disk.contents();
+    for (name, at) in [
+        ("day-20000.key", 0),
+        ("day-20000.key", 20),
+        ("day-20000.index", 0),
+        ("day-20000.index", 60),
+    ] {
+        disk.damage(name, |bytes| bytes[at] ^= 1);
+        assert!(
+            matches!(reopen(&disk), Err(StoreFailure::Broken(_))),
+            "{name}"
+        );
+        assert_eq!(disk.contents().len(), whole.len());
+        disk.damage(name, |bytes| bytes.clone_from(&whole[name]));
+    }
+    // An empty key, or none.
+    disk.damage("day-20000.key", Vec::clear);
+    assert!(matches!(reopen(&disk), Err(StoreFailure::Broken(_))));
+    Disk::remove(&disk, "day-20000.key").unwrap();
+    assert!(matches!(reopen(&disk), Err(StoreFailure::Broken(_))));
+    Disk::create(&disk, "day-20000.key").unwrap();
+    disk.damage("day-20000.key", |bytes| {
+        bytes.clone_from(&whole["day-20000.key"])
+    });
+    // A row that was changed is not served.
+    disk.damage("day-20000.data", |bytes| {
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+    });
+    let mut rows = reopen(&disk).unwrap();
+    let entry = rows.entry(DAY, &ENTRY);
+    let lasting = rows.lasting(&LASTING);
+    assert!(entry.is_err() || lasting.is_err());
+}
+
+// [SPEC 6.95]
+#[test]
+fn a_full_disk_refuses_and_loses_nothing() {
+    let (disk, mut rows) = fresh();
+    put(&mut rows, 1);
+    disk.fail_after(0, Fault::Full);
+    let refused = rows.commit(Changes {
+        entries: vec![EntryChange {
+            day: DAY,
+            key: RowKey([9; 32]),
+            row: Some(vec![9; 500]),
+        }],
+        lasting: Vec::new(),
+    });
+    assert_eq!(refused, Err(StoreFailure::Full));
+    assert_eq!(rows.entry(DAY, &ENTRY).unwrap(), Some(vec![1; 500]));
+    assert_eq!(rows.checkpoint(), Ok(false));
+    disk.mend();
+    assert_eq!(rows.checkpoint(), Ok(true));
+    put(&mut rows, 2);
+    drop(rows);
+    let mut rows = reopen(&disk).unwrap();
+    assert_eq!(rows.entry(DAY, &ENTRY).unwrap(), Some(vec![2; 500]));
+    assert_eq!(rows.entry(DAY, &RowKey([9; 32])).unwrap(), None);
+}
+
+// [SPEC 6.95]
+#[test]
+fn after_a_failed_sync_nothing_is_done_any_more() {
+    let (disk, mut rows) = fresh();
+    disk.fail_after(0, Fault::Sync);
+    let changes = || Changes {
+        entries: Vec::new(),
+        lasting: vec![LastingChange::Remove { key: LASTING }],
+    };
+    assert!(matches!(
+        rows.commit(changes()),
+        Err(StoreFailure::Broken(_))
+    ));
+    disk.mend();
+    assert!(matches!(
+        rows.commit(changes()),
+        Err(StoreFailure::Broken(_))
+    ));
+    assert!(matches!(
+        rows.lasting(&LASTING),
+        Err(StoreFailure::Broken(_))
+    ));
+}
+
+// [SPEC 6.90]
+#[test]
+fn a_data_directory_keeps_its_kind_of_store() {
+    let dir = Scratch::new("kinds");
+    for (kind, other, kept_in) in [
+        ("segments", "sqlite", "segments"),
+        ("sqlite", "segments", "store"),
+    ] {
+        let data = dir.path().join(kind);
+        let relay = Process::start_with(&data, &["--store", kind]);
+        assert_eq!(relay.signal("TERM").0.code(), Some(0));
+        let refused = serve(&data).args(["--store", other]).output().unwrap();
+        assert_eq!(refused.status.code(), Some(4));
+        let words = String::from_utf8(refused.stderr).unwrap();
+        assert!(
+            words.contains(&format!("start with --store {kind}")),
+            "{words}"
+        );
+        let relay = Process::start(&data);
+        assert_eq!(relay.signal("TERM").0.code(), Some(0));
+        assert!(data.join(kept_in).is_dir());
+        assert!(
+            !data
+                .join(if kind == "sqlite" {
+                    "segments"
+                } else {
+                    "store"
+                })
+                .exists()
+        );
+    }
+}

@@ -1,0 +1,316 @@
+//! A disk in memory that keeps apart what was synced and what was not, and at a crash loses, tears and reorders the latter.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use emptyroom_relayd::segments::disk::{Disk, DiskFile};
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng;
+
+const SECTOR: usize = 512;
+
+/// The disk. Clones are the same disk.
+#[derive(Clone, Default)]
+pub struct ShadowDisk(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    files: Vec<File>,
+    names: BTreeMap<String, usize>,
+    durable_names: BTreeMap<String, usize>,
+    pending_names: Vec<NameChange>,
+    /// Operations that still go well, and what the later ones fail with.
+    fault: Option<(u64, Fault)>,
+}
+
+/// How operations fail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Everything fails: the power is gone.
+    Dead,
+    /// What needs space fails.
+    Full,
+    /// Syncs fail.
+    Sync,
+}
+
+#[derive(Default, Clone)]
+struct File {
+    durable: Vec<u8>,
+    current: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Len(u64),
+}
+
+#[derive(Clone)]
+enum NameChange {
+    Add(String, usize),
+    Remove(String),
+}
+
+/// An open file.
+pub struct ShadowFile {
+    disk: ShadowDisk,
+    id: usize,
+}
+
+impl ShadowDisk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// After `count` more operations they fail.
+    pub fn fail_after(&self, count: u64, fault: Fault) {
+        self.state().fault = Some((count, fault));
+    }
+
+    /// All is well again.
+    pub fn mend(&self) {
+        self.state().fault = None;
+    }
+
+    /// What a crash at this moment leaves.
+    pub fn crash(&self, rng: &mut ChaCha20Rng) -> ShadowDisk {
+        let state = self.state();
+        let mut names = state.durable_names.clone();
+        for change in &state.pending_names {
+            if rng.next_u32().is_multiple_of(2) {
+                match change {
+                    NameChange::Add(name, id) => drop(names.insert(name.clone(), *id)),
+                    NameChange::Remove(name) => drop(names.remove(name)),
+                }
+            }
+        }
+        let files: Vec<File> = state.files.iter().map(|file| file.crash(rng)).collect();
+        ShadowDisk(Arc::new(Mutex::new(State {
+            files,
+            durable_names: names.clone(),
+            names,
+            ..State::default()
+        })))
+    }
+
+    /// All bytes of all files, with their names.
+    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let state = self.state();
+        let content = |id: &usize| state.files[*id].current.clone();
+        state
+            .names
+            .iter()
+            .map(|(name, id)| (name.clone(), content(id)))
+            .collect()
+    }
+
+    /// What was in the files that have no name any more.
+    pub fn removed(&self) -> Vec<Vec<u8>> {
+        let state = self.state();
+        let named: Vec<usize> = state.names.values().copied().collect();
+        (0..state.files.len())
+            .filter(|id| !named.contains(id))
+            .map(|id| state.files[id].current.clone())
+            .collect()
+    }
+
+    /// Changes a file's bytes behind everybody's back.
+    pub fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        let id = state.names[name];
+        let file = &mut state.files[id];
+        change(&mut file.current);
+        file.durable.clone_from(&file.current);
+        file.pending.clear();
+    }
+}
+
+impl State {
+    fn reach(&mut self, needs_space: bool, is_sync: bool) -> io::Result<()> {
+        let Some((left, fault)) = &mut self.fault else {
+            return Ok(());
+        };
+        if *left > 0 {
+            *left -= 1;
+            return Ok(());
+        }
+        match fault {
+            Fault::Dead => Err(io::Error::other("dead")),
+            Fault::Full if needs_space => Err(io::ErrorKind::StorageFull.into()),
+            Fault::Sync if is_sync => Err(io::Error::other("sync")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl File {
+    fn apply(bytes: &mut Vec<u8>, change: &Change) {
+        match change {
+            Change::Write(at, new) => {
+                let at = usize::try_from(*at).unwrap();
+                if bytes.len() < at + new.len() {
+                    bytes.resize(at + new.len(), 0);
+                }
+                bytes[at..at + new.len()].copy_from_slice(new);
+            }
+            Change::Len(len) => bytes.resize(usize::try_from(*len).unwrap(), 0),
+        }
+    }
+
+    /// Everything that was not synced happened, or did not, sector by sector.
+    fn crash(&self, rng: &mut ChaCha20Rng) -> File {
+        let mut bytes = self.durable.clone();
+        // Often all or nothing; else each sector by itself.
+        let mode = rng.next_u32() % 4;
+        for change in &self.pending {
+            let mut keep = || match mode {
+                0 => false,
+                1 => true,
+                _ => rng.next_u32().is_multiple_of(2),
+            };
+            match change {
+                Change::Len(_) if keep() => File::apply(&mut bytes, change),
+                Change::Len(_) => {}
+                Change::Write(at, new) => {
+                    let mut from = 0;
+                    while from < new.len() {
+                        let place = usize::try_from(*at).unwrap() + from;
+                        let to = (from + SECTOR - place % SECTOR).min(new.len());
+                        if keep() {
+                            let part = Change::Write(place as u64, new[from..to].to_vec());
+                            File::apply(&mut bytes, &part);
+                        }
+                        from = to;
+                    }
+                }
+            }
+        }
+        File {
+            durable: bytes.clone(),
+            current: bytes,
+            pending: Vec::new(),
+        }
+    }
+}
+
+impl Disk for ShadowDisk {
+    type File = ShadowFile;
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut state = self.state();
+        state.reach(false, false)?;
+        Ok(state.names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<ShadowFile> {
+        let mut state = self.state();
+        state.reach(true, false)?;
+        if state.names.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let id = state.files.len();
+        state.files.push(File::default());
+        state.names.insert(name.to_owned(), id);
+        state
+            .pending_names
+            .push(NameChange::Add(name.to_owned(), id));
+        Ok(ShadowFile {
+            disk: self.clone(),
+            id,
+        })
+    }
+
+    fn open(&self, name: &str) -> io::Result<ShadowFile> {
+        let mut state = self.state();
+        state.reach(false, false)?;
+        let id = state.names.get(name).copied();
+        id.map(|id| ShadowFile {
+            disk: self.clone(),
+            id,
+        })
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.reach(false, false)?;
+        state
+            .names
+            .remove(name)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        state
+            .pending_names
+            .push(NameChange::Remove(name.to_owned()));
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.reach(false, true)?;
+        state.durable_names = state.names.clone();
+        state.pending_names.clear();
+        Ok(())
+    }
+}
+
+impl ShadowFile {
+    fn change(&self, change: Change, needs_space: bool) -> io::Result<()> {
+        let mut state = self.disk.state();
+        if let Err(error) = state.reach(needs_space, false) {
+            // A part of it was written.
+            if let Change::Write(at, bytes) = &change {
+                let part = Change::Write(*at, bytes[..bytes.len() / 2].to_vec());
+                File::apply(&mut state.files[self.id].current, &part);
+                state.files[self.id].pending.push(part);
+            }
+            return Err(error);
+        }
+        let file = &mut state.files[self.id];
+        File::apply(&mut file.current, &change);
+        file.pending.push(change);
+        Ok(())
+    }
+}
+
+impl DiskFile for ShadowFile {
+    fn len(&self) -> io::Result<u64> {
+        let mut state = self.disk.state();
+        state.reach(false, false)?;
+        Ok(state.files[self.id].current.len() as u64)
+    }
+
+    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.reach(false, false)?;
+        let at = usize::try_from(at).unwrap();
+        let content = &state.files[self.id].current;
+        let part = content.get(at..at + bytes.len());
+        bytes.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.change(Change::Write(at, bytes.to_vec()), true)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.change(Change::Len(len), false)
+    }
+
+    fn erase(&self, at: u64, len: u64) -> io::Result<()> {
+        let zeros = vec![0; usize::try_from(len).unwrap()];
+        self.change(Change::Write(at, zeros), false)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.reach(false, true)?;
+        let file = &mut state.files[self.id];
+        file.durable = file.current.clone();
+        file.pending.clear();
+        Ok(())
+    }
+}
