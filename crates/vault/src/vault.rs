@@ -35,7 +35,8 @@ pub struct Vault {
     dead_rows: BTreeSet<Vec<u8>>,
     /// Keys were killed since the last rotation, at the latest.
     rotation_due: bool,
-    rotated_at_ms: Option<u64>,
+    /// When [`Vault::rotate_if_due`] last saw that no key had been killed since the rotation before.
+    untouched_at_ms: Option<u64>,
     /// A fault of the disk after which nothing is written: what it did is known only by reading
     /// everything again.
     broken: Option<io::ErrorKind>,

@@ -75,7 +75,7 @@ impl Vault {
             random,
             dead_rows: BTreeSet::new(),
             rotation_due: false,
-            rotated_at_ms: None,
+            untouched_at_ms: None,
             broken: None,
             _lock: lock,
         })
@@ -127,7 +127,7 @@ impl Vault {
             random,
             dead_rows: BTreeSet::new(),
             rotation_due: true,
-            rotated_at_ms: None,
+            untouched_at_ms: None,
             broken: None,
             _lock: lock,
         };

@@ -8,8 +8,9 @@ use crate::memory::LockedKey;
 use crate::secret::Passphrase;
 use crate::store::Fault;
 
-/// After a key was killed the root is rotated within this time, in milliseconds.
-pub const ROTATION_PERIOD_MS: u64 = 60 * 60 * 1000;
+/// From the last moment at which no key had been killed to the rotation, in milliseconds: an hour less the minute within which
+/// [`Vault::rotate_if_due`] is to be called.
+pub const ROTATION_PERIOD_MS: u64 = 59 * 60 * 1000;
 
 impl Vault {
     /// Replaces the root of the record keys and overwrites the old one.
@@ -20,20 +21,20 @@ impl Vault {
         self.rotate_to(self.keys.table.sectors())
     }
 
-    /// [`Vault::rotate`] if a key was killed and an hour has passed since the last time (on any
-    /// clock that does not go back, in milliseconds). Says whether it did.
+    /// [`Vault::rotate`] if a key was killed nearly an hour ago (on any clock that does not go back,
+    /// in milliseconds). To be called at least every minute. Says whether it did.
     ///
     /// # Errors
     /// See [`WriteError`].
     pub fn rotate_if_due(&mut self, now_mono_ms: u64) -> Result<bool, WriteError> {
-        let since = *self.rotated_at_ms.get_or_insert(now_mono_ms);
+        let since = *self.untouched_at_ms.get_or_insert(now_mono_ms);
         let due = self.rotation_due && now_mono_ms.saturating_sub(since) >= ROTATION_PERIOD_MS;
         if due {
             // [SPEC 11.22]
             self.rotate()?;
         }
         if due || !self.rotation_due {
-            self.rotated_at_ms = Some(now_mono_ms);
+            self.untouched_at_ms = Some(now_mono_ms);
         }
         Ok(due)
     }
