@@ -75,7 +75,7 @@ pub struct Receipt {
     pub delivered: Option<Position>,
     /// Everything before this place was read by a person.
     pub read: Option<Position>,
-    /// What was missing below `delivered`, rising, at most [`GAPS_MAX`].
+    /// What was missing below the higher of both, rising, at most [`GAPS_MAX`].
     pub gaps: Vec<Gap>,
 }
 
@@ -164,13 +164,13 @@ impl Body {
 impl Receipt {
     // [SPEC 9.8]
     fn check(&self) -> Result<&Self, BodyFault> {
-        let delivered = self.delivered.unwrap_or_default();
+        let highest = self.delivered.max(self.read).unwrap_or_default();
         let below = |gap: &Gap| {
             let end = Position {
                 next_seq: gap.until_seq,
                 ..gap.from
             };
-            gap.from < end && end <= delivered
+            gap.from < end && end <= highest
         };
         let rising = self.gaps.is_sorted_by(|a, b| {
             let end = Position {

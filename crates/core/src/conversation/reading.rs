@@ -14,7 +14,7 @@ use super::state::{LogKey, MainLog, Phase};
 use super::track::Missing;
 use super::{Conversation, Ctx, hashes, is_gone, lines};
 use crate::api::{PeerTrouble, RelayTrouble, RestartReason};
-use crate::content::{GAPS_MAX, Gap};
+use crate::content::Gap;
 use crate::kind;
 use crate::link::Role;
 use crate::mls::{Admission, PeerFault, Processed, Slot, Staged as StagedCommit, Trouble};
@@ -28,6 +28,9 @@ use emptyroom_wire::secret::Secret32;
 /// What the relay said it has must come in this time.
 // [SPEC 10.25]
 const DELIVER_MS_MAX: u64 = 60_000;
+/// Gaps that no receipt has told yet.
+// [SPEC 9.29]
+const UNTOLD_GAPS_MAX: usize = 512;
 /// A hint to look into the recovery log counts once in this time.
 // [SPEC 10.11]
 const LOOK_EVERY_MS: u64 = 60_000;
@@ -366,20 +369,23 @@ impl Conversation {
         }
     }
 
-    /// Remembers a gap for the next receipt: as ranges, the newest ones.
+    /// Remembers a gap for the receipts to come. One too many makes the last one longer: nothing is said to have come that did
+    /// not.
+    // [SPEC 9.29]
     fn note_gap(&mut self, gap: Gap) {
         let gaps = &mut self.state.receipts.gaps;
+        let full = gaps.len() >= UNTOLD_GAPS_MAX;
         match gaps.last_mut() {
             Some(last)
                 if last.from.restart == gap.from.restart
                     && last.from.generation == gap.from.generation
-                    && last.until_seq >= gap.from.next_seq =>
+                    && (full || last.until_seq >= gap.from.next_seq) =>
             {
                 last.until_seq = last.until_seq.max(gap.until_seq);
             }
             _ => gaps.push(gap),
         }
-        if gaps.len() > GAPS_MAX {
+        if gaps.len() > UNTOLD_GAPS_MAX {
             gaps.remove(0);
         }
     }

@@ -10,7 +10,7 @@ use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 use super::lines::{self, LineContent};
 use super::{Conversation, Ctx};
 use crate::api::{Burn, FailedWhy, GoneWhy, LineId, MessageState};
-use crate::content::{Gap, Receipt};
+use crate::content::{GAPS_MAX, Gap, Receipt};
 use crate::link::below;
 use crate::position::Position;
 use crate::records;
@@ -92,27 +92,25 @@ impl Conversation {
         if due == 0 || due > ctx.clock.now().0 {
             return None;
         }
-        let (delivered, read) = self.receipt_news();
+        let (mut delivered, mut read) = self.receipt_news();
         if delivered.is_none() && read.is_none() {
             self.state.receipts.due_ms = 0;
             return None;
         }
-        let gaps = delivered.map_or_else(Vec::new, |delivered| {
-            let below = |gap: &&Gap| {
-                let end = Position {
-                    next_seq: gap.until_seq,
-                    ..gap.from
-                };
-                end <= delivered
-            };
-            self.state
-                .receipts
-                .gaps
-                .iter()
-                .filter(below)
-                .copied()
-                .collect()
-        });
+        let highest = delivered.max(read).unwrap_or_default();
+        let gaps = &self.state.receipts.gaps;
+        let mut gaps: Vec<Gap> = gaps
+            .iter()
+            .filter(|gap| end(gap) <= highest)
+            .copied()
+            .collect();
+        if let Some(next) = gaps.get(GAPS_MAX) {
+            // The rest is said by another receipt.
+            // [SPEC 9.29]
+            delivered = delivered.map(|delivered| delivered.min(next.from));
+            read = read.map(|read| read.min(next.from));
+            gaps.truncate(GAPS_MAX);
+        }
         Some(Receipt {
             delivered,
             read,
@@ -144,15 +142,11 @@ impl Conversation {
             .told_delivered
             .max(receipt.delivered.unwrap_or_default());
         receipts.told_read = receipts.told_read.max(receipt.read.unwrap_or_default());
-        let told = receipts.told_delivered;
+        let told = receipts.told_delivered.max(receipts.told_read);
         receipts.gaps.retain_mut(|gap| {
-            let end = Position {
-                next_seq: gap.until_seq,
-                ..gap.from
-            };
             // One that grew since the receipt was made is told from where that one ended.
-            gap.from = gap.from.max(told.min(end));
-            gap.from < end
+            gap.from = gap.from.max(told.min(end(gap)));
+            gap.from < end(gap)
         });
         let (delivered, read) = self.receipt_news();
         if delivered.is_none() && read.is_none() {
@@ -185,11 +179,7 @@ impl Conversation {
     // [SPEC 9.26] [SPEC 9.28]
     fn missing_there(&mut self, ctx: &mut Ctx<'_>, gaps: &[Gap]) {
         for gap in gaps {
-            let until = Position {
-                next_seq: gap.until_seq,
-                ..gap.from
-            };
-            for (key, _, sent) in self.sent_between(ctx, gap.from, until) {
+            for (key, _, sent) in self.sent_between(ctx, gap.from, end(gap)) {
                 if sent.delivered() && !sent.again() && sent.lives(ctx.clock.now()) {
                     self.send_line_again(ctx, &key, (sent.line(), true));
                 }
@@ -211,10 +201,11 @@ impl Conversation {
         }
     }
 
-    /// A message never came to the other side, and is not sent again.
+    /// What never came to the other side: a message has failed, a change of the timer that still counts is sent again.
+    // [SPEC 9.23] [SPEC 9.34]
     pub(super) fn ran_out(&mut self, ctx: &mut Ctx<'_>, sent: &[u8], line: LineId) {
-        ctx.store.delete(sent);
         self.set_state(ctx, line, MessageState::Failed(FailedWhy::RanOut));
+        self.send_line_again(ctx, sent, (line, false));
     }
 
     fn was_read(&self, ctx: &Ctx<'_>, line: LineId) -> bool {
@@ -228,6 +219,9 @@ impl Conversation {
     fn mark_read(&mut self, ctx: &mut Ctx<'_>, from: Position, to: Position, gaps: &[Gap]) {
         for (key, position, mut sent) in self.sent_between(ctx, from, to) {
             if gaps.iter().any(|gap| holds(gap, &position)) {
+                if !sent.delivered() {
+                    self.ran_out(ctx, &key, sent.line());
+                }
                 continue;
             }
             sent.delivered = Flag(true);
@@ -339,11 +333,15 @@ impl Conversation {
 }
 
 fn holds(gap: &Gap, position: &Position) -> bool {
-    let end = Position {
+    gap.from <= *position && *position < end(gap)
+}
+
+/// The place after a gap.
+fn end(gap: &Gap) -> Position {
+    Position {
         next_seq: gap.until_seq,
         ..gap.from
-    };
-    gap.from <= *position && *position < end
+    }
 }
 
 #[cfg(test)]

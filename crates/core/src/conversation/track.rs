@@ -309,3 +309,53 @@ pub(crate) enum Acknowledged {
 fn print(aad: &Aad, body: &[u8]) -> RunningHash {
     RunningHash::default().next(0, aad, body)
 }
+
+#[cfg(test)]
+mod tests {
+    use emptyroom_wire::entry::Ttl;
+
+    use super::*;
+
+    fn entry(seq: u64, before: RunningHash, body: &[u8]) -> EntryPush {
+        EntryPush {
+            seq,
+            before,
+            expect_slots: 0,
+            commit: false,
+            close: false,
+            ttl: Ttl::Day30,
+            nonce: [4; 16],
+            next_hash: [0; 32],
+            body: body.to_vec(),
+        }
+    }
+
+    // [SPEC 8.62]
+    #[test]
+    fn what_was_withdrawn_is_known_again_and_nothing_else_under_its_nonce() {
+        let log = LogId([1; 32]);
+        let withdrawn = entry(0, RunningHash::default(), b"withdrawn");
+        let own = |track: &mut Track, nonce| {
+            let aad = Aad {
+                nonce,
+                ..withdrawn.aad(log)
+            };
+            track.withdraw(&OwnAppend {
+                nonce,
+                aad: &aad,
+                body: &withdrawn.body,
+            });
+        };
+        let mut track = Track::default();
+        own(&mut track, withdrawn.nonce);
+        let other = entry(0, RunningHash::default(), b"another's");
+        assert!(!track.accept(&other, log).expect("it fits").own);
+        let again = entry(1, track.hash(), b"withdrawn");
+        assert!(track.accept(&again, log).expect("it fits").own);
+        for n in 0..WITHDRAWN_MAX {
+            own(&mut track, [u8::try_from(n).expect("small") + 100; 16]);
+        }
+        let later = entry(2, track.hash(), b"withdrawn");
+        assert!(!track.accept(&later, log).expect("it fits").own);
+    }
+}

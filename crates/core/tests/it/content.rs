@@ -259,6 +259,17 @@ fn receipts_report_possible_gaps_only() {
         assert_eq!(receipt(gaps).encode(), Err(BodyFault::Gaps));
     }
     assert!(receipt(many[..GAPS_MAX].to_vec()).encode().is_ok());
+    let only_read = |gap| Content {
+        history: history(),
+        body: Body::Receipt(Receipt {
+            delivered: None,
+            read: Some(place(2, 50)),
+            gaps: vec![gap],
+        }),
+    };
+    assert!(only_read(gap(2, 40, 50)).encode().is_ok());
+    let above = only_read(gap(2, 40, 51)).encode();
+    assert_eq!(above, Err(BodyFault::Gaps));
 
     // Read as strictly as written: one gap, with its end before its beginning.
     let bytes = receipt(vec![gap(2, 5, 6)]).encode().unwrap();

@@ -1,7 +1,7 @@
 //! Every sequence that once broke the design, by its number, and the two go on talking.
 
 use emptyroom_core::api::{
-    Command, ContactState, Event, FailedWhy, LineBody, MessageState, Notice, Reply,
+    Burn, Command, ContactState, Event, FailedWhy, LineBody, MessageState, Notice, Reply,
 };
 use emptyroom_core::kind;
 
@@ -280,6 +280,11 @@ fn when_everything_is_lost_it_is_said() {
     }
     world.stop_relay();
     world.send(0, "waits for ever");
+    let timer = Command::SetTimer {
+        name: World::peer_name(0),
+        burn: Burn::OnRead,
+    };
+    world.command(0, timer).unwrap();
     world.start_relay();
     world.pass(DAY);
     for party in 0..2 {
@@ -297,6 +302,11 @@ fn when_everything_is_lost_it_is_said() {
     assert_eq!(
         world.states(0).last(),
         Some(&MessageState::Failed(FailedWhy::ConversationOver))
+    );
+    assert_eq!(
+        world.contact(0).burn,
+        Burn::Never,
+        "nobody was told another"
     );
 }
 

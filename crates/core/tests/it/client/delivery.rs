@@ -101,6 +101,50 @@ fn what_has_ended_before_a_restart_is_not_sent_again_but_fails() {
     assert_eq!(world.states(0), [delivered, RAN_OUT, delivered]);
 }
 
+// [SPEC 9.29]
+#[test]
+fn every_gap_is_told_however_many_there_are() {
+    let mut world = World::talk(78);
+    world.switch_off(1);
+    let lives = [RelayLife::Day1, RelayLife::Day30];
+    for n in 0..150 {
+        send(&mut world, &format!("{n}"), lives[n % 2]);
+        if n % 30 == 0 {
+            world.pass(MINUTE);
+        }
+    }
+    world.pass(3 * DAY);
+    world.load(1);
+    world.pass(HOUR);
+    assert_eq!(world.received(1).len(), 75);
+    for (n, state) in world.states(0).into_iter().enumerate() {
+        let expected = [RAN_OUT, MessageState::Delivered][n % 2];
+        assert_eq!(state, expected, "{n}");
+    }
+}
+
+// [SPEC 9.29]
+#[test]
+fn nothing_that_never_came_was_read() {
+    let mut world = World::talk(79);
+    let receipts = Command::SetReceipts {
+        name: World::peer_name(1),
+        delivered: false,
+        read: true,
+    };
+    world.command(1, receipts).unwrap();
+    world.switch_off(1);
+    send(&mut world, "never read", RelayLife::Day1);
+    send(&mut world, "read", RelayLife::Day30);
+    world.pass(3 * DAY);
+    world.load(1);
+    world.pass(HOUR);
+    assert_eq!(world.states(0), [MessageState::Sent; 2]);
+    world.read_all(1);
+    world.pass(MINUTE);
+    assert_eq!(world.states(0), [RAN_OUT, MessageState::Read]);
+}
+
 /// Bob's device in the hands of somebody who writes receipts as he likes.
 struct Liar {
     keys: OwnKeys,

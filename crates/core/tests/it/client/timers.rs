@@ -1,7 +1,7 @@
 //! Messages that disappear.
 
 use emptyroom_core::api::{
-    Burn, Command, Event, GoneWhy, LineBody, MessageState, Notice, Refused, Reply, Side,
+    Burn, Command, Event, GoneWhy, Line, LineBody, MessageState, Notice, Refused, Reply, Side,
 };
 use emptyroom_relay::store::StoreReply;
 use emptyroom_wire::op::{Refusal, RefusalCode};
@@ -377,4 +377,29 @@ fn a_change_that_the_relay_refuses_is_taken_back() {
     set_timer(&mut world, 0, minute);
     world.pass(MINUTE);
     assert_eq!([world.contact(0).burn, world.contact(1).burn], [minute; 2]);
+}
+
+// [SPEC 9.34]
+#[test]
+fn a_change_that_ran_out_on_its_way_is_sent_again() {
+    for restart in [false, true] {
+        let mut world = World::talk(2_707);
+        world.send(0, "a");
+        world.pass(MINUTE);
+        world.switch_off(1);
+        let minute = Burn::after_ms(MINUTE).unwrap();
+        set_timer(&mut world, 0, Burn::after_ms(HOUR).unwrap());
+        set_timer(&mut world, 0, minute);
+        world.pass(40 * DAY);
+        if restart {
+            world.lose_group(0);
+        }
+        world.load(1);
+        world.pass(3 * DAY);
+        assert_eq!([world.contact(0).burn, world.contact(1).burn], [minute; 2]);
+        let changes =
+            |line: &Line| matches!(line.body, LineBody::Notice(Notice::TimerChanged { .. }));
+        let seen = world.history(1).iter().filter(|line| changes(line)).count();
+        assert_eq!(seen, 1, "only the last one, restart: {restart}");
+    }
 }
