@@ -49,7 +49,7 @@ const TESTING: &[Need] = &[
 /// # Errors
 /// Names what is missing and how to get it.
 pub(crate) fn ready_to_build(install: bool) -> Result<(), String> {
-    ready(BUILDING, install)
+    ready(BUILDING.iter(), install)
 }
 
 /// Looks for what the tests need.
@@ -57,26 +57,21 @@ pub(crate) fn ready_to_build(install: bool) -> Result<(), String> {
 /// # Errors
 /// Names what is missing and how to get it.
 pub(crate) fn ready_to_test(install: bool) -> Result<(), String> {
-    ready(BUILDING, install)?;
-    ready(TESTING, install)
+    ready(BUILDING.iter().chain(TESTING), install)
 }
 
-fn ready(needs: &[Need], install: bool) -> Result<(), String> {
-    let missing = |needs: &[Need]| needs.iter().any(|need| !(need.is_there)());
-    if !missing(needs) {
-        return Ok(());
-    }
-    let packages: Vec<&str> = needs
+fn ready<'a>(needs: impl Iterator<Item = &'a Need>, install: bool) -> Result<(), String> {
+    let mut missing: Vec<&Need> = needs.filter(|need| !(need.is_there)()).collect();
+    let packages: Vec<&str> = missing
         .iter()
-        .filter(|need| !(need.is_there)())
         .flat_map(|need| need.packages.iter().copied())
         .collect();
     if !packages.is_empty() && (install || is_root()) {
         install_packages(&packages);
+        missing.retain(|need| !(need.is_there)());
     }
-    let absent: Vec<String> = needs
+    let absent: Vec<String> = missing
         .iter()
-        .filter(|need| !(need.is_there)())
         .map(|need| {
             let packages = need.packages.join(" ");
             let hint = if packages.is_empty() {
@@ -155,7 +150,7 @@ mod tests {
             packages: &[],
             otherwise: "make it",
         }];
-        let why = ready(NEEDS, false).unwrap_err();
+        let why = ready(NEEDS.iter(), false).unwrap_err();
         assert!(why.contains("a thing: make it"));
         assert!(ready_to_build(false).is_ok());
     }
