@@ -5,23 +5,25 @@
 
 use emptyroom_wire::log::LogId;
 use emptyroom_wire::secret::Secret32;
-use emptyroom_wire::time::Day;
+use emptyroom_wire::time::{Day, Mono, Now, Wall};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
 use crate::account::{AccountRoot, OwnKeys};
+use crate::api::{Command, CommandId, Input, Output, Reply, Settings};
 use crate::certificate::Certificate;
 use crate::content::Content;
 use crate::genesis::{Binding, Genesis};
 use crate::mls::{Admission, CommitNote, Group, Processed, Slot};
 use crate::restart::SignedRestart;
 use crate::verification::Code;
+use crate::{Client, MemoryRecords, Value};
 
 /// A target's name and function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, for replaying and mutating corpora.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("certificate", fuzz_certificate),
     ("commit_note", fuzz_commit_note),
     ("content", fuzz_content),
@@ -31,6 +33,7 @@ pub const TARGETS: [Target; 10] = [
     ("keys_record", fuzz_keys_record),
     ("mls_message", fuzz_mls_message),
     ("restart", fuzz_restart),
+    ("vault_records", fuzz_vault_records),
     ("verification_code", fuzz_verification_code),
 ];
 
@@ -113,6 +116,57 @@ pub fn fuzz_restart(data: &[u8]) {
         let _ = restart.open(&own);
         let _ = restart.fit(0, &[0; 32]);
     }
+}
+
+/// All records of a vault, each as length and bytes of its key (one byte for the length) and of its value (four). Whatever
+/// is damaged may be refused, and nobody who asks for it may fall.
+pub fn fuzz_vault_records(data: &[u8]) {
+    let mut records = MemoryRecords::default();
+    let mut rest = data;
+    while let Some((key, value)) = next_record(&mut rest) {
+        records.0.insert(key.to_vec(), Value::new(value.to_vec()));
+    }
+    let now = Now {
+        wall: Wall(1_799_971_200_000),
+        mono: Mono(0),
+    };
+    let rng = Box::new(ChaCha20Rng::from_seed([3; 32]));
+    let Ok(mut client) = Client::load(now, rng, &records, Settings::default()) else {
+        return;
+    };
+    let mut ask = vec![
+        Command::Status,
+        Command::Invites,
+        Command::Unread {
+            name: None,
+            limit: 100,
+        },
+        Command::Contacts,
+    ];
+    for number in 0..100 {
+        let Some(command) = ask.pop() else { break };
+        client.handle(now, Input::Command(CommandId(number), command), &records);
+        client.handle(now, Input::Tick, &records);
+        while let Some(output) = client.poll() {
+            if let Output::Reply(_, Ok(Reply::Contacts(contacts))) = output {
+                ask.extend(contacts.into_iter().map(|contact| Command::History {
+                    name: contact.name,
+                    before: None,
+                    limit: 100,
+                }));
+            }
+        }
+    }
+}
+
+fn next_record<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let (len, after) = rest.split_first()?;
+    let (key, after) = after.split_at_checked(usize::from(*len))?;
+    let (len, after) = after.split_first_chunk()?;
+    let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
+    let (value, after) = after.split_at_checked(len)?;
+    *rest = after;
+    Some((key, value))
 }
 
 /// A scanned verification code.

@@ -31,4 +31,4 @@ mod store;
 pub mod verification;
 
 pub use client::{Client, LoadError};
-pub use store::{Records, Value};
+pub use store::{MemoryRecords, Records, Value};

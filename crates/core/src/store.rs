@@ -4,6 +4,7 @@
 //! `Persist` or not at all. Until the shell says that it is durable, reads go through the changes handed out.
 
 pub(crate) mod key;
+mod memory;
 pub(crate) mod value;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use std::ops::Bound;
 use zeroize::Zeroizing;
 
 use crate::api::{Change, Ticket};
+
+pub use memory::MemoryRecords;
 
 /// A record's value. It may be a secret, so every copy is erased when dropped.
 pub type Value = Zeroizing<Vec<u8>>;
@@ -215,37 +218,7 @@ impl Range<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-
-    struct Map(BTreeMap<Vec<u8>, Value>);
-
-    impl Records for Map {
-        fn get(&self, key: &[u8]) -> Option<Value> {
-            self.0.get(key).cloned()
-        }
-
-        fn scan(
-            &self,
-            prefix: &[u8],
-            after: Option<&[u8]>,
-            limit: usize,
-            reverse: bool,
-        ) -> Vec<(Vec<u8>, Value)> {
-            let fits = |key: &[u8]| {
-                key.starts_with(prefix)
-                    && after.is_none_or(|after| if reverse { key < after } else { key > after })
-            };
-            let found = self.0.iter().filter(|(key, _)| fits(key));
-            let own = |(key, value): (&Vec<u8>, &Value)| (key.clone(), value.clone());
-            if reverse {
-                found.rev().take(limit).map(own).collect()
-            } else {
-                found.take(limit).map(own).collect()
-            }
-        }
-    }
 
     fn value(byte: u8) -> Value {
         Zeroizing::new(vec![byte])
@@ -258,7 +231,7 @@ mod tests {
     #[test]
     fn a_scan_sees_what_is_on_its_way() {
         let stored = [2u8, 4, 6, 8].map(|n| (vec![b'x', n], value(n)));
-        let records = Map(stored.into_iter().collect());
+        let records = MemoryRecords(stored.into_iter().collect());
         let mut overlay = Overlay::default();
         let mut store = overlay.over(&records);
         store.put(vec![b'x', 5], value(5));

@@ -58,7 +58,7 @@ impl Insider {
         store: &mut MemoryStore,
         now: Wall,
     ) -> Option<Insider> {
-        let conversations = inspect::conversations(vault).ok()?;
+        let conversations = inspect::conversations(vault.records()).ok()?;
         let found = conversations.into_iter().find(|one| one.name == *name)?;
         let access = match wanted {
             Wanted::Conversation => found.main?,

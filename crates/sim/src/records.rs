@@ -1,13 +1,13 @@
 //! One client's vault as the simulator keeps it: records in a map, and the transactions that are not durable yet.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use emptyroom_core::api::{Change, Ticket};
-use emptyroom_core::{Records, Value};
+use emptyroom_core::{MemoryRecords, Value};
 
 /// Durable records. A clone is a copy of the vault.
 #[derive(Clone, Default)]
-pub struct Vault(BTreeMap<Vec<u8>, Value>);
+pub struct Vault(MemoryRecords);
 
 /// A vault, and what is on its way to it.
 #[derive(Default)]
@@ -32,7 +32,7 @@ impl Disk {
     /// The oldest transaction becomes durable.
     pub fn sync(&mut self) -> Option<Ticket> {
         let (ticket, changes) = self.pending.pop_front()?;
-        self.vault.apply(&changes);
+        self.vault.0.apply(&changes);
         Some(ticket)
     }
 
@@ -46,7 +46,7 @@ impl Disk {
     /// The machine dies: so many of the pending transactions made it, the others never were.
     pub fn crash(&mut self, made_it: usize) {
         for (_, changes) in self.pending.drain(..).take(made_it) {
-            self.vault.apply(&changes);
+            self.vault.0.apply(&changes);
         }
         self.pending.clear();
     }
@@ -59,45 +59,42 @@ impl Disk {
 }
 
 impl Vault {
-    fn apply(&mut self, changes: &[Change]) {
-        for change in changes {
-            match &change.value {
-                Some(value) => self.0.insert(change.key.clone(), Value::new(value.clone())),
-                None => self.0.remove(&change.key),
-            };
-        }
+    /// As a client reads it.
+    #[must_use]
+    pub fn records(&self) -> &MemoryRecords {
+        &self.0
     }
 
     /// Loses the MLS state of all conversations.
     pub fn lose_groups(&mut self) -> usize {
-        let before = self.0.len();
-        self.0.retain(|key, _| {
+        let before = self.0.0.len();
+        self.0.0.retain(|key, _| {
             let letter = key.get(LETTER_AT).copied().unwrap_or(0);
             key.first() != Some(&CONVERSATION) || !GROUP_LETTERS.contains(&letter)
         });
-        before - self.0.len()
+        before - self.0.0.len()
     }
 
     /// Puts a record where no client would.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.0.insert(key.to_vec(), Value::new(value.to_vec()));
+        self.0.0.insert(key.to_vec(), Value::new(value.to_vec()));
     }
 
     /// Whether any record holds these bytes.
     #[must_use]
     pub fn holds(&self, needle: &[u8]) -> bool {
-        self.0.values().any(|value| contains(value, needle))
+        self.0.0.values().any(|value| contains(value, needle))
     }
 
     /// All values, for whoever owns the vault.
     pub fn values(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.values().map(|value| value.as_slice())
+        self.0.0.values().map(|value| value.as_slice())
     }
 
     /// The record under a key.
     #[must_use]
     pub fn record(&self, key: &[u8]) -> Option<(&[u8], &[u8])> {
-        let (key, value) = self.0.get_key_value(key)?;
+        let (key, value) = self.0.0.get_key_value(key)?;
         Some((key, value))
     }
 
@@ -106,7 +103,7 @@ impl Vault {
     pub fn of_conversation(&self, key: &[u8], letter: u8) -> Option<&[u8]> {
         let mut other = key.get(..LETTER_AT)?.to_vec();
         other.push(letter);
-        self.0.get(&other).map(|value| value.as_slice())
+        self.0.0.get(&other).map(|value| value.as_slice())
     }
 
     /// The records under keys of a conversation's part, in order of their keys.
@@ -114,7 +111,7 @@ impl Vault {
         let fits = move |key: &[u8]| {
             key.first() == Some(&CONVERSATION) && key.get(LETTER_AT) == Some(&letter)
         };
-        let found = self.0.iter().filter(move |(key, _)| fits(key));
+        let found = self.0.0.iter().filter(move |(key, _)| fits(key));
         found.map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 }
@@ -123,36 +120,4 @@ impl Vault {
 #[must_use]
 pub fn contains(bytes: &[u8], needle: &[u8]) -> bool {
     bytes.windows(needle.len()).any(|window| window == needle)
-}
-
-impl Records for Vault {
-    fn get(&self, key: &[u8]) -> Option<Value> {
-        self.0.get(key).cloned()
-    }
-
-    fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-        reverse: bool,
-    ) -> Vec<(Vec<u8>, Value)> {
-        use std::ops::Bound;
-        let own = |(key, value): (&Vec<u8>, &Value)| (key.clone(), value.clone());
-        let inside = |(key, _): &(&Vec<u8>, &Value)| key.starts_with(prefix);
-        if reverse {
-            let end = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.to_vec()));
-            let range = self.0.range((Bound::Unbounded, end)).rev();
-            // Keys with the prefix are neighbours: skip those above it, stop below it.
-            let from =
-                range.skip_while(|(key, _)| !key.starts_with(prefix) && key.as_slice() > prefix);
-            return from.take_while(inside).take(limit).map(own).collect();
-        }
-        let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after.to_vec()),
-            _ => Bound::Included(prefix.to_vec()),
-        };
-        let range = self.0.range((start, Bound::Unbounded));
-        range.take_while(inside).take(limit).map(own).collect()
-    }
 }

@@ -5,7 +5,7 @@ use emptyroom_core::api::{
     Burn, Change, Command, CommandId, Event, Input, LinkId, Name, Output, RelayLife, Reply,
     Settings, Text,
 };
-use emptyroom_core::{Client, Records, Value};
+use emptyroom_core::{Client, MemoryRecords};
 use emptyroom_relay::store::{Changes, LastingChange, Ledger, RowKey, Rows, Store, StoreFailure};
 use emptyroom_relay::{Config, ConnId, Relay};
 use emptyroom_wire::address::{Host, RelayAddress};
@@ -16,7 +16,6 @@ use emptyroom_wire::time::{Day, Mono, Now, Wall};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
 use std::time::Duration;
 
 /// Some day in 2025.
@@ -35,7 +34,7 @@ pub(super) struct Room {
 /// One client with its records in memory.
 pub(super) struct Party {
     client: Client,
-    records: Kept,
+    records: MemoryRecords,
     out: VecDeque<Output>,
     /// What the client cost so far.
     pub(super) spent: Duration,
@@ -183,7 +182,7 @@ impl Room {
         match output {
             Output::Persist(ticket, changes) => {
                 if let Some(party) = self.parties.get_mut(number) {
-                    party.records.store(&changes);
+                    party.records.apply(&changes);
                     party.stored.push(changes);
                 }
                 self.input(number, Input::Persisted(ticket));
@@ -262,7 +261,7 @@ impl Room {
 
 impl Party {
     fn new(now: Now, seed: u64) -> Result<Party, Trouble> {
-        let records = Kept::default();
+        let records = MemoryRecords::default();
         let client = Client::load(now, rng(seed), &records, Settings::default())
             .map_err(|why| format!("{why:?}"))?;
         let mut party = Party {
@@ -281,56 +280,6 @@ impl Party {
 
 fn rng(seed: u64) -> Box<dyn CryptoRng + Send> {
     Box::new(ChaCha20Rng::seed_from_u64(seed))
-}
-
-/// A client's records.
-#[derive(Default)]
-struct Kept(BTreeMap<Vec<u8>, Vec<u8>>);
-
-impl Kept {
-    fn store(&mut self, changes: &[Change]) {
-        for change in changes {
-            match &change.value {
-                Some(value) => self.0.insert(change.key.clone(), value.clone()),
-                None => self.0.remove(&change.key),
-            };
-        }
-    }
-}
-
-impl Records for Kept {
-    fn get(&self, key: &[u8]) -> Option<Value> {
-        self.0.get(key).cloned().map(Value::new)
-    }
-
-    fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-        reverse: bool,
-    ) -> Vec<(Vec<u8>, Value)> {
-        let record = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), Value::new(value.clone()));
-        let ours = |key: &Vec<u8>| key.starts_with(prefix);
-        if reverse {
-            let end = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.to_vec()));
-            let below = self.0.range((Bound::Included(prefix.to_vec()), end)).rev();
-            return below
-                .filter(|(key, _)| ours(key))
-                .take(limit)
-                .map(record)
-                .collect();
-        }
-        let start = after.map_or(Bound::Included(prefix.to_vec()), |after| {
-            Bound::Excluded(after.to_vec())
-        });
-        let above = self.0.range((start, Bound::Unbounded));
-        above
-            .take_while(|(key, _)| ours(key))
-            .take(limit)
-            .map(record)
-            .collect()
-    }
 }
 
 /// The relay's rows.

@@ -10,7 +10,7 @@ use rand_core::{Rng as _, SeedableRng as _};
 /// Mutations of each target's corpus; those that make groups are a hundred times as slow.
 const MUTATIONS: u64 = 4_000;
 const SLOW_MUTATIONS: u64 = 150;
-const SLOW: [&str; 3] = ["group_info", "group_record", "mls_message"];
+const SLOW: [&str; 4] = ["group_info", "group_record", "mls_message", "vault_records"];
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))

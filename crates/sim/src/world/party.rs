@@ -74,7 +74,7 @@ impl World {
         party.loads += 1;
         party.stays_off = false;
         let rng = Dice::rng(self.seed, 1_000 * (number as u64 + 1) + party.loads);
-        match Client::load(now, rng, &party.disk.vault, Settings::default()) {
+        match Client::load(now, rng, party.disk.vault.records(), Settings::default()) {
             Ok(client) => party.client = Some(client),
             Err(fault) => {
                 party.stays_off = true;
@@ -159,7 +159,7 @@ impl World {
         self.count_party(number);
         let party = &mut self.parties[number];
         if let Some(client) = &mut party.client {
-            client.handle(now, input, &party.disk.vault);
+            client.handle(now, input, party.disk.vault.records());
             self.pump_party(number);
         }
     }

@@ -3,46 +3,16 @@
 use std::collections::BTreeMap;
 
 use emptyroom_core::api::{CommandId, Event, Input, LinkId, Output, Refused, Reply, Settings};
-use emptyroom_core::{Client, Records, Value};
+use emptyroom_core::{Client, MemoryRecords};
 use emptyroom_relay::ConnId;
 use emptyroom_wire::time::{Now, Wall};
 
 use super::{World, rng};
 
-/// The records of one client.
-#[derive(Clone, Default)]
-pub(crate) struct Map(pub(crate) BTreeMap<Vec<u8>, Value>);
-
-impl Records for Map {
-    fn get(&self, key: &[u8]) -> Option<Value> {
-        self.0.get(key).cloned()
-    }
-
-    fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-        reverse: bool,
-    ) -> Vec<(Vec<u8>, Value)> {
-        let fits = |key: &[u8]| {
-            key.starts_with(prefix)
-                && after.is_none_or(|after| if reverse { key < after } else { key > after })
-        };
-        let found = self.0.iter().filter(|(key, _)| fits(key));
-        let own = |(key, value): (&Vec<u8>, &Value)| (key.clone(), value.clone());
-        if reverse {
-            found.rev().take(limit).map(own).collect()
-        } else {
-            found.take(limit).map(own).collect()
-        }
-    }
-}
-
 /// One person with one device.
 pub(crate) struct Party {
     pub(crate) client: Option<Client>,
-    pub(crate) records: Map,
+    pub(crate) records: MemoryRecords,
     pub(crate) events: Vec<Event>,
     pub(crate) links: BTreeMap<LinkId, ConnId>,
     pub(super) replies: BTreeMap<CommandId, Result<Reply, Refused>>,
@@ -63,7 +33,7 @@ impl World {
         let number = self.parties.len();
         self.parties.push(Party {
             client: None,
-            records: Map::default(),
+            records: MemoryRecords::default(),
             events: Vec::new(),
             links: BTreeMap::new(),
             replies: BTreeMap::new(),
@@ -89,7 +59,7 @@ impl World {
     }
 
     /// A device is put back to an older state.
-    pub(crate) fn restore_vault(&mut self, party: usize, backup: Map) {
+    pub(crate) fn restore_vault(&mut self, party: usize, backup: MemoryRecords) {
         self.switch_off(party);
         self.parties[party].records = backup;
         self.load(party);
@@ -164,15 +134,7 @@ impl World {
                 }
                 *left -= 1;
             }
-            for change in &changes {
-                match &change.value {
-                    Some(value) => party
-                        .records
-                        .0
-                        .insert(change.key.clone(), Value::new(value.clone())),
-                    None => party.records.0.remove(&change.key),
-                };
-            }
+            party.records.apply(&changes);
             self.input(number, Input::Persisted(ticket));
             return true;
         }
