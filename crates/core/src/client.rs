@@ -396,8 +396,9 @@ impl Client {
         let relays = std::mem::take(&mut self.step.relays_changed);
         let mut store = self.overlay.over(records);
         for identity in relays {
-            match self.relays.get(&identity) {
-                Some(relay) => store.put(key::relay(&identity), relay.record()),
+            match self.relays.get_mut(&identity).map(Relay::unsaved) {
+                Some(Some(record)) => store.put(key::relay(&identity), record),
+                Some(None) => {}
                 None => store.delete(&key::relay(&identity)),
             }
         }

@@ -15,6 +15,7 @@ pub(crate) struct Clock {
     base: Wall,
     now: Now,
     marked: Wall,
+    told: Wall,
 }
 
 impl Clock {
@@ -29,11 +30,13 @@ impl Clock {
                 mono: now.mono,
             },
             marked: mark,
+            told: now.wall,
         }
     }
 
     /// Moves to the time that a step was given.
     pub(crate) fn advance(&mut self, now: Now) {
+        self.told = now.wall;
         let mono = self.now.mono.max(now.mono);
         let elapsed = mono.ms_since(self.started);
         let wall = self.base.plus_ms(elapsed).max(now.wall).max(self.now.wall);
@@ -47,6 +50,11 @@ impl Clock {
     /// The time of this step.
     pub(crate) fn now(&self) -> Wall {
         self.now.wall
+    }
+
+    /// What the device's clock says, right or wrong: for what its user can put right by setting it.
+    pub(crate) fn device(&self) -> Wall {
+        self.told
     }
 
     /// The monotonic time of this step.

@@ -188,6 +188,7 @@ impl Conversation {
         self.live.read_first = 0;
         self.live.read_first_by = None;
         self.live.join_repeated = false;
+        self.live.recovery_made = false;
         self.live.told.clear();
     }
 
@@ -338,6 +339,10 @@ impl Conversation {
         self.live.read_first_by = None;
         self.live.moved = true;
         self.state.main = Some(main);
+        // Keys of a log that was left go with it; only a restart keeps them, for one hint.
+        if let Some(recovery) = &mut self.state.recovery {
+            recovery.former = None;
+        }
     }
 
     fn refusal_waits(&mut self, ctx: &Ctx<'_>, role: Role, refusal: Refusal) {

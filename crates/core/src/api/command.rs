@@ -212,6 +212,8 @@ pub enum Refused {
     TooMany,
     /// This link is this device's own.
     OwnLink,
+    /// The link's time is over, as far as this device's clock goes: that, or the inviter's, may be wrong.
+    LinkExpired,
     /// No restart waits for the user.
     NothingWaits,
     /// Records cannot be written.

@@ -205,6 +205,10 @@ impl Client {
         if own {
             return Err(Refused::OwnLink);
         }
+        // [SPEC 8.63]
+        if link.expires <= self.clock.device() {
+            return Err(Refused::LinkExpired);
+        }
         let id = self.new_conversation(name)?;
         self.know_relay(link.relay, &link.hosts);
         let new = NewJoin { name, link: &link };

@@ -28,6 +28,8 @@ const RETRY_MS: u64 = 60_000;
 pub(super) struct Relay {
     pub(super) link: Link,
     pub(super) code: Option<AccessCode>,
+    /// Its record as it was written last.
+    saved: Value,
 }
 
 #[derive(TlsSize, TlsSerialize, TlsDeserializeBytes)]
@@ -56,8 +58,8 @@ struct DestroyRecord {
 /// All relays of the records.
 pub(super) fn load(store: &Store<'_>) -> Result<BTreeMap<IdentityHash, Relay>, LoadError> {
     let mut relays = BTreeMap::new();
-    for (_, record) in store.scan(key::RELAYS, None, RELAYS_MAX, false) {
-        let record: RelayRecord = records::decode(VERSION, &record)?;
+    for (_, saved) in store.scan(key::RELAYS, None, RELAYS_MAX, false) {
+        let record: RelayRecord = records::decode(VERSION, &saved)?;
         let chain = KeyChain::decode(record.chain.as_slice()).map_err(|_| LoadError::Damaged)?;
         let hosts: Result<Vec<Host>, _> = record
             .hosts
@@ -66,7 +68,7 @@ pub(super) fn load(store: &Store<'_>) -> Result<BTreeMap<IdentityHash, Relay>, L
             .collect();
         let link = Link::new(hosts.map_err(|_| LoadError::Damaged)?, chain);
         let code = record.code;
-        relays.insert(link.relay(), Relay { link, code });
+        relays.insert(link.relay(), Relay { link, code, saved });
     }
     Ok(relays)
 }
@@ -86,7 +88,16 @@ pub(super) fn load_destroys(store: &Store<'_>) -> Result<BTreeMap<u64, PendingDe
 }
 
 impl Relay {
-    pub(super) fn record(&self) -> Value {
+    /// Its record, if it is another than the one that was written last.
+    pub(super) fn unsaved(&mut self) -> Option<Value> {
+        let record = self.record();
+        (record != self.saved).then(|| {
+            self.saved.clone_from(&record);
+            record
+        })
+    }
+
+    fn record(&self) -> Value {
         let text = |host: &Host| StoredText::of(&host.to_string().as_str().into());
         let record = RelayRecord {
             hosts: self.link.hosts().iter().map(text).collect(),
@@ -127,6 +138,7 @@ impl Client {
         let known = self.relays.entry(relay).or_insert_with(|| Relay {
             link: Link::new(Vec::new(), KeyChain::new(relay)),
             code: None,
+            saved: Value::default(),
         });
         known.link.add(hosts);
         self.step.relays_changed.insert(relay);

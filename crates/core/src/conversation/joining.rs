@@ -13,6 +13,7 @@ use tls_codec::VLBytes;
 use super::origin::{Link, Origin};
 use super::stage::{Slot, Staged, What};
 use super::state::{LogKey, MainLog, Phase, SecretPair, State, new_generation, new_recovery};
+use super::track::Acknowledged;
 use super::{Conversation, Ctx};
 use crate::account::OwnKeys;
 use crate::api::{Event, JoinFault, Name, RelayTrouble, RestartReason};
@@ -91,10 +92,10 @@ impl Conversation {
         if self.live.main.is_appending() || !self.live.main.may_try(now) {
             return;
         }
-        if self.stage.is_none()
-            && self.live.main.is_caught_up()
-            && main.track.next_seq() >= self.live.read_first
-        {
+        if !self.live.main.is_caught_up() || main.track.next_seq() < self.live.read_first {
+            return;
+        }
+        if self.stage.is_none() {
             self.stage_join(ctx);
         }
         if let (Some(staged), Some(access)) = (&self.stage, &self.live.access) {
@@ -177,7 +178,7 @@ impl Conversation {
             (Some(Origin::Link(link)), _) => Binding(link.binding),
             _ => return self.fail_join(ctx, JoinFault::NotAsNamed),
         };
-        let note = CommitNote::join(entering.then_some(self.state.receipts.got));
+        let note = CommitNote::join(entering.then(|| self.shown_to()));
         let peer = self.peer().map(|peer| peer.identity());
         if self.own(ctx).is_none() {
             return self.fail_join(ctx, JoinFault::Refused);
@@ -235,14 +236,41 @@ impl Conversation {
             RefusalCode::NotAllowed | RefusalCode::BadProof => {
                 self.fail_join(ctx, JoinFault::NotAsNamed)
             }
-            RefusalCode::TooLarge | RefusalCode::Malformed | RefusalCode::UpdateNeeded => {
-                self.fail_join(ctx, JoinFault::Refused);
-            }
+            // A log 0 without room for its join was filled by somebody else who holds the link.
+            RefusalCode::TooLarge
+            | RefusalCode::Malformed
+            | RefusalCode::UpdateNeeded
+            | RefusalCode::Full => self.fail_join(ctx, JoinFault::Refused),
             RefusalCode::NonceReused | RefusalCode::Exists => {
                 self.discard_candidate(ctx);
                 self.refusal_waits(ctx, Role::Main, refusal);
             }
             _ => self.refusal_waits(ctx, Role::Main, refusal),
+        }
+    }
+
+    /// The relay says that it has the join.
+    // [SPEC 10.22]
+    pub(super) fn join_acknowledged(&mut self, ctx: &mut Ctx<'_>, appended: &Appended) {
+        let (Some(staged), Some(main)) = (&self.stage, &mut self.state.main) else {
+            return;
+        };
+        let next_seq = main.track.next_seq();
+        let aad = staged.aad();
+        match main.track.acknowledged(&staged.own(&aad), appended) {
+            // What others wrote in between is not known, and so is the log's end.
+            Ok(Acknowledged::Ahead) => {
+                self.joined(ctx, (appended.seq == next_seq).then_some(*appended))
+            }
+            // A join closes its log. One that ran out before it could be read back is where the log ends.
+            Ok(Acknowledged::Passed)
+                if appended.seq.checked_add(1) == Some(next_seq)
+                    && appended.running_hash == main.track.hash() =>
+            {
+                self.joined(ctx, Some(*appended));
+            }
+            Ok(Acknowledged::Passed) => self.main_trouble(ctx, RelayTrouble::WrongSequence),
+            Err(trouble) => self.main_trouble(ctx, trouble),
         }
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Live {
     pub(super) full: bool,
     /// The join was repeated since the link came up.
     pub(super) join_repeated: bool,
+    /// A hint made the recovery log again since the link came up.
+    pub(super) recovery_made: bool,
     /// How often the hint in the former log was stale.
     pub(super) hints: u8,
     /// It moved into another log, or into trouble: to be looked at again in the same step.
@@ -89,6 +91,7 @@ impl Live {
             creating: false,
             full: false,
             join_repeated: false,
+            recovery_made: false,
             hints: 0,
             moved: false,
         }

@@ -124,7 +124,8 @@ impl Conversation {
         }
     }
 
-    /// Only this ends the growing delays: a relay that gives one good entry and then a wrong one is not asked in a storm.
+    /// Only this, or an append, ends the growing delays: a relay that gives one good entry and then a wrong one is not asked in a storm.
+    // [SPEC 8.64]
     fn main_read_to_its_end(&mut self) {
         self.live.main.caught_up();
         self.live.main.succeeded();

@@ -307,19 +307,23 @@ impl Conversation {
         !sent.delivered() && in_time && ctx.store.get(&self.id.line(sent.line)).is_some()
     }
 
-    /// The relay's copy goes once both sides have it.
+    /// The relay's copy goes once both sides have it, and not before this side's receipt for it is there: should this device
+    /// go back to an older copy, the other side knows then that it must send again what it finds missing.
     // [SPEC 9.25]
     pub(super) fn drive_trim(&mut self, ctx: &mut Ctx<'_>) {
         let (Some(main), Some(access)) = (&self.state.main, &self.live.access) else {
             return;
         };
-        let delivered = self.state.receipts.peer_delivered;
-        if delivered.restart != main.restart || delivered.generation != main.generation {
-            return;
-        }
-        let up_to = delivered.next_seq.min(main.track.next_seq());
-        if up_to > main.trimmed {
-            self.live.main.trim(&mut ctx.port, access, up_to);
+        let receipts = &self.state.receipts;
+        let own = if receipts.got > receipts.told_delivered {
+            receipts.told_delivered
+        } else {
+            main.position()
+        };
+        let up_to = receipts.peer_delivered.min(own);
+        let here = main.at(up_to.next_seq) == up_to;
+        if here && up_to.next_seq > main.trimmed {
+            self.live.main.trim(&mut ctx.port, access, up_to.next_seq);
         }
     }
 

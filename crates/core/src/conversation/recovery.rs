@@ -47,6 +47,8 @@ impl Conversation {
         self.live.moved = true;
         if let Some(recovery) = &mut self.state.recovery {
             recovery.looked_ms = 0;
+            // From now on it is needed: what a look found before does not count for 10.15.
+            recovery.lost_since_ms = 0;
         }
         self.live.recovery.succeeded();
     }
@@ -92,7 +94,6 @@ impl Conversation {
         };
         recovery.lost_since_ms = 0;
         recovery.told_over = Flag(false);
-        self.state.sending.recovery_missing = Flag(false);
         if now_ms.saturating_sub(recovery.renewed_ms) >= RENEW_MS {
             recovery.renewed_ms = now_ms;
             self.live.recovery.renew(&mut ctx.port, access);
@@ -123,6 +124,7 @@ impl Conversation {
         match recovery.track.caught_up(next_seq, &view) {
             Ok(_) => {
                 // Not before: a relay that serves it wrong each time is asked ever more seldom.
+                // [SPEC 8.64]
                 self.live.recovery.caught_up();
                 self.live.recovery.succeeded();
             }
@@ -228,11 +230,13 @@ impl Conversation {
             return;
         };
         recovery.track = Track::default();
+        if recovery.lost_since_ms == 0 {
+            recovery.lost_since_ms = now_ms;
+        }
         match self.state.phase {
-            // [SPEC 10.3]
             Phase::Member => {
-                self.state.sending.recovery_missing = Flag(true);
                 recovery.next_look_ms = now_ms.saturating_add(DAY_MS / 2 + below(ctx.rng, DAY_MS));
+                self.make_recovery_again();
             }
             Phase::Alone | Phase::Entering => self.trouble(ctx, RestartReason::LogLost),
             Phase::Trouble(_) => self.recovery_lost(ctx),
@@ -255,20 +259,28 @@ impl Conversation {
             self.live.join_repeated = true;
             return;
         }
-        let (Some(recovery), Some(main)) = (&mut self.state.recovery, &self.state.main) else {
+        self.make_recovery_again();
+        let Some(recovery) = &mut self.state.recovery else {
             return;
         };
-        if recovery.lost_since_ms == 0 {
-            recovery.lost_since_ms = now_ms;
-        }
-        if recovery.former.is_none() && matches!(main.key, LogKey::Generation(_)) {
-            // A hint in the log that still works makes the recovery log again.
-            recovery.former = Some(main.key.duplicate());
-        }
         let over = now_ms.saturating_sub(recovery.lost_since_ms) >= LOST_MS;
         if over && !recovery.told_over.0 {
             recovery.told_over = Flag(true);
             self.all_is_lost(ctx);
+        }
+    }
+
+    /// A hint in the log that still works makes the recovery log again. Once on a link: a relay that takes the hint and does
+    /// not know the log all the same is not asked in a storm.
+    // [SPEC 10.3]
+    fn make_recovery_again(&mut self) {
+        let (Some(recovery), Some(main)) = (&self.state.recovery, &self.state.main) else {
+            return;
+        };
+        let works = matches!(main.key, LogKey::Generation(_));
+        if works && recovery.former.is_none() && !self.live.recovery_made {
+            let key = main.key.duplicate();
+            self.hint_into(Some(key));
         }
     }
 

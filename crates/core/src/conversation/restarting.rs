@@ -18,6 +18,7 @@ use crate::genesis::{Binding, Genesis};
 use crate::kind;
 use crate::link::{Role, below};
 use crate::mls::Group;
+use crate::position::Position;
 use crate::restart::{Fit, Restart, SignedRestart, hash, reason_code};
 use crate::store::value::{Flag, StoredSecret};
 
@@ -68,7 +69,7 @@ impl Conversation {
             counter,
             previous: recovery.accepted_hash,
             reason,
-            shown: self.state.receipts.got,
+            shown: self.shown_to(),
             binding: Binding::of(own.identity(), group.id()),
         };
         let blob = restart.seal(own, &access.log_id, &[peer], &secret, ctx.rng);
@@ -93,6 +94,15 @@ impl Conversation {
         ctx.store.put(self.id.restart_stage(), staged.record());
         self.restart_stage = Some(staged);
         Some(())
+    }
+
+    /// How far this device has shown the conversation, as the other side needs to know it: up to the first entry that is
+    /// missing and that it was not told of.
+    // [SPEC 10.12]
+    pub(super) fn shown_to(&self) -> Position {
+        let receipts = &self.state.receipts;
+        let missing = receipts.gaps.iter().map(|gap| gap.from).min();
+        missing.map_or(receipts.got, |from| from.min(receipts.got))
     }
 
     pub(super) fn recovery_appended(&mut self, ctx: &mut Ctx<'_>, answer: &Answer) {
@@ -160,20 +170,20 @@ impl Conversation {
             return;
         };
         // The other side learns of it at once where the log that is left still works.
-        if let Some(MainLog {
-            key: key @ LogKey::Generation(_),
-            ..
-        }) = &self.state.main
-        {
-            recovery.former = Some(key.duplicate());
-        }
+        let former = match &self.state.main {
+            Some(MainLog {
+                key: key @ LogKey::Generation(_),
+                ..
+            }) => Some(key.duplicate()),
+            _ => recovery.former.take(),
+        };
         let (counter, reason) = (made.counter, made.reason);
         let key = LogKey::Restart(StoredSecret(made.secret.0.duplicate()));
         ctx.store.delete(&self.id.message_keys());
         self.adopt_group(group);
         self.set_main(ctx, MainLog::new(key, counter, 0, now_ms));
         self.state.phase = Phase::Alone;
-        self.live.hints = 0;
+        self.hint_into(former);
         let line = self.notice(
             ctx,
             LineContent::Restarted(RestartedLine {
@@ -229,7 +239,6 @@ impl Conversation {
         recovery.entering_unlinked = Flag(fit == Fit::OtherPredecessor);
         recovery.entering_binding = signed.restart().binding.0;
         recovery.peer_shown = signed.restart().shown;
-        recovery.former = None;
         recovery.count(now_ms);
         self.live.group = None;
         self.live.unsaved = Unsaved::Nothing;
@@ -347,6 +356,7 @@ impl Conversation {
                     .as_ref()
                     .is_some_and(|recovery| recovery.lost_since_ms != 0);
                 if lost {
+                    self.live.recovery_made = true;
                     self.live.recovery.succeeded();
                 }
                 self.leave_former();
@@ -355,9 +365,14 @@ impl Conversation {
         }
     }
 
-    fn leave_former(&mut self) {
+    pub(super) fn hint_into(&mut self, former: Option<LogKey>) {
+        self.live.hints = 0;
         if let Some(recovery) = &mut self.state.recovery {
-            recovery.former = None;
+            recovery.former = former;
         }
+    }
+
+    fn leave_former(&mut self) {
+        self.hint_into(None);
     }
 }

@@ -10,7 +10,7 @@ use emptyroom_wire::time::DAY_MS;
 use zeroize::Zeroizing;
 
 use super::stage::{Slot, Staged, What};
-use super::state::{Phase, new_generation, new_recovery};
+use super::state::{Phase, new_generation};
 use super::track::Acknowledged;
 use super::{Conversation, Ctx, hashes, is_gone};
 use crate::account::OwnKeys;
@@ -159,8 +159,7 @@ impl Conversation {
             return self.trouble(ctx, RestartReason::StateLost);
         };
         self.keys_changed();
-        let next = self.missing_recovery();
-        self.stage_entry(ctx, (what, next), (false, false), ttl, &message);
+        self.stage_entry(ctx, (what, Vec::new()), (false, false), ttl, &message);
     }
 
     /// New keys for the own leaf, and with `close` the next generation.
@@ -191,12 +190,11 @@ impl Conversation {
             return self.trouble(ctx, RestartReason::StateLost);
         };
         self.group_changed();
-        let mut next = self.missing_recovery();
-        let what = if close {
-            next.insert(0, new_generation(&secret));
-            What::NextGeneration(StoredSecret(secret))
+        let (what, next) = if close {
+            let next = vec![new_generation(&secret)];
+            (What::NextGeneration(StoredSecret(secret)), next)
         } else {
-            What::Update
+            (What::Update, Vec::new())
         };
         self.stage_entry(ctx, (what, next), (true, close), Ttl::Day30, &commit);
     }
@@ -222,16 +220,6 @@ impl Conversation {
         {
             self.put_stage(ctx, staged);
         }
-    }
-
-    /// The recovery log, if the relay lost it.
-    fn missing_recovery(&self) -> Vec<NewLog> {
-        let recovery = self.state.recovery.as_ref();
-        let missing = recovery.filter(|_| self.state.sending.recovery_missing.0);
-        missing
-            .map(|recovery| new_recovery(&recovery.secret.0))
-            .into_iter()
-            .collect()
     }
 
     /// What this device has seen, for its next message.
@@ -268,8 +256,7 @@ impl Conversation {
             return;
         };
         if matches!(staged.what, What::Join(_)) {
-            self.live.main.succeeded();
-            return self.joined(ctx, Some(*appended));
+            return self.join_acknowledged(ctx, appended);
         }
         let aad = staged.aad();
         match main.track.acknowledged(&staged.own(&aad), appended) {
@@ -364,14 +351,14 @@ impl Conversation {
         }
         match refusal.code {
             code if is_gone(code) || code == RefusalCode::Closed => {
-                if self.state.sending.recovery_missing.0 {
-                    // It may be the recovery log that cannot be made: then without it.
-                    self.state.sending.recovery_missing = Flag(false);
-                    self.drop_stage(ctx);
-                }
                 // What became of the log shows when it is opened again.
                 self.live.main.leave(&mut ctx.port);
                 self.live.main.wait(ctx.clock.mono(), 0);
+            }
+            // Not even a commit has room.
+            // [SPEC 10.1]
+            RefusalCode::Full if self.stage.as_ref().is_some_and(Staged::is_commit) => {
+                self.trouble(ctx, RestartReason::LogFull);
             }
             RefusalCode::Full => {
                 self.live.full = true;
@@ -384,7 +371,6 @@ impl Conversation {
                 }
             }
             RefusalCode::NonceReused | RefusalCode::Exists | RefusalCode::Malformed => {
-                self.state.sending.recovery_missing = Flag(false);
                 self.drop_stage(ctx);
                 self.live.main.wait(ctx.clock.mono(), refusal.retry_after_s);
             }
@@ -398,9 +384,6 @@ impl Conversation {
             return;
         };
         self.state.sending.since_update += 1;
-        if !staged.next.is_empty() {
-            self.state.sending.recovery_missing = Flag(false);
-        }
         match &staged.what {
             What::Line(line) => self.line_sent(ctx, LineId(*line), place, staged.ttl),
             What::Seen => self.state.sending.seen_due = Flag(false),

@@ -63,7 +63,6 @@ impl State {
                 updated_ms: now_ms,
                 must_update: Flag(false),
                 seen_due: Flag(false),
-                recovery_missing: Flag(false),
             },
             receipts: Receipts::default(),
             recovery: None,
@@ -267,8 +266,6 @@ pub(crate) struct Sending {
     pub(crate) must_update: Flag,
     /// The first message of a new group is still to be sent.
     pub(crate) seen_due: Flag,
-    /// The relay lost the recovery log: the next append makes it again.
-    pub(crate) recovery_missing: Flag,
 }
 
 /// What both sides told each other about what arrived.

@@ -16,6 +16,7 @@ const LAST_MS: u64 = 300_000;
 const SPREAD_MS_MAX: u64 = 600_000;
 /// Delay after a relay said that this program is too old.
 const UPDATE_MS: u64 = 3_600_000;
+// [SPEC 5.20]
 const PAGES_MAX: u32 = 64;
 
 /// How often in a row it led to nothing, and since when it is up.
@@ -119,6 +120,7 @@ mod tests {
         assert!(backoff.ended(Mono(USEFUL_MS), &mut rng) < SPREAD_MS_MAX);
     }
 
+    // [SPEC 5.20]
     #[test]
     fn key_records_that_never_end_are_not_followed_for_ever() {
         let mut pages = Pages::new();

@@ -296,6 +296,8 @@ pub(crate) fn refused(refused: Refused) -> Failure {
         Refused::TooMany => failure(Exit::Refused, "too_many", "there are too many conversations")
             .hint("`emptyroom forget NAME` makes room"),
         Refused::OwnLink => failure(Exit::Usage, "own_link", "this link was made here: it is for somebody else"),
+        Refused::LinkExpired => failure(Exit::Refused, "link_expired", "this link has expired")
+            .hint("ask the inviter for a new link; if this one is new, the clock of one of the two devices is wrong"),
         Refused::NothingWaits => failure(Exit::Refused, "nothing_waits", "no restart of this conversation waits for leave"),
         Refused::StorageFailed => {
             failure(Exit::Vault, "vault_write", "the vault could not be written; nothing was lost that was confirmed")

@@ -179,6 +179,8 @@ fn a_link_ends_after_a_week() {
     assert_eq!(invites[0].state, InviteState::Open);
     world.pass(2 * HOUR);
     assert_eq!(invite_fault(&mut world, 0), Some(InviteFault::Expired));
+    // Bob's clock is late: for him it is not over yet.
+    world.parties[1].clock_offset_ms = -(DAY as i64);
     world.join(1, &link, "alice");
     world.pass(10 * SECOND);
     assert_eq!(join_fault(&mut world, 1), Some(JoinFault::Gone));
@@ -279,6 +281,7 @@ fn a_link_whose_first_entry_ran_out_is_gone_and_no_fault_of_the_relay() {
     // The inviter never comes back to destroy it.
     world.switch_off(0);
     world.pass(9 * DAY);
+    world.parties[1].clock_offset_ms = -3 * DAY as i64;
     world.join(1, &link, "alice");
     world.pass(MINUTE);
     let events = world.events(1);

@@ -1,7 +1,15 @@
 //! Restart: every kind of trouble ends with the two talking again, and everything said is shown once.
 
-use emptyroom_core::api::{ContactState, LineBody, Notice, RestartReason};
+use std::cell::Cell;
+use std::rc::Rc;
 
+use emptyroom_core::api::{Burn, Command, ContactState, Event, LineBody, Notice, RestartReason};
+use emptyroom_core::kind;
+use emptyroom_relay::store::StoreReply;
+use emptyroom_wire::entry::Ttl;
+use emptyroom_wire::op::{Refusal, RefusalCode};
+
+use super::raw::{Raw, inspect};
 use super::world::{DAY, HOUR, MINUTE, SECOND, World};
 
 /// After the fault: both say something, and everything that was ever confirmed is there once.
@@ -235,5 +243,160 @@ fn a_death_anywhere_in_a_restart_costs_nothing() {
             }
             assert!(deaths >= 8, "only {deaths} deaths");
         }
+    }
+}
+
+// [SPEC 10.3]
+#[test]
+fn a_lost_recovery_log_is_made_again_by_the_look_of_one_who_says_nothing() {
+    for silent in [None, Some(1)] {
+        let mut world = World::talk(4_600);
+        let access = inspect(&world, 0).recovery.unwrap();
+        world.lose_log(&access);
+        if let Some(party) = silent {
+            world.switch_off(party);
+        }
+        world.pass(2 * DAY);
+        assert!(!world.lost.contains(&access.log_id), "it is there again");
+        if silent.is_some() {
+            world.load(1);
+        }
+        world.lose_group(1);
+        goes_on(&mut world, [&[], &[]], "made again in passing");
+        assert_eq!(restarts(&mut world, 0), [RestartReason::StateLost]);
+    }
+}
+
+/// Counts what a relay's store does while it answers "unknown" for logs without entries, as the recovery log is one.
+// [SPEC 10.3]
+#[test]
+fn a_recovery_log_that_is_never_there_is_not_made_again_in_a_storm() {
+    let mut world = World::talk(4_610);
+    let appends = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&appends);
+    world.lie = Some(Box::new(move |reply| match reply {
+        StoreReply::Appended(_) => counted.set(counted.get() + 1),
+        StoreReply::Looked(looked) if looked.view.next_seq == 0 => {
+            *reply = StoreReply::Refused(Refusal::now(RefusalCode::Unknown));
+        }
+        _ => {}
+    }));
+    world.pass(5 * DAY);
+    assert!((2..40).contains(&appends.get()), "{}", appends.get());
+    world.lie = None;
+    goes_on(&mut world, [&[], &[]], "unknown for a while");
+}
+
+// [SPEC 8.64]
+#[test]
+fn a_recovery_log_that_is_served_wrong_each_time_is_asked_ever_more_seldom() {
+    let mut world = World::talk(4_620);
+    // Two restarts that Bob has not read yet: the first is served right, the second wrong.
+    world.switch_off(1);
+    for _ in 0..2 {
+        world.lose_group(0);
+        world.pass(MINUTE);
+    }
+    let reads = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&reads);
+    world.lie = Some(Box::new(move |reply| {
+        if let StoreReply::Read(batch) = reply
+            && let Some(last) = batch.entries.last_mut()
+            && last.aad.ttl == Ttl::Life
+        {
+            counted.set(counted.get() + 1);
+            last.aad.expect_slots += 1_000;
+        }
+    }));
+    world.load(1);
+    world.pass(2 * DAY);
+    assert!((10..700).contains(&reads.get()), "{}", reads.get());
+    world.lie = None;
+    goes_on(&mut world, [&[], &[]], "served wrong for a while");
+}
+
+// [SPEC 10.1]
+#[test]
+fn a_log_without_room_for_a_commit_is_trouble() {
+    let mut world = World::talk(4_630);
+    world.send(1, "b1");
+    world.pass(8 * DAY);
+    // The next message begins with a commit.
+    let mut answered = false;
+    world.lie = Some(Box::new(move |reply| {
+        if matches!(reply, StoreReply::Appended(_)) && !std::mem::replace(&mut answered, true) {
+            *reply = StoreReply::Refused(Refusal::now(RefusalCode::Full));
+        }
+    }));
+    world.send(0, "a1");
+    world.pass(MINUTE);
+    world.lie = None;
+    goes_on(&mut world, [&["b1"], &["a1"]], "full");
+    assert_eq!(restarts(&mut world, 0), [RestartReason::LogFull]);
+}
+
+/// A member closes the log without a commit while Bob is away: Alice restarts, and nothing of the old group's keys is left.
+// [SPEC 10.2]
+#[test]
+fn message_keys_go_with_their_group() {
+    let mut world = World::talk(4_640);
+    world.send(0, "a1");
+    world.send(1, "b1");
+    world.pass(MINUTE);
+    let keys = |world: &World, party: usize| {
+        let keys = world.parties[party].records.0.keys();
+        keys.filter(|key| key[0] == b'c' && key[5] == b'j').count()
+    };
+    assert_eq!([keys(&world, 0), keys(&world, 1)], [1, 1]);
+    world.switch_off(1);
+    let access = inspect(&world, 0).main.unwrap();
+    let mut raw = Raw::connect(&mut world);
+    raw.append(
+        &mut world,
+        &access,
+        (kind::MLS, b"rubbish"),
+        (true, true),
+        Vec::new(),
+    );
+    world.pass(MINUTE);
+    assert_eq!(
+        restarts(&mut world, 0),
+        [RestartReason::ClosedWithoutCommit]
+    );
+    assert_eq!(keys(&world, 0), 0);
+}
+
+// [SPEC 9.34] [SPEC 10.15]
+#[test]
+fn a_change_of_the_timer_that_was_given_up_shuts_out_no_later_one() {
+    let mut world = World::talk(4_650);
+    world.pass(40 * DAY);
+    world.send(0, "a0");
+    world.send(1, "b0");
+    world.pass(MINUTE);
+    let logs = [
+        inspect(&world, 0).recovery.unwrap(),
+        inspect(&world, 0).main.unwrap(),
+    ];
+    world.stop_relay();
+    let timer = |party: usize, ms: u64| Command::SetTimer {
+        name: World::peer_name(party),
+        burn: Burn::after_ms(ms).unwrap(),
+    };
+    world.command(0, timer(0, HOUR)).unwrap();
+    logs.iter().for_each(|log| world.lose_log(log));
+    world.start_relay();
+    world.pass(DAY);
+    assert_eq!(world.contact(0).state, ContactState::Over);
+    let over = |event: &Event| matches!(event, Event::ConversationOver { .. });
+    assert!(world.events(0).iter().any(over));
+    // What was lost is found again.
+    world.lost.clear();
+    world.pass(2 * DAY);
+    world.command(1, timer(1, DAY)).unwrap();
+    world.pass(MINUTE);
+    for party in 0..2 {
+        assert_eq!(world.contact(party).state, ContactState::Active);
+        assert_eq!(world.contact(party).burn, Burn::after_ms(DAY).unwrap());
     }
 }

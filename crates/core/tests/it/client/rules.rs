@@ -353,3 +353,29 @@ fn a_link_cannot_say_where_a_known_relay_is_dialled() {
     assert!(!world.elsewhere.contains(&0));
     assert_eq!(world.contact(0).relay, "relay.example:443");
 }
+
+/// What a message says of the relay's keys is known already: the relay's record is not written with each of them.
+#[test]
+fn the_relays_record_is_written_when_it_changes() {
+    let mut world = World::talk(93);
+    world.send(0, "a1");
+    world.send(1, "b1");
+    world.pass(MINUTE);
+    let relays = |key: &[u8]| key[0] == b'r';
+    let before = world.parties[1].records.0.len();
+    world.parties[1].records.0.retain(|key, _| !relays(key));
+    assert_eq!(world.parties[1].records.0.len(), before - 1);
+    for n in 0..3 {
+        world.send(0, &format!("{n}"));
+    }
+    world.pass(MINUTE);
+    let written = |world: &World| world.parties[1].records.0.keys().any(|key| relays(key));
+    assert_eq!(world.received(1).len(), 4);
+    assert!(!written(&world));
+    // A new stream key is news.
+    world.pass(2 * HOUR);
+    world.stop_relay();
+    world.start_relay();
+    world.pass(MINUTE);
+    assert!(written(&world));
+}
