@@ -96,19 +96,12 @@ impl Scene {
         }
     }
 
-    /// The relay lost the recovery log. If both sides were told that all is over, nothing written looks as if it would arrive; if one
-    /// was, and the other can still talk, its next message brings everything back.
+    /// The relay lost the recovery log. If both sides were told that all is over, nothing written looks as if it would arrive.
     fn has_ended(&mut self, talk: usize) -> bool {
         if !self.talks[talk].may_end {
             return false;
         }
         let states = SIDES.map(|side| self.contact(talk, side).map(|contact| contact.state));
-        for side in SIDES {
-            let (mine, theirs) = (states[side], states[1 - side]);
-            if mine == Some(ContactState::Active) && theirs == Some(ContactState::Over) {
-                self.send_plain(talk, side);
-            }
-        }
         let over = states == [Some(ContactState::Over); 2];
         if over {
             self.talks[talk].over = true;
@@ -235,7 +228,8 @@ impl Scene {
     fn may_be_missing(&self, number: usize) -> bool {
         let message = &self.messages[number];
         let talk = &self.talks[message.talk];
-        if !message.confirmed || message.forgotten || message.deleted[1 - message.side] {
+        let unconfirmed = message.confirmed_at_ms.is_none();
+        if unconfirmed || message.forgotten || message.deleted[1 - message.side] {
             return true;
         }
         let sender = talk.members[message.side];
@@ -252,14 +246,12 @@ impl Scene {
         }
         let failed = matches!(message.state, MessageState::Failed(_));
         let gap = talk.gaps[1 - message.side] > 0;
-        // What both had, the relay has no more: a reader whose vault went back to before it sees a gap.
-        let trimmed = gap && self.restores_of(message.talk, 1 - message.side) > 0;
         // What a relay withheld is not delivered any more; the reader sees it, and the sender if he gets receipts.
         let told = failed || talk.receipts_off[1 - message.side];
         let ended =
             talk.may_end && message.state == MessageState::Failed(FailedWhy::ConversationOver);
         let withheld = gap && told && self.world.hosts[talk.host].lies_told > 0;
-        trimmed || withheld || ended || age > message.life_ms && (failed || gap || restarted)
+        withheld || ended || age > message.life_ms && (failed || gap || restarted)
     }
 
     /// Both sides are at the same place of the same log, and saw the same.

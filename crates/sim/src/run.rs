@@ -53,7 +53,7 @@ pub fn run_with(seed: u64, print: bool, grave: Grave) -> Outcome {
     let mut scene = Scene::new(seed, print);
     let mix = mix(&mut dice, grave);
     scene.world.note(format_args!("seed {seed}: {mix:?}"));
-    people(&mut scene, &mut dice);
+    people(&mut scene, &mut dice, &mix);
     if scene.world.faults.is_empty() {
         let days = dice.percent(30);
         for _ in 0..dice.between(8, 25) {
@@ -102,8 +102,8 @@ fn mix(dice: &mut Dice, grave: Grave) -> Vec<Trouble> {
     mix
 }
 
-/// Two or three people and one or two relays; they meet, sometimes with trouble.
-fn people(scene: &mut Scene, dice: &mut Dice) {
+/// Two or three people and one or two relays; they meet, sometimes with trouble, and sometimes with all kinds of it.
+fn people(scene: &mut Scene, dice: &mut Dice, mix: &[Trouble]) {
     for number in 0..dice.between(1, 2) {
         let code = dice.percent(30).then_some("letmein");
         scene.world.add_host(&format!("relay{number}"), code);
@@ -113,13 +113,19 @@ fn people(scene: &mut Scene, dice: &mut Dice) {
         scene.world.add_party();
     }
     let early = dice.percent(30);
+    let all_along = dice.percent(25);
     for taker in 1..people {
         if early {
             let kind = dice.pick(MILD);
             scene.make_trouble(kind, dice);
         }
         let host = dice.index(scene.world.hosts.len());
-        scene.meet(taker - 1, taker, host);
+        let met = all_along && scene.meet_in_trouble([taker - 1, taker], host, dice, mix);
+        // No vault goes back to before its owner knew whom he talks to.
+        scene.copies = None;
+        if !met {
+            scene.meet(taker - 1, taker, host);
+        }
     }
 }
 

@@ -53,8 +53,8 @@ pub struct Message {
     pub life_ms: u64,
     /// When it was written.
     pub at_ms: u64,
-    /// The sender's client said that it is durable.
-    pub confirmed: bool,
+    /// When the sender's client said that it is durable.
+    pub confirmed_at_ms: Option<u64>,
     /// Its line at the sender.
     pub line: Option<LineId>,
     /// How far it came as far as the sender was told.
@@ -246,7 +246,7 @@ impl Scene {
                 RelayLife::Day30 => 30 * DAY,
             },
             at_ms: self.world.now_ms(),
-            confirmed: false,
+            confirmed_at_ms: None,
             line: None,
             state: MessageState::Queued,
             shown: 0,
@@ -335,7 +335,7 @@ impl Scene {
     fn sent(&mut self, number: usize, reply: &Result<Reply, Refused>) {
         match reply {
             Ok(Reply::Queued { id }) => {
-                self.messages[number].confirmed = true;
+                self.messages[number].confirmed_at_ms = Some(self.world.now_ms());
                 self.messages[number].line = Some(*id);
             }
             Err(Refused::Blocked | Refused::StorageFailed | Refused::ConversationOver) => {}

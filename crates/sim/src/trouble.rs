@@ -1,6 +1,7 @@
 //! Everything that can go wrong, one kind each; how it is done is in [`deeds`].
 
 pub mod deeds;
+mod meeting;
 
 use crate::dice::Dice;
 use crate::insider::{Rubbish, Wanted};

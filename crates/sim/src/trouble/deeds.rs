@@ -61,7 +61,9 @@ impl Scene {
         *self.restores.entry(party).or_default() += 1;
         for message in &mut self.messages {
             let sender = self.talks[message.talk].members[message.side];
-            if sender == party && message.at_ms >= made_at_ms {
+            // What was written shortly before may not have been durable then.
+            let kept = message.confirmed_at_ms.is_some_and(|at| at <= made_at_ms);
+            if sender == party && !kept {
                 message.forgotten = true;
                 message.line = None;
             }
