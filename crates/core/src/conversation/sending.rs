@@ -260,6 +260,9 @@ impl Conversation {
         }
         let aad = staged.aad();
         match main.track.acknowledged(&staged.own(&aad), appended) {
+            Err(RelayTrouble::WrongSequence) => {
+                return self.answer_cannot_be(ctx, RelayTrouble::WrongSequence);
+            }
             Err(trouble) => return self.main_trouble(ctx, trouble),
             Ok(Acknowledged::Passed) => return self.acknowledged_passed(ctx, appended.seq),
             Ok(Acknowledged::Ahead) => self.live.main.succeeded(),
@@ -289,9 +292,15 @@ impl Conversation {
             _ => false,
         };
         if staged.is_commit() || another_was_read {
-            return self.main_trouble(ctx, RelayTrouble::WrongSequence);
+            return self.answer_cannot_be(ctx, RelayTrouble::WrongSequence);
         }
         self.withdraw_stage(ctx);
+        self.live.main.wait(ctx.clock.mono(), 0);
+    }
+
+    /// An append was answered as no honest relay does: it is told, and the append is tried again, later each time.
+    fn answer_cannot_be(&mut self, ctx: &mut Ctx<'_>, kind: RelayTrouble) {
+        self.tell_trouble(ctx, kind);
         self.live.main.wait(ctx.clock.mono(), 0);
     }
 
@@ -323,8 +332,7 @@ impl Conversation {
             return self.join_stale(ctx, view);
         }
         if view.slots == staged.expect_slots {
-            self.tell_trouble(ctx, RelayTrouble::WrongAnswer);
-            return self.live.main.wait(ctx.clock.mono(), 0);
+            return self.answer_cannot_be(ctx, RelayTrouble::WrongAnswer);
         }
         if let Err(trouble) = main.track.check_view(view)
             && trouble == RelayTrouble::RolledBack
