@@ -9,10 +9,9 @@ use crate::program::RelayProgram;
 use crate::report::{Section, percentile, time};
 use crate::scratch::Scratch;
 use emptyroom_node::api::{Answer, Call, Event, SecretText};
-use emptyroom_node::{Kdf, Session};
+use emptyroom_node::{Events, Kdf, Session};
 use proxy::Proxy;
 use std::path::Path;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 /// Invites taken, and messages in a running conversation.
@@ -126,7 +125,7 @@ fn bytes(section: &mut Section, address: &str, directory: &Path) -> Result<(), T
 /// A client with its events.
 struct Person {
     session: Session,
-    events: Receiver<Event>,
+    events: Events,
 }
 
 impl Person {
@@ -144,7 +143,7 @@ impl Person {
 
     fn flush(&self) -> Result<(), Trouble> {
         self.call(Call::Flush { wait_ms: 30_000 })?;
-        while self.events.try_recv().is_ok() {}
+        while self.events.next_within(Duration::ZERO).is_some() {}
         Ok(())
     }
 
@@ -184,8 +183,8 @@ impl Person {
         loop {
             let event = self
                 .events
-                .recv_timeout(WAIT)
-                .map_err(|_| "nothing happened for 30 seconds")?;
+                .next_within(WAIT)
+                .ok_or("nothing happened for 30 seconds")?;
             match event {
                 event if wanted(&event) => return Ok(()),
                 Event::InviteFailed { why, .. } | Event::JoinFailed { why, .. } => {

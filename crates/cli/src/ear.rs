@@ -1,6 +1,6 @@
 //! Events and the end of a flush in one queue: what comes first is dealt with first.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use emptyroom_node::Session;
@@ -22,9 +22,12 @@ enum Raw {
     Locked,
 }
 
+/// What waits to be heard; beyond that events wait with the session, where too many become [`Event::Missed`].
+const WAITING_MAX: usize = 64;
+
 /// Listens to a session.
 pub(crate) struct Ear {
-    sender: Sender<Raw>,
+    sender: SyncSender<Raw>,
     receiver: Receiver<Raw>,
 }
 
@@ -35,7 +38,7 @@ impl Ear {
     /// When the vault was locked.
     pub(crate) fn to(session: &Session) -> Result<Self, Failure> {
         let events = session.events()?;
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(WAITING_MAX);
         let from_events = sender.clone();
         std::thread::spawn(move || {
             for event in events {
@@ -51,10 +54,16 @@ impl Ear {
     /// Begins a flush; its end will be heard.
     pub(crate) fn flush(&self, session: &Session, wait: Duration) {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let sender = self.sender.clone();
-        // Nobody listens any more where sending fails.
+        let (answered, answer) = sync_channel(1);
         session.call_then(Call::Flush { wait_ms }, move |outcome| {
-            drop(sender.send(Raw::Flushed(outcome)))
+            drop(answered.send(outcome))
+        });
+        let sender = self.sender.clone();
+        // Whoever answers must not be held up, so another thread waits until there is room.
+        std::thread::spawn(move || {
+            let outcome = answer.recv().unwrap_or_else(|_| Err(Failure::locked()));
+            // Nobody listens any more where sending fails.
+            let _ = sender.send(Raw::Flushed(outcome));
         });
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use emptyroom_node::api::{Exit, Failure, INTERFACE_VERSION};
+use emptyroom_node::api::{Exit, Failure, INTERFACE_VERSION, reason};
 use serde::Serialize;
 
 use crate::terminal;
@@ -49,5 +49,9 @@ pub(crate) fn usage(text: impl Into<String>, hint: impl Into<String>) -> Failure
 
 /// A local file or stream that cannot be read or written.
 pub(crate) fn io(what: &str, error: &std::io::Error) -> Failure {
-    Failure::new(Exit::Fault, "io", format!("{what}: {}", error.kind()))
+    Failure::new(
+        Exit::Fault,
+        "io",
+        format!("{what}: {}", reason(error.kind())),
+    )
 }

@@ -13,9 +13,11 @@ mod failure;
 mod out;
 mod passphrase;
 pub mod platform;
+mod prompt;
 mod qr;
 mod room;
 mod secret;
+mod signals;
 mod span;
 mod terminal;
 mod words;
@@ -32,8 +34,7 @@ use emptyroom_node::api::{Exit, Failure};
 use room::Room;
 
 /// Reads the arguments, carries the command out, reports what went wrong.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let (json, outcome) = match Arguments::try_parse_from(&arguments) {
         Ok(arguments) => {
             let json = arguments.common.json;
@@ -56,9 +57,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                     .map_err(|e| failure::io("standard output", &e)),
             )
         }
-        Err(error) if arguments.iter().any(|argument| argument == "--json") => {
-            (true, Err(wrong_use(&error)))
-        }
+        Err(error) if asks_for_json(&arguments) => (true, Err(wrong_use(&error))),
         Err(error) => {
             // Nobody is left to be told when standard error is gone.
             let _ = error.print();
@@ -74,6 +73,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Whether JSON was asked for, for what is told before the arguments are understood.
+pub fn asks_for_json(arguments: &[OsString]) -> bool {
+    arguments.iter().any(|argument| argument == "--json")
+}
+
+/// From now on a panic is told like any failure, and without its text, which may hold anything.
+// [SPEC 12.3]
+pub fn tell_panics(json: bool) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let at = panic
+            .location()
+            .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+        let failure = Failure::fault(format!("a mistake in this program{at}"))
+            .hint("please report it; what was confirmed before is stored");
+        failure::report(&failure, json);
+    }));
+}
+
 /// A panic is a fault of this program, and ends as one: with a code that is documented.
 // [SPEC 12.4]
 pub fn guarded(run: impl FnOnce() -> ExitCode + UnwindSafe) -> ExitCode {
@@ -84,7 +101,12 @@ pub fn guarded(run: impl FnOnce() -> ExitCode + UnwindSafe) -> ExitCode {
 // [SPEC 12.3]
 fn wrong_use(error: &clap::Error) -> Failure {
     let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
+    let lines = text.lines().take_while(|line| !line.is_empty());
+    let first = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        "a command is missing".to_owned()
+    } else {
+        lines.map(str::trim).collect::<Vec<_>>().join(" ")
+    };
     failure::usage(
         first.trim_start_matches("error: "),
         "`emptyroom --help` says what can be typed",
@@ -92,12 +114,12 @@ fn wrong_use(error: &clap::Error) -> Failure {
 }
 
 /// The program ends before it has read anything.
-pub fn refuse_to_start(error: &std::io::Error) -> ExitCode {
+pub fn refuse_to_start(error: &std::io::Error, json: bool) -> ExitCode {
     let failure = Failure::fault(format!(
         "the system does not let memory be protected: {}",
         error.kind()
     ));
-    failure::report(&failure, false);
+    failure::report(&failure, json);
     ExitCode::from(u8::from(failure.exit))
 }
 
@@ -133,6 +155,21 @@ fn carry_out(room: &Room, command: Command) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // [SPEC 12.3]
+    #[test]
+    fn wrong_use_is_said_in_one_line() {
+        let told = |line: &str| {
+            let parsed = Arguments::try_parse_from(line.split(' '));
+            wrong_use(&parsed.err().unwrap()).text
+        };
+        assert_eq!(
+            told("emptyroom send"),
+            "the following required arguments were not provided: <NAME>"
+        );
+        assert_eq!(told("emptyroom pin"), "a command is missing");
+        assert_eq!(told("emptyroom sned"), "unrecognized subcommand 'sned'");
+    }
 
     // [SPEC 12.4]
     #[test]

@@ -9,9 +9,12 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let json = emptyroom_cli::asks_for_json(&arguments);
     // Without it a crash would write keys to the disk.
     if let Err(error) = emptyroom_cli::platform::harden() {
-        return emptyroom_cli::refuse_to_start(&error);
+        return emptyroom_cli::refuse_to_start(&error, json);
     }
-    emptyroom_cli::guarded(|| emptyroom_cli::run(std::env::args_os()))
+    emptyroom_cli::tell_panics(json);
+    emptyroom_cli::guarded(|| emptyroom_cli::run(arguments))
 }

@@ -1,11 +1,11 @@
 //! What goes where: the result to standard output, all else to standard error.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use emptyroom_node::api::{Event, EventLine, Failure, INTERFACE_VERSION};
 use serde::Serialize;
 
-use crate::{failure, terminal};
+use crate::{failure, terminal, words};
 
 /// Writes results as text or as JSON.
 #[derive(Clone, Copy)]
@@ -54,6 +54,35 @@ impl Out {
         self.result("done", &serde_json::json!({}), || None)
     }
 
+    /// Something that does not stop the command and that its caller must know, on standard error; `name` is what a script
+    /// branches on.
+    // [SPEC 12.14]
+    pub(crate) fn warn(self, name: &str, text: &str) {
+        if self.json {
+            let v = INTERFACE_VERSION;
+            err(&terminal::json(&Warning {
+                v,
+                warning: name,
+                text,
+            }));
+        } else {
+            note(&format!("warning: {text}"));
+        }
+    }
+
+    /// An event as JSON on standard output, else in words on standard error where there are any.
+    ///
+    /// # Errors
+    /// As [`Out::result`].
+    pub(crate) fn told(self, event: &Event) -> Result<(), Failure> {
+        if !self.event(event)?
+            && let Some(text) = words::event(event)
+        {
+            note(&text);
+        }
+        Ok(())
+    }
+
     /// An event as JSON; false where text is wanted, which is the caller's to find.
     ///
     /// # Errors
@@ -64,6 +93,14 @@ impl Out {
         }
         Ok(self.json)
     }
+}
+
+/// What may go wrong later, as a line of JSON.
+#[derive(Serialize)]
+struct Warning<'a> {
+    v: u32,
+    warning: &'a str,
+    text: &'a str,
 }
 
 /// One line on standard output, and flushed.
@@ -77,8 +114,38 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
         .map_err(|e| failure::io("standard output", &e))
 }
 
+/// Text that others wrote, on standard output: on a terminal in lines that fit.
+///
+/// # Errors
+/// As [`line`].
+pub(crate) fn text(text: &str) -> Result<(), Failure> {
+    if std::io::stdout().is_terminal() {
+        line(&terminal::fit(text, columns()))
+    } else {
+        line(text)
+    }
+}
+
 /// Something a person may want to know, on standard error.
 pub(crate) fn note(text: &str) {
+    if std::io::stderr().is_terminal() {
+        err(&terminal::fit(text, columns()));
+    } else {
+        err(text);
+    }
+}
+
+/// Rows that must stay as they are, on standard error.
+pub(crate) fn picture(rows: &[String]) {
+    err(&rows.join("\n"));
+}
+
+fn err(text: &str) {
     // Nobody is left to be told when standard error is gone.
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Columns of the terminal.
+pub(crate) fn columns() -> usize {
+    crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns))
 }

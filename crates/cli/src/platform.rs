@@ -1,6 +1,6 @@
 //! What the program asks of the operating system so that nothing secret leaves its memory, and what std does not offer.
 //!
-//! The only module of this crate with `unsafe`: six calls of libc.
+//! The only module of this crate with `unsafe`: seven calls of libc.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -28,6 +28,12 @@ pub fn harden() -> io::Result<()> {
     // SAFETY: umask always succeeds and touches no memory.
     unsafe { libc::umask(0o077) };
     Ok(())
+}
+
+/// Files that are made from now on are for everybody to read: nothing that is for the user alone may be made afterwards.
+pub(crate) fn make_public_files() {
+    // SAFETY: umask always succeeds and touches no memory.
+    unsafe { libc::umask(0o022) };
 }
 
 /// An own handle on a file descriptor that the caller of the program left open.

@@ -27,6 +27,17 @@ pub(crate) struct Flushed {
     pub(crate) timed_out: bool,
 }
 
+impl Flushed {
+    /// Whether this relay could not be told everything: it is away, or time was over and no other relay was the reason.
+    fn lacks(&self, relay: &str) -> bool {
+        self.names(relay) || (self.timed_out && self.unreachable.is_empty())
+    }
+
+    fn names(&self, relay: &str) -> bool {
+        self.unreachable.iter().any(|away| away == relay)
+    }
+}
+
 impl Room {
     /// Finds the home.
     ///
@@ -50,7 +61,7 @@ impl Room {
             return Ok(session);
         }
         Session::expect_vault(&self.home)?;
-        let session = Session::open(&self.home, &self.pin.read("PIN or passphrase: ")?)?;
+        let session = Session::open(&self.home, &self.pin.read("PIN or passphrase: ", self.out)?)?;
         Ok(session)
     }
 
@@ -76,17 +87,29 @@ impl Room {
         self.out.done()
     }
 
-    /// One call that gives nothing, and is not done before the relay knows it.
+    /// Calls about a contact that give nothing, and are not done before the contact's relay knows it: what waits for it says
+    /// `waits`. How other relays are does not matter.
     ///
     /// # Errors
     /// What stood in the way; [`Exit::Kept`] when the relay will be told later.
-    pub(crate) fn change_at_relay(&self, call: Call) -> Result<(), Failure> {
+    // [SPEC 12.4]
+    pub(crate) fn change_at_relay(
+        &self,
+        name: &str,
+        calls: impl IntoIterator<Item = Call>,
+        waits: impl Fn(&ContactInfo) -> bool,
+    ) -> Result<(), Failure> {
         let session = self.open()?;
-        session.call(call)?;
+        let before = contact(&session, name);
+        for call in calls {
+            session.call(call)?;
+        }
+        let relay = before?.relay;
         let flushed = flush(&session, LEAVE_WAIT)?;
+        let waits = contact(&session, name).is_ok_and(|contact| waits(&contact));
         session.close()?;
-        if flushed.timed_out || !flushed.unreachable.is_empty() {
-            return Err(kept("the change", Some(&flushed)));
+        if waits || flushed.lacks(&relay) {
+            return Err(kept("the change", &relay, Some(&flushed)));
         }
         self.out.done()
     }
@@ -160,13 +183,30 @@ pub(crate) fn contact(session: &Session, name: &str) -> Result<ContactInfo, Fail
 }
 
 /// The relay has it not, but it is kept.
-pub(crate) fn kept(what: &str, flushed: Option<&Flushed>) -> Failure {
-    let why = match flushed.and_then(|flushed| flushed.unreachable.first()) {
-        Some(relay) => format!("{relay} cannot be reached"),
-        None => "the relay has not answered yet".to_owned(),
+pub(crate) fn kept(what: &str, relay: &str, flushed: Option<&Flushed>) -> Failure {
+    let away = flushed.is_some_and(|flushed| !flushed.timed_out && flushed.names(relay));
+    let why = if away {
+        format!("{relay} cannot be reached")
+    } else {
+        format!("{relay} has not answered yet")
     };
     Failure::new(Exit::Kept, "kept", format!("{why}; {what} is kept"))
         .hint("it goes out with the next command, or by `emptyroom daemon`")
+}
+
+/// What happened was not written down; `why` is the name of the failure.
+pub(crate) fn storage_failed(why: &str) -> Failure {
+    let (text, hint) = match why {
+        "vault_full" => (
+            "the disk is full; nothing was lost",
+            "make room, then run the command again",
+        ),
+        _ => (
+            "the vault could not be read or written",
+            "see to the disk, then run the command again",
+        ),
+    };
+    Failure::new(Exit::Vault, why, text).hint(hint)
 }
 
 /// A daemon of another version, or a fault.

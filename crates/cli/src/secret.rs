@@ -1,21 +1,19 @@
 //! Where PINs, links and addresses come from: a prompt, a file, a file descriptor; never the command line for a PIN.
 
 use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers};
-use emptyroom_node::api::{Exit, Failure, SecretText};
+use emptyroom_node::api::{Failure, SecretText, reason};
 use zeroize::Zeroizing;
 
-use crate::{failure, platform};
+use crate::out::Out;
+use crate::prompt::LINE_BYTES_MAX;
+use crate::{failure, platform, prompt};
 
 /// The longest PIN or passphrase, in bytes.
 pub(crate) const SECRET_BYTES_MAX: usize = 1_024;
-
-/// The longest link or address that is read, in bytes.
-const LINE_BYTES_MAX: usize = 8 * 1_024;
 
 /// Where a PIN comes from.
 pub(crate) enum Source {
@@ -46,17 +44,17 @@ impl Source {
     ///
     /// # Errors
     /// When there is none: no terminal, no such file, an empty line.
-    pub(crate) fn read(&self, prompt: &str) -> Result<SecretText, Failure> {
+    pub(crate) fn read(&self, prompt: &str, out: Out) -> Result<SecretText, Failure> {
         match self {
-            Self::Prompt => ask_hidden(prompt)?.ok_or_else(Failure::locked),
+            Self::Prompt => prompt::hidden(prompt)?.ok_or_else(Failure::locked),
             Self::File(path) => {
                 let file = File::open(path).map_err(|e| {
                     failure::usage(
-                        format!("the PIN file cannot be read: {}", e.kind()),
+                        format!("the PIN file cannot be read: {}", reason(e.kind())),
                         "check --pin-file",
                     )
                 })?;
-                warn_if_others_can_read(&file);
+                warn_if_others_can_read(&file, out);
                 first_line(file, "--pin-file")
             }
             Self::Descriptor(fd) => {
@@ -89,14 +87,14 @@ fn checked(secret: SecretText) -> Result<SecretText, Failure> {
     Ok(secret)
 }
 
-fn warn_if_others_can_read(file: &File) {
+fn warn_if_others_can_read(file: &File, out: Out) {
     if file
         .metadata()
         .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o077 != 0)
     {
-        let _ = writeln!(
-            std::io::stderr(),
-            "warning: the PIN file can be read by others; chmod 600 it"
+        out.warn(
+            "pin_file_readable",
+            "the PIN file can be read by others; chmod 600 it",
         );
     }
 }
@@ -114,7 +112,7 @@ fn first_line(mut from: impl Read, option: &str) -> Result<SecretText, Failure> 
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(e) => {
                 return Err(failure::usage(
-                    format!("the PIN cannot be read: {}", e.kind()),
+                    format!("the PIN cannot be read: {}", reason(e.kind())),
                     format!("check {option}"),
                 ));
             }
@@ -132,65 +130,6 @@ fn first_line(mut from: impl Read, option: &str) -> Result<SecretText, Failure> 
     }
 }
 
-/// Asks without showing what is typed; nothing where there is no terminal.
-///
-/// # Errors
-/// When the terminal fails or the user gives up.
-pub(crate) fn ask_hidden(prompt: &str) -> Result<Option<SecretText>, Failure> {
-    if File::open("/dev/tty").is_err() {
-        return Ok(None);
-    }
-    // Raw before the prompt is seen: what is typed early is not shown either.
-    let raw = Raw::enter()?;
-    let _ = write!(std::io::stderr(), "{}", prompt.replace('\n', "\r\n"));
-    let typed = read_hidden();
-    drop(raw);
-    let _ = writeln!(std::io::stderr());
-    typed.map(Some)
-}
-
-fn read_hidden() -> Result<SecretText, Failure> {
-    let gave_up = || Failure::new(Exit::Usage, "usage", "nothing was entered");
-    let mut typed = Zeroizing::new(String::with_capacity(SECRET_BYTES_MAX));
-    loop {
-        let Event::Key(key) =
-            crossterm::event::read().map_err(|e| failure::io("the terminal", &e))?
-        else {
-            continue;
-        };
-        if key.kind == KeyEventKind::Release {
-            continue;
-        }
-        match (key.code, key.modifiers.contains(KeyModifiers::CONTROL)) {
-            (KeyCode::Enter, _) | (KeyCode::Char('j' | 'm'), true) => {
-                return Ok(SecretText::new(std::mem::take(&mut *typed)));
-            }
-            (KeyCode::Char('c'), true) => return Err(gave_up()),
-            (KeyCode::Char('d'), true) if typed.is_empty() => return Err(gave_up()),
-            (KeyCode::Char('u'), true) => typed.clear(),
-            (KeyCode::Char(c), false) if typed.len() < LINE_BYTES_MAX => typed.push(c),
-            (KeyCode::Backspace, _) => drop(typed.pop()),
-            _ => {}
-        }
-    }
-}
-
-/// The terminal hands over every key and shows none, until this is dropped.
-struct Raw;
-
-impl Raw {
-    fn enter() -> Result<Self, Failure> {
-        crossterm::terminal::enable_raw_mode().map_err(|e| failure::io("the terminal", &e))?;
-        Ok(Self)
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        let _ = crossterm::terminal::disable_raw_mode();
-    }
-}
-
 /// A link or an address: as given, from standard input for `-` or where nothing was given, asked for on a terminal.
 ///
 /// # Errors
@@ -199,15 +138,16 @@ pub(crate) fn line_or_ask(given: Option<&str>, what: &str) -> Result<SecretText,
     let text = match given {
         Some(text) if text != "-" => SecretText::new(text.to_owned()),
         _ if std::io::stdin().is_terminal() => {
-            ask_hidden(&format!("{what}: "))?.ok_or_else(|| {
+            prompt::hidden(&format!("{what}: "))?.ok_or_else(|| {
                 failure::usage(format!("no {what} was given"), "give it on standard input")
             })?
         }
         _ => {
-            let mut text = Zeroizing::new(String::new());
+            let mut text = Zeroizing::new(String::with_capacity(LINE_BYTES_MAX));
             let bytes_max = u64::try_from(LINE_BYTES_MAX).unwrap_or(0);
-            std::io::stdin()
-                .lock()
+            // Not the standard library's, whose buffer keeps what it read.
+            platform::inherited(0)
+                .map_err(|e| failure::io("standard input", &e))?
                 .take(bytes_max)
                 .read_to_string(&mut text)
                 .map_err(|_| {

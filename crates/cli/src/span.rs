@@ -26,6 +26,15 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     number.checked_mul(in_unit).ok_or_else(expected)
 }
 
+/// Parses a plain number.
+///
+/// # Errors
+/// Says what is expected.
+pub(crate) fn number(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("expected a number, got {text:?}"))
+}
+
 /// A timer in seconds: nothing is off, 0 burns on read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timer(pub(crate) Option<u64>);
@@ -52,6 +61,20 @@ pub(crate) fn burn(text: &str) -> Result<u64, String> {
         text => match seconds(text)? {
             0 => Err("a timer of nothing is called `read`".to_owned()),
             seconds => Ok(seconds),
+        },
+    }
+}
+
+/// Parses `off` or a span of at least a second, after which something ends that nobody uses.
+///
+/// # Errors
+/// Says what is expected.
+pub(crate) fn idle(text: &str) -> Result<Timer, String> {
+    match text {
+        "off" => Ok(Timer(None)),
+        text => match seconds(text).map_err(|e| format!("{e}; `off` means never"))? {
+            0 => Err("no time at all; `off` means never".to_owned()),
+            seconds => Ok(Timer(Some(seconds))),
         },
     }
 }

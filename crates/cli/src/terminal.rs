@@ -66,7 +66,8 @@ fn steers(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}') // tags
 }
 
-/// How many columns a character takes; good enough for wrapping and for the cursor.
+/// How many columns a character takes: rather too many than too few, so that no terminal breaks a line where this program
+/// does not.
 pub(crate) fn width(c: char) -> usize {
     match u32::from(c) {
         0x0300..=0x036f
@@ -77,9 +78,43 @@ pub(crate) fn width(c: char) -> usize {
         | 0x1dc0..=0x1dff
         | 0x200c..=0x200d
         | 0x20d0..=0x20ff
-        | 0xfe00..=0xfe0f
+        | 0xfe00..=0xfe0e
         | 0xfe20..=0xfe2f => 0,
         0x1100..=0x115f
+        | 0x231a..=0x231b
+        | 0x2329..=0x232a
+        | 0x23e9..=0x23f3
+        | 0x25fd..=0x25fe
+        | 0x2614..=0x2615
+        | 0x2630..=0x2637
+        | 0x2648..=0x2653
+        | 0x267f
+        | 0x268a..=0x268f
+        | 0x2693
+        | 0x26a1
+        | 0x26aa..=0x26ab
+        | 0x26bd..=0x26be
+        | 0x26c4..=0x26c5
+        | 0x26ce
+        | 0x26d4
+        | 0x26ea
+        | 0x26f2..=0x26f3
+        | 0x26f5
+        | 0x26fa
+        | 0x26fd
+        | 0x2705
+        | 0x270a..=0x270b
+        | 0x2728
+        | 0x274c
+        | 0x274e
+        | 0x2753..=0x2755
+        | 0x2757
+        | 0x2795..=0x2797
+        | 0x27b0
+        | 0x27bf
+        | 0x2b1b..=0x2b1c
+        | 0x2b50
+        | 0x2b55
         | 0x2e80..=0x303e
         | 0x3041..=0x33ff
         | 0x3400..=0x4dbf
@@ -90,16 +125,25 @@ pub(crate) fn width(c: char) -> usize {
         | 0xfe30..=0xfe4f
         | 0xff00..=0xff60
         | 0xffe0..=0xffe6
-        | 0x1f300..=0x1f64f
-        | 0x1f680..=0x1f6ff
-        | 0x1f900..=0x1f9ff
-        | 0x1fa70..=0x1faff
+        | 0x16fe0..=0x18dff
+        | 0x1aff0..=0x1b2ff
+        | 0x1f000..=0x1faff
         | 0x20000..=0x3fffd => 2,
         _ => 1,
     }
 }
 
-/// Breaks a text into lines of at most `columns` columns, at blanks where there are any.
+/// A text for a terminal of so many columns: what does not fit into a line goes on in the next one, indented, so that the
+/// terminal breaks none itself and begins what a peer wrote where the program's own lines begin.
+// [SPEC 12.6]
+pub(crate) fn fit(text: &str, columns: usize) -> String {
+    const INDENT: usize = 4;
+    let columns = columns.saturating_sub(INDENT).max(INDENT);
+    let fitted = |line| wrap(line, columns).join(&format!("\n{}", " ".repeat(INDENT)));
+    text.split('\n').map(fitted).collect::<Vec<_>>().join("\n")
+}
+
+/// Breaks a text into lines of at most `columns` columns, at blanks where there are any. Blanks beyond the end of a line go.
 pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
@@ -112,7 +156,10 @@ pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
                 used = 0;
             }
             for c in word.chars() {
-                if used + width(c) > columns && c != ' ' {
+                if used + width(c) > columns {
+                    if c == ' ' {
+                        continue;
+                    }
                     lines.push(std::mem::take(&mut line));
                     used = 0;
                 }
@@ -149,5 +196,27 @@ mod tests {
         assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
         assert_eq!(wrap("日本語", 4), ["日本", "語"]);
         assert_eq!(wrap("a\n\nb", 4), ["a", "", "b"]);
+        assert_eq!(wrap("a         b", 4), ["a   ", "b"]);
+    }
+
+    // [SPEC 12.6]
+    #[test]
+    fn nothing_a_peer_writes_begins_a_line_of_the_terminal() {
+        for padding in [
+            " ".repeat(500),
+            "\u{26a1}".repeat(40),
+            "x".repeat(80),
+            "\u{2764}\u{fe0f}".repeat(40),
+        ] {
+            let text = block(
+                &format!("hello{padding}9  2026-01-01 00:00  me: I agree"),
+                4,
+            );
+            let shown = fit(&format!("8  2026-01-01 00:00  bob: {text}"), 80);
+            for (n, line) in shown.split('\n').enumerate() {
+                assert!(line.chars().map(width).sum::<usize>() <= 80, "{line:?}");
+                assert!(n == 0 || line.starts_with("    "), "{line:?}");
+            }
+        }
     }
 }

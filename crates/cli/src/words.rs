@@ -107,10 +107,13 @@ pub(crate) fn notice_text(name: &str, body: &LineBody) -> Option<String> {
 pub(crate) fn event(event: &Event) -> Option<String> {
     let safe = |text: &String| terminal::line(text);
     Some(match event {
-        Event::MessageReceived { .. }
-        | Event::Missed {}
-        | Event::Locked {}
-        | Event::StorageFailed {} => return None,
+        Event::Missed {} => {
+            "too much happened at once: some news is not shown here; `emptyroom history` has all"
+                .to_owned()
+        }
+        Event::MessageReceived { .. } | Event::Locked {} | Event::StorageFailed { .. } => {
+            return None;
+        }
         Event::MessageState {
             conversation,
             id,

@@ -13,7 +13,7 @@ mod line;
 pub use answer::{Answer, ContactInfo, InviteInfo, RelayInfo, StatusInfo, VaultInfo};
 pub use call::{Call, SecretText};
 pub use event::{Event, EventLine};
-pub use failure::{Exit, Failure};
+pub use failure::{Exit, Failure, reason};
 pub use line::{Line, LineBody, MessageState, Unread};
 
 /// The version that every JSON object of the interface carries as `"v"`.

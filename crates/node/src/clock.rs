@@ -1,6 +1,6 @@
 //! The one place of the client where the clocks are read.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use emptyroom_wire::time::{Mono, Now, Wall};
 
@@ -10,6 +10,11 @@ pub(crate) fn now() -> Now {
         wall: wall(),
         mono: mono(),
     }
+}
+
+/// How long this machine has been up, the time it was suspended included.
+pub fn uptime() -> Duration {
+    Duration::from_millis(mono().0)
 }
 
 fn wall() -> Wall {

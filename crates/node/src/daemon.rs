@@ -23,6 +23,7 @@ use crate::carrier::Carrier;
 use crate::clock;
 use crate::engine::{self, Message};
 use crate::home;
+use crate::rpc;
 use crate::session::{direct, runtime};
 
 /// Programs that may be connected at once.
@@ -41,12 +42,14 @@ const IDLE_CHECK: Duration = Duration::from_secs(1);
 /// When the vault does not open, the socket cannot be made, or the last write of the vault fails.
 pub fn serve(
     home: &Path,
-    secret: &SecretText,
+    secret: SecretText,
     idle: Option<Duration>,
     ready: impl FnOnce(&Path) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let path = home::socket_path(home)?;
-    let vault = home::open_vault(home, secret)?;
+    let vault = home::open_vault(home, &secret)?;
+    // Not kept for as long as the daemon runs.
+    drop(secret);
     run(vault, Arc::new(direct()?), &path, idle, ready)
 }
 
@@ -158,6 +161,8 @@ async fn accept(
             continue;
         }
         let Ok(permit) = clients.clone().try_acquire_owned() else {
+            // [SPEC 12.24] A new socket takes a line at once.
+            let _ = stream.try_write(rpc::busy_line().as_bytes());
             continue;
         };
         let (engine, last_call) = (engine.clone(), last_call.clone());

@@ -335,7 +335,9 @@ impl Engine {
         if for_good {
             self.broken = Some(failure.clone());
         }
-        self.tell(&Event::StorageFailed {});
+        self.tell(&Event::StorageFailed {
+            why: failure.error.clone(),
+        });
     }
 
     fn reply(&mut self, id: CommandId, reply: Result<Reply, Refused>) {

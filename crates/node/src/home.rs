@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use emptyroom_vault::os::OsDirectory;
-use emptyroom_vault::{CreateError, KdfParams, OpenError, Vault};
+use emptyroom_vault::{CreateError, Directory, KdfParams, OpenError, Vault};
 
-use crate::api::{Exit, Failure, SecretText};
+use crate::api::{Exit, Failure, SecretText, reason};
 use crate::engine::own::{passphrase, wrong_secret};
 use crate::seed;
 
@@ -95,7 +95,7 @@ pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result
         Failure::new(
             Exit::Vault,
             "vault_write",
-            format!("the vault could not be written: {kind}"),
+            format!("the vault could not be written: {}", reason(kind)),
         )
         .hint("see to the disk and its permissions")
     };
@@ -119,6 +119,12 @@ pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result
 /// Whether there is a vault, without opening it.
 pub(crate) fn holds_vault(home: &Path) -> bool {
     home.join(HEADER_NAME).exists()
+}
+
+/// Whether some process has the vault open.
+pub(crate) fn is_open(home: &Path) -> bool {
+    let lock = OsDirectory::at(home).lock();
+    lock.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// There is one, and it stays.

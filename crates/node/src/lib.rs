@@ -22,7 +22,8 @@ pub mod rpc;
 mod seed;
 mod session;
 
+pub use clock::uptime;
 pub use daemon::{CLIENTS_MAX, serve};
 pub use home::Kdf;
 pub use seed::number_below;
-pub use session::Session;
+pub use session::{Events, Session};

@@ -159,6 +159,12 @@ pub fn refusal_line(why: &NoRequest) -> String {
     )
 }
 
+/// What a connection is told that is not served.
+// [SPEC 12.24]
+pub fn busy_line() -> String {
+    response_line(&Value::Null, &Err(Failure::busy()))
+}
+
 /// An event as a notification.
 pub fn event_line(event: &Event) -> String {
     line(&json!({ "jsonrpc": "2.0", "method": "event", "params": EventLine::new(event.clone()) }))
@@ -168,6 +174,8 @@ pub fn event_line(event: &Event) -> String {
 pub enum FromDaemon {
     /// The response to a request of this id.
     Response(u64, Result<Answer, Failure>),
+    /// It does not serve this connection.
+    Refusal(Failure),
     /// Something happened.
     Event(Event),
 }
@@ -196,17 +204,15 @@ pub fn parse_from_daemon(line: &[u8]) -> Result<FromDaemon, Failure> {
             Err(foreign())
         };
     }
-    let id = object
-        .get("id")
-        .and_then(Value::as_u64)
-        .ok_or_else(foreign)?;
+    let id = object.remove("id").ok_or_else(foreign)?;
+    let numbered = id.as_u64().ok_or_else(foreign);
     if let Some(mut result) = object.remove("result") {
         let version = result.as_object_mut().and_then(|r| r.remove("v"));
         if version != Some(json!(INTERFACE_VERSION)) {
             return Err(foreign());
         }
         return Ok(FromDaemon::Response(
-            id,
+            numbered?,
             Ok(serde_json::from_value(result).map_err(|_| foreign())?),
         ));
     }
@@ -215,7 +221,10 @@ pub fn parse_from_daemon(line: &[u8]) -> Result<FromDaemon, Failure> {
         .and_then(|mut e| e.as_object_mut().and_then(|e| e.remove("data")));
     let failure: Failure =
         serde_json::from_value(data.ok_or_else(foreign)?).map_err(|_| foreign())?;
-    Ok(FromDaemon::Response(id, Err(failure)))
+    if id.is_null() {
+        return Ok(FromDaemon::Refusal(failure));
+    }
+    Ok(FromDaemon::Response(numbered?, Err(failure)))
 }
 
 fn line<T: Serialize>(value: &T) -> String {

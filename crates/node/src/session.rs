@@ -5,10 +5,13 @@ mod remote;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
+use std::time::Duration;
 
-use crate::api::{Answer, Call, Event, Failure, SecretText, StatusInfo};
+use crate::api::{Answer, Call, Event, Exit, Failure, SecretText, StatusInfo};
 use crate::carrier::Direct;
+use crate::engine::Watcher;
 use crate::home::{self, Kdf};
 use local::Local;
 pub(crate) use local::runtime;
@@ -49,6 +52,20 @@ impl Session {
         } else {
             Err(home::missing())
         }
+    }
+
+    /// Whether the vault of a home is locked: there is one, and no process has it open.
+    ///
+    /// # Errors
+    /// When there is none, or it is open.
+    pub fn expect_locked(home: &Path) -> Result<(), Failure> {
+        Self::expect_vault(home)?;
+        if !home::is_open(home) {
+            return Ok(());
+        }
+        let text = "a command without a daemon has this vault open";
+        Err(Failure::new(Exit::Vault, "vault_in_use", text)
+            .hint("end it; it may be a `chat` or a `receive --follow`"))
     }
 
     /// Whether a vault can be made in a home.
@@ -138,11 +155,11 @@ impl Session {
         }
     }
 
-    /// From now on all events. The channel ends with [`Event::Locked`], or without it when a daemon ends by force.
+    /// From now on all events. They end with [`Event::Locked`], or without it when a daemon ends by force.
     ///
     /// # Errors
     /// When the vault was locked in the meantime.
-    pub fn events(&self) -> Result<Receiver<Event>, Failure> {
+    pub fn events(&self) -> Result<Events, Failure> {
         match &self.inner {
             Inner::Local(local) => local.events(),
             Inner::Remote(remote) => remote.events(),
@@ -165,15 +182,82 @@ pub(crate) fn direct() -> Result<Direct, Failure> {
     Direct::new().map_err(|_| Failure::fault("TLS could not be set up"))
 }
 
-/// Turns a bounded sender into a watcher: events that find no room are told as one [`Event::Missed`].
+/// The events of a session, as many as wait at most; for those that found no room there is one [`Event::Missed`].
+pub struct Events {
+    receiver: Receiver<Event>,
+    missed: Missed,
+}
+
+impl Events {
+    /// The next one; nothing when none comes in time, or never more.
+    pub fn next_within(&self, wait: Duration) -> Option<Event> {
+        self.next_waiting()
+            .or_else(|| self.receiver.recv_timeout(wait).ok())
+    }
+
+    fn next_waiting(&self) -> Option<Event> {
+        let event = self.receiver.try_recv().ok();
+        event.or_else(|| self.missed.take().then_some(Event::Missed {}))
+    }
+}
+
+impl Iterator for Events {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        self.next_waiting().or_else(|| self.receiver.recv().ok())
+    }
+}
+
+/// A bounded queue of events between a watcher and whoever reads it.
+pub(crate) fn events() -> (Watcher, Events) {
+    let (sender, receiver) = sync_channel(EVENTS_WAITING_MAX);
+    let missed = Missed::default();
+    let watcher = watcher(missed.clone(), move |event| match sender.try_send(event) {
+        Ok(()) => Sent::Yes,
+        Err(TrySendError::Full(_)) => Sent::Full,
+        Err(TrySendError::Disconnected(_)) => Sent::Closed,
+    });
+    (watcher, Events { receiver, missed })
+}
+
+/// That events found no room and the reader was not told so yet: he finds it when he has taken all that did.
+#[derive(Clone, Default)]
+pub(crate) struct Missed(Arc<AtomicBool>);
+
+impl Missed {
+    /// Whether he is to be told now.
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Turns a bounded sender into a watcher: events that find no room are told as one [`Event::Missed`], by the next that does
+/// or by the reader who has taken everything.
+// [SPEC 12.12]
 pub(crate) fn watcher(
+    missed: Missed,
     mut send: impl FnMut(Event) -> Sent + Send + 'static,
-) -> crate::engine::Watcher {
-    let mut missed = false;
+) -> Watcher {
+    let tell_missed = move |missed: &Missed, send: &mut dyn FnMut(Event) -> Sent| {
+        let sent = send(Event::Missed {});
+        if matches!(sent, Sent::Yes) {
+            missed.take();
+        }
+        sent
+    };
     Box::new(move |event| {
-        if missed {
-            match send(Event::Missed {}) {
-                Sent::Yes => missed = false,
+        if missed.is_set() {
+            match tell_missed(&missed, &mut send) {
+                Sent::Yes => {}
                 Sent::Full => return true,
                 Sent::Closed => return false,
             }
@@ -181,8 +265,9 @@ pub(crate) fn watcher(
         match send(event.clone()) {
             Sent::Yes => true,
             Sent::Full => {
-                missed = true;
-                true
+                missed.set();
+                // The reader may have taken everything in this moment, and would wait.
+                !matches!(tell_missed(&missed, &mut send), Sent::Closed)
             }
             Sent::Closed => false,
         }
@@ -204,10 +289,12 @@ mod tests {
     #[test]
     fn events_without_room_are_told_as_missed() {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let mut watcher = watcher(move |event| match sender.try_send(event) {
-            Ok(()) => Sent::Yes,
-            Err(std::sync::mpsc::TrySendError::Full(_)) => Sent::Full,
-            Err(std::sync::mpsc::TrySendError::Disconnected(_)) => Sent::Closed,
+        let mut watcher = watcher(Missed::default(), move |event| {
+            match sender.try_send(event) {
+                Ok(()) => Sent::Yes,
+                Err(std::sync::mpsc::TrySendError::Full(_)) => Sent::Full,
+                Err(std::sync::mpsc::TrySendError::Disconnected(_)) => Sent::Closed,
+            }
         });
         let up = Event::Connection {
             relay: "r".into(),
@@ -219,5 +306,27 @@ mod tests {
         assert!(receiver.recv().unwrap() == Event::Missed {});
         drop(receiver);
         assert!(!watcher(&up));
+    }
+
+    /// Also when nothing happens any more that could tell him.
+    // [SPEC 12.12]
+    #[test]
+    fn a_reader_who_has_caught_up_is_told_what_he_missed() {
+        let (mut watcher, mut events) = events();
+        let up = Event::Connection {
+            relay: "r".into(),
+            up: true,
+        };
+        for _ in 0..EVENTS_WAITING_MAX + 9 {
+            assert!(watcher(&up));
+        }
+        for _ in 0..EVENTS_WAITING_MAX {
+            assert!(events.next() == Some(up.clone()));
+        }
+        assert!(events.next() == Some(Event::Missed {}));
+        assert!(watcher(&up));
+        assert!(events.next() == Some(up));
+        drop(watcher);
+        assert!(events.next().is_none());
     }
 }

@@ -3,21 +3,21 @@
 //! The alternate screen has no scrollback, so a message that burns is gone from the terminal as well. What is shown is read
 //! from the records each time; events only say when.
 
-use std::io::Write;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use crossterm::event::{Event as Typed, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use crossterm::style::{Attribute, Print, SetAttribute};
-use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
-use crossterm::{cursor, execute, queue, terminal};
-use emptyroom_node::Session;
 use emptyroom_node::api::{Call, Event, Failure, Line, LineBody};
+use emptyroom_node::{Events, Session};
 
+use super::INPUTS_WAITING_MAX;
+use super::canvas::{self, AlternateScreen, size};
 use super::editor::Editor;
-use super::screen::{Kind, Row, View, lines_shown, rows, runs};
+use super::idle::Idle;
+use super::screen::{View, lines_shown, rows, runs};
 use crate::command::history;
 use crate::command::receive::inbox::now_ms;
+use crate::signals::{Then, Watch};
 use crate::{failure, room, span, words};
 
 /// Lines of the conversation that are read for one screen.
@@ -37,6 +37,8 @@ enum Input {
     Typed(Typed),
     Happened(Event),
     Locked,
+    /// The program was told to end.
+    Ended,
 }
 
 /// What a key comes to.
@@ -48,10 +50,12 @@ enum Step {
 /// Talks until the user leaves.
 ///
 /// # Errors
-/// When the vault was locked or the terminal fails.
-pub(crate) fn run(session: &Session, name: &str) -> Result<(), Failure> {
-    let inputs = inputs(session.events()?);
+/// When the vault was locked, nothing was typed for too long, or the terminal fails.
+pub(crate) fn run(session: &Session, name: &str, idle: Idle) -> Result<(), Failure> {
+    let (sender, inputs) = sync_channel(INPUTS_WAITING_MAX);
+    let _watch = watch(sender.clone())?;
     let _screen = AlternateScreen::enter()?;
+    listen(session.events()?, sender);
     Chat {
         session,
         name,
@@ -60,6 +64,7 @@ pub(crate) fn run(session: &Session, name: &str) -> Result<(), Failure> {
         title: String::new(),
         hint: String::new(),
         editor: Editor::default(),
+        idle,
     }
     .run(&inputs)
 }
@@ -73,6 +78,7 @@ struct Chat<'a> {
     editor: Editor,
     /// A key was pressed since the last draw.
     seen: bool,
+    idle: Idle,
 }
 
 impl Chat<'_> {
@@ -84,22 +90,21 @@ impl Chat<'_> {
                 self.read()?;
                 continue;
             }
-            let first = if runs(&self.lines) {
-                inputs.recv_timeout(TIMER_STEP)
-            } else {
-                inputs.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            };
-            let mut next = match first {
+            let timers = runs(&self.lines).then_some(TIMER_STEP);
+            let wait = timers.map_or(self.idle.left(), |step| step.min(self.idle.left()));
+            let mut next = match inputs.recv_timeout(wait) {
                 Ok(input) => Some(input),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return Err(Failure::locked()),
             };
+            self.idle.check()?;
             let mut stale = false;
             while let Some(input) = next {
                 match input {
                     Input::Typed(Typed::Key(key)) => {
                         stale |= key.code == KeyCode::Enter;
                         self.seen = true;
+                        self.idle.typed();
                         if matches!(self.key(key)?, Step::Leave) {
                             return Ok(());
                         }
@@ -110,6 +115,7 @@ impl Chat<'_> {
                         stale = true;
                     }
                     Input::Locked => return Err(Failure::locked()),
+                    Input::Ended => return Ok(()),
                 }
                 next = inputs.try_recv().ok();
             }
@@ -253,7 +259,7 @@ impl Chat<'_> {
     fn draw(&self) -> Result<(), Failure> {
         let (columns, height) = size();
         let (rows, cursor) = rows(&self.view(), columns, height);
-        put(&rows, cursor).map_err(|e| failure::io("the terminal", &e))
+        canvas::put(&rows, cursor).map_err(|e| failure::io("the terminal", &e))
     }
 
     fn view(&self) -> View<'_> {
@@ -266,12 +272,6 @@ impl Chat<'_> {
             now_ms: now_ms(),
         }
     }
-}
-
-/// Columns and rows of the terminal.
-fn size() -> (usize, usize) {
-    let (columns, height) = terminal::size().unwrap_or((80, 24));
-    (usize::from(columns), usize::from(height))
 }
 
 /// What a line comes to.
@@ -315,45 +315,19 @@ fn parse(name: &str, line: &str) -> Result<Entered, String> {
             name: name.clone(),
             id: rest.parse().map_err(|_| "/delete NUMBER")?,
         },
-        _ => return Err(
-            "/burn TIME TEXT, /timer TIME, /delete NUMBER, /quit; // for a message with a slash"
-                .to_owned(),
-        ),
+        _ => {
+            return Err(
+                "/burn TIME TEXT, /timer TIME, /delete NUMBER, /quit; //TEXT begins with a slash"
+                    .to_owned(),
+            );
+        }
     }))
 }
 
-fn put(rows: &[Row], cursor: usize) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    queue!(out, cursor::Hide)?;
-    for (y, row) in (0_u16..).zip(rows) {
-        let attribute = match row.kind {
-            Kind::Title => Attribute::Reverse,
-            Kind::Theirs => Attribute::Bold,
-            Kind::Notice | Kind::Hint => Attribute::Dim,
-            Kind::Own | Kind::Input => Attribute::Reset,
-        };
-        queue!(
-            out,
-            cursor::MoveTo(0, y),
-            Clear(ClearType::CurrentLine),
-            SetAttribute(attribute),
-            Print(&row.text),
-            SetAttribute(Attribute::Reset)
-        )?;
-    }
-    let bottom = u16::try_from(rows.len().saturating_sub(1)).unwrap_or(0);
-    queue!(
-        out,
-        cursor::MoveTo(u16::try_from(cursor).unwrap_or(0), bottom),
-        cursor::Show
-    )?;
-    out.flush()
-}
-
-/// Keys and events in one channel, each from its own thread.
-fn inputs(events: Receiver<Event>) -> Receiver<Input> {
-    let (sender, receiver) = channel();
-    let typed = sender.clone();
+/// Keys and events into one channel, each from its own thread. Who is not read waits: keys in the terminal, events where
+/// too many become [`Event::Missed`].
+fn listen(events: Events, inputs: SyncSender<Input>) {
+    let typed = inputs.clone();
     std::thread::spawn(move || {
         while let Ok(event) = crossterm::event::read() {
             if typed.send(Input::Typed(event)).is_err() {
@@ -363,43 +337,26 @@ fn inputs(events: Receiver<Event>) -> Receiver<Input> {
     });
     std::thread::spawn(move || {
         for event in events {
-            if sender.send(Input::Happened(event)).is_err() {
+            if inputs.send(Input::Happened(event)).is_err() {
                 return;
             }
         }
-        let _ = sender.send(Input::Locked);
+        let _ = inputs.send(Input::Locked);
     });
-    receiver
 }
 
-/// The terminal as it was before, whatever happens.
-struct AlternateScreen;
-
-impl AlternateScreen {
-    fn enter() -> Result<Self, Failure> {
-        let fault = |e: std::io::Error| failure::io("the terminal", &e);
-        terminal::enable_raw_mode().map_err(fault)?;
-        let screen = Self;
-        execute!(
-            std::io::stdout(),
-            EnterAlternateScreen,
-            Clear(ClearType::All)
-        )
-        .map_err(fault)?;
-        Ok(screen)
-    }
-}
-
-impl Drop for AlternateScreen {
-    fn drop(&mut self) {
-        let _ = execute!(
-            std::io::stdout(),
-            Clear(ClearType::All),
-            LeaveAlternateScreen,
-            cursor::Show
-        );
-        let _ = terminal::disable_raw_mode();
-    }
+/// The first signal ends the conversation as leaving does, so that the vault is locked; if that takes too long, another one
+/// ends the program. The terminal is put back in any case.
+fn watch(inputs: SyncSender<Input>) -> Result<Watch, Failure> {
+    let mut told = false;
+    Watch::with(move || {
+        if !told && inputs.try_send(Input::Ended).is_ok() {
+            told = true;
+            return Then::Stay;
+        }
+        canvas::put_back();
+        Then::End
+    })
 }
 
 #[cfg(test)]

@@ -1,23 +1,25 @@
 //! Chat in a pipe: every line of standard input is a message, what arrives goes to standard output.
 
-use std::io::BufRead;
-use std::sync::mpsc::{Receiver, channel};
+use std::io::{BufRead, Read};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use emptyroom_node::Session;
-use emptyroom_node::api::{Answer, Call, Event, Failure, MessageState};
+use emptyroom_node::api::{Answer, Call, Event, Failure, MessageState, TEXT_BYTES_MAX};
+use emptyroom_node::{Events, Session};
 
+use super::INPUTS_WAITING_MAX;
+use super::idle::Idle;
 use crate::command::receive::inbox::Inbox;
 use crate::command::send;
-use crate::out::{self, Out};
-use crate::{room, words};
+use crate::out::Out;
+use crate::{failure, room, words};
 
 /// How long the end waits for what was sent.
 const LEAVE_WAIT: Duration = Duration::from_secs(10);
 
 /// What can come.
 enum Input {
-    Typed(std::io::Result<String>),
+    Typed(Result<String, Failure>),
     TypedAll,
     Happened(Event),
     Locked,
@@ -27,15 +29,25 @@ enum Input {
 ///
 /// # Errors
 /// As `send`: 3 when something is kept, 4 when something will not arrive.
-pub(crate) fn run(session: &Session, name: &str, out: Out) -> Result<(), Failure> {
+pub(crate) fn run(session: &Session, name: &str, out: Out, mut idle: Idle) -> Result<(), Failure> {
     let inputs = inputs(session.events()?);
     let mut inbox = Inbox::of(out, name);
     inbox.show(session)?;
     let mut sent = Vec::new();
-    for input in inputs {
+    loop {
+        let input = match inputs.recv_timeout(idle.left()) {
+            Ok(input) => input,
+            Err(RecvTimeoutError::Timeout) => {
+                idle.check()?;
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(Failure::locked()),
+        };
+        idle.check()?;
         match input {
             Input::Typed(line) => {
-                let text = line.map_err(|e| crate::failure::io("standard input", &e))?;
+                idle.typed();
+                let text = line?;
                 if text.is_empty() {
                     continue;
                 }
@@ -67,7 +79,8 @@ pub(crate) fn run(session: &Session, name: &str, out: Out) -> Result<(), Failure
         }
     }
     if kept {
-        Err(room::kept("what was not sent", Some(&flushed)))
+        let relay = room::contact(session, name)?.relay;
+        Err(room::kept("what was not sent", &relay, Some(&flushed)))
     } else {
         Ok(())
     }
@@ -82,33 +95,26 @@ fn happened(
 ) -> Result<(), Failure> {
     match event {
         Event::Locked {} => return Err(Failure::locked()),
-        Event::MessageReceived { .. }
-        | Event::Joined { .. }
-        | Event::TimerChanged { .. }
-        | Event::Gap { .. }
-        | Event::Restarted { .. }
-        | Event::Missed {} => return inbox.show(session).map(|_| ()),
+        Event::StorageFailed { why } => return Err(room::storage_failed(why)),
         Event::MessageState { conversation, .. } | Event::MessageGone { conversation, .. }
             if conversation != name =>
         {
             return Ok(());
         }
-        _ => {}
+        event if inbox.tells(event) => {}
+        event => out.told(event)?,
     }
-    if !out.event(event)?
-        && let Some(text) = words::event(event)
-    {
-        out::note(&text);
-    }
-    Ok(())
+    inbox.heard(session, event).map(|_| ())
 }
 
-/// Lines and events in one channel, each from its own thread.
-fn inputs(events: Receiver<Event>) -> Receiver<Input> {
-    let (sender, receiver) = channel();
+/// Lines and events in one channel, each from its own thread. Who is not read waits: lines in the pipe, events where too
+/// many become [`Event::Missed`].
+fn inputs(events: Events) -> Receiver<Input> {
+    let (sender, receiver) = sync_channel(INPUTS_WAITING_MAX);
     let typed = sender.clone();
     std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines() {
+        let mut input = std::io::stdin().lock();
+        while let Some(line) = next_line(&mut input) {
             if typed.send(Input::Typed(line)).is_err() {
                 return;
             }
@@ -124,4 +130,39 @@ fn inputs(events: Receiver<Event>) -> Receiver<Input> {
         let _ = sender.send(Input::Locked);
     });
     receiver
+}
+
+/// The next line without its end, or so much of it that it is too long to be sent.
+fn next_line(input: &mut impl BufRead) -> Option<Result<String, Failure>> {
+    let bytes_max = u64::try_from(TEXT_BYTES_MAX).unwrap_or(0).saturating_add(2);
+    let mut line = Vec::new();
+    match input.take(bytes_max).read_until(b'\n', &mut line) {
+        Ok(0) => return None,
+        Ok(_) => {}
+        Err(e) => return Some(Err(failure::io("standard input", &e))),
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+    }
+    Some(send::as_text(&line).map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_read_further_than_it_could_be_sent() {
+        let mut input = &[b"one\ntwo\r\n\n".to_vec(), vec![b'x'; 1 << 20]].concat()[..];
+        let mut next = || next_line(&mut input).and_then(Result::ok);
+        for line in ["one", "two", ""] {
+            assert_eq!(next().as_deref(), Some(line));
+        }
+        assert_eq!(next().map(|line| line.len()), Some(TEXT_BYTES_MAX + 2));
+        assert!(next_line(&mut &b"\xff\n"[..]).is_some_and(|line| line.is_err()));
+        assert!(next_line(&mut &b""[..]).is_none());
+    }
 }

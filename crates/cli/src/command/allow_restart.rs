@@ -20,6 +20,9 @@ pub(crate) struct AllowRestart {
 
 impl AllowRestart {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
-        room.change_at_relay(Call::AllowRestart { name: self.name })
+        let name = self.name.clone();
+        room.change_at_relay(&self.name, [Call::AllowRestart { name }], |contact| {
+            contact.state == "restart_waits"
+        })
     }
 }

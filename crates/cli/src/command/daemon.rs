@@ -8,6 +8,7 @@ use emptyroom_node::api::{Exit, Failure};
 use serde_json::json;
 
 use crate::room::{self, Room};
+use crate::signals::{Then, Watch};
 use crate::span::{self, Timer};
 
 /// Keep the vault open and connected, and serve the other commands
@@ -23,7 +24,7 @@ Examples:
   emptyroom daemon --idle off &         in the background, until `emptyroom lock`")]
 pub(crate) struct Daemon {
     /// Lock after so long without a command; `off` for never
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = span::timer)]
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = span::idle)]
     idle: Timer,
 }
 
@@ -38,15 +39,12 @@ impl Daemon {
             .hint("`emptyroom lock` ends it"));
         }
         Session::expect_vault(&room.home)?;
-        if self.idle == Timer(Some(0)) {
-            return Err(crate::failure::usage(
-                "the idle time is nothing",
-                "give a time like 15m, or off",
-            ));
-        }
-        let pin = room.pin.read("PIN or passphrase: ")?;
+        let pin = room.pin.read("PIN or passphrase: ", room.out)?;
         let idle = self.idle.0.map(Duration::from_secs);
-        emptyroom_node::serve(&room.home, &pin, idle, |socket| {
+        let mut watch = None;
+        emptyroom_node::serve(&room.home, pin, idle, |socket| {
+            // From here on signals are the daemon's.
+            watch = Some(Watch::with(|| Then::Stay)?);
             let socket = room::shown(socket);
             room.out
                 .result("serving", &json!({ "socket": socket }), || {

@@ -4,6 +4,7 @@ use clap::Args;
 use emptyroom_node::api::{Call, Failure};
 
 use crate::room::Room;
+use crate::span;
 
 /// Delete one message here
 ///
@@ -16,6 +17,7 @@ pub(crate) struct Delete {
     /// The contact
     name: String,
     /// The message's number
+    #[arg(value_parser = span::number)]
     id: u64,
 }
 

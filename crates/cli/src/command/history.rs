@@ -6,7 +6,7 @@ use emptyroom_node::api::{Answer, Call, Failure, Line, LineBody};
 use serde::Serialize;
 
 use crate::room::{self, Room};
-use crate::words;
+use crate::{out, span, words};
 
 /// Lines fetched at once.
 const PAGE_LEN: usize = 100;
@@ -25,8 +25,8 @@ pub(crate) struct History {
     /// The contact
     name: String,
     /// Only the last N lines
-    #[arg(long, value_name = "N")]
-    last: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = span::number)]
+    last: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -39,15 +39,19 @@ struct InConversation<'a> {
 impl History {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         let session = room.open()?;
-        let lines = lines(&session, &self.name, self.last.unwrap_or(usize::MAX))?;
+        let last = self.last.and_then(|last| usize::try_from(last).ok());
+        let last = last.unwrap_or(usize::MAX);
+        let lines = lines(&session, &self.name, last)?;
         for line in &lines {
             let value = InConversation {
                 conversation: &self.name,
                 line,
             };
-            room.out.result("line", &value, || {
-                Some(words::history_line(&self.name, line))
-            })?;
+            if room.out.json {
+                room.out.result("line", &value, || None)?;
+            } else {
+                out::text(&words::history_line(&self.name, line))?;
+            }
         }
         if !mark(&session, &self.name, &lines)? && lines.iter().any(is_unread) {
             room::note(

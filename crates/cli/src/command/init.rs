@@ -5,7 +5,7 @@ use emptyroom_node::api::{Failure, SecretText};
 use emptyroom_node::{Kdf, Session};
 
 use crate::room::{self, Room};
-use crate::{failure, out, passphrase, secret};
+use crate::{failure, passphrase, prompt, secret};
 
 /// Make a new vault and account
 ///
@@ -62,11 +62,12 @@ impl Init {
         if let Some(warning) =
             passphrase::warning(pin.expose(), passphrase::guess_ms(memory_kib, passes))
         {
-            out::note(&format!("warning: {warning}"));
+            room.out.warn("short_pin", &warning);
         }
         if matches!(kdf, Kdf::Minimum) {
-            out::note(
-                "warning: --kdf minimum: this PIN can be guessed at full speed; for tests and scripts only",
+            room.out.warn(
+                "kdf_minimum",
+                "--kdf minimum: this PIN can be guessed at full speed; for tests and scripts only",
             );
         }
         let relay = match &self.relay {
@@ -93,7 +94,7 @@ impl Init {
 /// The PIN from where the options say, else proposed and asked for, twice.
 fn choose(room: &Room) -> Result<SecretText, Failure> {
     if !room.pin.is_prompt() {
-        return room.pin.read("");
+        return room.pin.read("", room.out);
     }
     let no_terminal = || {
         failure::usage(
@@ -106,13 +107,13 @@ fn choose(room: &Room) -> Result<SecretText, Failure> {
         "A passphrase of six words, 77 bits:\n\n    {}\n\nEnter takes it; or type a PIN or passphrase of your own: ",
         proposed.expose()
     );
-    let typed = secret::ask_hidden(&prompt)?.ok_or_else(no_terminal)?;
+    let typed = prompt::hidden(&prompt)?.ok_or_else(no_terminal)?;
     let chosen = if typed.expose().is_empty() {
         proposed
     } else {
         typed
     };
-    let again = secret::ask_hidden("Once more, in full: ")?.ok_or_else(no_terminal)?;
+    let again = prompt::hidden("Once more, in full: ")?.ok_or_else(no_terminal)?;
     if again.expose() != chosen.expose() {
         return Err(failure::usage(
             "the two are not the same",

@@ -25,6 +25,9 @@ pub(crate) struct Invite {
     /// What this person will be called here; nobody else sees it
     name: String,
     /// How long the link works, from 1m to 30d
+    ///
+    /// The daemon makes it worthless when its time is over, or the next command that reaches the relay; the relay itself does so
+    /// a day later, or as late as 7 or 30 days for links that live as long.
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = span::seconds)]
     expires: u64,
     /// How long to wait for the relay
@@ -46,7 +49,8 @@ impl Invite {
         let outcome = self.state(&session).and_then(|state| {
             self.print(room, &link, expires_at, &state)?;
             if state == "waiting" {
-                Err(not_yet(&flushed))
+                let relay = room::contact(&session, &self.name)?.relay;
+                Err(not_yet(&relay, &flushed))
             } else {
                 Ok(())
             }
@@ -82,9 +86,9 @@ impl Invite {
             return Ok(());
         }
         if std::io::stdout().is_terminal()
-            && let Some(lines) = qr::lines(link)
+            && let Some(lines) = qr::lines(link, out::columns())
         {
-            out::note(&lines.join("\n"));
+            out::picture(&lines);
         }
         out::note(&format!(
             "this link works once, until {}; whoever sees it first can take it: hand it over in private",
@@ -94,8 +98,8 @@ impl Invite {
     }
 }
 
-fn not_yet(flushed: &Flushed) -> Failure {
-    let mut failure = room::kept("the invite", Some(flushed));
+fn not_yet(relay: &str, flushed: &Flushed) -> Failure {
+    let mut failure = room::kept("the invite", relay, Some(flushed));
     failure.hint = Some(
         "the link works once the relay has it: with the next command, or by `emptyroom daemon`"
             .to_owned(),

@@ -8,7 +8,7 @@ use crate::{span, terminal, words};
 
 /// List the open invites, or cancel one
 ///
-/// A cancelled link is made worthless at the relay; one that was taken already cannot be cancelled any more, but the contact
+/// A cancelled link is made worthless at the relay, and its name is free again; one that was taken already cannot be cancelled any more, but the contact
 /// can be forgotten.
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -28,7 +28,12 @@ pub(crate) struct Invites {
 impl Invites {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         if let Some(name) = self.cancel {
-            return room.change_at_relay(Call::CancelInvite { name });
+            // The name is free again.
+            let calls = [
+                Call::CancelInvite { name: name.clone() },
+                Call::Forget { name: name.clone() },
+            ];
+            return room.change_at_relay(&name, calls, |_| false);
         }
         let session = room.open()?;
         let Answer::Invites { invites } = session.call(Call::Invites {})? else {

@@ -44,7 +44,8 @@ impl Join {
             let value = json!({ "conversation": self.name, "state": state });
             room.out.result("joined", &value, || None)?;
             if state == "joining" {
-                return Err(room::kept("the link", Some(&flushed)));
+                let relay = room::contact(&session, &self.name)?.relay;
+                return Err(room::kept("the link", &relay, Some(&flushed)));
             }
             room::note(
                 room.out,

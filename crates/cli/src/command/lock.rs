@@ -8,7 +8,8 @@ use crate::room::{self, Room};
 
 /// Lock the vault of a running daemon
 ///
-/// The daemon closes its connections, locks the vault and ends. Without a daemon the vault is locked anyway.
+/// The daemon closes its connections, locks the vault and ends. Without a daemon the vault is locked unless a command has it
+/// open at this moment, which is told.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -25,7 +26,10 @@ impl Lock {
                         && Session::of_daemon(&room.home)?.is_none() => {}
                 outcome => drop(outcome?),
             },
-            None => room::note(room.out, "no daemon runs: the vault is locked"),
+            None => {
+                Session::expect_locked(&room.home)?;
+                room::note(room.out, "no daemon runs: the vault is locked");
+            }
         }
         room.out.done()
     }

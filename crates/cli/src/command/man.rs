@@ -6,8 +6,8 @@ use clap::{Args, CommandFactory};
 use emptyroom_node::api::Failure;
 
 use crate::args::Arguments;
-use crate::failure;
 use crate::out::Out;
+use crate::{failure, platform};
 
 /// Write man pages
 ///
@@ -24,6 +24,7 @@ pub(crate) struct Man {
 
 impl Man {
     pub(crate) fn run(self, out: Out) -> Result<(), Failure> {
+        platform::make_public_files();
         std::fs::create_dir_all(&self.directory)
             .map_err(|e| failure::io("the directory for man pages", &e))?;
         clap_mangen::generate_to(Arguments::command(), &self.directory)

@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 use emptyroom_node::Session;
 use emptyroom_node::api::{Answer, Call, Failure, SecretText};
 
+use crate::out::Out;
 use crate::room::{self, Room};
-use crate::secret::{self, Source};
-use crate::{failure, out, passphrase};
+use crate::secret::Source;
+use crate::{failure, passphrase, prompt};
 
 /// Change the PIN or passphrase
 #[derive(Args)]
@@ -47,18 +48,18 @@ impl Pin {
         if daemon.is_none() {
             Session::expect_vault(&room.home)?;
         }
-        let old = room.pin.read("Present PIN or passphrase: ")?;
+        let old = room.pin.read("Present PIN or passphrase: ", room.out)?;
         let session = match daemon {
             Some(session) => session,
             None => Session::open(&room.home, &old)?,
         };
-        let new = change.new_secret()?;
+        let new = change.new_secret(room.out)?;
         let Answer::Status(status) = session.call(Call::Status {})? else {
             return Err(room::unexpected());
         };
         let guess_ms = passphrase::guess_ms(status.vault.kdf_memory_kib, status.vault.kdf_passes);
         if let Some(warning) = passphrase::warning(new.expose(), guess_ms) {
-            out::note(&format!("warning: {warning}"));
+            room.out.warn("short_pin", &warning);
         }
         session.call(Call::ChangeSecret { old, new })?;
         session.close()?;
@@ -67,10 +68,10 @@ impl Pin {
 }
 
 impl Change {
-    fn new_secret(self) -> Result<SecretText, Failure> {
+    fn new_secret(self, out: Out) -> Result<SecretText, Failure> {
         let source = Source::new(self.new_pin_file, self.new_pin_fd);
         if !source.is_prompt() {
-            return source.read("");
+            return source.read("", out);
         }
         let no_terminal = || {
             failure::usage(
@@ -78,8 +79,8 @@ impl Change {
                 "give --new-pin-file or --new-pin-fd",
             )
         };
-        let new = secret::ask_hidden("New PIN or passphrase: ")?.ok_or_else(no_terminal)?;
-        let again = secret::ask_hidden("Once more: ")?.ok_or_else(no_terminal)?;
+        let new = prompt::hidden("New PIN or passphrase: ")?.ok_or_else(no_terminal)?;
+        let again = prompt::hidden("Once more: ")?.ok_or_else(no_terminal)?;
         if new.expose().is_empty() || new.expose() != again.expose() {
             return Err(failure::usage(
                 "the two are not the same, or empty",

@@ -8,7 +8,7 @@ use emptyroom_node::api::{Event, Exit, Failure};
 use crate::command::receive::inbox::Inbox;
 use crate::ear::{Ear, Heard};
 use crate::room::{self, Flushed, Room};
-use crate::{out, span, words};
+use crate::span;
 
 pub(crate) mod inbox;
 
@@ -21,7 +21,7 @@ const WAIT_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// Print the messages that have arrived
 ///
 /// Prints what was not shown before, oldest first, marks it as shown (burn timers start, read receipts go out) and ends.
-/// With --follow it stays and prints what arrives. Receipts go out with a delay of some seconds, for which it stays, too.
+/// With --follow it stays and prints what arrives, and the vault stays open without a daemon, too. Receipts go out with a delay of some seconds, for which it stays, too.
 /// A message is marked only after it was written: if the program is killed in between, the message is printed again, under
 /// the same number.
 #[derive(Args)]
@@ -55,12 +55,22 @@ impl Receive {
             } else {
                 Some(deadline)
             };
-            match ear.next(until)? {
-                Some(Heard::Flushed(flushed)) => fetched = Some(flushed),
-                Some(Heard::Event(event)) => tell(room, event)?,
+            let lines = match ear.next(until)? {
+                Some(Heard::Flushed(flushed)) => {
+                    fetched = Some(flushed);
+                    inbox.show(&session)?
+                }
+                Some(Heard::Event(Event::StorageFailed { why })) => {
+                    return Err(room::storage_failed(&why));
+                }
+                Some(Heard::Event(event)) => {
+                    if !inbox.tells(&event) {
+                        room.out.told(&event)?;
+                    }
+                    inbox.heard(&session, &event)?
+                }
                 None => break,
-            }
-            let lines = inbox.show(&session)?;
+            };
             shown += lines;
             receipts_wait |= lines > 0 && fetched.is_some();
         }
@@ -79,30 +89,6 @@ impl Receive {
 /// The end of a wait; one that nobody lives to see is cut.
 fn deadline(now: Instant, wait_s: u64) -> Instant {
     now + Duration::from_secs(wait_s).min(WAIT_MAX)
-}
-
-/// Events that are no lines of a conversation: those come from the records, once and in order.
-fn tell(room: &Room, event: Event) -> Result<(), Failure> {
-    match &event {
-        Event::MessageReceived { .. }
-        | Event::Joined { .. }
-        | Event::TimerChanged { .. }
-        | Event::Gap { .. }
-        | Event::Restarted { .. } => return Ok(()),
-        Event::StorageFailed {} => {
-            return Err(
-                Failure::new(Exit::Vault, "vault_write", "the vault could not be written")
-                    .hint("see to the disk (is it full?), then run the command again"),
-            );
-        }
-        _ => {}
-    }
-    if !room.out.event(&event)?
-        && let Some(text) = words::event(&event)
-    {
-        out::note(&text);
-    }
-    Ok(())
 }
 
 /// Nothing came, and nothing could have come.

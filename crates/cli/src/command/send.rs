@@ -70,6 +70,7 @@ impl Send {
             Duration::from_secs(self.wait),
         )?;
         let state = state(&session, &self.name, id)?;
+        let relay = room::contact(&session, &self.name)?.relay;
         session.close()?;
         let value = state
             .as_ref()
@@ -82,7 +83,7 @@ impl Send {
         }
         room.out.result("sent", &value, || Some(id.to_string()))?;
         match state {
-            Some(MessageState::Queued) => Err(room::kept("the message", flushed.as_ref())),
+            Some(MessageState::Queued) => Err(room::kept("the message", &relay, flushed.as_ref())),
             Some(MessageState::Failed { why }) => Err(crate::words::send_failed(&why)),
             _ => Ok(()),
         }
@@ -166,7 +167,17 @@ fn from_stdin() -> Result<Zeroizing<String>, Failure> {
         .take(bytes_max)
         .read_to_end(&mut bytes)
         .map_err(|e| failure::io("standard input", &e))?;
-    let text = std::str::from_utf8(&bytes)
+    let text = as_text(&bytes)?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Bytes that were read up to the limit, as text.
+///
+/// # Errors
+/// When they are none.
+pub(crate) fn as_text(bytes: &[u8]) -> Result<&str, Failure> {
+    std::str::from_utf8(bytes)
         .or_else(|e| {
             // The limit may cut a character, and then the text is too long in any case.
             if bytes.len() > TEXT_BYTES_MAX {
@@ -175,7 +186,5 @@ fn from_stdin() -> Result<Zeroizing<String>, Failure> {
                 Err(e)
             }
         })
-        .map_err(|_| failure::usage("the message is not UTF-8 text", "only text can be sent"))?;
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    Ok(Zeroizing::new(text.to_owned()))
+        .map_err(|_| failure::usage("the message is not UTF-8 text", "only text can be sent"))
 }

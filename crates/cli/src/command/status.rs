@@ -50,6 +50,8 @@ fn text(status: &StatusInfo) -> String {
     for relay in &status.relays {
         let mut state = if relay.up {
             "connected"
+        } else if status.conversations == 0 {
+            "not connected, as nothing needs it yet"
         } else {
             "not connected"
         }

@@ -34,10 +34,11 @@ pub(crate) struct TimerCommand {
 impl TimerCommand {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         if let Some(Timer(timer_s)) = self.timer {
-            return room.change_at_relay(Call::SetTimer {
-                name: self.name,
+            let call = Call::SetTimer {
+                name: self.name.clone(),
                 timer_s,
-            });
+            };
+            return room.change_at_relay(&self.name, [call], |contact| contact.waiting > 0);
         }
         let session = room.open()?;
         let contact = room::contact(&session, &self.name)?;

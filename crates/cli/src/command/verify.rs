@@ -52,9 +52,9 @@ impl Verify {
             return Ok(());
         }
         if std::io::stdout().is_terminal()
-            && let Some(lines) = qr::lines(&qr)
+            && let Some(lines) = qr::lines(&qr, out::columns())
         {
-            out::note(&lines.join("\n"));
+            out::picture(&lines);
         }
         out::note(if verified {
             "verified before"

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::world::{Person, Relay, pair};
 
-mod pty;
+pub mod pty;
 
 use pty::Terminal;
 
@@ -28,6 +28,25 @@ fn in_a_pipe_lines_go_in_and_messages_come_out() {
     hers.finish().ok();
     his.end_of_input();
     his.finish().ok();
+}
+
+/// Nobody sits there any more: whatever arrives in the meantime, the vault is locked.
+// [SPEC 12.15]
+#[test]
+fn a_conversation_that_nobody_types_in_is_closed() {
+    let relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    let mut terminal = Terminal::run(ada.command(&["chat", "ben", "--idle", "5s"]));
+    terminal.wait_until(|screen| screen.contains("ben · active"));
+    ben.run(&["send", "ada", "are you still there?"]).ok();
+    terminal.wait_until(|screen| screen.contains("error: nothing was typed for 5s"));
+    assert_eq!(terminal.finish(), Some(5));
+
+    let mut piped = ada.spawn(&["--json", "chat", "ben", "--idle", "1s"]);
+    piped.wait_for_json(|event| event["event"] == "connection");
+    let ended = piped.finish_with_open_input().ends(5);
+    assert_eq!(ended.failure()["error"], "vault_locked");
+    ada.run(&["contacts"]).ok();
 }
 
 #[test]

@@ -55,12 +55,8 @@ fn two_people_meet_talk_and_compare() {
         json!({ "v": 1, "result": "joined", "conversation": "ada", "state": "active" })
     );
     let heard = ada.json(&["receive", "--wait", "20s"]);
-    assert!(
-        heard
-            .iter()
-            .any(|e| e["event"] == "joined" && e["conversation"] == "ben"),
-        "{heard:?}"
-    );
+    let joined = |e: &&Value| e["event"] == "joined" && e["conversation"] == "ben";
+    assert_eq!(heard.iter().filter(joined).count(), 1, "{heard:?}");
     assert_eq!(ada.json(&["invites"]).len(), 0);
 
     let sent = ben
@@ -362,6 +358,12 @@ fn completions_and_man_pages_are_written() {
     for page in ["emptyroom.1", "emptyroom-send.1", "emptyroom-pin-change.1"] {
         assert!(names.iter().any(|name| name == page), "{names:?}");
     }
+    // They are for everybody.
+    let mode = |name: &str| {
+        let metadata = std::fs::metadata(directory.join(name)).unwrap();
+        std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777
+    };
+    assert_eq!((mode("."), mode("emptyroom.1")), (0o755, 0o644));
     let page = std::fs::read_to_string(directory.join("emptyroom-send.1")).unwrap();
     assert!(
         page.contains("Prints the message") && page.contains("Examples"),

@@ -1,9 +1,11 @@
 //! The daemon: commands through it, its socket, its protocol, its end.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -165,6 +167,50 @@ fn events_are_notified_and_locked_is_the_last() {
     daemon.finish().ok();
 }
 
+/// Whoever is quicker takes nothing away from the others.
+// [SPEC 12.16]
+#[test]
+fn two_readers_both_show_everything_once() {
+    let relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    let _daemon = ada.daemon(&[]);
+    let mut followers: Vec<_> = (0..3)
+        .map(|_| ada.spawn(&["--json", "receive", "--follow"]))
+        .collect();
+    let mut chat = ada.spawn(&["--json", "chat", "ben"]);
+    // Something goes on happening until all of them have heard of it, and so listen.
+    let all_listen = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let until = Instant::now() + DEADLINE;
+            while !all_listen.load(Ordering::Relaxed) && Instant::now() < until {
+                ada.run(&["send", "ben", "are all there?"]).ok();
+            }
+        });
+        for reader in followers.iter_mut().chain([&mut chat]) {
+            reader.wait_for_json(|e| e["event"] == "message_state");
+        }
+        all_listen.store(true, Ordering::Relaxed);
+    });
+    let mut sent = Vec::new();
+    for n in 0..10 {
+        let text = format!("number {n}");
+        let burn: &[&str] = if n % 3 == 0 { &["--burn", "read"] } else { &[] };
+        ben.run(&[&["send", "ada", &text], burn].concat()).ok();
+        sent.push(text);
+    }
+    ben.run(&["send", "ada", "the end"]).ok();
+    sent.push("the end".to_owned());
+    for mut reader in followers.into_iter().chain([chat]) {
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|text| text != "the end") {
+            let event = reader.wait_for_json(|e| e["event"] == "message_received");
+            heard.push(event["text"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(heard, sent);
+    }
+}
+
 // [SPEC 12.21, 12.22, 12.23]
 #[test]
 fn what_is_no_request_is_answered_and_what_has_no_end_is_cut_off() {
@@ -229,13 +275,15 @@ fn a_seventeenth_program_is_turned_away() {
         assert!(caller.call("status", json!({}))["result"].is_object());
     }
     let mut one_more = Caller::at(&ada.home);
-    let mut nothing = Vec::new();
-    let read = one_more.reader.read_to_end(&mut nothing);
-    assert!(
-        nothing.is_empty()
-            && (read.is_ok()
-                || read.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset))
+    let told = one_more.line().unwrap();
+    assert_eq!(
+        (&told["id"], &told["error"]["data"]["error"]),
+        (&Value::Null, &json!("daemon_busy"))
     );
+    assert!(one_more.line().is_none());
+    let busy = without_pin(&ada, &["--json", "status"]).ends(5).failure();
+    assert_eq!(busy["error"], "daemon_busy");
+    assert!(busy["hint"].as_str().unwrap().contains("end one of them"));
     drop(callers.pop());
     // A place is free as soon as the daemon has seen that; until then it turns callers away.
     let found = (0..1_000).any(|_| {

@@ -119,3 +119,53 @@ fn a_full_disk_is_told_and_over_when_there_is_room() {
         1
     );
 }
+
+/// What arrives meanwhile stays at the relay, and the daemon fetches it when there is room, by itself.
+#[test]
+fn what_comes_while_the_disk_is_full_comes_later() {
+    let Some(small) = Small::mount(4 * 1024) else {
+        eprintln!("not root: no small file system, nothing tested");
+        return;
+    };
+    let relay = Relay::start();
+    let ben = Person::with_vault(Some(&relay));
+    let ada = Person::at(small.path());
+    ada.run(&["init", "--kdf", "minimum"]).ok();
+    let link = ben.run(&["invite", "ada"]).ok().out;
+    ada.run_with(&["join", "--as", "ben"], &link).ok();
+    ben.run(&["receive", "--wait", "20s"]).ok();
+    let daemon = ada.daemon(&["--idle", "off"]);
+
+    small.fill();
+    let (mut sent, mut heard) = (Vec::new(), Vec::new());
+    let mut listen = |arguments: &[&str]| {
+        let done = ada.run(arguments);
+        let texts = done.json();
+        heard.extend(
+            texts
+                .iter()
+                .filter_map(|e| e["text"].as_str().map(str::to_owned)),
+        );
+        (done, heard.clone())
+    };
+    let full = (0..200).find_map(|n| {
+        let text = format!("{n} {}", "x".repeat(12 * 1024));
+        ben.run(&["send", "ada", &text]).ok();
+        sent.push(text);
+        let (done, _) = listen(&["--json", "receive"]);
+        (done.code != Some(0)).then_some(done)
+    });
+    let full = full.expect("the disk is never full").ends(5);
+    assert_eq!(full.failure()["error"], "vault_full", "{full:?}");
+
+    small.empty();
+    for _ in 0..20 {
+        let (_, heard) = listen(&["--json", "receive", "--wait", "5s"]);
+        if heard.len() >= sent.len() {
+            break;
+        }
+    }
+    assert!(heard == sent, "{} of {}", heard.len(), sent.len());
+    daemon.signal("TERM");
+    daemon.finish().ok();
+}

@@ -158,8 +158,91 @@ fn a_vault_is_open_in_one_process_at_most() {
             .unwrap()
             .contains("daemon")
     );
+    // And nobody is told that it is locked.
+    let open = ada.run(&["--json", "lock"]).ends(5).failure();
+    assert_eq!(open["error"], "vault_in_use");
     follower.kill();
+    ada.run(&["lock"]).ok();
+    let missing = Person::new().run(&["--json", "lock"]).ends(5).failure();
+    assert_eq!(missing["error"], "vault_missing");
     ada.run(&["contacts"]).ok();
+}
+
+/// A relay that is away is told only by commands that wanted something of it.
+// [SPEC 12.19]
+#[test]
+fn the_relays_of_others_do_not_matter() {
+    let (relay, mut other) = (Relay::start(), Relay::start());
+    let (ada, _ben) = pair(&relay);
+    ada.run(&["invite", "dora"]).ok();
+    ada.run_with(&["relay", "-"], &other.address).ok();
+    let link = ada.run(&["invite", "carol"]).ok().out;
+    let carol = Person::with_vault(None);
+    carol.run_with(&["join", "--as", "ada"], &link).ok();
+    ada.run(&["receive"]).ok();
+    ada.run(&["invite", "emil"]).ok();
+    other.stop();
+    ada.run(&["timer", "ben", "1h"]).ok();
+    ada.run(&["send", "ben", "hello"]).ok();
+    ada.run(&["invites", "--cancel", "dora"]).ok();
+    let (host, _) = other.address.split_once('/').unwrap();
+    for arguments in [
+        &["timer", "carol", "1h"][..],
+        &["send", "carol", "hello"],
+        &["invites", "--cancel", "emil"],
+    ] {
+        let kept = ada.run(arguments).ends(3);
+        assert!(
+            kept.err.contains(&format!("{host} cannot be reached")),
+            "{kept:?}"
+        );
+    }
+    // The other way round: what is named is the relay that matters.
+    relay_is_away(relay, &ada);
+}
+
+fn relay_is_away(mut relay: Relay, ada: &Person) {
+    relay.stop();
+    let (host, _) = relay.address.split_once('/').unwrap();
+    let kept = ada.run(&["send", "ben", "still here"]).ends(3);
+    assert!(
+        kept.err.contains(&format!("{host} cannot be reached")),
+        "{kept:?}"
+    );
+}
+
+// [SPEC 12.14]
+#[test]
+fn warnings_are_json_where_json_was_asked_for() {
+    let ada = Person::new();
+    write_private(&ada.pin_file, "1234\n");
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&ada.pin_file, readable).unwrap();
+    let made = ada.run(&["--json", "init", "--kdf", "minimum"]).ok();
+    let warnings: Vec<serde_json::Value> = made
+        .err
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect();
+    let names: Vec<_> = warnings.iter().map(|w| w["warning"].as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            Some("pin_file_readable"),
+            Some("short_pin"),
+            Some("kdf_minimum")
+        ]
+    );
+    assert!(
+        warnings
+            .iter()
+            .all(|w| w["v"] == 1 && w["text"].is_string())
+    );
+    let shown = ada.run(&["contacts"]).ok();
+    assert!(
+        shown.err.starts_with("warning: the PIN file can be read"),
+        "{shown:?}"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::chat::pty::Terminal;
 use crate::world::{Person, Relay, pair};
 
 // [SPEC 12.13]
@@ -142,6 +143,36 @@ fn a_daemon_forgets_what_was_deleted() {
             // The search finds what must be there.
             assert!(occurrences(daemon.id(), b"daemon.sock").unwrap() > 0);
         }
+        Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::PermissionDenied),
+    }
+}
+
+/// The PIN opens the vault and is forgotten, whether it was typed, pasted or came from a file.
+// [SPEC 12.17]
+#[test]
+fn a_daemon_forgets_the_pin() {
+    let ada = Person::with_vault(None);
+    let words = std::fs::read_to_string(&ada.pin_file).unwrap();
+    let words = words.trim();
+    let from_file = ada.daemon(&[]);
+    is_forgotten(from_file.id(), words);
+    from_file.signal("TERM");
+    from_file.finish().ok();
+
+    let mut command = crate::world::program();
+    command.arg("--home").arg(&ada.home).arg("daemon");
+    let mut terminal = Terminal::run(command);
+    terminal.wait_until(|screen| screen.contains("PIN or passphrase:"));
+    terminal.type_in(&format!("{words}\r"));
+    terminal.wait_until(|screen| screen.contains("daemon.sock"));
+    is_forgotten(terminal.id(), words);
+}
+
+/// Not even a part of it, as a queue of keys would hold.
+fn is_forgotten(pid: u32, words: &str) {
+    let keys: Vec<u8> = words.bytes().take(12).collect();
+    match occurrences(pid, &keys) {
+        Ok(found) => assert_eq!(found, 0),
         Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::PermissionDenied),
     }
 }

@@ -17,4 +17,6 @@ mod disk;
 mod endings;
 mod golden;
 mod hygiene;
+mod signals;
+mod slow;
 mod world;

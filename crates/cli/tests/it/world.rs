@@ -152,12 +152,21 @@ impl Person {
     /// Somebody without a vault.
     pub fn new() -> Self {
         let scratch = Scratch::new();
+        let home = scratch.path().join("home");
         let pin_file = scratch.path().join("pin");
         write_private(&pin_file, "a quiet room of green glass\n");
         Self {
-            home: scratch.path().join("home"),
+            home,
             pin_file,
             scratch,
+        }
+    }
+
+    /// Somebody without a vault whose home is to be below this directory.
+    pub fn at(directory: &Path) -> Self {
+        Self {
+            home: directory.join("home"),
+            ..Self::new()
         }
     }
 
@@ -253,6 +262,15 @@ fn without_terminal(command: &mut Command) {
     }
 }
 
+/// Sends a signal to a process.
+pub fn signal(id: u32, name: &str) {
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &id.to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
 /// Runs to the end, or kills what hangs.
 pub fn finish(command: Command, input: &str) -> Done {
     let mut running = Running::start(command);
@@ -345,17 +363,19 @@ impl Running {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        signal(self.id(), name);
     }
 
     /// Waits for the end.
     #[track_caller]
     pub fn finish(mut self) -> Done {
         self.input = None;
+        self.finish_with_open_input()
+    }
+
+    /// Waits for an end that the end of input is not the reason of.
+    #[track_caller]
+    pub fn finish_with_open_input(mut self) -> Done {
         let until = Instant::now() + DEADLINE;
         // Both ends of the pipes close when the process does.
         loop {

@@ -146,7 +146,10 @@ pub enum Event {
         relay: String,
     },
     /// The vault cannot be written: nothing goes on until it is opened again.
-    StorageFailed {},
+    StorageFailed {
+        /// `vault_full`, `vault_read`, `vault_write` or `vault_corrupt`, as failures are named.
+        why: String,
+    },
     /// This program was too slow and missed events: read `unread` and `history`.
     Missed {},
     /// The vault was locked: the last event.

@@ -1,5 +1,7 @@
 //! Why a call did not do what was asked: what a script branches on, what happened, and what to do about it.
 
+use std::io::ErrorKind;
+
 use serde::{Deserialize, Serialize};
 
 /// The exit code of a command, by what the caller can do about it.
@@ -90,6 +92,37 @@ impl Failure {
     pub fn locked() -> Self {
         Self::new(Exit::Vault, "vault_locked", "the vault is locked")
             .hint("run the command in a terminal and enter the PIN, give --pin-file, or start `emptyroom daemon`")
+    }
+}
+
+/// What stood in the way of a file, for people; the system's own words may name it.
+pub fn reason(kind: ErrorKind) -> String {
+    match kind {
+        ErrorKind::NotFound => "there is no such file or directory".to_owned(),
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+            "another file is in the way".to_owned()
+        }
+        kind => kind.to_string(),
+    }
+}
+
+impl Failure {
+    /// The daemon takes no further program.
+    // [SPEC 12.24]
+    pub(crate) fn busy() -> Self {
+        let text = "the daemon serves as many programs as it can";
+        Self::new(Exit::Vault, "daemon_busy", text).hint(
+            "end one of them, like a `chat` or a `receive --follow`, then run the command again",
+        )
+    }
+
+    /// The daemon took a call and gives no answer.
+    // [SPEC 12.34]
+    pub(crate) fn silent(pid: i32) -> Self {
+        let text = format!("the daemon (process {pid}) does not answer");
+        Self::new(Exit::Fault, "daemon_silent", text).hint(format!(
+            "if it stays so, end it with `kill -9 {pid}`, which loses nothing that was confirmed; then run the command again"
+        ))
     }
 }
 

@@ -200,6 +200,15 @@ pub(crate) fn event(event: core::Event) -> Option<Event> {
             conversation: text(&conversation),
             why: words::join_fault(why).to_owned(),
         },
+        // Told by `joined` already.
+        From::Noticed {
+            line:
+                core::Line {
+                    body: core::LineBody::Notice(core::Notice::Joined),
+                    ..
+                },
+            ..
+        } => return None,
         From::MessageReceived {
             conversation,
             line: l,
@@ -262,7 +271,9 @@ pub(crate) fn event(event: core::Event) -> Option<Event> {
             conversation: text(&conversation),
             kind: words::peer_trouble(kind).to_owned(),
         },
-        From::StorageFailed => Event::StorageFailed {},
+        From::StorageFailed => Event::StorageFailed {
+            why: "vault_write".to_owned(),
+        },
     })
 }
 

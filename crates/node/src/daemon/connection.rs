@@ -13,7 +13,7 @@ use crate::api::{Answer, Call, Event, Failure};
 use crate::clock;
 use crate::engine::Message;
 use crate::rpc::{self, Lines, Request};
-use crate::session::{EVENTS_WAITING_MAX, Sent, watcher};
+use crate::session::{EVENTS_WAITING_MAX, Missed, Sent, watcher};
 
 /// Requests of one program whose responses it has not taken yet; further ones are not read before.
 // [SPEC 12.24]
@@ -29,14 +29,16 @@ pub(super) async fn serve(
     // Every response has its request's permit, so this holds REQUESTS_WAITING_MAX lines at most.
     let (responses, outgoing) = mpsc::unbounded_channel();
     let (events, to_notify) = mpsc::channel(EVENTS_WAITING_MAX);
+    let missed = Missed::default();
     let program = Program {
         engine,
         last_call,
         responses,
         events,
+        missed: missed.clone(),
         subscribed: AtomicBool::new(false),
     };
-    let writing = tokio::spawn(write(writer, outgoing, to_notify));
+    let writing = tokio::spawn(write(writer, outgoing, to_notify, missed));
     program.read(reader).await;
     // Ends when the last answerer and the watcher are gone; a program that hung up fails the next write.
     drop(program);
@@ -48,6 +50,7 @@ struct Program<'a> {
     last_call: &'a AtomicU64,
     responses: mpsc::UnboundedSender<Response>,
     events: mpsc::Sender<Event>,
+    missed: Missed,
     subscribed: AtomicBool,
 }
 
@@ -122,10 +125,12 @@ impl Program<'_> {
             return true;
         }
         let events = self.events.clone();
-        let watcher = watcher(move |event| match events.try_send(event) {
-            Ok(()) => Sent::Yes,
-            Err(TrySendError::Full(_)) => Sent::Full,
-            Err(TrySendError::Closed(_)) => Sent::Closed,
+        let watcher = watcher(self.missed.clone(), move |event| {
+            match events.try_send(event) {
+                Ok(()) => Sent::Yes,
+                Err(TrySendError::Full(_)) => Sent::Full,
+                Err(TrySendError::Closed(_)) => Sent::Closed,
+            }
         });
         self.engine.send(Message::Watch(watcher)).await.is_ok()
     }
@@ -156,8 +161,15 @@ async fn write(
     mut writer: OwnedWriteHalf,
     mut responses: mpsc::UnboundedReceiver<Response>,
     mut events: mpsc::Receiver<Event>,
+    missed: Missed,
 ) {
     loop {
+        if events.is_empty() && missed.take() {
+            let line = rpc::event_line(&Event::Missed {});
+            if writer.write_all(line.as_bytes()).await.is_err() {
+                return;
+            }
+        }
         let (line, _permit) = tokio::select! {
             biased;
             response = responses.recv() => match response {

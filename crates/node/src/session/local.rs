@@ -1,14 +1,13 @@
 //! The vault opened in this process: the engine's thread, and a runtime for its sockets.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 
 use emptyroom_vault::Vault;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use super::{EVENTS_WAITING_MAX, Sent, watcher};
-use crate::api::{Call, Event, Failure};
+use super::{Events, events};
+use crate::api::{Call, Failure};
 use crate::carrier::Carrier;
 use crate::engine::{self, Answerer, Message};
 
@@ -39,17 +38,12 @@ impl Local {
         }
     }
 
-    pub(super) fn events(&self) -> Result<Receiver<Event>, Failure> {
-        let (sender, receiver) = sync_channel(EVENTS_WAITING_MAX);
-        let watcher = watcher(move |event| match sender.try_send(event) {
-            Ok(()) => Sent::Yes,
-            Err(TrySendError::Full(_)) => Sent::Full,
-            Err(TrySendError::Disconnected(_)) => Sent::Closed,
-        });
+    pub(super) fn events(&self) -> Result<Events, Failure> {
+        let (watcher, events) = events();
         self.engine
             .blocking_send(Message::Watch(watcher))
             .map_err(|_| Failure::locked())?;
-        Ok(receiver)
+        Ok(events)
     }
 }
 
@@ -81,6 +75,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::sync_channel;
     use std::time::{Duration, Instant};
 
     use super::*;

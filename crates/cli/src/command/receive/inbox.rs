@@ -1,6 +1,9 @@
 //! Showing what was not shown: from the records, in their order, and marked only after it was written.
+//!
+//! Another reader at the same daemon may be quicker and mark a line first. Its event is shown then, so that each of them
+//! shows all that is new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use emptyroom_node::Session;
@@ -12,23 +15,35 @@ use crate::{room, words};
 /// Lines fetched at once.
 const PAGE_LEN: usize = 100;
 
+/// Lines that are kept in mind until their events come; more do not wait anywhere.
+const PRINTED_MAX: usize = 4_096;
+
 /// Shows unread lines.
 pub(crate) struct Inbox {
     out: Out,
     /// Only this contact's.
     name: Option<String>,
+    /// Lines that were printed and whose events may still come.
+    printed: VecDeque<LineOf>,
 }
+
+/// Which line an event tells of: its contact and number, which the first of a conversation has none.
+type LineOf = (String, Option<u64>);
 
 impl Inbox {
     pub(crate) fn new(out: Out) -> Self {
-        Self { out, name: None }
+        Self {
+            out,
+            name: None,
+            printed: VecDeque::new(),
+        }
     }
 
     /// Only one contact's lines.
     pub(crate) fn of(out: Out, name: &str) -> Self {
         Self {
-            out,
             name: Some(name.to_owned()),
+            ..Self::new(out)
         }
     }
 
@@ -57,7 +72,7 @@ impl Inbox {
             let mut up_to = BTreeMap::new();
             for unread in lines {
                 up_to.insert(unread.conversation.clone(), unread.line.id);
-                self.print(unread)?;
+                self.print_unread(unread)?;
                 shown += 1;
             }
             for (name, up_to) in up_to {
@@ -66,10 +81,48 @@ impl Inbox {
         }
     }
 
-    fn print(&self, unread: Unread) -> Result<(), Failure> {
-        let Some(mut event) = Event::of_line(&unread.conversation, unread.line) else {
+    /// Whether an event is told by showing the line that it is about.
+    pub(crate) fn tells(&self, event: &Event) -> bool {
+        line_of(event).is_some()
+    }
+
+    /// Shows what an event may have brought, and says how many lines that were.
+    ///
+    /// # Errors
+    /// As [`Inbox::show`].
+    // [SPEC 12.16]
+    pub(crate) fn heard(&mut self, session: &Session, event: &Event) -> Result<usize, Failure> {
+        let line = line_of(event);
+        if line.is_none() && !matches!(event, Event::Missed {}) {
+            return Ok(0);
+        }
+        let shown = self.show(session)?;
+        let Some(line) = line.filter(|(of, _)| self.name.as_ref().is_none_or(|name| name == of))
+        else {
+            return Ok(shown);
+        };
+        if let Some(at) = self.printed.iter().position(|printed| *printed == line) {
+            self.printed.remove(at);
+            return Ok(shown);
+        }
+        self.print(event.clone())?;
+        Ok(shown + 1)
+    }
+
+    fn print_unread(&mut self, unread: Unread) -> Result<(), Failure> {
+        let Some(event) = Event::of_line(&unread.conversation, unread.line) else {
             return Ok(());
         };
+        if let Some(line) = line_of(&event) {
+            self.printed.push_back(line);
+            if self.printed.len() > PRINTED_MAX {
+                self.printed.pop_front();
+            }
+        }
+        self.print(event)
+    }
+
+    fn print(&self, mut event: Event) -> Result<(), Failure> {
         if let Event::MessageReceived {
             timer_s: Some(timer_s),
             expires_at,
@@ -83,13 +136,33 @@ impl Inbox {
             return Ok(());
         }
         match (words::message(&event), words::event(&event)) {
-            (Some(text), _) => out::line(&text),
+            (Some(text), _) => out::text(&text),
             (None, Some(text)) => {
                 out::note(&text);
                 Ok(())
             }
             (None, None) => Ok(()),
         }
+    }
+}
+
+/// The line that an event tells of; events of own messages are no lines here.
+fn line_of(event: &Event) -> Option<LineOf> {
+    match event {
+        Event::MessageReceived {
+            conversation, id, ..
+        }
+        | Event::TimerChanged {
+            conversation, id, ..
+        }
+        | Event::Gap {
+            conversation, id, ..
+        }
+        | Event::Restarted {
+            conversation, id, ..
+        } => Some((conversation.clone(), Some(*id))),
+        Event::Joined { conversation } => Some((conversation.clone(), None)),
+        _ => None,
     }
 }
 

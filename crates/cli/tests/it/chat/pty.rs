@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
@@ -62,6 +62,33 @@ impl Terminal {
         }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A look at the settings that outlives the program.
+    pub fn other_end(&self) -> Settings {
+        Settings(self.input.try_clone().unwrap())
+    }
+
+    pub fn is_as_found(&self) -> bool {
+        self.other_end().is_as_found()
+    }
+
+    /// How it ends, with what is on the screen then.
+    pub fn end(mut self) -> (ExitStatus, String) {
+        let until = Instant::now() + DEADLINE;
+        while let Ok(bytes) = self
+            .output
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            self.unread.extend(bytes);
+        }
+        let rest = std::mem::take(&mut self.unread);
+        self.screen.take(&rest);
+        (self.child.wait().unwrap(), self.screen.text())
+    }
+
     pub fn type_in(&mut self, text: &str) {
         self.input.write_all(text.as_bytes()).unwrap();
     }
@@ -106,6 +133,18 @@ impl Terminal {
             }
         }
         self.child.wait().unwrap().code()
+    }
+}
+
+/// The settings of a terminal.
+pub struct Settings(File);
+
+impl Settings {
+    /// Whether the terminal shows what is typed, and gives it line by line: how the program found it.
+    pub fn is_as_found(&self) -> bool {
+        use rustix::termios::LocalModes;
+        let modes = rustix::termios::tcgetattr(&self.0).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
     }
 }
 
