@@ -6,6 +6,7 @@ use super::*;
 use crate::testing::{Scratch, scratch};
 
 mod expiry;
+mod large;
 mod tidying;
 
 /// Makes the store fail when it reaches a step.

@@ -1,6 +1,8 @@
 //! kill -9 at random moments, with the real program on a real disk.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use emptyroom_wire::op::{Answer, EntryPush, Handle, Request};
 use rand_core::Rng;
 
 use crate::client::{Client, Log, generator, name};
-use crate::process::Process;
+use crate::process::{Process, serve};
 use crate::scratch::Scratch;
 
 const ROUNDS: u32 = 40;
@@ -36,6 +38,7 @@ fn acknowledged_survives_kills(store: &str) {
     let data = dir.path().join("data");
     let mut writers: Vec<Writer> = (0..WRITERS).map(|_| Writer::new()).collect();
     for round in 0..ROUNDS {
+        start_and_kill(&data, &arguments);
         let relay = Process::start_with(&data, &arguments);
         let address = relay.address.clone();
         let life = Duration::from_micros(u64::from(generator().next_u32() % 60_000));
@@ -62,6 +65,22 @@ fn acknowledged_survives_kills(store: &str) {
             "the kills came too early to test anything"
         );
     }
+}
+
+/// The first start of all, and each that finds what a kill left, are killed as well.
+fn start_and_kill(data: &Path, arguments: &[&str]) {
+    let mut command = serve(data);
+    command
+        .arg("--open")
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut starting = command.spawn().unwrap();
+    thread::sleep(Duration::from_micros(u64::from(
+        generator().next_u32() % 30_000,
+    )));
+    starting.kill().unwrap();
+    starting.wait().unwrap();
 }
 
 /// A log with what its writer was told of it.
