@@ -62,24 +62,14 @@ fn offset(seq: u64) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Overlay, Records};
-
-    struct Nothing;
-
-    impl Records for Nothing {
-        fn get(&self, _: &[u8]) -> Option<Value> {
-            None
-        }
-
-        fn scan(&self, _: &[u8], _: Option<&[u8]>, _: usize, _: bool) -> Vec<(Vec<u8>, Value)> {
-            Vec::new()
-        }
-    }
+    use crate::MemoryRecords;
+    use crate::store::Overlay;
 
     #[test]
     fn a_relay_that_leaves_out_numbers_does_not_fill_the_vault() {
         let mut overlay = Overlay::default();
-        let mut store = overlay.over(&Nothing);
+        let records = MemoryRecords::default();
+        let mut store = overlay.over(&records);
         let id = ConversationId(1);
         let hash = |n: u64| RunningHash([u8::try_from(n % 255 + 1).expect("small"); 32]);
         let last = 1_000;

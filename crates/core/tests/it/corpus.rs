@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use emptyroom_core::fuzz::TARGETS;
+use emptyroom_core::{MemoryRecords, Value, inspect};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
@@ -82,5 +83,23 @@ fn mutate(input: &mut Vec<u8>, inputs: &[Vec<u8>], rng: &mut ChaCha20Rng) {
             let piece = other[from..(from + len).min(other.len())].to_vec();
             input.splice(place..place, piece);
         }
+    }
+}
+
+/// What is mutated must be a vault: an old form of its records would be refused at the first of them.
+#[test]
+fn the_vaults_of_the_corpus_are_whole() {
+    for vault in corpus("vault_records") {
+        let mut records = MemoryRecords::default();
+        let mut rest = &vault[..];
+        while let Some((len, after)) = rest.split_first() {
+            let (key, after) = after.split_at(usize::from(*len));
+            let (len, after) = after.split_first_chunk().unwrap();
+            let (value, after) = after.split_at(u32::from_be_bytes(*len) as usize);
+            records.0.insert(key.to_vec(), Value::new(value.to_vec()));
+            rest = after;
+        }
+        let found = inspect::conversations(&records).unwrap();
+        assert!(found.iter().any(|found| found.main.is_some()));
     }
 }
