@@ -30,6 +30,10 @@ const SETTINGS: &str = "
     PRAGMA cache_size = -1024;
 ";
 
+/// The `user_version` of a file with tables as this program makes them.
+// [SPEC 6.84]
+const FORMAT: u32 = 1;
+
 /// A file of the store and its one connection.
 pub(super) struct SqliteFile {
     connection: Connection,
@@ -56,7 +60,14 @@ impl SqliteFile {
             dirty,
         };
         if !file.has_tables()? {
-            file.commit(|t| t.execute_batch(schema))?;
+            file.commit(|t| {
+                t.execute_batch(schema)?;
+                t.pragma_update(None, "user_version", FORMAT)
+            })?;
+        } else if file.format()? != FORMAT {
+            return Err(StoreFailure::Broken(
+                "a file was made by another version of this program",
+            ));
         }
         Ok(file)
     }
@@ -66,6 +77,12 @@ impl SqliteFile {
             .query_row("SELECT EXISTS (SELECT * FROM sqlite_master)", [], |row| {
                 row.get(0)
             })
+            .map_err(|e| failure(&e, "opening a file"))
+    }
+
+    fn format(&self) -> Result<u32, StoreFailure> {
+        self.connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(|e| failure(&e, "opening a file"))
     }
 

@@ -308,6 +308,24 @@ fn files_are_set_up_as_said() {
     }
 }
 
+// [SPEC 6.84]
+#[test]
+fn files_of_another_version_are_an_error_and_stay() {
+    for name in ["lasting.db", "day-20001.db"] {
+        let dir = scratch("version");
+        let mut rows = open(&dir);
+        rows.commit(put(1, 1, b"row")).unwrap();
+        drop(rows);
+        let file = rusqlite::Connection::open(dir.path().join(name)).unwrap();
+        file.pragma_update(None, "user_version", 2).unwrap();
+        drop(file);
+        let failure = SqliteRows::open(dir.path(), TODAY).err();
+        let said = "a file was made by another version of this program";
+        assert_eq!(failure, Some(StoreFailure::Broken(said)), "{name}");
+        assert!(dir.path().join(name).exists());
+    }
+}
+
 // [SPEC 6.69]
 #[test]
 fn a_full_disk_refuses_and_goes_on() {
