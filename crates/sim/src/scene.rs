@@ -339,6 +339,8 @@ impl Scene {
                 self.messages[number].line = Some(*id);
             }
             Err(Refused::Blocked | Refused::StorageFailed | Refused::ConversationOver) => {}
+            // They are still meeting. Where they know each other, the last messages of a run would not arrive.
+            Err(Refused::NotJoined | Refused::UnknownName) => {}
             other => self
                 .world
                 .fault(format!("message {number} is refused: {other:?}")),

@@ -37,7 +37,7 @@ impl Scene {
         let image = self
             .copies
             .as_ref()
-            .map(|copies| copies.hosts[host].clone());
+            .and_then(|copies| copies.hosts.get(host).cloned());
         if let Some(image) = image {
             self.world.restore_host(host, image, keys);
         }

@@ -10,6 +10,7 @@ use emptyroom_core::mls::Group;
 use emptyroom_relay::store::{NewEntry, NewPlace, Place, Rules, Store as _, StoreOp};
 use emptyroom_sim::dice::Dice;
 use emptyroom_sim::scene::Scene;
+use emptyroom_sim::trouble::{GRAVE, MILD, Trouble};
 use emptyroom_sim::world::{DAY, HOUR, MINUTE};
 use emptyroom_wire::entry::{self, Aad, Ttl};
 use emptyroom_wire::link::InviteLink;
@@ -212,4 +213,30 @@ fn a_log_made_anew_by_a_thief() {
     scene.pass(HOUR);
     assert_eq!(join_faults(&scene, 1), [JoinFault::NotAsNamed]);
     assert_eq!(scene.talks[talk].troubles[1], [RelayTrouble::ForeignEntry]);
+}
+
+/// Trouble at every step between the link and the first words: it stands or has failed, visibly, and not at one side only.
+#[test]
+fn people_meet_in_all_kinds_of_trouble() {
+    let mix: Vec<Trouble> = GRAVE
+        .iter()
+        .chain(MILD)
+        .copied()
+        .filter(|kind| *kind != Trouble::AwayYear)
+        .collect();
+    let mut met = 0;
+    for seed in 1..=40 {
+        let mut scene = Scene::new(seed, false);
+        let host = scene.world.add_host("relay", None);
+        let people = [scene.world.add_party(), scene.world.add_party()];
+        let mut dice = Dice::new(seed, 3);
+        met += u64::from(scene.meet_in_trouble(people, host, &mut dice, &mix));
+        scene.conclude();
+        assert!(
+            scene.world.faults.is_empty(),
+            "seed {seed}: {:#?}",
+            scene.world.faults
+        );
+    }
+    assert!((20..40).contains(&met), "of 40 pairs {met} met");
 }
