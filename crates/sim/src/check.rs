@@ -241,7 +241,9 @@ impl Scene {
         if message.deleted[message.side] && (trouble || !message.arrived()) {
             return true;
         }
-        if message.burn != Burn::Never && (restarted || age > message.life_ms) {
+        // A timer that ended at the sender took the text with it.
+        let timed = matches!(message.burn, Burn::After(_)) && restarted;
+        if timed || message.burn != Burn::Never && age > message.life_ms {
             return true;
         }
         let failed = matches!(message.state, MessageState::Failed(_));

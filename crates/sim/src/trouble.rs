@@ -229,6 +229,8 @@ impl Scene {
         for party in 0..self.world.parties.len() {
             self.world.start_party(party);
         }
+        // A second year right after would be more than a recovery log lives without being renewed.
+        self.pass(3 * DAY);
     }
 
     /// A side of a conversation that came about.
