@@ -3,6 +3,8 @@
 pub mod deeds;
 mod meeting;
 
+use emptyroom_core::api::ContactState;
+
 use crate::dice::Dice;
 use crate::insider::{Rubbish, Wanted};
 use crate::lies::LIES;
@@ -207,10 +209,13 @@ impl Scene {
         self.world.hosts[host].lie = None;
     }
 
-    /// People go on talking meanwhile.
+    /// People go on talking meanwhile, if they know each other yet.
     fn talk_apart(&mut self, ms: u64, dice: &mut Dice) {
         for _ in 0..dice.below(4) {
-            if let Some((talk, side)) = self.anybody(dice) {
+            if let Some((talk, side)) = self.anybody(dice)
+                && let Some(contact) = self.contact(talk, side)
+                && contact.state == ContactState::Active
+            {
                 self.send_plain(talk, side);
             }
             self.pass(ms / 4);
