@@ -114,12 +114,13 @@ fn people(scene: &mut Scene, dice: &mut Dice, mix: &[Trouble]) {
     }
     let early = dice.percent(30);
     let all_along = dice.percent(25);
+    let hosts = scene.world.hosts.len();
     for taker in 1..people {
         if early {
             let kind = dice.pick(MILD);
             scene.make_trouble(kind, dice);
         }
-        let host = dice.index(scene.world.hosts.len());
+        let host = dice.index(hosts);
         let met = all_along && scene.meet_in_trouble([taker - 1, taker], host, dice, mix);
         // No vault goes back to before its owner knew whom he talks to.
         scene.copies = None;

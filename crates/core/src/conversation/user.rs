@@ -222,7 +222,8 @@ impl Conversation {
             Phase::Taking if self.repeats_join() => ContactState::Restarting,
             Phase::Taking => ContactState::Joining,
             Phase::JoinFailed(code) => ContactState::JoinFailed(Phase::join_fault(code)),
-            Phase::Member if self.inviter_missing() => {
+            // Also while it waits in a restart that the inviter does not see either.
+            phase if phase.stands() && self.inviter_missing() && !self.is_over() => {
                 ContactState::JoinFailed(crate::api::JoinFault::InviterNotSeen)
             }
             Phase::Member => ContactState::Active,

@@ -206,6 +206,26 @@ fn an_inviter_who_never_appears_is_told_after_a_week() {
     assert_eq!(world.received(0), ["are you there"]);
 }
 
+// [SPEC 8.54]
+#[test]
+fn an_inviter_who_never_appears_is_told_in_a_restart_as_well() {
+    let mut world = World::new(13);
+    world.set_relay(0);
+    let link = world.invite(0, "bob");
+    world.switch_off(0);
+    world.join(1, &link, "alice");
+    world.pass(MINUTE);
+    world.lose_group(1);
+    world.pass(6 * DAY);
+    assert_eq!(world.contact(1).state, ContactState::Restarting);
+    world.pass(2 * DAY);
+    let not_seen = ContactState::JoinFailed(JoinFault::InviterNotSeen);
+    assert_eq!(world.contact(1).state, not_seen);
+    world.load(0);
+    world.pass(3 * DAY);
+    assert_eq!(world.contact(1).state, ContactState::Active);
+}
+
 #[test]
 fn a_damaged_link_and_an_own_one_are_refused() {
     let mut world = World::new(9);
