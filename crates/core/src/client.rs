@@ -408,8 +408,7 @@ impl Client {
             let record = records::encode(VERSION, &self.global);
             store.put(key::SETTINGS.to_vec(), Value::new(record));
         }
-        let persist = self.overlay.finish();
-        if let Some((ticket, changes)) = persist {
+        if let Some((ticket, changes)) = self.overlay.finish() {
             self.outputs.persist(ticket, changes);
         }
         let needed: Ticket = self.overlay.last_ticket();
