@@ -26,8 +26,7 @@ pub(crate) struct Invite {
     name: String,
     /// How long the link works, from 1m to 30d
     ///
-    /// The daemon makes it worthless when its time is over, or the next command that reaches the relay; the relay itself does so
-    /// a day later, or as late as 7 or 30 days for links that live as long.
+    /// Whoever takes it afterwards is refused by his own program; the daemon, or your next command, destroys it at the relay.
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = span::seconds)]
     expires: u64,
     /// How long to wait for the relay
