@@ -10,7 +10,10 @@ pub(crate) mod teller;
 use crate::{Outcome, system};
 use disk::Stored;
 use room::{Person, Programs, Relay, Room};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::io::IsTerminal;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 use teller::Teller;
 
@@ -37,10 +40,20 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
     let programs = Programs::build(&[])?;
     let room = Room::new("emptyroom-demo")?;
     let mut teller = Teller::new();
+    // Nothing is left behind by Ctrl-C, either: what runs then fails, and the room is cleared as always.
+    let (end, ends) = channel();
+    if !alone {
+        on_interrupt(end.clone())?;
+    }
     let told = Stage::set(&mut teller, &programs, &room).and_then(|mut stage| {
         stage.play(&mut teller)?;
         if !alone {
             stage.leave_open(&mut teller);
+            std::thread::spawn(move || {
+                let _ = std::io::stdin().read_line(&mut String::new());
+                let _ = end.send(());
+            });
+            let _ = ends.recv();
         }
         stage.relay.stop()
     });
@@ -51,6 +64,17 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
             Ok(false)
         }
     }
+}
+
+/// From now on Ctrl-C and SIGTERM are told instead of ending the program.
+fn on_interrupt(told: Sender<()>) -> Result<(), String> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| e.to_string())?;
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            let _ = told.send(());
+        }
+    });
+    Ok(())
 }
 
 /// Who and what is there.
@@ -236,7 +260,6 @@ impl Stage {
             teller.story("");
         }
         teller.story("Press Enter here to stop the relay and erase everything.");
-        let _ = std::io::stdin().read_line(&mut String::new());
     }
 }
 
