@@ -234,6 +234,10 @@ impl Client {
     }
 
     fn link_changed(&mut self, records: &dyn Records, relay: IdentityHash, up: bool) {
+        if !self.relays.contains_key(&relay) {
+            // It was forgotten, and its link ended with that.
+            return;
+        }
         let name = self.relay_name(&relay);
         self.step.events.push(Event::Connection { relay: name, up });
         let here: Vec<ConversationId> = self

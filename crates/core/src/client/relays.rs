@@ -197,6 +197,10 @@ impl Client {
 
     /// Sends the orders that wait.
     pub(super) fn drive_destroys(&mut self) {
+        self.drop_old_destroys();
+        if !self.step.destroys_changed.is_empty() {
+            self.forget_relays();
+        }
         let now = self.clock.mono();
         let mut out = Vec::new();
         for (number, destroy) in &mut self.destroys {
@@ -220,10 +224,23 @@ impl Client {
         self.step.links.extend(out);
     }
 
+    /// Gives up the orders of logs that have ended by themselves.
+    // [SPEC 8.45]
+    fn drop_old_destroys(&mut self) {
+        let now_ms = self.clock.now().0;
+        let gone = &mut self.step.destroys_changed;
+        self.destroys.retain(|number, destroy| {
+            let keep = now_ms.saturating_sub(destroy.since_ms) < DESTROY_MS_MAX;
+            if !keep {
+                gone.insert(*number);
+            }
+            keep
+        });
+    }
+
     /// The relay's word on an order.
     pub(super) fn destroyed(&mut self, number: u64, answer: &Answer) {
         let now = self.clock.mono();
-        let now_ms = self.clock.now().0;
         let Some(destroy) = self.destroys.get_mut(&number) else {
             return;
         };
@@ -236,7 +253,7 @@ impl Client {
                 | RefusalCode::StorageFull
                 | RefusalCode::TooMany
         ));
-        if later && now_ms.saturating_sub(destroy.since_ms) < DESTROY_MS_MAX {
+        if later {
             destroy.retry_at = Some(now.plus_ms(RETRY_MS));
             return;
         }

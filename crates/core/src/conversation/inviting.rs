@@ -105,16 +105,15 @@ impl Conversation {
     }
 
     pub(super) fn drive_invite(&mut self, ctx: &mut Ctx<'_>) {
-        let now = ctx.clock.now().0;
         let Some(Origin::Invite(invite)) = &self.live.origin else {
             return self.fail_invite(ctx, InviteFault::Lost);
         };
-        // Not before it is sure that nobody took it.
-        let read = self.live.main.is_caught_up() || !invite.open.0;
-        if now >= invite.expires_ms && read {
+        let over = self.invite_is_over(ctx);
+        // Not before it is sure that nobody took it: the relay may have made the log, and only its answer was lost.
+        if over && self.live.main.is_caught_up() {
             return self.fail_invite(ctx, InviteFault::Expired);
         }
-        if !invite.open.0 {
+        if !invite.open.0 && !over {
             let may =
                 ctx.port.up && !self.live.creating && self.live.main.may_try(ctx.clock.mono());
             if may {
@@ -138,13 +137,19 @@ impl Conversation {
         }
     }
 
+    /// The link's time is over.
+    fn invite_is_over(&self, ctx: &Ctx<'_>) -> bool {
+        matches!(&self.live.origin, Some(Origin::Invite(invite)) if ctx.clock.now().0 >= invite.expires_ms)
+    }
+
     /// The relay's word on the new log.
     // [SPEC 8.41]
     pub(super) fn created(&mut self, ctx: &mut Ctx<'_>, answer: &Answer) {
         self.live.creating = false;
         let refusal = match answer {
-            Answer::Created => {
-                self.live.main.succeeded();
+            Answer::Created => return self.invite_ready(ctx),
+            // It was made before, and closed since: by whoever took the link, or by somebody who spoils it.
+            Answer::Refused(refusal) if refusal.code == RefusalCode::Closed => {
                 return self.invite_ready(ctx);
             }
             Answer::Refused(refusal) => *refusal,
@@ -157,7 +162,7 @@ impl Conversation {
             {
                 InviteFault::RelayFull
             }
-            RefusalCode::Destroyed | RefusalCode::Closed | RefusalCode::Exists => InviteFault::Lost,
+            RefusalCode::Destroyed | RefusalCode::Exists => InviteFault::Lost,
             RefusalCode::TooLarge
             | RefusalCode::NotAllowed
             | RefusalCode::BadProof
@@ -185,6 +190,9 @@ impl Conversation {
     pub(super) fn invite_gone(&mut self, ctx: &mut Ctx<'_>, code: RefusalCode) {
         if code == RefusalCode::Destroyed {
             return self.fail_invite(ctx, InviteFault::Lost);
+        }
+        if self.invite_is_over(ctx) {
+            return self.fail_invite(ctx, InviteFault::Expired);
         }
         if let Some(main) = &mut self.state.main {
             main.track = super::track::Track::default();

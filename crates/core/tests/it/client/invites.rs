@@ -3,6 +3,8 @@
 use emptyroom_core::api::{
     Command, ContactState, Event, InviteFault, InviteState, JoinFault, Refused, Reply, Text,
 };
+use emptyroom_wire::address::{Host, RelayAddress};
+use emptyroom_wire::relay_key::IdentityHash;
 
 use super::world::{DAY, HOUR, MINUTE, SECOND, World, name};
 
@@ -150,6 +152,46 @@ fn a_cancelled_link_is_gone() {
     assert_eq!(world.command(0, cancel), Err(Refused::NoOpenInvite));
 }
 
+/// How many records there are of relays and of orders.
+fn relays_and_orders(world: &World, party: usize) -> (usize, usize) {
+    let records = &world.parties[party].records.0;
+    let of = |first: u8| records.keys().filter(|key| key[0] == first).count();
+    (of(b'r'), of(b'd'))
+}
+
+// [SPEC 8.45]
+#[test]
+fn an_order_is_given_for_forty_days_and_its_relay_forgotten_with_it() {
+    for answered in [true, false] {
+        let mut world = World::new(15);
+        world.set_relay(0);
+        world.invite(0, "bob");
+        world.stop_relay();
+        let forget = Command::Forget { name: name("bob") };
+        world.command(0, forget).unwrap();
+        let address = RelayAddress {
+            host: Host::parse("other.example:443").unwrap(),
+            identity: IdentityHash([9; 32]),
+            code: None,
+        };
+        let address = Text::new(address.with_code());
+        world.command(0, Command::SetRelay { address }).unwrap();
+        assert_eq!(relays_and_orders(&world, 0), (2, 1));
+        world.switch_off(0);
+        world.pass(39 * DAY);
+        world.load(0);
+        world.run();
+        assert_eq!(relays_and_orders(&world, 0), (2, 1));
+        if answered {
+            world.start_relay();
+            world.pass(HOUR);
+        } else {
+            world.pass(2 * DAY);
+        }
+        assert_eq!(relays_and_orders(&world, 0), (1, 0), "{answered}");
+    }
+}
+
 // [SPEC 8.45]
 #[test]
 fn forgetting_an_open_invite_cancels_it() {
@@ -184,6 +226,67 @@ fn a_link_ends_after_a_week() {
     world.join(1, &link, "alice");
     world.pass(10 * SECOND);
     assert_eq!(join_fault(&mut world, 1), Some(JoinFault::Gone));
+}
+
+// [SPEC 8.40] [SPEC 8.41]
+#[test]
+fn an_invite_is_taken_though_its_maker_never_heard_that_it_was_made() {
+    for away in [HOUR, 8 * DAY] {
+        let mut taken = 0;
+        for steps in 0..40 {
+            let mut world = World::new(13);
+            world.set_relay(0);
+            let invite = Command::Invite {
+                name: name("bob"),
+                expires_in_ms: None,
+            };
+            world.start(0, invite);
+            world.steps(steps);
+            world.switch_off(0);
+            world.run();
+            world.cut = true;
+            world.load(0);
+            let Ok(Reply::Invites(invites)) = world.command(0, Command::Invites) else {
+                panic!()
+            };
+            world.switch_off(0);
+            world.cut = false;
+            let waiting = invites
+                .iter()
+                .find(|invite| invite.state == InviteState::Waiting);
+            let Some(link) = waiting.and_then(|invite| invite.link.clone()) else {
+                continue;
+            };
+            world.join(1, &link, "alice");
+            world.pass(MINUTE);
+            if world.contact(1).state == ContactState::Active {
+                taken += 1;
+                world.send(1, "here I am");
+                world.pass(away);
+                world.load(0);
+                world.pass(MINUTE);
+                world.send(0, "welcome");
+                world.pass(MINUTE);
+                assert_eq!(world.received(0), ["here I am"], "{steps}");
+                assert_eq!(world.received(1), ["welcome"], "{steps}");
+            }
+        }
+        assert!(taken > 0);
+    }
+}
+
+// [SPEC 8.40]
+#[test]
+fn an_invite_that_never_left_ends_when_it_is_clear_that_nobody_has_it() {
+    let mut world = World::new(14);
+    world.set_relay(0);
+    world.cut = true;
+    world.invite(0, "bob");
+    world.pass(8 * DAY);
+    assert_eq!(invite_fault(&mut world, 0), None);
+    world.cut = false;
+    world.pass(HOUR);
+    assert_eq!(invite_fault(&mut world, 0), Some(InviteFault::Expired));
 }
 
 // [SPEC 8.54]
