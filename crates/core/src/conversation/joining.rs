@@ -222,6 +222,13 @@ impl Conversation {
         if view.closed {
             return self.fail_join(ctx, JoinFault::AlreadyUsed);
         }
+        let may_be = match (&self.stage, &self.state.main) {
+            (Some(staged), Some(main)) => main.track.may_be_stale(staged.expect_slots, view),
+            _ => true,
+        };
+        if !may_be {
+            return self.answer_cannot_be(ctx, RelayTrouble::WrongAnswer);
+        }
         self.discard_candidate(ctx);
         self.wait_for(ctx, view.next_seq);
     }
@@ -263,14 +270,16 @@ impl Conversation {
                 self.joined(ctx, (appended.seq == next_seq).then_some(*appended))
             }
             // A join closes its log. One that ran out before it could be read back is where the log ends.
+            // [SPEC 8.61]
             Ok(Acknowledged::Passed)
-                if appended.seq.checked_add(1) == Some(next_seq)
+                if main.track.closed()
+                    && appended.seq.checked_add(1) == Some(next_seq)
                     && appended.running_hash == main.track.hash() =>
             {
                 self.joined(ctx, Some(*appended));
             }
-            Ok(Acknowledged::Passed) => self.main_trouble(ctx, RelayTrouble::WrongSequence),
-            Err(trouble) => self.main_trouble(ctx, trouble),
+            Ok(Acknowledged::Passed) => self.answer_cannot_be(ctx, RelayTrouble::WrongSequence),
+            Err(trouble) => self.answer_cannot_be(ctx, trouble),
         }
     }
 

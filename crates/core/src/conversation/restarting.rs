@@ -12,6 +12,7 @@ use super::live::Unsaved;
 use super::recovery::NOT_TAKEN_MS;
 use super::stage::{RestartStage, Slot, Staged, What};
 use super::state::{LogKey, MainLog, Phase, new_recovery};
+use super::track::Acknowledged;
 use super::{Conversation, Ctx, is_gone};
 use crate::api::{RelayTrouble, RestartReason};
 use crate::genesis::{Binding, Genesis};
@@ -111,21 +112,24 @@ impl Conversation {
             return;
         };
         match answer {
+            // Anything else proves nothing: the same bytes are appended again, or read back.
+            // [SPEC 10.2]
             Answer::Appended(appended) => {
                 let aad = staged.aad();
-                match recovery.track.acknowledged(&staged.own(&aad), appended) {
-                    Ok(_) => self.restart_made(ctx),
-                    Err(trouble) => {
-                        self.tell_trouble(ctx, trouble);
-                        self.restart_made(ctx);
-                    }
-                }
+                let trouble = match recovery.track.acknowledged(&staged.own(&aad), appended) {
+                    Ok(Acknowledged::Ahead) => return self.restart_made(ctx),
+                    Ok(Acknowledged::Passed) => RelayTrouble::WrongSequence,
+                    Err(trouble) => trouble,
+                };
+                self.tell_trouble(ctx, trouble);
+                self.live.recovery.wait(ctx.clock.mono(), 0);
+            }
+            Answer::Stale(view) if !recovery.track.may_be_stale(staged.expect_slots, view) => {
+                self.tell_trouble(ctx, RelayTrouble::WrongAnswer);
+                self.live.recovery.wait(ctx.clock.mono(), 0);
             }
             // Another one was first: it is read now, and decided anew.
-            Answer::Stale(view) => {
-                if view.slots == staged.expect_slots {
-                    self.tell_trouble(ctx, RelayTrouble::WrongAnswer);
-                }
+            Answer::Stale(_) => {
                 self.drop_restart_stage(ctx);
                 self.live.recovery.leave(&mut ctx.port);
                 self.live.recovery.wait(ctx.clock.mono(), 0);

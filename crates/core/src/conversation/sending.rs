@@ -299,7 +299,7 @@ impl Conversation {
     }
 
     /// An append was answered as no honest relay does: it is told, and the append is tried again, later each time.
-    fn answer_cannot_be(&mut self, ctx: &mut Ctx<'_>, kind: RelayTrouble) {
+    pub(super) fn answer_cannot_be(&mut self, ctx: &mut Ctx<'_>, kind: RelayTrouble) {
         self.tell_trouble(ctx, kind);
         self.live.main.wait(ctx.clock.mono(), 0);
     }
@@ -331,13 +331,13 @@ impl Conversation {
         if matches!(staged.what, What::Join(_)) {
             return self.join_stale(ctx, view);
         }
-        if view.slots == staged.expect_slots {
-            return self.answer_cannot_be(ctx, RelayTrouble::WrongAnswer);
+        let expected = staged.expect_slots;
+        let rolled_back = main.track.check_view(view) == Err(RelayTrouble::RolledBack);
+        if rolled_back && view.slots != expected {
+            return self.main_trouble(ctx, RelayTrouble::RolledBack);
         }
-        if let Err(trouble) = main.track.check_view(view)
-            && trouble == RelayTrouble::RolledBack
-        {
-            return self.main_trouble(ctx, trouble);
+        if !main.track.may_be_stale(expected, view) {
+            return self.answer_cannot_be(ctx, RelayTrouble::WrongAnswer);
         }
         self.drop_stage(ctx);
         self.wait_for(ctx, view.next_seq);
@@ -373,12 +373,16 @@ impl Conversation {
                 self.drop_stage(ctx);
                 self.live.main.wait(ctx.clock.mono(), refusal.retry_after_s);
             }
-            RefusalCode::TooLarge => {
+            // [SPEC 8.60]
+            RefusalCode::TooLarge if self.stage.as_ref().is_some_and(Staged::is_line) => {
                 if let Some(staged) = self.take_stage(ctx) {
                     self.cannot_send(ctx, &staged.what);
                 }
             }
-            RefusalCode::NonceReused | RefusalCode::Exists | RefusalCode::Malformed => {
+            RefusalCode::TooLarge
+            | RefusalCode::NonceReused
+            | RefusalCode::Exists
+            | RefusalCode::Malformed => {
                 self.drop_stage(ctx);
                 self.live.main.wait(ctx.clock.mono(), refusal.retry_after_s);
             }

@@ -166,6 +166,11 @@ impl Staged {
         self.nonce == entry.nonce && self.body.as_slice() == entry.body
     }
 
+    /// It is something that its user wrote.
+    pub(crate) fn is_line(&self) -> bool {
+        matches!(self.what, What::Line(_))
+    }
+
     /// It changes the group: pending until read back.
     pub(crate) fn is_commit(&self) -> bool {
         matches!(self.what, What::Update | What::NextGeneration(_))

@@ -117,6 +117,13 @@ impl Track {
         Ok(())
     }
 
+    /// Whether an append can be stale, by the view that says so: a slot was filled beyond what was read, or before.
+    // [SPEC 8.48]
+    pub(crate) fn may_be_stale(&self, expect_slots: u64, view: &View) -> bool {
+        let moved = view.next_seq > self.next_seq || view.slots == self.slots;
+        moved && view.slots != expect_slots
+    }
+
     /// Takes an entry that the relay delivered.
     ///
     /// # Errors

@@ -360,7 +360,7 @@ fn a_change_that_the_relay_refuses_is_taken_back() {
     let minute = Burn::after_ms(MINUTE).unwrap();
     set_timer(&mut world, 1, hour);
     world.pass(MINUTE);
-    world.no_appends = Some(too_large);
+    world.no_appends = Some(Box::new(too_large));
     set_timer(&mut world, 0, minute);
     world.pass(SECOND);
     assert_eq!(world.contact(0).burn, hour, "as both have it");

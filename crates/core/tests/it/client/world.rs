@@ -52,7 +52,7 @@ pub(crate) struct World {
     /// Changes what the store answers: a relay that lies.
     pub(crate) lie: Option<Lie>,
     /// What appends are answered with; they are not stored.
-    pub(crate) no_appends: Option<fn() -> StoreReply>,
+    pub(crate) no_appends: Option<Box<dyn FnMut() -> StoreReply>>,
 }
 
 impl World {

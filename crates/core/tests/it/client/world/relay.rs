@@ -132,21 +132,21 @@ impl World {
     /// What the store makes of it, without the appends that are not to be stored.
     fn apply(&mut self, ops: Vec<StoreOp>) -> Result<Vec<StoreReply>, StoreFailure> {
         let wall = self.now.wall;
-        let Some(instead) = self.no_appends else {
+        let Some(instead) = &mut self.no_appends else {
             return self.store.apply(wall, ops);
         };
         let is_append = |op: &StoreOp| matches!(op, StoreOp::Append(_));
         let appends: Vec<bool> = ops.iter().map(is_append).collect();
         let others = ops.into_iter().filter(|op| !is_append(op)).collect();
         let mut replies = self.store.apply(wall, others)?.into_iter();
-        let reply = |append: bool| {
+        let mut reply = |append: bool| {
             if append {
                 Some(instead())
             } else {
                 replies.next()
             }
         };
-        Ok(appends.into_iter().filter_map(reply).collect())
+        Ok(appends.into_iter().filter_map(&mut reply).collect())
     }
 
     /// Which operations are about a log that is lost; one that makes it finds it again.
