@@ -125,6 +125,11 @@ impl Lines {
         self.unread
     }
 
+    /// Its user has not read that far.
+    pub(crate) fn is_unread(&self, line: LineId) -> bool {
+        line.0 > self.read_to
+    }
+
     /// No more may be fetched before the user read some.
     pub(crate) fn is_full(&self) -> bool {
         self.unread >= UNREAD_MAX

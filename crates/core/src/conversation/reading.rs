@@ -28,9 +28,6 @@ use emptyroom_wire::secret::Secret32;
 /// What the relay said it has must come in this time.
 // [SPEC 10.25]
 const DELIVER_MS_MAX: u64 = 60_000;
-/// Gaps that no receipt has told yet.
-// [SPEC 9.29]
-const UNTOLD_GAPS_MAX: usize = 512;
 /// A hint to look into the recovery log counts once in this time.
 // [SPEC 10.11]
 const LOOK_EVERY_MS: u64 = 60_000;
@@ -370,35 +367,15 @@ impl Conversation {
         }
     }
 
-    /// Remembers a gap for the receipts to come. One too many makes the last one longer: nothing is said to have come that did
-    /// not.
-    // [SPEC 9.29]
-    fn note_gap(&mut self, gap: Gap) {
-        let gaps = &mut self.state.receipts.gaps;
-        let full = gaps.len() >= UNTOLD_GAPS_MAX;
-        match gaps.last_mut() {
-            Some(last)
-                if last.from.restart == gap.from.restart
-                    && last.from.generation == gap.from.generation
-                    && (full || last.until_seq >= gap.from.next_seq) =>
-            {
-                last.until_seq = last.until_seq.max(gap.until_seq);
-            }
-            _ => gaps.push(gap),
-        }
-        if gaps.len() > UNTOLD_GAPS_MAX {
-            gaps.remove(0);
-        }
-    }
-
-    /// One line for a run of gaps, told again when it has doubled: a log whose entries ran out one by one fills neither the
-    /// screen nor the vault.
+    /// One unread line for a run of gaps, told again when it has doubled: a log whose entries ran out one by one fills neither
+    /// the screen nor the vault.
     // [SPEC 10.31]
     fn tell_gap(&mut self, ctx: &mut Ctx<'_>, loss: bool, entries: u64) {
         let last = self.state.lines.last();
         if let Some(mut record) = lines::get(&ctx.store, self.id, last)
             && let LineContent::Gap(gap) = &mut record.content
             && gap.loss.0 == loss
+            && self.state.lines.is_unread(last)
         {
             let before = gap.entries;
             gap.entries = before.saturating_add(entries);

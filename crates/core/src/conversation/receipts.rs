@@ -21,6 +21,9 @@ const VERSION: u16 = 1;
 /// A receipt waits at least this long.
 // [SPEC 9.22]
 const DELAY_MS_MIN: u64 = 1_000;
+/// Gaps that no receipt has told yet.
+// [SPEC 9.29]
+const UNTOLD_GAPS_MAX: usize = 512;
 const PAGE_LEN: usize = 256;
 /// So many are looked through at a time.
 const FORGET_MAX: usize = 1_024;
@@ -83,6 +86,29 @@ impl Conversation {
         if wanted && self.state.receipts.due_ms == 0 {
             let delay = DELAY_MS_MIN + below(ctx.rng, ctx.settings.receipt_delay_ms_max);
             self.state.receipts.due_ms = ctx.clock.now().plus_ms(delay).0;
+        }
+    }
+
+    /// Remembers a gap for the receipts to come. One too many makes one of two: nothing is said to have come that did not.
+    // [SPEC 9.29]
+    pub(super) fn note_gap(&mut self, gap: Gap) {
+        let gaps = &mut self.state.receipts.gaps;
+        match gaps.last_mut() {
+            Some(last) if same_log(last, &gap) && last.until_seq >= gap.from.next_seq => {
+                last.until_seq = last.until_seq.max(gap.until_seq);
+            }
+            _ => gaps.push(gap),
+        }
+        if gaps.len() <= UNTOLD_GAPS_MAX {
+            return;
+        }
+        let two = gaps
+            .windows(2)
+            .rposition(|two| matches!(two, [one, next] if same_log(one, next)));
+        // Where each is of another log, the first is older than anything that its sender remembers.
+        let next = gaps.remove(two.map_or(0, |at| at + 1));
+        if let Some(one) = two.and_then(|at| gaps.get_mut(at)) {
+            one.until_seq = one.until_seq.max(next.until_seq);
         }
     }
 
@@ -336,6 +362,10 @@ impl Conversation {
     }
 }
 
+fn same_log(one: &Gap, other: &Gap) -> bool {
+    one.from.restart == other.from.restart && one.from.generation == other.from.generation
+}
+
 fn holds(gap: &Gap, position: &Position) -> bool {
     gap.from <= *position && *position < end(gap)
 }
@@ -366,14 +396,52 @@ mod tests {
         }
     }
 
-    // [SPEC 9.8] [SPEC 10.30]
-    #[test]
-    fn a_gap_that_grew_under_way_is_told_from_where_it_was_told() {
+    fn conversation() -> Conversation {
         let key = LogKey::generation(&Secret32::new([1; 32]));
         let main = MainLog::new(key, 0, 1, 0);
         let relay = IdentityHash([2; 32]);
         let state = State::fresh(&Name::unnamed(), relay, Phase::Member, main, 0);
-        let mut conversation = Conversation::assemble(ConversationId(0), state);
+        Conversation::assemble(ConversationId(0), state)
+    }
+
+    // [SPEC 9.29]
+    #[test]
+    fn no_gap_is_forgotten_for_another_one() {
+        let mut conversation = conversation();
+        let gap = |generation, seq| Gap {
+            from: Position {
+                restart: 0,
+                generation,
+                next_seq: seq,
+            },
+            until_seq: seq + 1,
+        };
+        let last = (UNTOLD_GAPS_MAX as u64 - 1) * 2;
+        for seq in (0..=last).step_by(2) {
+            conversation.note_gap(gap(1, seq));
+        }
+        for generation in 2..12 {
+            conversation.note_gap(gap(generation, 7));
+        }
+        let gaps = &conversation.state.receipts.gaps;
+        assert_eq!(gaps.len(), UNTOLD_GAPS_MAX);
+        let told = |position| gaps.iter().any(|gap| holds(gap, &position));
+        for seq in (0..=last).step_by(2) {
+            assert!(told(gap(1, seq).from), "{seq}");
+        }
+        for generation in 2..12 {
+            assert!(told(gap(generation, 7).from), "{generation}");
+        }
+        assert!(
+            !told(at(1)),
+            "what came is not said to be missing where there is room"
+        );
+    }
+
+    // [SPEC 9.8] [SPEC 10.30]
+    #[test]
+    fn a_gap_that_grew_under_way_is_told_from_where_it_was_told() {
+        let mut conversation = conversation();
         let gap = |from, until_seq| Gap {
             from: at(from),
             until_seq,

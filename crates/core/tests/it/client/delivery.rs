@@ -2,7 +2,7 @@
 
 use emptyroom_core::account::{AccountRoot, OwnKeys};
 use emptyroom_core::api::{
-    Burn, Command, Event, FailedWhy, GapKind, LineBody, MessageState, Notice, RelayLife,
+    Burn, Command, Event, FailedWhy, GapKind, Line, LineBody, MessageState, Notice, RelayLife,
 };
 use emptyroom_core::content::{Body, Content, Gap, Receipt};
 use emptyroom_core::kind;
@@ -15,7 +15,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use super::raw::{Raw, inspect};
-use super::world::{DAY, HOUR, MINUTE, World};
+use super::world::{DAY, HOUR, MINUTE, SECOND, World};
 
 const RAN_OUT: MessageState = MessageState::Failed(FailedWhy::RanOut);
 
@@ -254,4 +254,33 @@ fn many_small_gaps_are_one_line_that_is_seldom_told() {
         |event: &Event| matches!(event, Event::Noticed { line, .. } if gaps(&line.body).is_some());
     let told = world.events(1).iter().filter(|event| told(event)).count();
     assert!((2..=7).contains(&told), "told {told} times");
+}
+
+// [SPEC 10.31]
+#[test]
+fn a_gap_after_one_that_was_read_is_a_line_of_its_own() {
+    let mut world = World::talk(81);
+    let access = inspect(&world, 0).main.unwrap();
+    let mut raw = Raw::connect(&mut world);
+    world.read_all(1);
+    for round in 1..=2 {
+        world.switch_off(1);
+        for _ in 0..4 {
+            let rubbish = (kind::MLS, &b"rubbish"[..]);
+            raw.append(&mut world, &access, rubbish, (false, false), Vec::new());
+        }
+        let end = inspect(&world, 0).point.unwrap().position.next_seq;
+        world.lie = Some(Box::new(move |reply| {
+            if let StoreReply::Read(batch) = reply {
+                batch.entries.retain(|entry| entry.seq + 1 >= end);
+            }
+        }));
+        world.load(1);
+        world.pass(SECOND);
+        let gap = |line: &Line| matches!(line.body, LineBody::Notice(Notice::Gap { .. }));
+        let gaps = world.history(1).iter().filter(|line| gap(line)).count();
+        assert_eq!(gaps, round);
+        assert_eq!(world.contact(1).unread, 1, "{round}");
+        world.read_all(1);
+    }
 }
