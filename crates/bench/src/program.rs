@@ -28,11 +28,13 @@ pub(crate) struct RelayProgram {
 }
 
 impl RelayProgram {
-    pub(crate) fn start(directory: &Path) -> Result<RelayProgram, Trouble> {
+    /// On a fresh data directory with a kind of store.
+    pub(crate) fn start(directory: &Path, store: &str) -> Result<RelayProgram, Trouble> {
         let mut child = Command::new(from_environment("EMPTYROOM_RELAY")?)
             .arg("serve")
             .arg("--data")
-            .arg(directory.join("relay"))
+            .arg(directory.join(store))
+            .args(["--store", store])
             .args(["--listen", "127.0.0.1:0", "--open"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -6,7 +6,7 @@
 use crate::Trouble;
 use crate::cpu;
 use crate::program::RelayProgram;
-use crate::report::{Section, share, time};
+use crate::report::{Section, ratio, share, time};
 use crate::scratch::Scratch;
 use crate::wire_client::WireClient;
 use emptyroom_wire::address::RelayAddress;
@@ -46,15 +46,13 @@ pub(crate) fn measure() -> Result<Section, Trouble> {
         ),
     );
     let scratch = Scratch::new("relay")?;
-    let relay = RelayProgram::start(&scratch.path)?;
+    let relay = RelayProgram::start(&scratch.path, "sqlite")?;
     let address = RelayAddress::parse(&relay.address)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
 
-    let before = relay.cpu()?;
-    runtime.block_on(load(&address))?;
-    let whole = share(relay.cpu()?.saturating_sub(before), ENTRIES);
+    let whole = runtime.block_on(entry(&relay))?;
     let sealed = stream_part()?;
     let without = whole.saturating_sub(sealed);
     section.row("an entry, appended and delivered to two", time(whole));
@@ -62,6 +60,13 @@ pub(crate) fn measure() -> Result<Section, Trouble> {
     section.row("the same without the sealed stream", time(without));
     let percent = 100.0 * sealed.as_secs_f64() / without.as_secs_f64();
     section.aimed("the stream adds", format!("{percent:.1} %"), "at most 15 %");
+    let segments = RelayProgram::start(&scratch.path, "segments")?;
+    let own_log = runtime.block_on(entry(&segments))?;
+    drop(segments);
+    section.row(
+        "an entry with `--store segments`",
+        format!("{}: {}", time(own_log), ratio(own_log, whole)),
+    );
 
     let before = relay.cpu()?;
     runtime.block_on(async {
@@ -79,6 +84,14 @@ pub(crate) fn measure() -> Result<Section, Trouble> {
     );
     section.row("memory of the program after this", relay.memory()?);
     Ok(section)
+}
+
+/// What one entry costs the program.
+async fn entry(relay: &RelayProgram) -> Result<Duration, Trouble> {
+    let address = RelayAddress::parse(&relay.address)?;
+    let before = relay.cpu()?;
+    load(&address).await?;
+    Ok(share(relay.cpu()?.saturating_sub(before), ENTRIES))
 }
 
 /// Appends everything from one client and reads everything at both.

@@ -4,8 +4,8 @@ use emptyroom_relay::store::{Changes, RowKey, Rows, StoreFailure};
 use emptyroom_wire::time::Day;
 
 use crate::data::{DataDir, io_failure};
-use crate::segments::SegmentRows;
 use crate::segments::disk::OsDisk;
+use crate::segments::{SegmentRows, Sizes};
 use crate::store::SqliteRows;
 
 /// A kind of store.
@@ -13,7 +13,7 @@ use crate::store::SqliteRows;
 pub enum Kind {
     /// SQLite files, one for each expiry day.
     Sqlite,
-    /// The relay's own log: a journal, and a partition for each expiry day.
+    /// the relay's own log: a journal, and segments for each expiry day.
     Segments,
 }
 
@@ -29,10 +29,6 @@ pub enum MediumError {
     Store(StoreFailure),
 }
 
-/// At so many bytes of journal a checkpoint is made; the rows until then lie in memory.
-// [SPEC 6.91]
-const JOURNAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
 /// Rows on the disk of this machine.
 pub(crate) enum Medium {
     Sqlite(Box<SqliteRows>),
@@ -47,13 +43,15 @@ impl Medium {
         wanted: Option<Kind>,
         today: Day,
     ) -> Result<Self, MediumError> {
-        let there = |kind: Kind| {
-            let mut files = std::fs::read_dir(data.join(kind.directory())).ok();
-            files.as_mut().and_then(Iterator::next).is_some()
+        let found = match (Kind::Sqlite.is_in(data)?, Kind::Segments.is_in(data)?) {
+            (true, true) => {
+                let both = StoreFailure::Broken("the data directory holds stores of both kinds");
+                return Err(MediumError::Store(both));
+            }
+            (true, false) => Some(Kind::Sqlite),
+            (false, true) => Some(Kind::Segments),
+            (false, false) => None,
         };
-        let found = [Kind::Sqlite, Kind::Segments]
-            .into_iter()
-            .find(|kind| there(*kind));
         let kind = match (found, wanted) {
             (Some(found), Some(wanted)) if found != wanted => {
                 return Err(MediumError::Other { found });
@@ -87,6 +85,18 @@ impl Kind {
         }
     }
 
+    /// A data directory holds a store of this kind.
+    fn is_in(self, data: &DataDir) -> Result<bool, MediumError> {
+        match std::fs::read_dir(data.join(self.directory())) {
+            Ok(mut files) => Ok(files.next().is_some()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(MediumError::Store(io_failure(
+                &error,
+                "reading the store's directory",
+            ))),
+        }
+    }
+
     /// Its name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -104,8 +114,8 @@ impl Kind {
             }
             Kind::Segments => {
                 let disk = OsDisk::new(&directory)
-                    .map_err(|e| io_failure(&e, "making the store's directory"))?;
-                SegmentRows::open(disk, JOURNAL_BYTES_MAX)
+                    .map_err(|e| e.failure("making the store's directory"))?;
+                SegmentRows::open(disk, Sizes::default())
                     .map(|rows| Medium::Segments(Box::new(rows)))
             }
         }

@@ -249,6 +249,8 @@ impl Server {
         let records = chain.records().to_vec();
         let rng = Box::new(entropy::generator());
         let now = clock.now();
+        // A machine without a clock of its own starts in the past, and is set right soon after.
+        let latest = chain.last_ran().map_or(now.wall, |ran| ran.max(now.wall));
         let relay = Relay::new(now, identity, records, config, rng);
         let store = Ledger::new(rows, Box::new(entropy::generator()));
 
@@ -260,7 +262,7 @@ impl Server {
                 let committer = Committer {
                     store,
                     chain,
-                    latest: now.wall,
+                    latest,
                 };
                 committer.run(&to_do, &reports);
             })

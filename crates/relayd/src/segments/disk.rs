@@ -2,12 +2,14 @@
 //!
 //! Behind an interface, so that tests can put a disk under the store that loses, tears and reorders what was not synced.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
+
+use crate::data::{DataError, make_directory};
 
 /// A directory of files. Names are durable after [`Disk::sync_names`], not before.
 pub trait Disk {
@@ -98,15 +100,12 @@ pub struct OsDisk {
 }
 
 impl OsDisk {
-    /// Uses a directory, which is made, for its owner only, if it is missing.
+    /// Uses a directory, which is made, for its owner only and durably, if it is missing.
     ///
     /// # Errors
     /// What the system refused.
-    pub fn new(directory: &Path) -> io::Result<Self> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)?;
+    pub fn new(directory: &Path) -> Result<Self, DataError> {
+        make_directory(directory)?;
         Ok(Self {
             directory: directory.to_owned(),
         })

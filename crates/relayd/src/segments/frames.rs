@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! file  = magic (8) ‖ marker (8, random) ‖ frames
-//! frame = marker (8) ‖ number (8) ‖ length (4) ‖ sealed (group (8) ‖ last (1) ‖ content)
+//! frame = marker (8) ‖ number (8) ‖ length (4) ‖ sealed (group (8) ‖ bond (8, random) ‖ last (1) ‖ content)
 //! ```
 //!
 //! Frames are written in groups, a group is synced before the next is written, and a group counts only if it is whole. So a
 //! crash can leave the last group torn, in any way, and no other: a frame that does not open before a frame of a later group is
-//! damage, and is told apart from a crash by looking for one.
+//! damage, and is told apart from a crash by looking for one. All frames of a group have the same bond, so that one which a full disk
+//! cut off and the one that was written in its place never count as one.
 
 use std::io;
 
@@ -22,13 +23,14 @@ use crate::data::io_failure;
 
 const MAGIC: &[u8; 8] = b"ERFRAM01";
 const MARKER_LEN: usize = 8;
-const FILE_HEAD: usize = MAGIC.len() + MARKER_LEN;
+/// A file without frames is so long.
+pub(super) const FILE_HEAD: usize = MAGIC.len() + MARKER_LEN;
 const FRAME_HEAD: usize = MARKER_LEN + 8 + 4;
-/// Group number and flag.
-const INNER_HEAD: usize = 8 + 1;
-/// A frame's content is at most so long.
-pub(super) const CONTENT_MAX: usize = 8 * 1024 * 1024;
-const SEALED_MAX: usize = CONTENT_MAX + INNER_HEAD + seal::OVERHEAD;
+const BOND_LEN: usize = 8;
+/// Group number, bond and flag.
+const INNER_HEAD: usize = 8 + BOND_LEN + 1;
+/// No frame is longer.
+const SEALED_MAX: usize = 64 * 1024 * 1024;
 
 /// Takes the contents of a group of frames.
 pub(super) type TakeGroup<'a> = dyn FnMut(&[Vec<u8>]) -> Result<(), StoreFailure> + 'a;
@@ -74,7 +76,8 @@ impl<F: DiskFile> Frames<F> {
         })
     }
 
-    /// Reads a file from its beginning and hands each whole group to `take`. `None` if it was never begun.
+    /// Reads a file from its beginning and hands each whole group to `take`. `None` if it was never begun. A last group that is not
+    /// whole is cut off, or damage where a crash can have left none.
     ///
     /// # Errors
     /// [`StoreFailure::Broken`] if it is damaged.
@@ -82,6 +85,7 @@ impl<F: DiskFile> Frames<F> {
         file: F,
         key: Secret32,
         label: Vec<u8>,
+        may_be_torn: bool,
         take: &mut TakeGroup<'_>,
     ) -> Result<Option<Self>, StoreFailure> {
         let failed = |e: io::Error| io_failure(&e, "reading frames");
@@ -107,15 +111,21 @@ impl<F: DiskFile> Frames<F> {
             number: 0,
             group: 0,
         };
-        frames.read_groups(len, take)?;
+        frames.read_groups(len, may_be_torn, take)?;
         Ok(Some(frames))
     }
 
-    fn read_groups(&mut self, len: u64, take: &mut TakeGroup<'_>) -> Result<(), StoreFailure> {
+    fn read_groups(
+        &mut self,
+        len: u64,
+        may_be_torn: bool,
+        take: &mut TakeGroup<'_>,
+    ) -> Result<(), StoreFailure> {
         let (mut at, mut number) = (self.end, self.number);
-        let mut contents = Vec::new();
+        let (mut contents, mut bond) = (Vec::new(), None);
         while let Some(frame) = self.frame_at(at, len)? {
-            if frame.number != number || frame.group != self.group {
+            let is_next = frame.number == number && frame.group == self.group;
+            if !is_next || *bond.get_or_insert(frame.bond) != frame.bond {
                 break;
             }
             at = frame.end;
@@ -123,12 +133,12 @@ impl<F: DiskFile> Frames<F> {
             contents.push(frame.content);
             if frame.last {
                 take(&contents)?;
-                contents.clear();
+                (contents, bond) = (Vec::new(), None);
                 (self.end, self.number) = (at, number);
                 self.group += 1;
             }
         }
-        if self.later_group_follows(len)? {
+        if self.end < len && (!may_be_torn || self.later_group_follows(len)?) {
             return Err(StoreFailure::Broken("a file of frames is damaged"));
         }
         if self.end < len {
@@ -197,7 +207,7 @@ impl<F: DiskFile> Frames<F> {
         aad
     }
 
-    /// Writes a group of frames, each content at most [`CONTENT_MAX`] long. Not durable before [`Self::sync`].
+    /// Writes a group of frames. Not durable before [`Self::sync`].
     ///
     /// # Errors
     /// [`StoreFailure::Full`]: nothing was written. Else [`StoreFailure::Broken`].
@@ -209,16 +219,21 @@ impl<F: DiskFile> Frames<F> {
         if contents.is_empty() {
             return Ok(());
         }
+        let mut bond = [0; BOND_LEN];
+        rng.fill_bytes(&mut bond);
         let mut bytes = Vec::new();
         let mut number = self.number;
         for (nth, content) in contents.iter().enumerate() {
             let mut plain = Vec::with_capacity(INNER_HEAD + content.len());
             plain.extend_from_slice(&self.group.to_be_bytes());
+            plain.extend_from_slice(&bond);
             plain.push(u8::from(nth + 1 == contents.len()));
             plain.extend_from_slice(content);
             let sealed = seal::seal(&self.key, &self.aad(number), &plain, rng)?;
             let len = u32::try_from(sealed.len())
-                .map_err(|_| StoreFailure::Broken("a frame is too long"))?;
+                .ok()
+                .filter(|_| sealed.len() <= SEALED_MAX)
+                .ok_or(StoreFailure::Broken("a frame is too long"))?;
             bytes.extend_from_slice(&self.marker);
             bytes.extend_from_slice(&number.to_be_bytes());
             bytes.extend_from_slice(&len.to_be_bytes());
@@ -261,6 +276,7 @@ impl<F: DiskFile> Frames<F> {
 struct Frame {
     number: u64,
     group: u64,
+    bond: [u8; BOND_LEN],
     last: bool,
     content: Vec<u8>,
     end: u64,
@@ -269,10 +285,12 @@ struct Frame {
 impl Frame {
     fn parse(number: u64, end: u64, plain: &[u8]) -> Option<Self> {
         let (group, rest) = plain.split_first_chunk::<8>()?;
+        let (bond, rest) = rest.split_first_chunk()?;
         let (last, content) = rest.split_first()?;
         Some(Self {
             number,
             group: u64::from_be_bytes(*group),
+            bond: *bond,
             last: *last == 1,
             content: content.to_vec(),
             end,

@@ -7,7 +7,7 @@ use emptyroom_relay::store::StoreFailure;
 use rand_chacha::ChaCha20Rng;
 
 use super::disk::{Disk, DiskFile};
-use super::frames::Frames;
+use super::frames::{self, Frames};
 use super::keyfile::{self, Found};
 use super::record::{self, Op};
 use crate::data::io_failure;
@@ -43,13 +43,13 @@ impl<F: DiskFile> Journal<F> {
     }
 }
 
-/// Reads an earlier journal, each operation in order. What was never begun or on its way out is removed; false then.
+/// Reads an earlier journal, each operation in order, and says how long it is. What was never begun or on its way out is removed.
 pub(super) fn replay<D: Disk>(
     disk: &D,
     number: u64,
     names: &[String],
     take: &mut dyn FnMut(Op<'_>),
-) -> Result<bool, StoreFailure> {
+) -> Result<Option<u64>, StoreFailure> {
     let failed = |e: io::Error| io_failure(&e, "opening a journal");
     let has = |name: &str| names.iter().any(|found| found == name);
     let key = match keyfile::read(disk, &key_name(number))? {
@@ -57,10 +57,10 @@ pub(super) fn replay<D: Disk>(
         Found::Damaged | Found::Nothing if has(&log_name(number)) => {
             return Err(StoreFailure::Broken("a journal's key is damaged or lost"));
         }
-        _ => return destroy(disk, number).map(|()| false),
+        _ => return destroy(disk, number).map(|()| None),
     };
     let file = disk.open(&log_name(number)).map_err(failed)?;
-    let read = Frames::open(file, key, label(number), &mut |contents| {
+    let read = Frames::open(file, key, label(number), true, &mut |contents| {
         contents
             .iter()
             .try_for_each(|content| record::ops(content, take))
@@ -68,12 +68,26 @@ pub(super) fn replay<D: Disk>(
     if read.is_none() {
         destroy(disk, number)?;
     }
-    Ok(read.is_some())
+    Ok(read.map(|frames| frames.len()))
 }
 
 /// Destroys a journal's key and removes its files, as far as they are there.
 pub(super) fn destroy<D: Disk>(disk: &D, number: u64) -> Result<(), StoreFailure> {
     keyfile::destroy(disk, &key_name(number), &[log_name(number)])
+}
+
+/// Whether any journal holds a commit, or a part of one: only then can a checkpoint have been cut off.
+pub(super) fn any_written<D: Disk>(disk: &D, numbers: &[u64]) -> Result<bool, StoreFailure> {
+    for number in numbers {
+        match disk.open(&log_name(*number)).and_then(|file| file.len()) {
+            Ok(len) if len > frames::FILE_HEAD as u64 => return Ok(true),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_failure(&error, "opening a journal"));
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(false)
 }
 
 /// The numbers of all journals there are, in order.

@@ -31,8 +31,9 @@ pub(super) enum Found {
 pub(super) fn make<D: Disk>(disk: &D, name: &str) -> Result<Secret32, StoreFailure> {
     let mut key = Secret32::zero();
     entropy::fill(key.expose_mut());
+    let failed = |e: &std::io::Error| io_failure(e, "writing a key");
+    let file = disk.create(name).map_err(|e| failed(&e))?;
     let write = || {
-        let file = disk.create(name)?;
         file.write_at(0, &encode(&key))?;
         file.sync()?;
         disk.sync_names()
@@ -42,7 +43,7 @@ pub(super) fn make<D: Disk>(disk: &D, name: &str) -> Result<Secret32, StoreFailu
         Err(error) => {
             // Not left behind half made: the next try makes it anew.
             let _ = disk.remove(name);
-            Err(io_failure(&error, "writing a key"))
+            Err(failed(&error))
         }
     }
 }

@@ -3,10 +3,8 @@
 use emptyroom_relay::store::{RowKey, StoreFailure};
 use emptyroom_wire::time::Day;
 
-use super::frames::CONTENT_MAX;
-
 /// Which rows: one of a kind cannot be passed off as one of the other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Hash)]
 pub(super) enum Table {
     Lasting,
     Entries,
@@ -43,12 +41,20 @@ const REMOVE: u8 = 2;
 const MOVE: u8 = 4;
 
 /// Gathers operations into the contents of frames.
-#[derive(Default)]
 pub(super) struct Writer {
+    content_max: usize,
     contents: Vec<Vec<u8>>,
 }
 
 impl Writer {
+    /// For contents of about so many bytes; one record more is never cut.
+    pub(super) fn new(content_max: usize) -> Self {
+        Self {
+            content_max,
+            contents: Vec::new(),
+        }
+    }
+
     pub(super) fn op(&mut self, op: &Op<'_>) {
         let (code, day, key, row) = match op {
             Op::Put(table, day, key, row) => (PUT + table.code(), day, key, Some(*row)),
@@ -83,7 +89,7 @@ impl Writer {
         let fits = self
             .contents
             .last()
-            .is_some_and(|last| last.len() + len <= CONTENT_MAX);
+            .is_some_and(|last| last.len() + len <= self.content_max);
         if !fits {
             self.contents.push(Vec::new());
         }
@@ -101,12 +107,12 @@ impl Writer {
 pub(super) struct Spot {
     pub(super) table: Table,
     pub(super) key: RowKey,
-    pub(super) at: u64,
+    pub(super) at: u32,
     pub(super) len: u32,
 }
 
 impl Spot {
-    const LEN: usize = 1 + 32 + 8 + 4;
+    const LEN: usize = 1 + 32 + 4 + 4;
 }
 
 const BAD: StoreFailure = StoreFailure::Broken("a frame holds what it cannot");
@@ -145,7 +151,7 @@ pub(super) fn spots(
 ) -> Result<(), StoreFailure> {
     while let Some((code, rest)) = bytes.split_first() {
         let (key, rest) = rest.split_first_chunk::<32>().ok_or(BAD)?;
-        let (at, rest) = rest.split_first_chunk::<8>().ok_or(BAD)?;
+        let (at, rest) = rest.split_first_chunk::<4>().ok_or(BAD)?;
         let (len, rest) = rest.split_first_chunk::<4>().ok_or(BAD)?;
         bytes = rest;
         let stays = *code < REMOVE;
@@ -153,7 +159,7 @@ pub(super) fn spots(
         let spot = Spot {
             table: Table::of(table).ok_or(BAD)?,
             key: RowKey(*key),
-            at: u64::from_be_bytes(*at),
+            at: u32::from_be_bytes(*at),
             len: u32::from_be_bytes(*len),
         };
         take(stays, spot);

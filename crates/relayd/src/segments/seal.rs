@@ -8,9 +8,6 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
 const NONCE_LEN: usize = 24;
-const TAG_LEN: usize = 16;
-/// What sealing adds.
-pub(super) const OVERHEAD: usize = NONCE_LEN + TAG_LEN;
 
 pub(super) fn seal(
     key: &Secret32,

@@ -25,7 +25,7 @@ struct State {
 }
 
 /// How operations fail.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// Everything fails: the power is gone.
     Dead,
@@ -33,6 +33,8 @@ pub enum Fault {
     Full,
     /// Syncs fail.
     Sync,
+    /// One sync fails, and the next ones do not.
+    OneSync,
 }
 
 #[derive(Default, Clone)]
@@ -107,13 +109,24 @@ impl ShadowDisk {
             .collect()
     }
 
+    /// What a disk without power holds at this moment, if nothing was written but what was synced.
+    pub fn durable(&self) -> BTreeMap<String, Vec<u8>> {
+        let state = self.state();
+        let content = |id: &usize| state.files[*id].durable.clone();
+        state
+            .durable_names
+            .iter()
+            .map(|(name, id)| (name.clone(), content(id)))
+            .collect()
+    }
+
     /// What was in the files that have no name any more.
     pub fn removed(&self) -> Vec<Vec<u8>> {
         let state = self.state();
         let named: Vec<usize> = state.names.values().copied().collect();
         (0..state.files.len())
             .filter(|id| !named.contains(id))
-            .map(|id| state.files[id].current.clone())
+            .map(|id| state.files[id].durable.clone())
             .collect()
     }
 
@@ -141,6 +154,10 @@ impl State {
             Fault::Dead => Err(io::Error::other("dead")),
             Fault::Full if needs_space => Err(io::ErrorKind::StorageFull.into()),
             Fault::Sync if is_sync => Err(io::Error::other("sync")),
+            Fault::OneSync if is_sync => {
+                self.fault = None;
+                Err(io::Error::other("sync"))
+            }
             _ => Ok(()),
         }
     }
