@@ -1,4 +1,4 @@
-//! An append-only file of sealed frames: the form of the journal, and of each partition's index.
+//! An append-only file of sealed frames: the form of the journal, and of each segment's index.
 //!
 //! ```text
 //! file  = magic (8) ‖ marker (8, random) ‖ frames

@@ -1,4 +1,4 @@
-//! What frames hold: the operations of a commit in the journal, the places of rows in a partition's index.
+//! What frames hold: the operations of a commit in the journal, the places of rows in a segment's index.
 
 use emptyroom_relay::store::{RowKey, StoreFailure};
 use emptyroom_wire::time::Day;
@@ -102,7 +102,7 @@ impl Writer {
     }
 }
 
-/// A row in a partition.
+/// A row in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spot {
     pub(super) table: Table,
