@@ -13,6 +13,7 @@ mod demo;
 mod picture;
 mod run;
 mod sim;
+mod soak;
 mod source;
 mod spec;
 mod system;
@@ -75,6 +76,14 @@ const COMMANDS: &[Command] = &[
   --all               every kind of grave trouble in each run
   --only KIND         this kind alone, as the simulator names it",
         run: sim::command,
+    },
+    Command {
+        name: "soak",
+        usage: "[--kills N] [--traces N]",
+        about: "the relay's crash tests for hours: kills of the program, power cuts on a disk that forgets",
+        arguments: "--kills N           kills on each kind of store (1000)
+  --traces N          random traces with power cuts (10000)",
+        run: soak::command,
     },
     Command {
         name: "bench",

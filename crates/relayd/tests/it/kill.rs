@@ -13,10 +13,10 @@ use emptyroom_wire::op::{Answer, EntryPush, Handle, Request};
 use rand_core::Rng;
 
 use crate::client::{Client, Log, generator, name};
-use crate::process::{Process, serve};
+use crate::process::{Process, repeats, serve};
 use crate::scratch::Scratch;
 
-const ROUNDS: u32 = 40;
+const ROUNDS: u64 = 40;
 /// Logs that are written to at the same time, so that commits hold several operations.
 const WRITERS: usize = 3;
 
@@ -37,7 +37,8 @@ fn acknowledged_survives_kills(store: &str) {
     let arguments = ["--store", store];
     let data = dir.path().join("data");
     let mut writers: Vec<Writer> = (0..WRITERS).map(|_| Writer::new()).collect();
-    for round in 0..ROUNDS {
+    let rounds = repeats("EMPTYROOM_KILLS", ROUNDS);
+    for round in 0..rounds {
         start_and_kill(&data, &arguments);
         let relay = Process::start_with(&data, &arguments);
         let address = relay.address.clone();
@@ -61,7 +62,7 @@ fn acknowledged_survives_kills(store: &str) {
         let mut client = Client::connect(&relay.address);
         writer.check(&mut client);
         assert!(
-            writer.next > u64::from(ROUNDS / 2),
+            writer.next > rounds / 2,
             "the kills came too early to test anything"
         );
     }

@@ -15,6 +15,11 @@ pub struct Process {
     pub address: RelayAddress,
 }
 
+/// How often something random is tried: what `cargo xtask soak` says, else `usual`.
+pub fn repeats(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).map_or(usual, |number| number.parse().unwrap())
+}
+
 /// The binary with nothing of ours in its way.
 pub fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_emptyroom-relay"))

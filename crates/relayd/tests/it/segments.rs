@@ -13,7 +13,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::client::generator;
-use crate::process::{Process, serve};
+use crate::process::{Process, repeats, serve};
 use crate::scratch::Scratch;
 use crate::shadow::{Fault, ShadowDisk};
 
@@ -257,7 +257,7 @@ fn expire(models: &mut [MemoryRows], today: u32) {
 // [SPEC 6.91] [SPEC 6.92] [SPEC 6.94]
 #[test]
 fn random_operations_and_crashes() {
-    for seed in 0..300 {
+    for seed in 0..repeats("EMPTYROOM_TRACES", 300) {
         trace(seed);
     }
 }
