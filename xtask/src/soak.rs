@@ -38,5 +38,5 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
         .args(tests)
         .env("EMPTYROOM_KILLS", kills)
         .env("EMPTYROOM_TRACES", traces);
-    run::status(&mut cargo)
+    Ok(run::code(&mut cargo)? == Some(0))
 }
