@@ -5,6 +5,7 @@
 //! the world has seen something that this device could forget.
 
 mod commands;
+mod loading;
 mod outputs;
 mod relays;
 
@@ -12,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::rng::CryptoRng;
-use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::{Mono, Now, Wall};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
@@ -21,9 +21,10 @@ use crate::api::{CommandId, Event, Input, LinkId, Output, RelayTrouble, Settings
 use crate::clock::Clock;
 use crate::conversation::{Conversation, Ctx, Port};
 use crate::link::{LinkCtx, LinkOut, Tag};
-use crate::records::{self, RecordFault};
+use crate::records;
 use crate::store::key::{self, ConversationId};
-use crate::store::{Overlay, Records, Store, Value};
+use crate::store::{Overlay, Records, Value};
+pub use loading::LoadError;
 use outputs::Outputs;
 use relays::{PendingDestroy, Relay};
 
@@ -68,15 +69,6 @@ struct Global {
     clock_mark_ms: u64,
 }
 
-/// Why stored records cannot be used. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoadError {
-    /// Written by a later version of this program.
-    Newer,
-    /// A record is not what was written.
-    Damaged,
-}
-
 impl Client {
     /// A client over what was stored; over no records at all a fresh account, whose first
     /// [`Output::Persist`] holds its root.
@@ -95,8 +87,8 @@ impl Client {
             Some(record) => records::decode(VERSION, &record)?,
             None => Global::default(),
         };
-        let root = load_root(&mut store, &mut *rng)?;
-        let conversations = load_conversations(&store)?;
+        let root = loading::root(&mut store, &mut *rng)?;
+        let conversations = loading::conversations(&store)?;
         let relays = relays::load(&store)?;
         let destroys = relays::load_destroys(&store)?;
         let mut client = Self {
@@ -443,62 +435,6 @@ impl Client {
             .unwrap_or_default()
     }
 }
-
-fn load_root(store: &mut Store<'_>, rng: &mut dyn CryptoRng) -> Result<AccountRoot, LoadError> {
-    match store.get(key::ACCOUNT) {
-        Some(record) => {
-            let secret: [u8; 32] = records::decode(VERSION, &record)?;
-            Ok(AccountRoot::from_secret(Secret32::new(secret)))
-        }
-        None if store.scan(&[], None, 1, false).is_empty() => {
-            let root = AccountRoot::generate(rng);
-            let record = records::encode(VERSION, root.secret().expose());
-            store.put(key::ACCOUNT.to_vec(), Value::new(record));
-            Ok(root)
-        }
-        None => Err(LoadError::Damaged),
-    }
-}
-
-fn load_conversations(
-    store: &Store<'_>,
-) -> Result<BTreeMap<ConversationId, Conversation>, LoadError> {
-    let mut conversations = BTreeMap::new();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = store.scan(key::CONVERSATIONS, after.as_deref(), 1, false);
-        let Some((found, _)) = page.first() else {
-            return Ok(conversations);
-        };
-        let id = ConversationId::of_key(found).ok_or(LoadError::Damaged)?;
-        // A conversation without its state was forgotten by halves, which one transaction excludes.
-        let record = store.get(&id.head()).ok_or(LoadError::Damaged)?;
-        conversations.insert(id, Conversation::load(id, &record, store)?);
-        let mut end = id.all();
-        end.push(u8::MAX);
-        after = Some(end);
-    }
-}
-
-impl From<RecordFault> for LoadError {
-    fn from(fault: RecordFault) -> Self {
-        match fault {
-            RecordFault::Newer { .. } => Self::Newer,
-            RecordFault::Malformed => Self::Damaged,
-        }
-    }
-}
-
-impl std::fmt::Display for LoadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Newer => "the records were written by a later version of this program",
-            Self::Damaged => "a record is not what was written",
-        })
-    }
-}
-
-impl std::error::Error for LoadError {}
 
 /// Conversations on one device.
 const CONVERSATIONS_MAX: usize = 1_000;
