@@ -2,7 +2,8 @@
 //!
 //! While the client runs it follows the monotonic clock or the wall clock, whichever went further; across restarts the wall
 //! clock, but never below what was reached before. So a wall clock that jumps back a day prolongs no timer, and one that
-//! jumps forwards ends timers early rather than late. Nobody else's clock takes part in any decision.
+//! jumps forwards ends timers early rather than late. What others say of time only tells a loss from what ran out. Whether a
+//! link is over goes by the device's clock as it stands.
 
 use emptyroom_wire::time::{Mono, Now, Wall};
 

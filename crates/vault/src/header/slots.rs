@@ -24,7 +24,7 @@ pub(crate) struct Unlocked {
 /// Tries a secret on all four slots.
 ///
 /// Every slot is derived and opened whether or not an earlier one did: a right secret, a wrong one
-/// and a later issue's panic PIN take the same steps.
+/// and a panic PIN, once there is one, take the same steps.
 pub(crate) fn unlock(
     header: &Header,
     secret: &Passphrase,
