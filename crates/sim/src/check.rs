@@ -252,7 +252,9 @@ impl Scene {
         let told = failed || talk.receipts_off[1 - message.side];
         let ended =
             talk.may_end && message.state == MessageState::Failed(FailedWhy::ConversationOver);
-        let withheld = gap && told && self.world.hosts[talk.host].lies_told > 0;
+        let lies = self.world.hosts[talk.host].lies_told > 0;
+        let refused = message.state == MessageState::Failed(FailedWhy::RelayRefused);
+        let withheld = lies && (gap && told || refused);
         withheld || ended || age > message.life_ms && (failed || gap || restarted)
     }
 

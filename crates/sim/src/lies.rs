@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use emptyroom_relay::store::{Batch, RowKey, StoreOp, StoreReply, StoredEntry};
-use emptyroom_wire::entry::{Aad, RunningHash};
-use emptyroom_wire::op::{Appended, Refusal, RefusalCode};
+use emptyroom_wire::entry::{Aad, RunningHash, Ttl};
+use emptyroom_wire::op::{Appended, Refusal, RefusalCode, View};
 
 /// A way to lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,12 @@ pub enum Lie {
     DenyLogs,
     /// A bit of each entry is another.
     Damage,
+    /// Appends are answered as stale, by a commit that nobody made.
+    FalseStale,
+    /// Appends are refused as too large.
+    FalseRefusal,
+    /// Restarts are acknowledged, and nowhere.
+    FalseRestart,
 }
 
 /// All of them.
@@ -38,6 +44,9 @@ pub const LIES: &[Lie] = &[
     Lie::WrongHash,
     Lie::DenyLogs,
     Lie::Damage,
+    Lie::FalseStale,
+    Lie::FalseRefusal,
+    Lie::FalseRestart,
 ];
 
 /// What an operation was about.
@@ -59,6 +68,24 @@ pub(crate) fn asked(op: &StoreOp) -> Asked {
         ),
         StoreOp::Look { .. } => Asked::Look,
         _ => Asked::Other,
+    }
+}
+
+/// The answer to an append that a liar does not store.
+pub(crate) fn instead(lie: Option<Lie>, op: &StoreOp) -> Option<StoreReply> {
+    let StoreOp::Append(append) = op else {
+        return None;
+    };
+    match lie? {
+        Lie::FalseRefusal => Some(StoreReply::Refused(Refusal::now(RefusalCode::TooLarge))),
+        // Only restarts live as long as their log.
+        Lie::FalseRestart if append.entry.aad.ttl == Ttl::Life => {
+            Some(StoreReply::Already(Appended {
+                seq: 0,
+                running_hash: RunningHash([9; 32]),
+            }))
+        }
+        _ => None,
     }
 }
 
@@ -112,6 +139,19 @@ impl Kept {
                 *reply = StoreReply::Already(Appended {
                     seq: placed.seq,
                     running_hash: placed.after,
+                });
+                true
+            }
+            (Lie::FalseStale, Asked::Append(_, aad, _), reply @ StoreReply::Appended(_)) => {
+                let StoreReply::Appended(placed) = &*reply else {
+                    return false;
+                };
+                *reply = StoreReply::Stale(View {
+                    first_seq: 0,
+                    next_seq: placed.seq,
+                    slots: aad.expect_slots + 1,
+                    running_hash: placed.before,
+                    closed: false,
                 });
                 true
             }

@@ -1,7 +1,7 @@
 //! How two people come to know each other, whatever happens meanwhile.
 
 use emptyroom_core::api::{
-    Command, ContactState, InviteInfo, InviteState, Name, Refused, Reply, Text,
+    Command, ContactState, InviteInfo, InviteState, JoinFault, Name, Refused, Reply, Text,
 };
 
 use super::{SIDES, Scene, Talk};
@@ -126,11 +126,12 @@ impl Scene {
             if states == [Some(ContactState::Active); 2] {
                 return true;
             }
-            let failed = |state: &Option<ContactState>| {
-                matches!(
-                    state,
-                    Some(ContactState::InviteFailed(_) | ContactState::JoinFailed(_))
-                )
+            // Who was not seen yet may come.
+            let not_seen = ContactState::JoinFailed(JoinFault::InviterNotSeen);
+            let failed = |state: &Option<ContactState>| match state {
+                Some(state @ ContactState::JoinFailed(_)) => *state != not_seen,
+                Some(ContactState::InviteFailed(_)) => true,
+                _ => false,
             };
             if states.iter().any(failed) || self.world.now_ms() >= until {
                 return false;

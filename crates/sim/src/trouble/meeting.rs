@@ -7,7 +7,7 @@ use emptyroom_core::api::{ContactState, JoinFault};
 
 use crate::dice::Dice;
 use crate::scene::{SIDES, Scene};
-use crate::trouble::Trouble;
+use crate::trouble::{MILD, Trouble};
 use crate::world::{DAY, HOUR};
 
 /// When it is told that the other side was not seen, and some more.
@@ -27,7 +27,6 @@ impl Scene {
             self.heal();
             return false;
         };
-        self.talks[talk].may_end = true;
         self.stumble(dice, mix);
         if dice.percent(70) {
             self.wait_open(talk);
@@ -48,7 +47,7 @@ impl Scene {
             return true;
         }
         self.pass(SETTLED_MS);
-        self.check_failed(talk);
+        self.check_failed(talk, mix);
         self.talks[talk].over = true;
         false
     }
@@ -65,7 +64,7 @@ impl Scene {
     }
 
     /// It did not come about: both sides say so, but for one whose vault went back to where nothing of it was known.
-    fn check_failed(&mut self, talk: usize) {
+    fn check_failed(&mut self, talk: usize, mix: &[Trouble]) {
         let states = SIDES.map(|side| self.contact(talk, side).map(|contact| contact.state));
         let members = self.talks[talk].members;
         let restored = members.iter().any(|who| self.restores.contains_key(who));
@@ -77,9 +76,12 @@ impl Scene {
             None => true,
             Some(_) => restored,
         };
-        // The taker was told that nobody came, and may still be right: then the inviter does not know of him.
+        // The taker was told that nobody came, and may still be right: then the inviter does not know of him. But where nothing
+        // was lost that was there once, a link that was taken brings the two together.
         let not_seen = Some(ContactState::JoinFailed(JoinFault::InviterNotSeen));
-        let one_sided = states.contains(&not_seen) && states.contains(&Some(ContactState::Active));
+        let mild = mix.iter().all(|kind| MILD.contains(kind));
+        let one_sided =
+            states.contains(&not_seen) && (mild || states.contains(&Some(ContactState::Active)));
         if !states.iter().all(ended) || one_sided && !restored {
             self.world
                 .fault(format!("t{talk} neither stands nor has failed: {states:?}"));

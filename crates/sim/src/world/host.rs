@@ -282,8 +282,22 @@ impl World {
         }
         let leak = ops.iter().any(leaks);
         let asked: Vec<_> = ops.iter().map(lies::asked).collect();
-        let answer = host.store.apply(now.wall, ops);
-        let answer = answer.map(|mut replies| {
+        let instead: Vec<_> = ops.iter().map(|op| lies::instead(host.lie, op)).collect();
+        let stored = ops.into_iter().zip(&instead);
+        let stored = stored.filter_map(|(op, instead)| instead.is_none().then_some(op));
+        let answer = host.store.apply(now.wall, stored.collect());
+        let answer = answer.map(|replies| {
+            let mut replies = replies.into_iter();
+            let mut replies: Vec<_> = instead
+                .into_iter()
+                .filter_map(|instead| match instead {
+                    Some(reply) => {
+                        host.lies_told += 1;
+                        Some(reply)
+                    }
+                    None => replies.next(),
+                })
+                .collect();
             if let Some(lie) = host.lie {
                 host.lies_told += host.kept.twist(lie, &asked, &mut replies);
             } else {
