@@ -1,7 +1,7 @@
 //! Showing what was not shown: from the records, in their order, and marked only after it was written.
 //!
-//! Another reader at the same daemon may be quicker and mark a line first. Its event is shown then, so that each of them
-//! shows all that is new.
+//! Another reader at the same daemon may be quicker and mark a line first. It is shown then when its event comes, so that
+//! each of them shows all that is new; but from the records, too: an event may have waited for longer than its line lived.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -105,24 +105,17 @@ impl Inbox {
             self.printed.remove(at);
             return Ok(shown);
         }
-        self.print(event.clone())?;
+        let Some(event) = as_it_is_now(session, event, line)? else {
+            return Ok(shown);
+        };
+        self.print(&event)?;
         Ok(shown + 1)
     }
 
     fn print_unread(&mut self, unread: Unread) -> Result<(), Failure> {
-        let Some(event) = Event::of_line(&unread.conversation, unread.line) else {
+        let Some(mut event) = Event::of_line(&unread.conversation, unread.line) else {
             return Ok(());
         };
-        if let Some(line) = line_of(&event) {
-            self.printed.push_back(line);
-            if self.printed.len() > PRINTED_MAX {
-                self.printed.pop_front();
-            }
-        }
-        self.print(event)
-    }
-
-    fn print(&self, mut event: Event) -> Result<(), Failure> {
         if let Event::MessageReceived {
             timer_s: Some(timer_s),
             expires_at,
@@ -132,10 +125,20 @@ impl Inbox {
             // Its timer starts as soon as it is marked, which is the next thing that happens.
             expires_at.get_or_insert(now_ms().saturating_add(timer_s.saturating_mul(1_000)));
         }
-        if self.out.event(&event)? {
+        if let Some(line) = line_of(&event) {
+            self.printed.push_back(line);
+            if self.printed.len() > PRINTED_MAX {
+                self.printed.pop_front();
+            }
+        }
+        self.print(&event)
+    }
+
+    fn print(&self, event: &Event) -> Result<(), Failure> {
+        if self.out.event(event)? {
             return Ok(());
         }
-        match (words::message(&event), words::event(&event)) {
+        match (words::message(event), words::event(event)) {
             (Some(text), _) => out::text(&text),
             (None, Some(text)) => {
                 out::note(&text);
@@ -143,6 +146,37 @@ impl Inbox {
             }
             (None, None) => Ok(()),
         }
+    }
+}
+
+/// The event of a line as its record has it now; nothing where that is gone. The first line of a conversation has no number
+/// and no text.
+///
+/// # Errors
+/// When the vault was locked or cannot be read.
+// [SPEC 12.16]
+fn as_it_is_now(
+    session: &Session,
+    event: &Event,
+    (name, id): LineOf,
+) -> Result<Option<Event>, Failure> {
+    let Some(id) = id else {
+        return Ok(Some(event.clone()));
+    };
+    let call = Call::History {
+        name: name.clone(),
+        before: Some(id.saturating_add(1)),
+        limit: 1,
+    };
+    match session.call(call) {
+        Ok(Answer::History { lines }) => Ok(lines
+            .into_iter()
+            .find(|line| line.id == id)
+            .and_then(|line| Event::of_line(&name, line))),
+        Ok(_) => Err(room::unexpected()),
+        // The contact was forgotten or renamed in the meantime.
+        Err(failure) if failure.error == "unknown_name" => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 
