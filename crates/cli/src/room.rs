@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use emptyroom_node::Session;
-use emptyroom_node::api::{Answer, Call, ContactInfo, Exit, Failure};
+use emptyroom_node::api::{Answer, Call, ContactInfo, Exit, Failure, RelayInfo, StatusInfo};
 
 use crate::args::Common;
 use crate::out::{self, Out};
@@ -27,14 +27,19 @@ pub(crate) struct Flushed {
     pub(crate) timed_out: bool,
 }
 
-impl Flushed {
-    /// Whether this relay could not be told everything: it is away, or time was over and no other relay was the reason.
-    fn lacks(&self, relay: &str) -> bool {
-        self.names(relay) || (self.timed_out && self.unreachable.is_empty())
-    }
+/// What may still wait at the end of a command about one contact.
+pub(crate) struct After {
+    /// Gone where the command ended it.
+    pub(crate) contact: Option<ContactInfo>,
+    /// The contact's relay; gone where nothing needs it any more.
+    pub(crate) relay: Option<RelayInfo>,
+    timed_out: bool,
+}
 
-    fn names(&self, relay: &str) -> bool {
-        self.unreachable.iter().any(|away| away == relay)
+impl After {
+    /// Whether the relay may not have answered everything.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.timed_out || self.relay.as_ref().is_some_and(|relay| !relay.up)
     }
 }
 
@@ -70,7 +75,7 @@ impl Room {
     /// # Errors
     /// When the vault cannot be closed cleanly.
     pub(crate) fn leave(&self, session: Session) -> Result<(), Failure> {
-        if !session.is_daemon() && status_waiting(&session)? > 0 {
+        if !session.is_daemon() && status(&session)?.waiting > 0 {
             flush(&session, LEAVE_WAIT)?;
         }
         session.close()
@@ -88,16 +93,16 @@ impl Room {
     }
 
     /// Calls about a contact that give nothing, and are not done before the contact's relay knows it: what waits for it says
-    /// `waits`. How other relays are does not matter.
+    /// `waits`. How other relays are does not matter, so a flush that was not done in time says nothing by itself.
     ///
     /// # Errors
     /// What stood in the way; [`Exit::Kept`] when the relay will be told later.
-    // [SPEC 12.4]
+    // [SPEC 12.4, 12.19]
     pub(crate) fn change_at_relay(
         &self,
         name: &str,
         calls: impl IntoIterator<Item = Call>,
-        waits: impl Fn(&ContactInfo) -> bool,
+        waits: impl Fn(&After) -> bool,
     ) -> Result<(), Failure> {
         let session = self.open()?;
         let before = contact(&session, name);
@@ -106,9 +111,14 @@ impl Room {
         }
         let relay = before?.relay;
         let flushed = flush(&session, LEAVE_WAIT)?;
-        let waits = contact(&session, name).is_ok_and(|contact| waits(&contact));
+        let known = status(&session)?.relays;
+        let waits = waits(&After {
+            contact: contact(&session, name).ok(),
+            relay: known.into_iter().find(|known| known.relay == relay),
+            timed_out: flushed.timed_out,
+        });
         session.close()?;
-        if waits || flushed.lacks(&relay) {
+        if waits {
             return Err(kept("the change", &relay, Some(&flushed)));
         }
         self.out.done()
@@ -154,9 +164,9 @@ pub(crate) fn flushed(answer: Answer) -> Result<Flushed, Failure> {
     }
 }
 
-fn status_waiting(session: &Session) -> Result<usize, Failure> {
+fn status(session: &Session) -> Result<StatusInfo, Failure> {
     match session.call(Call::Status {})? {
-        Answer::Status(status) => Ok(status.waiting),
+        Answer::Status(status) => Ok(status),
         _ => Err(unexpected()),
     }
 }
@@ -184,7 +194,9 @@ pub(crate) fn contact(session: &Session, name: &str) -> Result<ContactInfo, Fail
 
 /// The relay has it not, but it is kept.
 pub(crate) fn kept(what: &str, relay: &str, flushed: Option<&Flushed>) -> Failure {
-    let away = flushed.is_some_and(|flushed| !flushed.timed_out && flushed.names(relay));
+    let away = flushed.is_some_and(|flushed| {
+        !flushed.timed_out && flushed.unreachable.iter().any(|away| away == relay)
+    });
     let why = if away {
         format!("{relay} cannot be reached")
     } else {

@@ -21,8 +21,14 @@ pub(crate) struct AllowRestart {
 impl AllowRestart {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         let name = self.name.clone();
-        room.change_at_relay(&self.name, [Call::AllowRestart { name }], |contact| {
-            contact.state == "restart_waits"
+        room.change_at_relay(&self.name, [Call::AllowRestart { name }], |after| {
+            let contact = after.contact.as_ref();
+            contact.is_some_and(|contact| match contact.state.as_str() {
+                "restart_waits" => true,
+                // Until the other side has come; and so it is shown, too, until the relay has it.
+                "restarting" => after.is_silent(),
+                _ => false,
+            })
         })
     }
 }

@@ -33,7 +33,10 @@ impl Invites {
                 Call::CancelInvite { name: name.clone() },
                 Call::Forget { name: name.clone() },
             ];
-            return room.change_at_relay(&name, calls, |_| false);
+            return room.change_at_relay(&name, calls, |after| {
+                let relay = after.relay.as_ref();
+                relay.is_some_and(|relay| relay.orders_waiting > 0)
+            });
         }
         let session = room.open()?;
         let Answer::Invites { invites } = session.call(Call::Invites {})? else {

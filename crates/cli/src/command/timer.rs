@@ -38,7 +38,10 @@ impl TimerCommand {
                 name: self.name.clone(),
                 timer_s,
             };
-            return room.change_at_relay(&self.name, [call], |contact| contact.waiting > 0);
+            return room.change_at_relay(&self.name, [call], |after| {
+                let contact = after.contact.as_ref();
+                contact.is_some_and(|contact| contact.waiting > 0)
+            });
         }
         let session = room.open()?;
         let contact = room::contact(&session, &self.name)?;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{Person, Relay, pair, write_private};
+use crate::world::{Person, Relay, Road, pair, write_private};
 
 /// The relay is away: kept, told so, and sent by whatever command comes next.
 // [SPEC 12.4, 12.8, 12.9]
@@ -199,6 +199,41 @@ fn the_relays_of_others_do_not_matter() {
     }
     // The other way round: what is named is the relay that matters.
     relay_is_away(relay, &ada);
+}
+
+/// A relay that is connected and does not answer is not excused by another one that is away: the link can still be taken.
+// [SPEC 12.4, 12.19]
+#[test]
+fn a_relay_that_is_slow_has_not_cancelled_an_invite() {
+    let road = Road::open();
+    let (slow, mut other) = (Relay::start_at_the_end_of(road.clone()), Relay::start());
+    let ada = Person::with_vault(Some(&other));
+    ada.run(&["invite", "carol"]).ok();
+    ada.run_with(&["relay", "-"], &slow.address).ok();
+    ada.run(&["invite", "ben"]).ok();
+    let _daemon = ada.daemon(&[]);
+    let connected = |relay: &Relay, up| {
+        let (host, _) = relay.address.split_once('/').unwrap();
+        let until = std::time::Instant::now() + crate::world::DEADLINE;
+        while !ada.json(&["status"])[0]["relays"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|relay| relay["relay"] == host && relay["up"] == up)
+        {
+            assert!(std::time::Instant::now() < until);
+        }
+    };
+    connected(&slow, true);
+    other.stop();
+    connected(&other, false);
+    road.close();
+    let kept = ada.run(&["invites", "--cancel", "ben"]).ends(3);
+    assert!(
+        kept.err
+            .contains("has not answered yet; the change is kept"),
+        "{kept:?}"
+    );
 }
 
 fn relay_is_away(mut relay: Relay, ada: &Person) {

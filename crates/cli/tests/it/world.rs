@@ -1,15 +1,16 @@
 //! The stage: a relay in this process, people with homes of their own, the program under test as their processes.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use emptyroom_relayd::server::{Options, Server};
+use emptyroom_relayd::server::{Options, Public, Server};
 use serde_json::Value;
 
 /// What only a program that hangs reaches.
@@ -51,12 +52,23 @@ pub struct Relay {
     server: Option<Server>,
     data: PathBuf,
     listen: SocketAddr,
+    /// Dialled in its place.
+    road: Option<Road>,
     pub address: String,
     _scratch: Scratch,
 }
 
 impl Relay {
     pub fn start() -> Self {
+        Self::start_behind(None)
+    }
+
+    /// Whoever dials it comes by this road.
+    pub fn start_at_the_end_of(road: Road) -> Self {
+        Self::start_behind(Some(road))
+    }
+
+    fn start_behind(road: Option<Road>) -> Self {
         let scratch = Scratch::new();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -68,6 +80,7 @@ impl Relay {
             server: None,
             data: scratch.path().join("data"),
             listen: "127.0.0.1:0".parse().unwrap(),
+            road,
             address: String::new(),
             _scratch: scratch,
         };
@@ -82,14 +95,77 @@ impl Relay {
     }
 
     pub fn resume(&mut self) {
-        let options = Options::new(self.data.clone(), self.listen);
+        let mut options = Options::new(self.data.clone(), self.listen);
+        options.public = self.road.as_ref().map(Road::public);
         let server = self
             .runtime
             .block_on(Server::start(options))
             .unwrap_or_else(|_| panic!("the relay does not start"));
         self.listen = server.listening();
+        if let Some(road) = &self.road {
+            road.lead_to(self.listen);
+        }
         self.address = server.address().with_code();
         self.server = Some(server);
+    }
+}
+
+/// What lies between clients and a relay, and can be closed: then nothing comes through, and connections stand.
+#[derive(Clone)]
+pub struct Road {
+    dialled: SocketAddr,
+    to: Arc<Mutex<Option<SocketAddr>>>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Road {
+    pub fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let road = Self {
+            dialled: listener.local_addr().unwrap(),
+            to: Arc::default(),
+            closed: Arc::default(),
+        };
+        let on = road.clone();
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let Some(to) = *on.to.lock().unwrap() else {
+                    continue;
+                };
+                let Ok(far) = TcpStream::connect(to) else {
+                    continue;
+                };
+                on.carry(&near, &far);
+                on.carry(&far, &near);
+            }
+        });
+        road
+    }
+
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn public(&self) -> Public {
+        Public::parse(&self.dialled.to_string()).unwrap_or_else(|_| panic!("no address"))
+    }
+
+    fn lead_to(&self, relay: SocketAddr) {
+        *self.to.lock().unwrap() = Some(relay);
+    }
+
+    fn carry(&self, from: &TcpStream, to: &TcpStream) {
+        let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+        let closed = self.closed.clone();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 16 * 1024];
+            while let Ok(count @ 1..) = from.read(&mut bytes) {
+                if !closed.load(Ordering::Relaxed) && to.write_all(&bytes[..count]).is_err() {
+                    break;
+                }
+            }
+            let _ = to.shutdown(std::net::Shutdown::Both);
+        });
     }
 }
 

@@ -323,6 +323,8 @@ pub struct RelayStatus {
     pub relay: String,
     /// Requests can flow.
     pub up: bool,
+    /// Orders to destroy a log that it has not confirmed yet.
+    pub orders_waiting: usize,
     /// It speaks only other versions.
     pub update_needed: bool,
     /// The last trouble it made since this client was loaded.

@@ -307,9 +307,14 @@ impl Client {
     }
 
     fn status(&self) -> Status {
-        let relays = self.relays.values().map(|relay| RelayStatus {
+        let orders = |relay| {
+            let orders = self.destroys.values();
+            orders.filter(|order| order.relay == relay).count()
+        };
+        let relays = self.relays.iter().map(|(identity, relay)| RelayStatus {
             relay: relay.link.name(),
             up: relay.link.is_up(),
+            orders_waiting: orders(*identity),
             update_needed: relay.link.needs_update(),
             trouble: relay.link.trouble(),
         });

@@ -154,6 +154,9 @@ pub struct RelayInfo {
     pub relay: String,
     /// Requests can flow.
     pub up: bool,
+    /// Orders to destroy a log, like that of a cancelled invite, that it has not confirmed yet.
+    #[serde(default)]
+    pub orders_waiting: usize,
     /// It speaks only other versions.
     pub update_needed: bool,
     /// The last trouble it made since the vault was opened.

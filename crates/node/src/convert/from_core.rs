@@ -103,6 +103,7 @@ fn relay(relay: core::RelayStatus) -> RelayInfo {
     RelayInfo {
         relay: relay.relay,
         up: relay.up,
+        orders_waiting: relay.orders_waiting,
         update_needed: relay.update_needed,
         trouble: relay
             .trouble

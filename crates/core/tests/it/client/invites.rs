@@ -143,8 +143,10 @@ fn a_cancelled_link_is_gone() {
     );
     assert_eq!(invite_fault(&mut world, 0), Some(InviteFault::Cancelled));
     world.kill(0);
+    assert_eq!(orders_waiting(&mut world), 1);
     world.start_relay();
     world.pass(MINUTE);
+    assert_eq!(orders_waiting(&mut world), 0);
     world.join(1, &link, "alice");
     world.pass(10 * SECOND);
     assert_eq!(join_fault(&mut world, 1), Some(JoinFault::Gone));
@@ -190,6 +192,13 @@ fn an_order_is_given_for_forty_days_and_its_relay_forgotten_with_it() {
         }
         assert_eq!(relays_and_orders(&world, 0), (1, 0), "{answered}");
     }
+}
+
+fn orders_waiting(world: &mut World) -> usize {
+    let Ok(Reply::Status(status)) = world.command(0, Command::Status) else {
+        panic!()
+    };
+    status.relays[0].orders_waiting
 }
 
 // [SPEC 8.45]
