@@ -64,6 +64,11 @@ fn links_that_cannot_be_taken_are_refused_and_leave_nothing() {
     let (ben, carol) = (Person::with_vault(None), Person::with_vault(None));
     let link = ada.run(&["invite", "ben"]).ok().out;
     ben.run_with(&["join", "--as", "ada"], &link).ok();
+    // What she is told to do helps.
+    let early = ada.run(&["verify", "ben"]).ends(4);
+    assert!(early.err.contains("`emptyroom receive`"), "{early:?}");
+    ada.run(&["receive"]).ok();
+    ada.run(&["verify", "ben"]).ok();
     let refused = carol
         .run_with(&["--json", "join", "--as", "ada"], &link)
         .ends(4);

@@ -291,7 +291,7 @@ pub(crate) fn refused(refused: Refused) -> Failure {
         Refused::BadAddress(fault) => Failure::new(Exit::Usage, "bad_address", fault)
             .hint("copy the whole line; nothing of it may be missing"),
         Refused::NotJoined => failure(Exit::Refused, "not_joined", "this conversation does not stand yet")
-            .hint("`emptyroom contacts` shows what it waits for"),
+            .hint("`emptyroom receive` fetches whether the link was taken; `emptyroom contacts` shows how it stands"),
         Refused::ConversationOver => failure(Exit::Refused, "conversation_over", "the relay lost this conversation for good")
             .hint("invite this contact again under another name; the history stays until `emptyroom forget`"),
         Refused::Blocked => {
