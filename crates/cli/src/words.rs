@@ -22,12 +22,13 @@ pub(crate) fn with_why(state: &str, why: Option<&str>) -> String {
     )
 }
 
-/// A received message; nothing for other events.
-pub(crate) fn message(event: &Event) -> Option<String> {
+/// A received message, as it is at `now_ms`; nothing for other events.
+pub(crate) fn message(event: &Event, now_ms: u64) -> Option<String> {
     let Event::MessageReceived {
         conversation,
         text,
         timer_s,
+        expires_at,
         ..
     } = event
     else {
@@ -37,7 +38,13 @@ pub(crate) fn message(event: &Event) -> Option<String> {
     let burns = match timer_s {
         None => String::new(),
         Some(0) => " [burns now]".to_owned(),
-        Some(seconds) => format!(" [burns in {}]", span::text(*seconds)),
+        Some(seconds) => {
+            let left_s = |at: u64| at.saturating_sub(now_ms).div_ceil(1_000);
+            match expires_at.map(left_s) {
+                Some(left) if left != *seconds => format!(" [burns in {}]", span::left(left)),
+                _ => format!(" [burns in {}]", span::text(*seconds)),
+            }
+        }
     };
     Some(format!("{name}: {}{burns}", terminal::block(text, 4)))
 }
@@ -343,4 +350,35 @@ pub(crate) fn send_failed(why: &str) -> Failure {
         &format!("send_{why}"),
         format!("the message will not arrive: {}", failed_why(why)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [SPEC 12.16]
+    #[test]
+    fn what_burns_already_is_shown_with_what_is_left() {
+        let burns = |expires_at| {
+            let received = Event::MessageReceived {
+                conversation: "ben".to_owned(),
+                id: 1,
+                text: "hi".to_owned(),
+                sent_at: 1,
+                received_at: 1,
+                timer_s: Some(3_600),
+                expires_at,
+            };
+            message(&received, 5_000)
+        };
+        assert_eq!(burns(None).as_deref(), Some("ben: hi [burns in 1h]"));
+        assert_eq!(
+            burns(Some(3_605_000)).as_deref(),
+            Some("ben: hi [burns in 1h]")
+        );
+        assert_eq!(
+            burns(Some(14_001)).as_deref(),
+            Some("ben: hi [burns in 10s]")
+        );
+    }
 }

@@ -155,7 +155,7 @@ impl Session {
         }
     }
 
-    /// From now on all events. They end with [`Event::Locked`], or without it when a daemon ends by force.
+    /// From now on all events; of a message without its text, which [`Call::Unread`] and [`Call::History`] give. They end with [`Event::Locked`], or without it when a daemon ends by force.
     ///
     /// # Errors
     /// When the vault was locked in the meantime.
@@ -209,16 +209,26 @@ impl Iterator for Events {
     }
 }
 
-/// A bounded queue of events between a watcher and whoever reads it.
+/// A bounded queue of events between a watcher and whoever reads it. Texts do not wait in it: they could outlive their lines.
 pub(crate) fn events() -> (Watcher, Events) {
     let (sender, receiver) = sync_channel(EVENTS_WAITING_MAX);
     let missed = Missed::default();
-    let watcher = watcher(missed.clone(), move |event| match sender.try_send(event) {
-        Ok(()) => Sent::Yes,
-        Err(TrySendError::Full(_)) => Sent::Full,
-        Err(TrySendError::Disconnected(_)) => Sent::Closed,
+    let watcher = watcher(missed.clone(), move |event| {
+        match sender.try_send(without_text(event)) {
+            Ok(()) => Sent::Yes,
+            Err(TrySendError::Full(_)) => Sent::Full,
+            Err(TrySendError::Disconnected(_)) => Sent::Closed,
+        }
     });
     (watcher, Events { receiver, missed })
+}
+
+// [SPEC 12.16]
+fn without_text(mut event: Event) -> Event {
+    if let Event::MessageReceived { text, .. } = &mut event {
+        *text = String::new();
+    }
+    event
 }
 
 /// That events found no room and the reader was not told so yet: he finds it when he has taken all that did.
@@ -306,6 +316,23 @@ mod tests {
         assert!(receiver.recv().unwrap() == Event::Missed {});
         drop(receiver);
         assert!(!watcher(&up));
+    }
+
+    // [SPEC 12.16]
+    #[test]
+    fn no_text_waits_for_a_reader() {
+        let (mut watcher, mut events) = events();
+        let received = |text: &str| Event::MessageReceived {
+            conversation: "ben".into(),
+            id: 1,
+            text: text.into(),
+            sent_at: 1,
+            received_at: 1,
+            timer_s: Some(30),
+            expires_at: None,
+        };
+        assert!(watcher(&received("this burns")));
+        assert!(events.next() == Some(received("")));
     }
 
     /// Also when nothing happens any more that could tell him.

@@ -138,7 +138,7 @@ impl Inbox {
         if self.out.event(event)? {
             return Ok(());
         }
-        match (words::message(event), words::event(event)) {
+        match (words::message(event, now_ms()), words::event(event)) {
             (Some(text), _) => out::text(&text),
             (None, Some(text)) => {
                 out::note(&text);
