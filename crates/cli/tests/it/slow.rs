@@ -1,10 +1,11 @@
 //! A reader whose output nobody takes: its memory does not grow, and it says what it skipped.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
@@ -23,7 +24,8 @@ fn flooding_daemon(home: &Path) -> Receiver<()> {
     let (told, all_told) = channel();
     std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
-        let mut writer = stream.try_clone().unwrap();
+        // Whole lines: what is answered must not come amidst what is told.
+        let writer = Arc::new(Mutex::new(stream.try_clone().unwrap()));
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let request: Value = serde_json::from_str(&line).unwrap();
             let result = match request["method"].as_str().unwrap() {
@@ -36,23 +38,23 @@ fn flooding_daemon(home: &Path) -> Receiver<()> {
             };
             let subscribed = result["result"] == "done";
             let response = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
-            writeln!(writer, "{response}").unwrap();
+            writeln!(writer.lock().unwrap(), "{response}").unwrap();
             if subscribed {
-                let mut writer = writer.try_clone().unwrap();
-                let told = told.clone();
-                std::thread::spawn(move || flood(&mut writer, &told));
+                let (writer, told) = (writer.clone(), told.clone());
+                std::thread::spawn(move || flood(&writer, &told));
             }
         }
     });
     all_told
 }
 
-fn flood(writer: &mut impl Write, told: &Sender<()>) {
+fn flood(writer: &Mutex<UnixStream>, told: &Sender<()>) {
     let relay = "r".repeat(1_000);
     let event = json!({ "v": 1, "event": "connection", "relay": relay, "up": true });
     let line = json!({ "jsonrpc": "2.0", "method": "event", "params": event });
     let line = format!("{line}\n");
-    if (0..EVENTS).all(|_| writer.write_all(line.as_bytes()).is_ok()) {
+    let tell = || writer.lock().unwrap().write_all(line.as_bytes());
+    if (0..EVENTS).all(|_| tell().is_ok()) {
         told.send(()).unwrap();
     }
 }
