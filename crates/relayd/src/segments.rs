@@ -125,6 +125,9 @@ impl<D: Disk> SegmentRows<D> {
             rng: entropy::generator(),
             broken: None,
         };
+        rows.disk
+            .sync_names()
+            .map_err(|_| StoreFailure::Broken("sync of the store's directory"))?;
         let may_be_torn = journal::any_written(&rows.disk, &numbers)?;
         let ids: BTreeSet<SegmentId> = names
             .iter()

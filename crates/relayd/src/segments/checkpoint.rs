@@ -13,8 +13,7 @@ use super::journal;
 use super::record::{Spot, Table};
 use super::segment::{self, NewRow, Segment, SegmentId};
 
-/// Rows that are read to be written elsewhere, at a time.
-const READ_MAX: usize = 1_024;
+const NOT_OPEN: StoreFailure = StoreFailure::Broken("a segment that is not open");
 
 impl<D: Disk> SegmentRows<D> {
     pub(super) fn try_checkpoint(&mut self) -> Result<(), StoreFailure> {
@@ -69,12 +68,19 @@ impl<D: Disk> SegmentRows<D> {
             self.done_journals
                 .insert(journal.number, journal.frames.len());
         }
-        // The oldest first, and none before an older one: carried out after what came later it would undo that.
-        while let Some((number, _)) = self.done_journals.first_key_value() {
-            journal::destroy(&self.disk, *number)?;
-            self.done_journals.pop_first();
+        // Begun first, so that the directory never looks like one without a store.
+        let begun = self.begin_journal();
+        if matches!(begun, Err(StoreFailure::Broken(_))) {
+            return begun;
         }
-        self.begin_journal()
+        // The oldest first, and none before an older one: carried out after what came later it would undo that.
+        while let Some(mut oldest) = self.done_journals.first_entry() {
+            // Once that has begun it stands for nothing.
+            *oldest.get_mut() = 0;
+            journal::destroy(&self.disk, *oldest.key())?;
+            oldest.remove();
+        }
+        begun
     }
 
     fn write_entries(&mut self) -> Result<(), StoreFailure> {
@@ -134,12 +140,14 @@ impl<D: Disk> SegmentRows<D> {
         }
         for (day, keys) in by_day {
             // What only moved is read first, a part at a time: it may be whole logs.
-            for keys in keys.chunks(READ_MAX) {
-                let mut rows = Vec::with_capacity(keys.len());
-                for (key, lies) in keys {
-                    if let Some(row) = self.index.lasting.get(key) {
-                        let row = self.row(Table::Lasting, *lies, *key, &row.held)?;
-                        rows.push((Table::Lasting, *key, row));
+            let mut keys = keys.into_iter().peekable();
+            while keys.peek().is_some() {
+                let (mut rows, mut bytes) = (Vec::new(), 0);
+                while let Some((key, lies)) = keys.next_if(|_| bytes < self.sizes.piece) {
+                    if let Some(row) = self.index.lasting.get(&key) {
+                        let row = self.row(Table::Lasting, lies, key, &row.held)?;
+                        bytes += row.len();
+                        rows.push((Table::Lasting, key, row));
                     }
                 }
                 self.write(day, &BTreeSet::new(), &rows)?;
@@ -166,10 +174,7 @@ impl<D: Disk> SegmentRows<D> {
             .peekable();
         while rows.peek().is_some() {
             let id = self.writable(day, except)?;
-            let segment = self
-                .segments
-                .get_mut(&id)
-                .ok_or(StoreFailure::Broken("a segment that is not open"))?;
+            let segment = self.segments.get_mut(&id).ok_or(NOT_OPEN)?;
             for spot in segment.write(&mut rows, &self.sizes, &mut self.rng)? {
                 let before = self.index.put(id, &spot);
                 self.fresh.gone(before);
@@ -208,14 +213,20 @@ impl<D: Disk> SegmentRows<D> {
             let Some(segment) = self.segments.get_mut(&id) else {
                 continue;
             };
-            for part in spots.chunks(self.sizes.removed) {
+            let mut rest = spots.as_slice();
+            while !rest.is_empty() {
+                let (part, after) = rest.split_at(self.sizes.removed.min(rest.len()));
                 if let Err(failure) = segment.remove_rows(part, &self.sizes, &mut self.rng) {
-                    self.fresh.gone.insert(id, spots);
+                    self.fresh.gone.insert(id, rest.to_vec());
                     return Err(failure);
                 }
+                rest = after;
             }
         }
-        Ok(())
+        // Also what found no space the last time.
+        self.segments
+            .values_mut()
+            .try_for_each(Segment::finish_erasing)
     }
 
     /// Drops the segments of days that are over. Where rows moved on from and could not be written elsewhere yet, they stay.
@@ -252,6 +263,9 @@ impl<D: Disk> SegmentRows<D> {
     }
 
     fn drop_segment(&mut self, id: SegmentId) -> Result<(), StoreFailure> {
+        if let Some(segment) = self.segments.get_mut(&id) {
+            segment.ends();
+        }
         segment::remove(&self.disk, id)?;
         self.segments.remove(&id);
         self.fresh.gone.remove(&id);
@@ -280,13 +294,15 @@ impl<D: Disk> SegmentRows<D> {
         for (id, mut spots) in left {
             // Keys are random: their order says nothing of the order in which rows came.
             spots.sort_unstable_by_key(|spot| (spot.key, spot.table));
-            for spots in spots.chunks(READ_MAX) {
-                let mut rows = Vec::with_capacity(spots.len());
-                for spot in spots {
+            let mut spots = spots.into_iter().peekable();
+            while spots.peek().is_some() {
+                let (mut rows, mut bytes) = (Vec::new(), 0);
+                while let Some(spot) = spots.next_if(|_| bytes < self.sizes.piece) {
                     let segment = self.segments.get(&id);
-                    let segment =
-                        segment.ok_or(StoreFailure::Broken("a segment that is not open"))?;
-                    rows.push((spot.table, spot.key, segment.row(spot)?));
+                    let segment = segment.ok_or(NOT_OPEN)?;
+                    let row = segment.row(&spot)?;
+                    bytes += row.len();
+                    rows.push((spot.table, spot.key, row));
                 }
                 self.write(id.day, &wasteful, &rows)?;
             }

@@ -122,6 +122,7 @@ impl<F: DiskFile> Frames<F> {
         take: &mut TakeGroup<'_>,
     ) -> Result<(), StoreFailure> {
         let (mut at, mut number) = (self.end, self.number);
+        let mut last_group = self.end;
         let (mut contents, mut bond) = (Vec::new(), None);
         while let Some(frame) = self.frame_at(at, len)? {
             let is_next = frame.number == number && frame.group == self.group;
@@ -134,6 +135,7 @@ impl<F: DiskFile> Frames<F> {
             if frame.last {
                 take(&contents)?;
                 (contents, bond) = (Vec::new(), None);
+                last_group = self.end;
                 (self.end, self.number) = (at, number);
                 self.group += 1;
             }
@@ -142,10 +144,21 @@ impl<F: DiskFile> Frames<F> {
             return Err(StoreFailure::Broken("a file of frames is damaged"));
         }
         if self.end < len {
-            let cut = self.file.set_len(self.end).and_then(|()| self.file.sync());
+            let cut = self.file.set_len(self.end);
             cut.map_err(|e| io_failure(&e, "cutting a torn frame"))?;
         }
-        Ok(())
+        self.make_durable(last_group)
+    }
+
+    /// The process may have been killed between writing the last group and its sync, which may even have failed: it is written again.
+    fn make_durable(&self, from: u64) -> Result<(), StoreFailure> {
+        let again = || {
+            let mut bytes = vec![0; usize::try_from(self.end - from).unwrap_or(0)];
+            self.file.read_at(from, &mut bytes)?;
+            self.file.write_at(from, &bytes)
+        };
+        again().map_err(|e: io::Error| io_failure(&e, "writing a group again"))?;
+        self.sync()
     }
 
     /// Whether there is a frame of a later group than the one that is not whole.
@@ -243,7 +256,7 @@ impl<F: DiskFile> Frames<F> {
         if let Err(error) = self.file.write_at(self.end, &bytes) {
             let failure = io_failure(&error, "writing frames");
             // A part may be there; without it the file is as it was.
-            let cut = self.file.set_len(self.end);
+            let cut = self.file.set_len(self.end).and_then(|()| self.file.sync());
             return Err(cut.map_or(StoreFailure::Broken("cutting frames"), |()| failure));
         }
         self.end += bytes.len() as u64;

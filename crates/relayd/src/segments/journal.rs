@@ -31,14 +31,15 @@ impl<F: DiskFile> Journal<F> {
         let mut begin = || -> io::Result<_> {
             let file = disk.create(&log_name(number))?;
             let frames = Frames::begin(file, key.duplicate(), label(number), rng)?;
-            disk.sync_names()?;
+            keyfile::synced(disk.sync_names())?;
             Ok(frames)
         };
         begin()
             .map(|frames| Self { number, frames })
             .map_err(|error| {
                 let failure = io_failure(&error, "beginning a journal");
-                destroy(disk, number).err().unwrap_or(failure)
+                let unmade = keyfile::unmake(disk, &[log_name(number), key_name(number)]);
+                unmade.err().unwrap_or(failure)
             })
     }
 }
@@ -52,9 +53,11 @@ pub(super) fn replay<D: Disk>(
 ) -> Result<Option<u64>, StoreFailure> {
     let failed = |e: io::Error| io_failure(&e, "opening a journal");
     let has = |name: &str| names.iter().any(|found| found == name);
+    // One without frames was being begun or given up.
+    let holds_frames = || any_written(disk, &[number]);
     let key = match keyfile::read(disk, &key_name(number))? {
         Found::Key(key) if has(&log_name(number)) => key,
-        Found::Damaged | Found::Nothing if has(&log_name(number)) => {
+        Found::Damaged | Found::Nothing if holds_frames()? => {
             return Err(StoreFailure::Broken("a journal's key is damaged or lost"));
         }
         _ => return destroy(disk, number).map(|()| None),

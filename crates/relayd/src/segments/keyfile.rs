@@ -35,14 +35,13 @@ pub(super) fn make<D: Disk>(disk: &D, name: &str) -> Result<Secret32, StoreFailu
     let file = disk.create(name).map_err(|e| failed(&e))?;
     let write = || {
         file.write_at(0, &encode(&key))?;
-        file.sync()?;
-        disk.sync_names()
+        synced(file.sync())?;
+        synced(disk.sync_names())
     };
     match write() {
         Ok(()) => Ok(key),
         Err(error) => {
-            // Not left behind half made: the next try makes it anew.
-            let _ = disk.remove(name);
+            unmake(disk, &[name.to_owned()])?;
             Err(failed(&error))
         }
     }
@@ -90,19 +89,36 @@ pub(super) fn destroy<D: Disk>(
         if has(name) {
             let file = disk.open(name)?;
             file.write_at(0, &[0; FILE_LEN])?;
-            file.sync()?;
+            synced(file.sync())?;
         }
         for name in sealed.iter().filter(|name| has(name)) {
             disk.remove(name)?;
         }
-        disk.sync_names()?;
+        synced(disk.sync_names())?;
         if has(name) {
             disk.remove(name)?;
-            disk.sync_names()?;
+            synced(disk.sync_names())?;
         }
         Ok(())
     };
     destroy().map_err(|e: std::io::Error| io_failure(&e, "destroying a key and its files"))
+}
+
+/// Removes files under whose key nothing was sealed yet, so that the next try makes them anew.
+pub(super) fn unmake<D: Disk>(disk: &D, made: &[String]) -> Result<(), StoreFailure> {
+    let unmake = || {
+        let names = disk.names()?;
+        for name in made.iter().filter(|name| names.contains(name)) {
+            disk.remove(name)?;
+        }
+        Ok(())
+    };
+    unmake().map_err(|e: std::io::Error| io_failure(&e, "removing unfinished files"))
+}
+
+/// A failed sync is never a full disk, whatever it says: nobody knows what is durable.
+pub(super) fn synced(outcome: std::io::Result<()>) -> std::io::Result<()> {
+    outcome.map_err(|error| std::io::Error::other(error.to_string()))
 }
 
 fn encode(key: &Secret32) -> Zeroizing<Vec<u8>> {

@@ -45,6 +45,10 @@ pub(super) struct Segment<F> {
     index: Frames<F>,
     /// About how many bytes of it are gone.
     dead: u32,
+    /// Rows of which the index says that they are gone, and whose bytes are still there.
+    unerased: Vec<Spot>,
+    /// Its key may be overwritten already.
+    ends: bool,
 }
 
 /// A row to be written.
@@ -97,7 +101,7 @@ impl<F: DiskFile> Segment<F> {
             let data = disk.create(&id.name("data"))?;
             let index = disk.create(&id.name("index"))?;
             let index = Frames::begin(index, key.duplicate(), id.label(), rng)?;
-            disk.sync_names()?;
+            keyfile::synced(disk.sync_names())?;
             Ok((data, index))
         };
         match files() {
@@ -108,12 +112,13 @@ impl<F: DiskFile> Segment<F> {
                 end: 0,
                 index,
                 dead: 0,
+                unerased: Vec::new(),
+                ends: false,
             }),
             Err(error) => {
-                // Nothing half made stays, so that the next try can begin anew.
-                let removed = remove(disk, id);
+                let made = ["data", "index", "key"].map(|ending| id.name(ending));
                 let failure = io_failure(&error, "making a segment");
-                Err(removed.err().unwrap_or(failure))
+                Err(keyfile::unmake(disk, &made).err().unwrap_or(failure))
             }
         }
     }
@@ -181,6 +186,8 @@ impl<F: DiskFile> Segment<F> {
             end,
             index,
             dead: end.saturating_sub(kept),
+            unerased: Vec::new(),
+            ends: false,
         };
         Ok(Some((segment, contents)))
     }
@@ -225,8 +232,10 @@ impl<F: DiskFile> Segment<F> {
         let end = self.end.checked_add(written).ok_or(too_long)?;
         let outcome = self.write_durably(&bytes, &index.into_contents(), rng);
         if outcome == Err(StoreFailure::Full) {
-            // The index does not speak of it, so nothing of it stays. Where that fails, the next write or start goes over it.
-            let _ = self.data.set_len(u64::from(self.end));
+            // The index does not speak of it, so nothing of it stays.
+            let cut = self.data.set_len(u64::from(self.end));
+            cut.and_then(|()| self.data.sync())
+                .map_err(|_| StoreFailure::Broken("cutting rows"))?;
         }
         outcome?;
         self.end = end;
@@ -239,6 +248,7 @@ impl<F: DiskFile> Segment<F> {
         index: &[Vec<u8>],
         rng: &mut ChaCha20Rng,
     ) -> Result<(), StoreFailure> {
+        self.finish_erasing()?;
         self.data
             .write_at(u64::from(self.end), bytes)
             .map_err(|e| io_failure(&e, "writing rows"))?;
@@ -247,22 +257,33 @@ impl<F: DiskFile> Segment<F> {
         self.index.sync()
     }
 
-    /// Forgets rows and erases their bytes, durably.
+    /// Writes into the index, durably, that rows are gone; [`Self::finish_erasing`] follows.
     pub(super) fn remove_rows(
         &mut self,
         spots: &[Spot],
         sizes: &Sizes,
         rng: &mut ChaCha20Rng,
     ) -> Result<(), StoreFailure> {
+        self.finish_erasing()?;
         let mut index = Writer::new(sizes.frame);
-        for spot in spots {
-            index.spot(false, spot);
-            self.dead = self.dead.saturating_add(spot.len);
-        }
+        spots.iter().for_each(|spot| index.spot(false, spot));
         self.index.append(&index.into_contents(), rng)?;
         self.index.sync()?;
-        self.erase(spots)?;
-        self.sync_data()
+        let bytes = spots.iter().map(|spot| spot.len).sum();
+        self.dead = self.dead.saturating_add(bytes);
+        self.unerased.extend(spots);
+        Ok(())
+    }
+
+    /// Erases, durably, what the index says is gone. Until then the index must not go on: a start knows only its last group again.
+    pub(super) fn finish_erasing(&mut self) -> Result<(), StoreFailure> {
+        if self.unerased.is_empty() {
+            return Ok(());
+        }
+        self.erase(&self.unerased)?;
+        self.sync_data()?;
+        self.unerased.clear();
+        Ok(())
     }
 
     /// Erases ranges, neighbours together.
@@ -293,7 +314,12 @@ impl<F: DiskFile> Segment<F> {
 
     /// No more rows are written to it.
     pub(super) fn is_full(&self, sizes: &Sizes) -> bool {
-        self.end >= sizes.segment
+        self.ends || self.end >= sizes.segment
+    }
+
+    /// From here on its key may be gone at any moment.
+    pub(super) fn ends(&mut self) {
+        self.ends = true;
     }
 
     /// More of it is gone than is left, or its index tells more of the past than of the present.

@@ -218,17 +218,28 @@ fn trace(seed: u64) {
             // What is over is over, even if its files wait for space to be overwritten in.
             Err(StoreFailure::Full) if is_expiry => models = after,
             Err(StoreFailure::Full) => {}
-            Err(StoreFailure::Broken(_)) => models.extend(after),
+            Err(StoreFailure::Broken(what)) => {
+                assert!(
+                    fault != Some(Fault::Full),
+                    "seed {seed}: a full disk broke {what}"
+                );
+                models.extend(after);
+            }
         }
         if matches!(outcome, Err(StoreFailure::Broken(_))) || dice.below(8) == 0 {
             disk.mend();
-            disk = disk.crash(&mut dice.0);
+            // The program is killed, or the power fails.
+            if dice.below(3) > 0 {
+                disk = disk.crash(&mut dice.0);
+            }
             // Now and then it crashes while it opens.
             if dice.below(3) == 0 {
                 disk.fail_after(u64::from(dice.below(60)), Fault::Dead);
                 drop(SegmentRows::open(disk.clone(), SIZES));
                 disk.mend();
-                disk = disk.crash(&mut dice.0);
+                if dice.below(2) == 0 {
+                    disk = disk.crash(&mut dice.0);
+                }
             }
             rows = SegmentRows::open(disk.clone(), SIZES).unwrap();
             rows.expire(Day(today)).unwrap();
@@ -367,9 +378,6 @@ fn whenever_the_power_fails_what_was_removed_is_gone_in_the_end() {
             .sum();
         assert!((600..=640).contains(&left), "{operations}: {left}");
         assert_eq!(rows.lasting(&KEPT).unwrap(), Some(vec![7; 600]));
-        for key in disk.removed().iter().filter(|file| file.len() == 48) {
-            assert!(key.iter().all(|byte| *byte == 0), "{operations}");
-        }
         if whole.is_ok() {
             assert!(operations > 40);
             return;
