@@ -274,6 +274,9 @@ impl Conversation {
             self.clear_origin(ctx);
             self.conversation_stands(ctx);
         } else {
+            // An inviter whom this device had not read before shows himself so as well.
+            // [SPEC 8.54]
+            self.inviter_is_here(ctx);
             self.send_again(ctx, shown.unwrap_or_default());
         }
     }

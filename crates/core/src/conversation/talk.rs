@@ -125,13 +125,15 @@ impl Conversation {
             generation: u64::MAX,
             next_seq: u64::MAX,
         };
+        // Who gives no receipts has most of what is missing in them.
+        let gives_receipts = self.state.receipts.peer_delivered > Position::default();
         for (key, position, sent) in self.sent_between(ctx, Position::default(), everything) {
             let shown = position < peer_shown;
             if sent.lives(ctx.clock.now()) {
                 if !sent.delivered() || !shown {
                     self.send_line_again(ctx, &key, (sent.line(), sent.again()));
                 }
-            } else if !sent.delivered() && !shown {
+            } else if !sent.delivered() && !shown && gives_receipts {
                 self.ran_out(ctx, &key, sent.line());
             }
         }

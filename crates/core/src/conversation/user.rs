@@ -223,7 +223,12 @@ impl Conversation {
             Phase::Taking => ContactState::Joining,
             Phase::JoinFailed(code) => ContactState::JoinFailed(Phase::join_fault(code)),
             // Also while it waits in a restart that the inviter does not see either.
-            phase if phase.stands() && self.inviter_missing() && !self.is_over() => {
+            phase
+                if phase.stands()
+                    && self.inviter_missing()
+                    && !self.is_over()
+                    && !self.restart_waits_for_user() =>
+            {
                 ContactState::JoinFailed(crate::api::JoinFault::InviterNotSeen)
             }
             Phase::Member => ContactState::Active,

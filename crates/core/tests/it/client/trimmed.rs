@@ -67,3 +67,31 @@ fn a_restart_says_the_first_gap_that_was_not_told() {
     received.sort();
     assert_eq!(received, ["a1", "a2"]);
 }
+
+/// Bob gives no receipts, and once something ran out on its way to him: whatever he had later is not called failed for that.
+// [SPEC 9.27]
+#[test]
+fn what_ended_long_ago_does_not_fail_at_the_restart_of_someone_without_receipts() {
+    let mut world = World::talk(9_300);
+    let off = Command::SetReceipts {
+        name: World::peer_name(1),
+        delivered: false,
+        read: false,
+    };
+    assert_eq!(world.command(1, off), Ok(Reply::Done));
+    world.switch_off(1);
+    world.send(0, "a1");
+    world.pass(32 * DAY);
+    world.load(1);
+    world.pass(MINUTE);
+    world.send(0, "a2");
+    world.pass(MINUTE);
+    assert_eq!(world.received(1), ["a2"]);
+    world.pass(32 * DAY);
+    world.lose_group(1);
+    world.pass(2 * DAY);
+    world.send(0, "a3");
+    world.pass(MINUTE);
+    assert_eq!(world.received(1), ["a2", "a3"]);
+    assert_eq!(world.states(0), [MessageState::Sent; 3]);
+}
