@@ -86,6 +86,14 @@ pub(crate) fn io_failure(error: &io::Error, place: &'static str) -> StoreFailure
     }
 }
 
+/// For what is done later where there is no space now.
+pub(crate) fn forgive_full(outcome: Result<(), StoreFailure>) -> Result<(), StoreFailure> {
+    match outcome {
+        Err(StoreFailure::Full) => Ok(()),
+        other => other,
+    }
+}
+
 impl std::fmt::Display for DataError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

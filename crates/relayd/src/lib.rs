@@ -18,6 +18,7 @@ pub mod fuzz;
 pub mod medium;
 mod outbox;
 pub mod platform;
+mod seal;
 pub mod segments;
 pub mod server;
 pub mod store;

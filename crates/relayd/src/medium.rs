@@ -13,7 +13,7 @@ use crate::store::SqliteRows;
 pub enum Kind {
     /// SQLite files, one for each expiry day.
     Sqlite,
-    /// the relay's own log: a journal, and segments for each expiry day.
+    /// The relay's own log: a journal, and segments for each expiry day.
     Segments,
 }
 

@@ -26,11 +26,12 @@ use rand_chacha::ChaCha20Rng;
 use disk::Disk;
 use held::{Fresh, Held, Index};
 use journal::Journal;
-use record::{Op, Table, Writer};
+use record::{Op, Writer};
 use segment::{Segment, SegmentId};
 
-use crate::data::io_failure;
+use crate::data::{forgive_full, io_failure};
 use crate::entropy;
+use crate::seal::Table;
 
 mod checkpoint;
 pub mod disk;
@@ -39,7 +40,6 @@ mod held;
 mod journal;
 mod keyfile;
 mod record;
-mod seal;
 mod segment;
 
 /// How large things get, in bytes but for `removed`. Tests make them small.
@@ -279,13 +279,6 @@ fn ops_of(changes: &Changes) -> Vec<Op<'_>> {
         LastingChange::Remove { key } => Op::Remove(Table::Lasting, Day(0), *key),
     });
     entries.chain(lasting).collect()
-}
-
-fn forgive_full(outcome: Result<(), StoreFailure>) -> Result<(), StoreFailure> {
-    match outcome {
-        Err(StoreFailure::Full) => Ok(()),
-        other => other,
-    }
 }
 
 impl<D: Disk> Rows for SegmentRows<D> {

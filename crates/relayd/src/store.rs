@@ -28,13 +28,14 @@ use emptyroom_wire::time::Day;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
-use daykeys::{DayKeys, Table};
+use daykeys::DayKeys;
 use days::DayFiles;
 use file::sync_names;
 use lasting::{Batch, LastingFile, Sealed};
 
-use crate::data::make_directory;
+use crate::data::{forgive_full, make_directory};
 use crate::entropy;
+use crate::seal::Table;
 
 mod daykeys;
 mod days;
@@ -361,13 +362,6 @@ impl Rows for SqliteRows {
         self.usable()?;
         let outcome = self.try_expire(today);
         self.remember(outcome)
-    }
-}
-
-fn forgive_full(outcome: Result<(), StoreFailure>) -> Result<(), StoreFailure> {
-    match outcome {
-        Err(StoreFailure::Full) => Ok(()),
-        other => other,
     }
 }
 

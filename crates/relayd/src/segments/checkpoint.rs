@@ -10,8 +10,9 @@ use super::disk::Disk;
 use super::frames;
 use super::held::Held;
 use super::journal;
-use super::record::{Spot, Table};
+use super::record::Spot;
 use super::segment::{self, NewRow, Segment, SegmentId};
+use crate::seal::Table;
 
 const NOT_OPEN: StoreFailure = StoreFailure::Broken("a segment that is not open");
 

@@ -18,8 +18,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
 use super::disk::DiskFile;
-use super::seal;
 use crate::data::io_failure;
+use crate::seal;
 
 const MAGIC: &[u8; 8] = b"ERFRAM01";
 const MARKER_LEN: usize = 8;

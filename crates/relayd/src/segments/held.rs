@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use emptyroom_relay::store::RowKey;
 use emptyroom_wire::time::Day;
 
-use super::record::{Op, Spot, Table};
+use super::record::{Op, Spot};
 use super::segment::SegmentId;
+use crate::seal::Table;
 
 /// Where a row is.
 pub(super) enum Held {

@@ -3,29 +3,7 @@
 use emptyroom_relay::store::{RowKey, StoreFailure};
 use emptyroom_wire::time::Day;
 
-/// Which rows: one of a kind cannot be passed off as one of the other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Hash)]
-pub(super) enum Table {
-    Lasting,
-    Entries,
-}
-
-impl Table {
-    pub(super) fn code(self) -> u8 {
-        match self {
-            Table::Lasting => 0,
-            Table::Entries => 1,
-        }
-    }
-
-    fn of(code: u8) -> Option<Self> {
-        match code {
-            0 => Some(Table::Lasting),
-            1 => Some(Table::Entries),
-            _ => None,
-        }
-    }
-}
+use crate::seal::Table;
 
 /// An operation of a commit.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,44 +39,33 @@ impl Writer {
             Op::Remove(table, day, key) => (REMOVE + table.code(), day, key, None),
             Op::Move(day, key) => (MOVE, day, key, None),
         };
-        let out = self.room(1 + 4 + 32 + 4 + row.map_or(0, <[u8]>::len));
-        out.push(code);
-        out.extend_from_slice(&day.0.to_be_bytes());
-        out.extend_from_slice(&key.0);
-        if let Some(row) = row {
-            let len = u32::try_from(row.len()).unwrap_or(u32::MAX);
-            out.extend_from_slice(&len.to_be_bytes());
-            out.extend_from_slice(row);
+        let (day, len) = (day.0.to_be_bytes(), row.map_or(0, <[u8]>::len));
+        let len = u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes();
+        match row {
+            Some(row) => self.add(&[&[code], &day, &key.0, &len, row]),
+            None => self.add(&[&[code], &day, &key.0]),
         }
     }
 
     pub(super) fn spot(&mut self, stays: bool, spot: &Spot) {
-        let out = self.room(Spot::LEN);
-        let code = if stays { PUT } else { REMOVE };
-        out.push(code + spot.table.code());
-        out.extend_from_slice(&spot.key.0);
-        out.extend_from_slice(&spot.at.to_be_bytes());
-        out.extend_from_slice(&spot.len.to_be_bytes());
+        let code = spot.table.code() + if stays { PUT } else { REMOVE };
+        let (at, len) = (spot.at.to_be_bytes(), spot.len.to_be_bytes());
+        self.add(&[&[code], &spot.key.0, &at, &len]);
     }
 
     pub(super) fn into_contents(self) -> Vec<Vec<u8>> {
         self.contents
     }
 
-    fn room(&mut self, len: usize) -> &mut Vec<u8> {
-        let fits = self
-            .contents
-            .last()
-            .is_some_and(|last| last.len() + len <= self.content_max);
-        if !fits {
-            self.contents.push(Vec::new());
+    fn add(&mut self, record: &[&[u8]]) {
+        let len: usize = record.iter().map(|part| part.len()).sum();
+        if let Some(last) = self.contents.last_mut()
+            && last.len() + len <= self.content_max
+        {
+            record.iter().for_each(|part| last.extend_from_slice(part));
+            return;
         }
-        if self.contents.is_empty() {
-            self.contents.push(Vec::new());
-        }
-        let last = self.contents.len() - 1;
-        #[allow(clippy::indexing_slicing)] // It was made above if there was none.
-        &mut self.contents[last]
+        self.contents.push(record.concat());
     }
 }
 
@@ -109,10 +76,6 @@ pub(super) struct Spot {
     pub(super) key: RowKey,
     pub(super) at: u32,
     pub(super) len: u32,
-}
-
-impl Spot {
-    const LEN: usize = 1 + 32 + 4 + 4;
 }
 
 const BAD: StoreFailure = StoreFailure::Broken("a frame holds what it cannot");

@@ -22,12 +22,11 @@ use super::Sizes;
 use super::disk::{Disk, DiskFile};
 use super::frames::Frames;
 use super::keyfile::{self, Found};
-use super::record::{self, Spot, Table, Writer};
-use super::seal;
+use super::record::{self, Spot, Writer};
 use crate::data::io_failure;
+use crate::seal::{self, Table, row_aad};
 
 const INDEX_LABEL: &[u8] = b"emptyroom v1 day index";
-const ROW_LABEL: &[u8] = b"emptyroom v1 day row";
 
 /// Which segment: of the copies of a row, which a crash may leave, the one in the later segment of a day counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,9 +198,14 @@ impl<F: DiskFile> Segment<F> {
         self.data
             .read_at(u64::from(spot.at), &mut sealed)
             .map_err(|e| io_failure(&e, "reading a row"))?;
-        seal::open(&self.key, &self.aad(spot.table, &spot.key), &sealed).ok_or(
-            StoreFailure::Broken("a row that does not open under its day's key"),
+        seal::open(
+            &self.key,
+            &row_aad(spot.table, self.id.day, &spot.key),
+            &sealed,
         )
+        .ok_or(StoreFailure::Broken(
+            "a row that does not open under its day's key",
+        ))
     }
 
     /// Writes rows, as many as fit in one piece, and says where they lie. They are durable then.
@@ -216,7 +220,12 @@ impl<F: DiskFile> Segment<F> {
         let mut spots = Vec::new();
         let mut index = Writer::new(sizes.frame);
         while let Some(new) = rows.next_if(|_| bytes.len() < sizes.piece) {
-            let sealed = seal::seal(&self.key, &self.aad(new.table, &new.key), new.row, rng)?;
+            let sealed = seal::seal(
+                &self.key,
+                &row_aad(new.table, self.id.day, &new.key),
+                new.row,
+                rng,
+            )?;
             let before = u32::try_from(bytes.len()).map_err(|_| too_long)?;
             let spot = Spot {
                 table: new.table,
@@ -331,15 +340,6 @@ impl<F: DiskFile> Segment<F> {
     /// Its length in bytes.
     pub(super) fn len(&self) -> u32 {
         self.end
-    }
-
-    fn aad(&self, table: Table, key: &RowKey) -> Vec<u8> {
-        let mut aad = Vec::with_capacity(ROW_LABEL.len() + 1 + 4 + key.0.len());
-        aad.extend_from_slice(ROW_LABEL);
-        aad.push(table.code());
-        aad.extend_from_slice(&self.id.day.0.to_be_bytes());
-        aad.extend_from_slice(&key.0);
-        aad
     }
 }
 

@@ -10,32 +10,21 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use emptyroom_relay::store::{RowKey, StoreFailure};
 use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::Day;
 use rand_chacha::ChaCha20Rng;
-use rand_core::Rng;
 use zeroize::Zeroizing;
 
 use crate::data::{io_failure, read_small, sync_directory, write_private};
 use crate::entropy;
+use crate::seal::{self, Table, row_aad};
 
 /// Format and version of a key file.
 const MAGIC: &[u8; 8] = b"ERDAYK01";
 const KEY_LEN: usize = 32;
 const FILE_LEN: usize = MAGIC.len() + KEY_LEN;
-const NONCE_LEN: usize = 24;
-/// What a sealed row's additional data begins with.
-const LABEL: &[u8] = b"emptyroom v1 day row";
-
-/// Which table a row belongs to: a row of one cannot be passed off as one of the other.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Table {
-    Lasting,
-    Entries,
-}
+const NO_KEY: StoreFailure = StoreFailure::Broken("a day without its key");
 
 /// The keys of all days that are not over.
 pub(super) struct DayKeys {
@@ -107,74 +96,30 @@ impl DayKeys {
     /// Seals a row under its day's key, which must have been made.
     pub(super) fn seal(
         &mut self,
-        at: (Table, Day),
+        (table, day): (Table, Day),
         key: &RowKey,
         row: &[u8],
     ) -> Result<Vec<u8>, StoreFailure> {
-        let cipher = self.cipher(at.1)?;
-        let mut nonce = [0; NONCE_LEN];
-        self.rng.fill_bytes(&mut nonce);
-        let aad = aad(at, key);
-        let body = cipher
-            .encrypt(
-                &XNonce::from(nonce),
-                Payload {
-                    msg: row,
-                    aad: &aad,
-                },
-            )
-            .map_err(|_| StoreFailure::Broken("sealing a row"))?;
-        let mut sealed = Vec::with_capacity(NONCE_LEN + body.len());
-        sealed.extend_from_slice(&nonce);
-        sealed.extend_from_slice(&body);
-        Ok(sealed)
+        let day_key = self.keys.get(&day).ok_or(NO_KEY)?;
+        seal::seal(day_key, &row_aad(table, day, key), row, &mut self.rng)
     }
 
     /// Opens a row.
     pub(super) fn open_row(
         &self,
-        at: (Table, Day),
+        (table, day): (Table, Day),
         key: &RowKey,
         sealed: &[u8],
     ) -> Result<Vec<u8>, StoreFailure> {
-        let damaged = StoreFailure::Broken("a row that does not open under its day's key");
-        let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(damaged)?;
-        let aad = aad(at, key);
-        self.cipher(at.1)?
-            .decrypt(
-                &XNonce::from(*nonce),
-                Payload {
-                    msg: body,
-                    aad: &aad,
-                },
-            )
-            .map_err(|_| damaged)
-    }
-
-    fn cipher(&self, day: Day) -> Result<XChaCha20Poly1305, StoreFailure> {
-        let key = self
-            .keys
-            .get(&day)
-            .ok_or(StoreFailure::Broken("a day without its key"))?;
-        Ok(XChaCha20Poly1305::new(<&Key>::from(key.expose())))
+        let day_key = self.keys.get(&day).ok_or(NO_KEY)?;
+        seal::open(day_key, &row_aad(table, day, key), sealed).ok_or(StoreFailure::Broken(
+            "a row that does not open under its day's key",
+        ))
     }
 
     fn path(&self, day: Day) -> PathBuf {
         self.directory.join(format!("day-{}.key", day.0))
     }
-}
-
-fn aad(at: (Table, Day), key: &RowKey) -> Vec<u8> {
-    let table = match at.0 {
-        Table::Lasting => 0,
-        Table::Entries => 1,
-    };
-    let mut aad = Vec::with_capacity(LABEL.len() + 1 + 4 + key.0.len());
-    aad.extend_from_slice(LABEL);
-    aad.push(table);
-    aad.extend_from_slice(&at.1.0.to_be_bytes());
-    aad.extend_from_slice(&key.0);
-    aad
 }
 
 fn parse(bytes: &[u8]) -> Option<Secret32> {

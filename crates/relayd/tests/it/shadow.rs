@@ -31,10 +31,22 @@ pub enum Fault {
     Dead,
     /// What needs space fails.
     Full,
+    /// Files cannot be made.
+    NoNewFiles,
     /// Syncs fail.
     Sync,
     /// One sync fails, and the next ones do not.
     OneSync,
+}
+
+/// What an operation needs, and a fault can deny it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    Space,
+    /// A new file.
+    Name,
+    Sync,
 }
 
 #[derive(Default, Clone)]
@@ -142,7 +154,7 @@ impl ShadowDisk {
 }
 
 impl State {
-    fn reach(&mut self, needs_space: bool, is_sync: bool) -> io::Result<()> {
+    fn reach(&mut self, needs: Needs) -> io::Result<()> {
         let Some((left, fault)) = &mut self.fault else {
             return Ok(());
         };
@@ -152,9 +164,12 @@ impl State {
         }
         match fault {
             Fault::Dead => Err(io::Error::other("dead")),
-            Fault::Full if needs_space => Err(io::ErrorKind::StorageFull.into()),
-            Fault::Sync if is_sync => Err(io::Error::other("sync")),
-            Fault::OneSync if is_sync => {
+            Fault::Full if matches!(needs, Needs::Space | Needs::Name) => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            Fault::NoNewFiles if needs == Needs::Name => Err(io::ErrorKind::StorageFull.into()),
+            Fault::Sync if needs == Needs::Sync => Err(io::Error::other("sync")),
+            Fault::OneSync if needs == Needs::Sync => {
                 self.fault = None;
                 Err(io::Error::other("sync"))
             }
@@ -218,13 +233,13 @@ impl Disk for ShadowDisk {
 
     fn names(&self) -> io::Result<Vec<String>> {
         let mut state = self.state();
-        state.reach(false, false)?;
+        state.reach(Needs::Nothing)?;
         Ok(state.names.keys().cloned().collect())
     }
 
     fn create(&self, name: &str) -> io::Result<ShadowFile> {
         let mut state = self.state();
-        state.reach(true, false)?;
+        state.reach(Needs::Name)?;
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -242,7 +257,7 @@ impl Disk for ShadowDisk {
 
     fn open(&self, name: &str) -> io::Result<ShadowFile> {
         let mut state = self.state();
-        state.reach(false, false)?;
+        state.reach(Needs::Nothing)?;
         let id = state.names.get(name).copied();
         id.map(|id| ShadowFile {
             disk: self.clone(),
@@ -253,7 +268,7 @@ impl Disk for ShadowDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state();
-        state.reach(false, false)?;
+        state.reach(Needs::Nothing)?;
         state
             .names
             .remove(name)
@@ -266,7 +281,7 @@ impl Disk for ShadowDisk {
 
     fn sync_names(&self) -> io::Result<()> {
         let mut state = self.state();
-        state.reach(false, true)?;
+        state.reach(Needs::Sync)?;
         state.durable_names = state.names.clone();
         state.pending_names.clear();
         Ok(())
@@ -274,9 +289,9 @@ impl Disk for ShadowDisk {
 }
 
 impl ShadowFile {
-    fn change(&self, change: Change, needs_space: bool) -> io::Result<()> {
+    fn change(&self, change: Change, needs: Needs) -> io::Result<()> {
         let mut state = self.disk.state();
-        if let Err(error) = state.reach(needs_space, false) {
+        if let Err(error) = state.reach(needs) {
             // A part of it was written.
             if let Change::Write(at, bytes) = &change {
                 let part = Change::Write(*at, bytes[..bytes.len() / 2].to_vec());
@@ -295,13 +310,13 @@ impl ShadowFile {
 impl DiskFile for ShadowFile {
     fn len(&self) -> io::Result<u64> {
         let mut state = self.disk.state();
-        state.reach(false, false)?;
+        state.reach(Needs::Nothing)?;
         Ok(state.files[self.id].current.len() as u64)
     }
 
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.reach(false, false)?;
+        state.reach(Needs::Nothing)?;
         let at = usize::try_from(at).unwrap();
         let content = &state.files[self.id].current;
         let part = content.get(at..at + bytes.len());
@@ -310,21 +325,21 @@ impl DiskFile for ShadowFile {
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        self.change(Change::Write(at, bytes.to_vec()), true)
+        self.change(Change::Write(at, bytes.to_vec()), Needs::Space)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(Change::Len(len), false)
+        self.change(Change::Len(len), Needs::Nothing)
     }
 
     fn erase(&self, at: u64, len: u64) -> io::Result<()> {
         let zeros = vec![0; usize::try_from(len).unwrap()];
-        self.change(Change::Write(at, zeros), false)
+        self.change(Change::Write(at, zeros), Needs::Nothing)
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.reach(false, true)?;
+        state.reach(Needs::Sync)?;
         let file = &mut state.files[self.id];
         file.durable = file.current.clone();
         file.pending.clear();

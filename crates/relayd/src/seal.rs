@@ -1,0 +1,77 @@
+//! Sealing under the keys of a day, a segment or a journal: nonce (24, random) ‖ XChaCha20-Poly1305. Both kinds of store use it.
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use emptyroom_relay::store::{RowKey, StoreFailure};
+use emptyroom_wire::secret::Secret32;
+use emptyroom_wire::time::Day;
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng;
+
+const NONCE_LEN: usize = 24;
+/// What a row's additional data begins with.
+const ROW_LABEL: &[u8] = b"emptyroom v1 day row";
+
+/// Which rows: one of a kind cannot be passed off as one of the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Hash)]
+pub(crate) enum Table {
+    Lasting,
+    Entries,
+}
+
+impl Table {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Table::Lasting => 0,
+            Table::Entries => 1,
+        }
+    }
+
+    pub(crate) fn of(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Table::Lasting),
+            1 => Some(Table::Entries),
+            _ => None,
+        }
+    }
+}
+
+/// The additional data of a row.
+// [SPEC 6.65]
+pub(crate) fn row_aad(table: Table, day: Day, key: &RowKey) -> Vec<u8> {
+    let mut aad = Vec::with_capacity(ROW_LABEL.len() + 1 + 4 + key.0.len());
+    aad.extend_from_slice(ROW_LABEL);
+    aad.push(table.code());
+    aad.extend_from_slice(&day.0.to_be_bytes());
+    aad.extend_from_slice(&key.0);
+    aad
+}
+
+pub(crate) fn seal(
+    key: &Secret32,
+    aad: &[u8],
+    plain: &[u8],
+    rng: &mut ChaCha20Rng,
+) -> Result<Vec<u8>, StoreFailure> {
+    let mut nonce = [0; NONCE_LEN];
+    rng.fill_bytes(&mut nonce);
+    let body = cipher(key)
+        .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad })
+        .map_err(|_| StoreFailure::Broken("sealing"))?;
+    let mut sealed = Vec::with_capacity(NONCE_LEN + body.len());
+    sealed.extend_from_slice(&nonce);
+    sealed.extend_from_slice(&body);
+    Ok(sealed)
+}
+
+/// `None` if it was not sealed so.
+pub(crate) fn open(key: &Secret32, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    let (nonce, msg) = sealed.split_first_chunk::<NONCE_LEN>()?;
+    cipher(key)
+        .decrypt(&XNonce::from(*nonce), Payload { msg, aad })
+        .ok()
+}
+
+fn cipher(key: &Secret32) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new(<&Key>::from(key.expose()))
+}

@@ -1,0 +1,109 @@
+//! What the segment store leaves on its disk of rows that are gone.
+
+use super::*;
+
+// [SPEC 6.93]
+#[test]
+fn what_was_removed_is_in_no_file() {
+    let (disk, mut rows) = fresh();
+    put(&mut rows, 1);
+    rows.checkpoint().unwrap();
+    let data = || disk.contents()["day-20000-0.data"].clone();
+    assert!(data().iter().any(|byte| *byte != 0));
+    // Replaced, then removed: every byte that was written is zero.
+    put(&mut rows, 2);
+    rows.checkpoint().unwrap();
+    remove(&mut rows);
+    rows.checkpoint().unwrap();
+    // Of the journals there is one, and nothing in it; the keys of the others were overwritten.
+    let names: Vec<String> = disk.contents().into_keys().collect();
+    assert_eq!(names, ["journal-3.key", "journal-3.log"]);
+    assert_eq!(disk.contents()["journal-3.log"].len(), 16);
+    let keys = disk.removed().into_iter().filter(|file| file.len() == 48);
+    let (zero, other): (Vec<_>, Vec<_>) = keys.partition(|key| key.iter().all(|byte| *byte == 0));
+    assert!(zero.len() >= 4 && other.is_empty());
+}
+
+// [SPEC 6.93]
+#[test]
+fn whenever_the_power_fails_what_was_removed_is_gone_in_the_end() {
+    let mut rng = ChaCha20Rng::seed_from_u64(7);
+    for operations in 0.. {
+        let (disk, mut rows) = fresh();
+        keep(&mut rows);
+        disk.fail_after(operations, Fault::Dead);
+        let whole = try_put(&mut rows, 1)
+            .and_then(|()| rows.checkpoint())
+            .and_then(|_| try_put(&mut rows, 2))
+            .and_then(|()| rows.checkpoint())
+            .and_then(|_| rows.checkpoint());
+        disk.mend();
+        let disk = disk.crash(&mut rng);
+        let mut rows = reopen(&disk).unwrap();
+        remove(&mut rows);
+        assert_eq!(rows.checkpoint(), Ok(true));
+        // What is kept is in the segment that was made before.
+        let durable = disk.durable();
+        let data = durable.iter().filter(|(name, _)| name.ends_with(".data"));
+        let left: usize = data
+            .map(|(_, bytes)| bytes.iter().filter(|byte| **byte != 0).count())
+            .sum();
+        assert!((600..=640).contains(&left), "{operations}: {left}");
+        assert_eq!(rows.lasting(&KEPT).unwrap(), Some(vec![7; 600]));
+        if whole.is_ok() {
+            assert!(operations > 40);
+            return;
+        }
+    }
+}
+
+// [SPEC 6.96]
+#[test]
+fn what_is_mostly_gone_is_written_anew() {
+    let (disk, mut rows) = fresh();
+    keep(&mut rows);
+    let key = |n: u8| RowKey([n.wrapping_add(10); 32]);
+    for round in 0..200_u8 {
+        rows.commit(Changes {
+            entries: Vec::new(),
+            lasting: vec![LastingChange::Put {
+                key: key(round % 3),
+                day: DAY,
+                row: vec![round; 600],
+            }],
+        })
+        .unwrap();
+        rows.checkpoint().unwrap();
+        let bytes: usize = disk.contents().values().map(Vec::len).sum();
+        assert!(bytes < 20_000, "round {round}: {bytes}");
+    }
+    drop(rows);
+    let mut rows = reopen(&disk).unwrap();
+    assert_eq!(rows.lasting(&KEPT).unwrap(), Some(vec![7; 600]));
+    assert_eq!(rows.lasting(&key(199 % 3)).unwrap(), Some(vec![199; 600]));
+}
+
+// [SPEC 6.93]
+#[test]
+fn what_lived_between_two_checkpoints_was_only_in_the_journal() {
+    let (disk, mut rows) = fresh();
+    put(&mut rows, 1);
+    remove(&mut rows);
+    rows.checkpoint().unwrap();
+    let names = disk.contents().into_keys();
+    assert!(!names.into_iter().any(|name| name.starts_with("day-")));
+}
+
+// [SPEC 6.94]
+#[test]
+fn a_day_that_is_over_leaves_no_file_and_no_key() {
+    let (disk, mut rows) = fresh();
+    put(&mut rows, 1);
+    rows.checkpoint().unwrap();
+    rows.expire(Day(DAY.0 + 1)).unwrap();
+    let names = disk.contents().into_keys();
+    assert!(!names.into_iter().any(|name| name.starts_with("day-")));
+    assert!(disk.removed().contains(&vec![0; 48]));
+    assert_eq!(rows.entry(DAY, &ENTRY).unwrap(), None);
+    assert_eq!(rows.lasting(&LASTING).unwrap(), None);
+}
