@@ -1,7 +1,7 @@
 //! The reference: two members of a bare OpenMLS group, its own store in memory, nothing around it.
 
-use crate::Trouble;
 use ed25519_dalek::{Signer as _, SigningKey};
+use emptyroom_load::Trouble;
 use openmls::prelude::{
     BasicCredential, Ciphersuite, CredentialWithKey, KeyPackage, MlsGroup, MlsGroupCreateConfig,
     MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage,

@@ -2,10 +2,11 @@
 
 mod room;
 
-use crate::report::{Section, ratio, share, time};
-use crate::scratch::Scratch;
-use crate::{Trouble, bare_mls, cpu};
+use crate::bare_mls;
 use emptyroom_core::api::Event;
+use emptyroom_load::report::{Section, ratio, share, time};
+use emptyroom_load::scratch::Scratch;
+use emptyroom_load::{Trouble, cpu};
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Change, KdfParams, Passphrase, Vault};
 use rand_chacha::ChaCha20Rng;

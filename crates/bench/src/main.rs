@@ -11,24 +11,17 @@
 
 mod bare_mls;
 mod client;
-mod cpu;
-mod machine;
-mod program;
 mod relay;
-mod report;
-mod scratch;
 mod start;
 mod talk;
 mod vault;
-mod wire_client;
 
-use report::Section;
+use emptyroom_load::Trouble;
+use emptyroom_load::report::{self, Section};
 use std::process::ExitCode;
 
 /// One part: its name on the command line and what measures it.
 type Part = (&'static str, fn() -> Result<Section, Trouble>);
-/// What stops a part: said, and the program ends with 1.
-type Trouble = Box<dyn std::error::Error>;
 
 const PARTS: &[Part] = &[
     ("talk", talk::measure),

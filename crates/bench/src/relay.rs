@@ -3,12 +3,12 @@
 //! The relay is the real program: TLS, sealed streams, SQLite with a sync per batch, on a disk. Its CPU time is what the system
 //! counts for its process. What the sealed stream is of that is measured in this process, on the same frames.
 
-use crate::Trouble;
-use crate::cpu;
-use crate::program::RelayProgram;
-use crate::report::{Section, ratio, share, time};
-use crate::scratch::Scratch;
-use crate::wire_client::WireClient;
+use emptyroom_load::Trouble;
+use emptyroom_load::cpu;
+use emptyroom_load::program::RelayProgram;
+use emptyroom_load::report::{Section, ratio, share, time};
+use emptyroom_load::scratch::Scratch;
+use emptyroom_load::wire_client::WireClient;
 use emptyroom_wire::address::RelayAddress;
 use emptyroom_wire::entry::{RunningHash, Ttl};
 use emptyroom_wire::greeting::{Greeting, Terms};

@@ -1,9 +1,9 @@
 //! What a started client holds in memory, and how long a command takes to be unlocked.
 
-use crate::Trouble;
-use crate::program::{client, memory_of};
-use crate::report::{Section, percentile, time};
-use crate::scratch::Scratch;
+use emptyroom_load::Trouble;
+use emptyroom_load::program::{client, memory_of};
+use emptyroom_load::report::{Section, percentile, time};
+use emptyroom_load::scratch::Scratch;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

@@ -4,10 +4,10 @@
 
 mod proxy;
 
-use crate::Trouble;
-use crate::program::RelayProgram;
-use crate::report::{Section, percentile, time};
-use crate::scratch::Scratch;
+use emptyroom_load::Trouble;
+use emptyroom_load::program::RelayProgram;
+use emptyroom_load::report::{Section, percentile, time};
+use emptyroom_load::scratch::Scratch;
 use emptyroom_node::api::{Answer, Call, Event, SecretText};
 use emptyroom_node::{Events, Kdf, Session};
 use proxy::Proxy;

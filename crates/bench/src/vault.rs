@@ -3,9 +3,9 @@
 //! SQLite is as durable here as the vault: WAL and synchronous FULL. It neither encrypts nor forgets; that is the point of
 //! comparing.
 
-use crate::report::{Section, ratio, share, time};
-use crate::scratch::Scratch;
-use crate::{Trouble, cpu};
+use emptyroom_load::report::{Section, ratio, share, time};
+use emptyroom_load::scratch::Scratch;
+use emptyroom_load::{Trouble, cpu};
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Change, KdfParams, Passphrase, Vault};
 use rand_chacha::ChaCha20Rng;

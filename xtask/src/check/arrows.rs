@@ -17,10 +17,11 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["core", "relay", "relayd", "vault", "wire"],
     ),
     ("sim", &["core", "relay", "vault", "wire"], &[]),
-    // Development only, and nothing depends on them.
+    // Development only, and nothing else depends on them.
+    ("load", &["node", "wire"], &["relayd"]),
     (
         "bench",
-        &["core", "node", "relay", "relayd", "vault", "wire"],
+        &["core", "load", "node", "relay", "relayd", "vault", "wire"],
         &[],
     ),
     (

@@ -1,11 +1,11 @@
 //! Two clients and a relay in memory, in one thread, with a clock that is set: only `core` costs what is counted.
 
-use crate::{Trouble, cpu};
 use emptyroom_core::api::{
     Burn, Change, Command, CommandId, Event, Input, LinkId, Name, Output, RelayLife, Reply,
     Settings, Text,
 };
 use emptyroom_core::{Client, MemoryRecords};
+use emptyroom_load::{Trouble, cpu};
 use emptyroom_relay::store::{Changes, LastingChange, Ledger, RowKey, Rows, Store, StoreFailure};
 use emptyroom_relay::{Config, ConnId, Relay};
 use emptyroom_wire::address::{Host, RelayAddress};

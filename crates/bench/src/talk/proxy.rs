@@ -1,6 +1,6 @@
 //! Counts the bytes between clients and a relay.
 
-use crate::Trouble;
+use emptyroom_load::Trouble;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;

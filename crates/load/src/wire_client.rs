@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// One open sealed stream over TLS.
-pub(crate) struct WireClient {
+pub struct WireClient {
     connection: Connection,
     deframer: Deframer,
     stream: ClientStream,
@@ -24,7 +24,11 @@ pub(crate) struct WireClient {
 }
 
 impl WireClient {
-    pub(crate) async fn connect(address: &RelayAddress, seed: u64) -> Result<WireClient, Trouble> {
+    /// Connects to a relay and opens a stream.
+    ///
+    /// # Errors
+    /// When there is no connection, or whoever answers is not that relay.
+    pub async fn connect(address: &RelayAddress, seed: u64) -> Result<WireClient, Trouble> {
         let target = Target {
             host: address.host.name().to_owned(),
             port: address.host.port(),
@@ -59,7 +63,7 @@ impl WireClient {
     }
 
     /// Sends a request and gives its number.
-    pub(crate) async fn send(&mut self, request: Request) -> Result<u32, Trouble> {
+    pub async fn send(&mut self, request: Request) -> Result<u32, Trouble> {
         self.last_id += 1;
         let message = FromClient {
             id: self.last_id,
@@ -72,7 +76,7 @@ impl WireClient {
     }
 
     /// The next thing that the relay says.
-    pub(crate) async fn next(&mut self) -> Result<FromRelay, Trouble> {
+    pub async fn next(&mut self) -> Result<FromRelay, Trouble> {
         loop {
             let frame = next_frame(&mut self.connection, &mut self.deframer).await?;
             if let Some(message) = self.stream.open(self.now(), &frame)? {
@@ -82,7 +86,7 @@ impl WireClient {
     }
 
     /// The next answer; what is pushed before it is passed over.
-    pub(crate) async fn answer(&mut self) -> Result<Answer, Trouble> {
+    pub async fn answer(&mut self) -> Result<Answer, Trouble> {
         loop {
             if let FromRelay::Answer(_, answer) = self.next().await? {
                 return Ok(answer);

@@ -5,22 +5,29 @@ use std::fmt::Write;
 use std::time::Duration;
 
 /// One figure: what it is, its value, and what was aimed at.
-pub(crate) struct Row {
-    pub(crate) what: String,
-    pub(crate) value: String,
-    pub(crate) aim: String,
+pub struct Row {
+    /// What was measured.
+    pub what: String,
+    /// The figure with its unit.
+    pub value: String,
+    /// What was aimed at; empty if nothing.
+    pub aim: String,
 }
 
 /// One part of the report.
-pub(crate) struct Section {
-    pub(crate) title: &'static str,
+pub struct Section {
+    /// Its heading.
+    pub title: &'static str,
     /// What was measured against what, and how.
-    pub(crate) how: String,
-    pub(crate) rows: Vec<Row>,
+    pub how: String,
+    /// Its figures, in order.
+    pub rows: Vec<Row>,
 }
 
 impl Section {
-    pub(crate) fn new(title: &'static str, how: impl Into<String>) -> Section {
+    /// One without figures yet.
+    #[must_use]
+    pub fn new(title: &'static str, how: impl Into<String>) -> Section {
         Section {
             title,
             how: how.into(),
@@ -28,11 +35,13 @@ impl Section {
         }
     }
 
-    pub(crate) fn row(&mut self, what: impl Into<String>, value: impl Into<String>) {
+    /// Adds a figure, and tells it.
+    pub fn row(&mut self, what: impl Into<String>, value: impl Into<String>) {
         self.aimed(what, value, "");
     }
 
-    pub(crate) fn aimed(&mut self, what: impl Into<String>, value: impl Into<String>, aim: &str) {
+    /// Adds a figure with what was aimed at, and tells it.
+    pub fn aimed(&mut self, what: impl Into<String>, value: impl Into<String>, aim: &str) {
         let row = Row {
             what: what.into(),
             value: value.into(),
@@ -42,7 +51,9 @@ impl Section {
         self.rows.push(row);
     }
 
-    pub(crate) fn markdown(&self) -> String {
+    /// As it stands in the document.
+    #[must_use]
+    pub fn markdown(&self) -> String {
         let mut text = format!(
             "\n## {}\n\n{}\n\n| | | aim |\n|---|---|---|\n",
             self.title, self.how
@@ -56,7 +67,7 @@ impl Section {
 }
 
 /// The top of the document.
-pub(crate) fn head() -> String {
+pub fn head() -> String {
     let mut lines = vec![
         "# Benchmarks".to_owned(),
         String::new(),
@@ -81,7 +92,7 @@ fn profile() -> &'static str {
 }
 
 /// A duration with three digits that matter.
-pub(crate) fn time(duration: Duration) -> String {
+pub fn time(duration: Duration) -> String {
     let micros = duration.as_secs_f64() * 1e6;
     if micros < 1_000.0 {
         format!("{} µs", digits(micros))
@@ -93,7 +104,7 @@ pub(crate) fn time(duration: Duration) -> String {
 }
 
 /// `a` divided by `b`, as `2.31 times`.
-pub(crate) fn ratio(a: Duration, b: Duration) -> String {
+pub fn ratio(a: Duration, b: Duration) -> String {
     if b.is_zero() {
         return "no ratio".to_owned();
     }
@@ -112,12 +123,12 @@ fn digits(value: f64) -> String {
 }
 
 /// One of `count` equal shares.
-pub(crate) fn share(whole: Duration, count: u32) -> Duration {
+pub fn share(whole: Duration, count: u32) -> Duration {
     whole.checked_div(count).unwrap_or_default()
 }
 
 /// The value below which `percent` of the sorted samples lie.
-pub(crate) fn percentile(samples: &mut [Duration], percent: usize) -> Duration {
+pub fn percentile(samples: &mut [Duration], percent: usize) -> Duration {
     samples.sort_unstable();
     let rank = (samples.len() * percent).div_ceil(100).saturating_sub(1);
     samples.get(rank).copied().unwrap_or_default()

@@ -10,7 +10,7 @@ use std::time::Duration;
 const TICKS_PER_SECOND: u64 = 100;
 
 /// The client's program.
-pub(crate) fn client() -> Result<PathBuf, Trouble> {
+pub fn client() -> Result<PathBuf, Trouble> {
     from_environment("EMPTYROOM_CLIENT")
 }
 
@@ -21,15 +21,15 @@ fn from_environment(name: &str) -> Result<PathBuf, Trouble> {
 }
 
 /// A relay with a fresh directory, stopped when this value goes.
-pub(crate) struct RelayProgram {
+pub struct RelayProgram {
     child: Child,
     /// Its address line.
-    pub(crate) address: String,
+    pub address: String,
 }
 
 impl RelayProgram {
     /// On a fresh data directory with a kind of store.
-    pub(crate) fn start(directory: &Path, store: &str) -> Result<RelayProgram, Trouble> {
+    pub fn start(directory: &Path, store: &str) -> Result<RelayProgram, Trouble> {
         let mut child = Command::new(from_environment("EMPTYROOM_RELAY")?)
             .arg("serve")
             .arg("--data")
@@ -54,12 +54,12 @@ impl RelayProgram {
     }
 
     /// CPU time that it has used so far.
-    pub(crate) fn cpu(&self) -> Result<Duration, Trouble> {
+    pub fn cpu(&self) -> Result<Duration, Trouble> {
         cpu_of(self.child.id())
     }
 
     /// Memory that it holds now.
-    pub(crate) fn memory(&self) -> Result<String, Trouble> {
+    pub fn memory(&self) -> Result<String, Trouble> {
         memory_of(self.child.id(), "VmRSS")
     }
 }
@@ -89,7 +89,7 @@ fn cpu_of(id: u32) -> Result<Duration, Trouble> {
 }
 
 /// One line of `/proc/PID/status`.
-pub(crate) fn memory_of(id: u32, what: &str) -> Result<String, Trouble> {
+pub fn memory_of(id: u32, what: &str) -> Result<String, Trouble> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = status
         .lines()

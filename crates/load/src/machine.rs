@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Lines for the head of the report.
-pub(crate) fn describe() -> Vec<String> {
+pub fn describe() -> Vec<String> {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     vec![
         format!(

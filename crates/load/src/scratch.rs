@@ -4,12 +4,17 @@ use crate::Trouble;
 use std::path::PathBuf;
 
 /// A directory that goes when this value goes.
-pub(crate) struct Scratch {
-    pub(crate) path: PathBuf,
+pub struct Scratch {
+    /// Where it is.
+    pub path: PathBuf,
 }
 
 impl Scratch {
-    pub(crate) fn new(part: &str) -> Result<Scratch, Trouble> {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(part: &str) -> Result<Scratch, Trouble> {
         let path =
             std::env::temp_dir().join(format!("emptyroom-bench-{part}-{}", std::process::id()));
         std::fs::create_dir(&path)?;

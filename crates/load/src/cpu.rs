@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// User and system time of this process, all threads, so far.
 #[allow(unsafe_code)]
-pub(crate) fn spent() -> Duration {
+pub fn spent() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -18,7 +18,7 @@ pub(crate) fn spent() -> Duration {
 }
 
 /// What `work` costs this process.
-pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+pub fn of<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     let before = spent();
     let result = work();
     (spent().saturating_sub(before), result)
