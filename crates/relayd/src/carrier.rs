@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 mod addresses;
 pub mod direct;
+pub mod listening;
 
 /// A source of byte streams.
 pub trait Carrier: Send + 'static {

@@ -98,7 +98,7 @@ pub(crate) enum Incoming {
 pub(crate) struct Written(pub(crate) ConnId, pub(crate) usize);
 
 /// What a connection's task is given.
-pub(crate) struct Lane {
+pub(crate) struct Line {
     pub(crate) id: ConnId,
     pub(crate) engine: mpsc::Sender<Incoming>,
     pub(crate) written: mpsc::UnboundedSender<Written>,
@@ -123,41 +123,41 @@ impl From<io::Error> for End {
 }
 
 /// Carries frames until one side ends it.
-pub(crate) async fn carry<S>(mut bytes: S, lane: Lane)
+pub(crate) async fn carry<S>(mut bytes: S, line: Line)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let outbox = Arc::new(Outbox::default());
-    if lane
+    if line
         .engine
-        .send(Incoming::Connected(lane.id, Arc::clone(&outbox)))
+        .send(Incoming::Connected(line.id, Arc::clone(&outbox)))
         .await
         .is_err()
     {
         return;
     }
-    if matches!(exchange(&mut bytes, &outbox, &lane).await, Err(End::Hangup)) {
-        let _ = timeout(lane.pace.close, bytes.shutdown()).await;
+    if matches!(exchange(&mut bytes, &outbox, &line).await, Err(End::Hangup)) {
+        let _ = timeout(line.pace.close, bytes.shutdown()).await;
     }
     drop(bytes);
-    let _ = lane.engine.send(Incoming::Disconnected(lane.id)).await;
+    let _ = line.engine.send(Incoming::Disconnected(line.id)).await;
 }
 
-async fn exchange<S>(bytes: &mut S, outbox: &Outbox, lane: &Lane) -> Result<(), End>
+async fn exchange<S>(bytes: &mut S, outbox: &Outbox, line: &Line) -> Result<(), End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut reader = Reader::new(lane.pace);
+    let mut reader = Reader::new(line.pace);
     loop {
         select! {
             waiting = outbox.take() => {
-                write_all(bytes, waiting, lane).await?;
+                write_all(bytes, waiting, line).await?;
                 reader.wrote();
             }
-            outcome = reader.read(bytes, &lane.budgets) => {
+            outcome = reader.read(bytes, &line.budgets) => {
                 outcome?;
                 if let Some(frame) = reader.finished() {
-                    deliver(frame, lane).await?;
+                    deliver(frame, line).await?;
                 }
             }
         }
@@ -165,20 +165,20 @@ where
 }
 
 /// Waits until the frame fits into what the engine may hold; until then nothing more is read here.
-async fn deliver(frame: Vec<u8>, lane: &Lane) -> Result<(), End> {
-    let whole = Arc::clone(&lane.budgets.whole);
+async fn deliver(frame: Vec<u8>, line: &Line) -> Result<(), End> {
+    let whole = Arc::clone(&line.budgets.whole);
     let share = whole
         .acquire_many_owned(kibibytes(frame.len()))
         .await
         .map_err(|_| End::Stopped)?;
-    lane.engine
-        .send(Incoming::Frame(lane.id, frame, share))
+    line.engine
+        .send(Incoming::Frame(line.id, frame, share))
         .await
         .map_err(|_| End::Stopped)
 }
 
 /// Writes what waits in pieces, so that a slow reader is told from a dead one.
-async fn write_all<S>(bytes: &mut S, waiting: Waiting, lane: &Lane) -> Result<(), End>
+async fn write_all<S>(bytes: &mut S, waiting: Waiting, line: &Line) -> Result<(), End>
 where
     S: AsyncWrite + Unpin,
 {
@@ -191,11 +191,11 @@ where
             piece.extend_from_slice(part);
             of_frames += part.len();
             if piece.len() >= WRITE_PIECE {
-                write_piece(bytes, &mut piece, &mut of_frames, lane).await?;
+                write_piece(bytes, &mut piece, &mut of_frames, line).await?;
             }
         }
     }
-    write_piece(bytes, &mut piece, &mut of_frames, lane).await?;
+    write_piece(bytes, &mut piece, &mut of_frames, line).await?;
     if waiting.hangup {
         Err(End::Hangup)
     } else {
@@ -207,7 +207,7 @@ async fn write_piece<S>(
     bytes: &mut S,
     piece: &mut Vec<u8>,
     of_frames: &mut usize,
-    lane: &Lane,
+    line: &Line,
 ) -> Result<(), End>
 where
     S: AsyncWrite + Unpin,
@@ -216,14 +216,14 @@ where
         bytes.write_all(piece).await?;
         bytes.flush().await
     };
-    timeout(lane.pace.write, write)
+    timeout(line.pace.write, write)
         .await
         .map_err(|_| End::Gone)??;
     piece.clear();
     if *of_frames > 0 {
-        let _ = lane
+        let _ = line
             .written
-            .send(Written(lane.id, std::mem::take(of_frames)));
+            .send(Written(line.id, std::mem::take(of_frames)));
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ const SMALL_FILE_MAX: u64 = 64 * 1024;
 /// The data directory, locked for this process as long as the value lives.
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Why a data directory cannot be used.
@@ -124,7 +124,7 @@ impl DataDir {
         let lock = lock(&path.join("lock"))?;
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -132,6 +132,13 @@ impl DataDir {
     #[must_use]
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+}
+
+impl Drop for DataDir {
+    /// By name: a thread with descriptors of its own may have the file open still.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 

@@ -15,6 +15,7 @@ pub mod data;
 mod engine;
 pub mod entropy;
 pub mod fuzz;
+pub mod lanes;
 pub mod medium;
 mod outbox;
 pub mod platform;

@@ -1,133 +1,49 @@
 //! A running relay: everything put together, and taken apart again.
 //!
 //! ```text
-//! carrier → connection tasks ⇄ engine task (the pure relay) ⇄ committer thread (the disk)
+//! carrier → connection tasks   ⇄   engine task (the pure relay)   ⇄   committer thread (the disk)
+//! └── in each lane, a thread ──┘
 //! ```
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as threads};
 use std::thread;
 use std::time::Duration;
 
 use emptyroom_relay::store::{Ledger, StoreFailure};
-use emptyroom_relay::{Config, ConnId, Limits, Relay};
-use emptyroom_wire::address::{AddressFault, Host, RelayAddress};
+use emptyroom_relay::{Config, ConnId, Relay};
+use emptyroom_wire::address::{Host, RelayAddress};
 use emptyroom_wire::framing;
 use emptyroom_wire::op::AccessCode;
 use emptyroom_wire::relay_key::RelayIdentity;
 use emptyroom_wire::time::{DAY_MS, Wall};
+use tokio::select;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::carrier::Carrier;
-use crate::carrier::direct::{Direct, DirectLimits};
+use crate::carrier::direct::{Direct, Door};
+use crate::carrier::listening::{Listening, Seats};
 use crate::clock::{self, Clock};
 use crate::committer::{CLOCK_JUMP_MAX_MS, Committer};
-use crate::connection::{Budgets, Incoming, Lane, Pace, Written, carry};
-use crate::data::access::Access;
+use crate::connection::{Budgets, Incoming, Line, Pace, Written, carry};
 use crate::data::{DataDir, DataError, access, address, chain::Chain, identity};
 use crate::engine::{Engine, Inlets};
 use crate::entropy;
-use crate::medium::{Kind, Medium, MediumError};
+use crate::lanes::Lanes;
+use crate::medium::{Medium, MediumError};
 use crate::tls::{Tls, TlsUnusable};
+
+mod options;
+pub use options::{Options, Public};
 
 /// Frames that may wait for the engine. Their bytes are bounded apart.
 const INCOMING_MAX: usize = 1_024;
 /// How long connections may take to say goodbye when the relay stops.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// Descriptors that are not for connections: files, the runtime, handshakes under way.
-const OTHER_DESCRIPTORS: u64 = 2_048;
-
-/// How a relay is to run.
-pub struct Options {
-    /// Where everything that lasts is.
-    pub data: PathBuf,
-    /// Where to listen; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// What clients dial; the listening address if there is none.
-    pub public: Option<Public>,
-    /// Who may make logs.
-    pub access: Access,
-    /// The kind of store, for a data directory that has none yet.
-    pub store: Option<Kind>,
-    /// The pure relay's limits.
-    pub limits: Limits,
-    /// What strangers may cost.
-    pub direct: DirectLimits,
-    /// How long things may take.
-    pub pace: Pace,
-    /// The clock is right also if the relay seems not to have run for long.
-    pub clock_is_right: bool,
-}
-
-impl Options {
-    /// A relay on a data directory and address, everything else as it is by default.
-    #[must_use]
-    pub fn new(data: PathBuf, listen: SocketAddr) -> Self {
-        Self {
-            data,
-            listen,
-            public: None,
-            access: Access::default(),
-            store: None,
-            limits: Limits::default(),
-            direct: DirectLimits::default(),
-            pace: Pace::default(),
-            clock_is_right: false,
-        }
-    }
-
-    /// Keeps the number of connections, of those from one address, and of handshakes, below what the process may have open: a file that cannot
-    /// be opened would stop the relay.
-    pub fn fit_into_descriptors(&mut self, descriptors: u64) {
-        let half = descriptors / 2;
-        let fits = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(half);
-        self.limits.streams_max = self
-            .limits
-            .streams_max
-            .min(usize::try_from(fits).unwrap_or(usize::MAX));
-        // [SPEC 6.81]
-        self.direct.per_address_max = self
-            .direct
-            .per_address_max
-            .min((self.limits.streams_max / 4).max(1));
-        let others = descriptors.saturating_sub(fits) / 2;
-        self.direct.half_open_max = self
-            .direct
-            .half_open_max
-            .min(usize::try_from(others).unwrap_or(usize::MAX));
-    }
-}
-
-/// A host that clients dial, with or without its port.
-#[derive(Clone, Debug)]
-pub struct Public(String);
-
-impl Public {
-    /// `HOST` or `HOST:PORT`; an IPv6 address stands in brackets where a port follows.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, AddressFault> {
-        let text = match text.parse::<std::net::Ipv6Addr>() {
-            Ok(v6) => format!("[{v6}]"),
-            Err(_) => text.to_owned(),
-        };
-        let public = Self(text);
-        public.host(1).map(|_| public)
-    }
-
-    /// With this port if it has none.
-    fn host(&self, port: u16) -> Result<Host, AddressFault> {
-        match Host::parse(&self.0) {
-            Err(AddressFault::NoPort) => Host::parse(&format!("{}:{port}", self.0)),
-            whole => whole,
-        }
-    }
-}
 
 /// Why a relay did not start.
 #[derive(Debug)]
@@ -188,13 +104,14 @@ pub enum Ended {
     Bug,
 }
 
-/// A relay that runs in the current tokio runtime.
+/// A relay whose engine runs in the current tokio runtime.
 pub struct Server {
     address: RelayAddress,
-    listening: SocketAddr,
+    listening: Arc<Listening>,
+    lanes: Lanes,
     drain: Option<oneshot::Sender<()>>,
     engine: JoinHandle<Result<(), StoreFailure>>,
-    accepting: JoinHandle<()>,
+    minutes: JoinHandle<()>,
     committer: Option<thread::JoinHandle<()>>,
     places: Arc<Semaphore>,
     places_max: u32,
@@ -211,24 +128,26 @@ impl Server {
         if options.public.is_none() && options.listen.ip().is_unspecified() {
             return Err(StartError::NoPublic);
         }
-        let disk = Disk::open(&options)?;
+        let data = DataDir::open(&options.data)?;
+        let listening = Listening::bind(options.listen).map_err(StartError::Listen)?;
+        // Before anything of the store is open.
+        let lanes = Lanes::start(options.lanes).map_err(StartError::Thread)?;
+        let disk = Disk::open(data, &options)?;
         let tls = Tls::fresh(framing::ALPN).map_err(StartError::Tls)?;
-        let carrier = Direct::listen(options.listen, &tls, options.direct)
-            .await
-            .map_err(StartError::Listen)?;
         let address = RelayAddress {
-            host: dialled(options.public.as_ref(), carrier.address())?,
+            host: dialled(options.public.as_ref(), listening.address())?,
             identity: disk.identity.hash(),
             code: disk.code.clone(),
         };
+        listening.begin().map_err(StartError::Listen)?;
         address::store(&disk.data, &address)?;
-        Self::run(disk, (&tls, carrier), address, &options)
+        Self::run(disk, (&tls, listening, lanes), address, &options)
     }
 
     /// Starts the thread and the tasks, and ties them together.
     fn run(
         disk: Disk,
-        (tls, carrier): (&Tls, Direct),
+        (tls, listening, mut lanes): (&Tls, Listening, Lanes),
         address: RelayAddress,
         options: &Options,
     ) -> Result<Self, StartError> {
@@ -276,20 +195,44 @@ impl Server {
             done,
             drain: drained,
         };
+        let listening = Arc::new(listening);
         let places = Arc::new(Semaphore::new(options.limits.streams_max));
+        let seats = Seats::new(
+            options.lanes.number,
+            options.of_lane_max,
+            Arc::clone(&places),
+        );
+        let door = Arc::new(Door::new(
+            Arc::clone(&listening),
+            seats,
+            tls,
+            options.direct,
+        ));
         let entrance = Entrance {
             places: Arc::clone(&places),
+            numbers: Arc::default(),
             engine,
             written: wrote,
             budgets: Arc::new(Budgets::new()),
             pace: options.pace,
         };
+        lanes.work(|number| {
+            let (door, entrance) = (Arc::clone(&door), entrance.clone());
+            Box::new(move || {
+                Box::pin(async move {
+                    if let Ok(carrier) = Direct::begin(door, number) {
+                        entrance.keep(carrier).await;
+                    }
+                })
+            })
+        });
         Ok(Self {
             address,
-            listening: carrier.address(),
+            listening,
+            lanes,
             drain: Some(drain),
             engine: tokio::spawn(Engine::new(relay, clock, jobs).run(inlets)),
-            accepting: tokio::spawn(entrance.keep(carrier)),
+            minutes: tokio::spawn(async move { door.count_minutes().await }),
             committer: Some(committer),
             places,
             places_max: u32::try_from(options.limits.streams_max).unwrap_or(u32::MAX),
@@ -306,15 +249,18 @@ impl Server {
     /// Where it listens, with the port that was got.
     #[must_use]
     pub fn listening(&self) -> SocketAddr {
-        self.listening
+        self.listening.address()
     }
 
     /// Waits until the relay ends by itself, which only a failure makes it do. May be dropped and called
     /// again.
     pub async fn ended(&mut self) -> Ended {
-        match (&mut self.engine).await {
-            Ok(Err(failure)) => Ended::Store(failure),
-            Ok(Ok(())) | Err(_) => Ended::Bug,
+        select! {
+            ended = &mut self.engine => match ended {
+                Ok(Err(failure)) => Ended::Store(failure),
+                Ok(Ok(())) | Err(_) => Ended::Bug,
+            },
+            () = self.lanes.fallen() => Ended::Bug,
         }
     }
 
@@ -325,7 +271,8 @@ impl Server {
     /// What failed on the way.
     // [SPEC 6.78]
     pub async fn stop(mut self) -> Result<(), Ended> {
-        self.accepting.abort();
+        self.lanes.close();
+        self.listening.end();
         if let Some(drain) = self.drain.take() {
             let _ = drain.send(());
         }
@@ -335,6 +282,8 @@ impl Server {
             Err(_) => Err(Ended::Bug),
         };
         let _ = timeout(GOODBYE, self.places.acquire_many(self.places_max)).await;
+        self.minutes.abort();
+        drop(self.lanes);
         // The engine took the sender of jobs with it, so the thread is at its end.
         if let Some(committer) = self.committer.take() {
             let joined = tokio::task::spawn_blocking(move || committer.join()).await;
@@ -356,8 +305,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn open(options: &Options) -> Result<Self, StartError> {
-        let data = DataDir::open(&options.data)?;
+    fn open(data: DataDir, options: &Options) -> Result<Self, StartError> {
         let identity = RelayIdentity::from_seed(&identity::load_or_make(&data)?);
         let chain = Chain::load(&data, &identity.verify_key())?;
         let now = clock::wall();
@@ -397,8 +345,11 @@ fn dialled(public: Option<&Public>, listening: SocketAddr) -> Result<Host, Start
 }
 
 /// Where connections come in.
+#[derive(Clone)]
 struct Entrance {
     places: Arc<Semaphore>,
+    /// Of connections, over all lanes.
+    numbers: Arc<AtomicU64>,
     engine: mpsc::Sender<Incoming>,
     written: mpsc::UnboundedSender<Written>,
     budgets: Arc<Budgets>,
@@ -408,21 +359,21 @@ struct Entrance {
 impl Entrance {
     /// Numbers connections and gives each a task, as long as there are places.
     async fn keep<C: Carrier>(self, mut carrier: C) {
-        for number in 1.. {
+        loop {
             let bytes = carrier.accept().await;
             // [SPEC 6.53]
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
                 continue;
             };
-            let lane = Lane {
-                id: ConnId(number),
+            let line = Line {
+                id: ConnId(self.numbers.fetch_add(1, Ordering::Relaxed)),
                 engine: self.engine.clone(),
                 written: self.written.clone(),
                 budgets: Arc::clone(&self.budgets),
                 pace: self.pace,
             };
             tokio::spawn(async move {
-                carry(bytes, lane).await;
+                carry(bytes, line).await;
                 drop(place);
             });
         }

@@ -1,7 +1,7 @@
 //! The direct carrier: TCP, TLS 1.3, and limits on what a stranger may cost before the handshake is done.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep, timeout};
@@ -18,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::Carrier;
 use super::addresses::{Addresses, Allowance, Visit};
+use super::listening::{Listening, Seat, Seats, Turn};
 use crate::console::say;
 use crate::tls::Tls;
 
@@ -52,23 +52,23 @@ impl Default for DirectLimits {
     }
 }
 
-/// Listens on one address.
-pub struct Direct {
-    ready: mpsc::Receiver<Guest>,
-    listening: JoinHandle<()>,
-    address: SocketAddr,
+/// What all lanes share of the direct carrier: the limits are for all of them together.
+pub struct Door {
+    listening: Arc<Listening>,
+    seats: Arc<Seats>,
+    acceptor: TlsAcceptor,
+    handshake: Duration,
+    half_open: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
 }
 
-impl Direct {
-    /// Starts to listen.
-    ///
-    /// # Errors
-    /// The address cannot be listened on.
-    pub async fn listen(address: SocketAddr, tls: &Tls, limits: DirectLimits) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let (sender, ready) = mpsc::channel(READY_MAX);
-        let door = Door {
+impl Door {
+    /// The way in from a socket, with so many seats.
+    #[must_use]
+    pub fn new(listening: Arc<Listening>, seats: Seats, tls: &Tls, limits: DirectLimits) -> Self {
+        Self {
+            listening,
+            seats: Arc::new(seats),
             acceptor: TlsAcceptor::from(Arc::clone(&tls.config)),
             handshake: limits.handshake,
             half_open: Arc::new(Semaphore::new(limits.half_open_max)),
@@ -76,26 +76,48 @@ impl Direct {
                 handshakes: limits.half_open_per_address_max,
                 connections: limits.per_address_max,
             })),
-            ready: sender,
-        };
-        let listening = tokio::spawn(door.keep(listener));
-        Ok(Self {
-            ready,
-            listening,
-            address,
-        })
+        }
     }
 
-    /// The address with the port that was got.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Forgets each minute what each address did in it. Never ends.
+    pub async fn count_minutes(&self) {
+        let mut minute = interval(MINUTE);
+        loop {
+            minute.tick().await;
+            self.addresses.new_minute();
+        }
+    }
+}
+
+/// The direct carrier in one lane.
+pub struct Direct {
+    ready: mpsc::Receiver<Guest>,
+    accepting: JoinHandle<()>,
+}
+
+impl Direct {
+    /// Begins to accept in the runtime of this lane.
+    ///
+    /// # Errors
+    /// The runtime cannot watch the socket.
+    pub fn begin(door: Arc<Door>, lane: usize) -> io::Result<Self> {
+        let socket = TcpListener::from_std(door.listening.socket().try_clone()?)?;
+        let (sender, ready) = mpsc::channel(READY_MAX);
+        let porter = Porter {
+            door,
+            lane,
+            ready: sender,
+        };
+        Ok(Self {
+            ready,
+            accepting: tokio::spawn(porter.keep(socket)),
+        })
     }
 }
 
 impl Drop for Direct {
     fn drop(&mut self) {
-        self.listening.abort();
+        self.accepting.abort();
     }
 }
 
@@ -105,35 +127,28 @@ impl Carrier for Direct {
     async fn accept(&mut self) -> Self::Bytes {
         match self.ready.recv().await {
             Some(stream) => stream,
-            // The door is only closed by dropping this value.
+            // Nothing comes any more: the relay is stopping.
             None => std::future::pending().await,
         }
     }
 }
 
-/// Takes connections and brings them through the handshake.
-struct Door {
-    acceptor: TlsAcceptor,
-    handshake: Duration,
-    half_open: Arc<Semaphore>,
-    addresses: Arc<Addresses>,
+/// Takes connections for one lane and brings them through the handshake.
+struct Porter {
+    door: Arc<Door>,
+    lane: usize,
     ready: mpsc::Sender<Guest>,
 }
 
-impl Door {
-    async fn keep(self, listener: TcpListener) {
+impl Porter {
+    async fn keep(self, socket: TcpListener) {
         let mut complained = false;
-        let mut minute = interval(MINUTE);
         loop {
-            let accepted = select! {
-                accepted = listener.accept() => accepted,
-                _ = minute.tick() => {
-                    self.addresses.new_minute();
-                    continue;
-                }
-            };
-            match accepted {
+            self.door.seats.turn_comes(self.lane).await;
+            match socket.accept().await {
                 Ok((socket, from)) => self.admit(socket, from.ip()),
+                // It does not listen any more.
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput => return,
                 Err(_) => {
                     if !complained {
                         say("cannot accept connections (too many open files?); going on trying");
@@ -147,21 +162,24 @@ impl Door {
 
     /// Starts the handshake in a task of its own, which ends with it: what a handshake needs is not kept
     /// with the connection. Beyond the limits the newcomer is dropped unheard.
-    // [SPEC 6.73] [SPEC 6.81]
+    // [SPEC 6.53] [SPEC 6.73] [SPEC 6.81]
     fn admit(&self, socket: TcpStream, from: IpAddr) {
-        let Ok(place) = Arc::clone(&self.half_open).try_acquire_owned() else {
+        if self.door.seats.turn(self.lane) == Turn::End {
+            return;
+        }
+        let seat = Seat::take(&self.door.seats, self.lane);
+        let Ok(place) = Arc::clone(&self.door.half_open).try_acquire_owned() else {
             return;
         };
-        let Some(visit) = Visit::of(&self.addresses, from) else {
+        let Some(visit) = Visit::of(&self.door.addresses, from) else {
             return;
         };
         let _ = socket.set_nodelay(true);
-        let accepting = self.acceptor.accept(socket);
         tokio::spawn(greet(
-            accepting,
-            self.handshake,
+            self.door.acceptor.accept(socket),
+            self.door.handshake,
             self.ready.clone(),
-            (place, visit),
+            (place, visit, seat),
         ));
     }
 }
@@ -170,7 +188,7 @@ async fn greet(
     accepting: tokio_rustls::Accept<TcpStream>,
     limit: Duration,
     ready: mpsc::Sender<Guest>,
-    (place, mut visit): (OwnedSemaphorePermit, Visit),
+    (place, mut visit, seat): (OwnedSemaphorePermit, Visit, Seat),
 ) {
     // Whatever went wrong is the stranger's affair; nothing is said about it.
     let Ok(Ok(stream)) = timeout(limit, accepting).await else {
@@ -186,14 +204,16 @@ async fn greet(
         .send(Guest {
             stream,
             _visit: visit,
+            _seat: seat,
         })
         .await;
 }
 
-/// A connection that counts for its address as long as it lasts.
+/// A connection that counts for its address and its lane as long as it lasts.
 pub struct Guest {
     stream: TlsStream<TcpStream>,
     _visit: Visit,
+    _seat: Seat,
 }
 
 impl AsyncRead for Guest {

@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::thread::available_parallelism;
 
 use emptyroom_wire::address::RelayAddress;
 use tokio::runtime::Builder;
@@ -63,6 +62,13 @@ pub(super) struct Arguments {
     /// quarter of all where open files are scarce. More where many clients share an address, as behind a Tor service.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     connections_per_address: Option<u32>,
+    /// Threads for connections, beside the two for the engine and the disk: as many as there are cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    /// Count the limit of open files (`ulimit -n`) for each of these threads apart, where it cannot be raised: with
+    /// a limit of 20,000 four threads hold 65,536 connections. Where it can be raised, do that instead: LimitNOFILE= of systemd.
+    #[arg(long)]
+    descriptors_per_thread: bool,
     /// Start although the clock says that this relay last ran more than 40 days ago. What has run out since is then
     /// removed for good.
     #[arg(long)]
@@ -75,10 +81,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let json = arguments.json;
     let options = options(arguments)?;
-    // The engine keeps one thread busy; sockets must have another.
-    let threads = available_parallelism().map_or(2, usize::from).max(2);
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(threads)
+    // For the engine and signals; sockets have threads of their own.
+    let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::new(Exit::Data, format!("cannot start threads: {e}")))?;
@@ -94,13 +98,15 @@ fn options(arguments: Arguments) -> Result<Options, Failure> {
         (None, true) => Access::Open,
         (None, false) => Access::OwnCode,
     };
-    let mut options = Options {
-        public: arguments.public,
-        store: arguments.store,
-        access,
-        clock_is_right: arguments.clock_is_right,
-        ..Options::new(arguments.data, arguments.listen)
-    };
+    let mut options = Options::new(arguments.data, arguments.listen);
+    options.public = arguments.public;
+    options.store = arguments.store;
+    options.access = access;
+    options.clock_is_right = arguments.clock_is_right;
+    options.lanes.own_descriptors = arguments.descriptors_per_thread;
+    if let Some(number) = arguments.threads {
+        options.lanes.number = usize::from(number);
+    }
     let descriptors = platform::raise_descriptor_limit().map_err(|e| {
         Failure::new(
             Exit::Data,

@@ -32,14 +32,14 @@ impl Bench {
         let (remote, local) = duplex(1024);
         let (engine, mut incoming) = mpsc::channel(16);
         let (wrote, written) = mpsc::unbounded_channel();
-        let lane = Lane {
+        let line = Line {
             id: ConnId(7),
             engine,
             written: wrote,
             budgets: Arc::clone(budgets),
             pace,
         };
-        let task = tokio::spawn(carry(local, lane));
+        let task = tokio::spawn(carry(local, line));
         let Some(Incoming::Connected(ConnId(7), outbox)) = incoming.recv().await else {
             panic!()
         };

@@ -1,8 +1,11 @@
 //! What is put together and dialled; the whole of it runs in `tests/it`.
 
+use std::path::PathBuf;
+
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 use super::*;
+use crate::lanes::LaneOptions;
 use crate::testing::scratch;
 
 #[test]
@@ -62,6 +65,23 @@ fn descriptors_bound_the_connections() {
     assert_eq!(streams(1_024), (512, 256, 128));
 }
 
+// [SPEC 6.100]
+#[test]
+fn lanes_with_descriptors_of_their_own_have_room_each() {
+    let fit = |number, descriptors| {
+        let mut options = Options::new(PathBuf::new(), "127.0.0.1:0".parse().unwrap());
+        options.lanes = LaneOptions {
+            number,
+            own_descriptors: true,
+        };
+        options.fit_into_descriptors(descriptors);
+        (options.limits.streams_max, options.of_lane_max)
+    };
+    assert_eq!(fit(4, 20_000), (65_536, 18_976));
+    assert_eq!(fit(3, 20_000), (53_856, 18_976));
+    assert_eq!(fit(4, 200), (400, 150));
+}
+
 // [SPEC 6.82]
 #[test]
 fn after_a_long_time_away_the_clock_is_doubted() {
@@ -75,19 +95,20 @@ fn after_a_long_time_away_the_clock_is_doubted() {
         chain.append(then, key.signed().record.clone()).unwrap();
     };
     let mut options = Options::new(dir.path().to_owned(), "127.0.0.1:0".parse().unwrap());
+    let open = |options: &Options| Disk::open(DataDir::open(dir.path()).unwrap(), options);
     // Never ran before, or not long ago.
-    drop(Disk::open(&options).unwrap());
+    drop(open(&options).unwrap());
     ran(41);
     assert!(matches!(
-        Disk::open(&options).err(),
+        open(&options).err(),
         Some(StartError::LongAway(41))
     ));
     options.clock_is_right = true;
-    drop(Disk::open(&options).unwrap());
+    drop(open(&options).unwrap());
     options.clock_is_right = false;
     std::fs::remove_file(dir.path().join("key-chain")).unwrap();
     ran(39);
-    drop(Disk::open(&options).unwrap());
+    drop(open(&options).unwrap());
 }
 
 /// A carrier that is no socket: nothing above it can tell.
@@ -112,6 +133,7 @@ async fn more_connections_than_places_are_dropped() {
     let (dial, pipes) = mpsc::channel(8);
     let entrance = Entrance {
         places: Arc::new(Semaphore::new(2)),
+        numbers: Arc::default(),
         engine,
         written,
         budgets: Arc::new(Budgets::new()),
@@ -125,7 +147,7 @@ async fn more_connections_than_places_are_dropped() {
     };
     let first = connect().await;
     let _second = connect().await;
-    for number in 1..=2 {
+    for number in 0..2 {
         let Some(Incoming::Connected(id, _)) = incoming.recv().await else {
             panic!()
         };
@@ -134,7 +156,7 @@ async fn more_connections_than_places_are_dropped() {
     let mut third = connect().await;
     assert_eq!(third.read(&mut [0; 1]).await.unwrap(), 0);
     drop(first);
-    let Some(Incoming::Disconnected(ConnId(1))) = incoming.recv().await else {
+    let Some(Incoming::Disconnected(ConnId(0))) = incoming.recv().await else {
         panic!()
     };
     // The place is given back right after.

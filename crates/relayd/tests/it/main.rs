@@ -17,6 +17,7 @@ mod failing;
 mod flow;
 mod golden;
 mod kill;
+mod lanes;
 mod memory;
 mod process;
 mod program;

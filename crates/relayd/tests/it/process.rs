@@ -36,6 +36,16 @@ pub fn serve(data: &Path) -> Command {
     command
 }
 
+/// The same command, but with no more open files than this.
+pub fn with_descriptors(command: &Command, limit: u32) -> Command {
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &limit.to_string()])
+        .arg(command.get_program())
+        .args(command.get_args());
+    limited
+}
+
 impl Process {
     /// An open relay on a data directory, ready to be dialled.
     pub fn start(data: &Path) -> Self {

@@ -1,0 +1,111 @@
+//! How a relay is to run.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use emptyroom_relay::Limits;
+use emptyroom_wire::address::{AddressFault, Host};
+
+use crate::carrier::direct::DirectLimits;
+use crate::connection::Pace;
+use crate::data::access::Access;
+use crate::lanes::LaneOptions;
+use crate::medium::Kind;
+
+/// Descriptors that are not for connections: files, runtimes, handshakes under way.
+const OTHER_DESCRIPTORS: usize = 2_048;
+
+/// How a relay is to run.
+pub struct Options {
+    /// Where everything that lasts is.
+    pub data: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What clients dial; the listening address if there is none.
+    pub public: Option<Public>,
+    /// Who may make logs.
+    pub access: Access,
+    /// The kind of store, for a data directory that has none yet.
+    pub store: Option<Kind>,
+    /// The pure relay's limits.
+    pub limits: Limits,
+    /// What strangers may cost.
+    pub direct: DirectLimits,
+    /// How long things may take.
+    pub pace: Pace,
+    /// The threads for sockets.
+    pub lanes: LaneOptions,
+    /// Connections that one lane may have, those in their handshakes among them.
+    pub(super) of_lane_max: usize,
+    /// The clock is right also if the relay seems not to have run for long.
+    pub clock_is_right: bool,
+}
+
+impl Options {
+    /// A relay on a data directory and address, everything else as it is by default.
+    #[must_use]
+    pub fn new(data: PathBuf, listen: SocketAddr) -> Self {
+        Self {
+            data,
+            listen,
+            public: None,
+            access: Access::default(),
+            store: None,
+            limits: Limits::default(),
+            direct: DirectLimits::default(),
+            pace: Pace::default(),
+            lanes: LaneOptions::default(),
+            of_lane_max: usize::MAX,
+            clock_is_right: false,
+        }
+    }
+
+    /// Keeps the number of connections, of those from one address, and of handshakes, below what the process (or each lane, if lanes have
+    /// descriptors of their own) may have open: a file that cannot be opened would stop the relay.
+    pub fn fit_into_descriptors(&mut self, descriptors: u64) {
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        let half = descriptors / 2;
+        let fits = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(half);
+        let tables = match self.lanes.own_descriptors {
+            true => self.lanes.number,
+            false => 1,
+        };
+        // [SPEC 6.53] [SPEC 6.100]
+        let limits = &mut self.limits;
+        limits.streams_max = limits.streams_max.min(fits.saturating_mul(tables));
+        // [SPEC 6.81]
+        let direct = &mut self.direct;
+        let quarter = (limits.streams_max / 4).max(1);
+        direct.per_address_max = direct.per_address_max.min(quarter);
+        let others = descriptors.saturating_sub(fits) / 2;
+        direct.half_open_max = direct.half_open_max.min(others);
+        self.of_lane_max = fits.saturating_add(direct.half_open_max);
+    }
+}
+
+/// A host that clients dial, with or without its port.
+#[derive(Clone, Debug)]
+pub struct Public(String);
+
+impl Public {
+    /// `HOST` or `HOST:PORT`; an IPv6 address stands in brackets where a port follows.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, AddressFault> {
+        let text = match text.parse::<std::net::Ipv6Addr>() {
+            Ok(v6) => format!("[{v6}]"),
+            Err(_) => text.to_owned(),
+        };
+        let public = Self(text);
+        public.host(1).map(|_| public)
+    }
+
+    /// With this port if it has none.
+    pub(super) fn host(&self, port: u16) -> Result<Host, AddressFault> {
+        match Host::parse(&self.0) {
+            Err(AddressFault::NoPort) => Host::parse(&format!("{}:{port}", self.0)),
+            whole => whole,
+        }
+    }
+}
