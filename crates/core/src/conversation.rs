@@ -9,6 +9,7 @@
 //! ([`recovery`], [`restarting`]), what receipts say ([`receipts`]), when lines end ([`timers`]).
 
 mod channel;
+mod claims;
 mod group;
 mod hashes;
 mod inviting;
@@ -184,6 +185,9 @@ impl Conversation {
         self.live.main.lost();
         self.live.recovery.lost();
         self.live.former.lost();
+        if self.state.phase == Phase::Invited {
+            self.live.main.claimed(None);
+        }
         self.live.creating = false;
         self.live.read_first = 0;
         self.live.read_first_by = None;
@@ -311,6 +315,14 @@ impl Conversation {
         }
     }
 
+    fn channel_mut(&mut self, role: Role) -> &mut Channel {
+        match role {
+            Role::Main => &mut self.live.main,
+            Role::Recovery => &mut self.live.recovery,
+            Role::Former => &mut self.live.former,
+        }
+    }
+
     /// A log was opened for a use that is over: its handle is given back.
     fn leave_stray(&mut self, ctx: &mut Ctx<'_>, op: Op, answer: &Answer) {
         let mut stray = Channel::new(self.id, Role::Former);
@@ -347,11 +359,7 @@ impl Conversation {
 
     fn refusal_waits(&mut self, ctx: &Ctx<'_>, role: Role, refusal: Refusal) {
         let now = ctx.clock.mono();
-        match role {
-            Role::Main => self.live.main.wait(now, refusal.retry_after_s),
-            Role::Recovery => self.live.recovery.wait(now, refusal.retry_after_s),
-            Role::Former => self.live.former.wait(now, refusal.retry_after_s),
-        }
+        self.channel_mut(role).wait(now, refusal.retry_after_s);
     }
 }
 

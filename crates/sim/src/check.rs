@@ -5,6 +5,7 @@ use emptyroom_core::api::{
 };
 use emptyroom_core::verification::Code;
 
+use crate::lies::{LEAVE_GAPS, Lie};
 use crate::scene::{SIDES, Scene};
 use crate::world::{DAY, HOUR, MINUTE, SECOND};
 
@@ -252,10 +253,11 @@ impl Scene {
         let told = failed || talk.receipts_off[1 - message.side];
         let ended =
             talk.may_end && message.state == MessageState::Failed(FailedWhy::ConversationOver);
-        let lies = self.world.hosts[talk.host].lies_told > 0;
-        let refused = message.state == MessageState::Failed(FailedWhy::RelayRefused);
-        let withheld = lies && (gap && told || refused);
-        withheld || ended || age > message.life_ms && (failed || gap || restarted)
+        let lies = &self.world.hosts[talk.host].lies_told;
+        let withheld = gap && told && LEAVE_GAPS.iter().any(|lie| lies.contains(lie));
+        let refused = message.state == MessageState::Failed(FailedWhy::RelayRefused)
+            && lies.contains(&Lie::FalseRefusal);
+        withheld || refused || ended || age > message.life_ms && (failed || gap || restarted)
     }
 
     /// Both sides are at the same place of the same log, and saw the same.

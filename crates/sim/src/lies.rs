@@ -8,7 +8,7 @@ use emptyroom_wire::entry::{Aad, RunningHash, Ttl};
 use emptyroom_wire::op::{Appended, Refusal, RefusalCode, View};
 
 /// A way to lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lie {
     /// An entry of another log in place of the right one.
     AnotherLogsEntry,
@@ -28,6 +28,10 @@ pub enum Lie {
     Damage,
     /// Appends are answered as stale, by a commit that nobody made.
     FalseStale,
+    /// Appends are answered as stale, by commits that are still to be read and that nobody made.
+    StaleAhead,
+    /// Appends are refused as if the log were closed.
+    FalseClosed,
     /// Appends are refused as too large.
     FalseRefusal,
     /// Restarts are acknowledged, and nowhere.
@@ -45,8 +49,19 @@ pub const LIES: &[Lie] = &[
     Lie::DenyLogs,
     Lie::Damage,
     Lie::FalseStale,
+    Lie::StaleAhead,
+    Lie::FalseClosed,
     Lie::FalseRefusal,
     Lie::FalseRestart,
+];
+
+/// Those after which messages may be missing for good; their reader sees that. What is answered as stale and stored all the
+/// same is not pushed to whoever has the log open.
+pub(crate) const LEAVE_GAPS: &[Lie] = &[
+    Lie::Drop,
+    Lie::Withhold,
+    Lie::WrongSequence,
+    Lie::FalseStale,
 ];
 
 /// What an operation was about.
@@ -77,6 +92,14 @@ pub(crate) fn instead(lie: Option<Lie>, op: &StoreOp) -> Option<StoreReply> {
         return None;
     };
     match lie? {
+        Lie::StaleAhead => Some(StoreReply::Stale(View {
+            first_seq: 0,
+            next_seq: 1 << 20,
+            slots: append.entry.aad.expect_slots + 1,
+            running_hash: RunningHash([9; 32]),
+            closed: false,
+        })),
+        Lie::FalseClosed => Some(StoreReply::Refused(Refusal::now(RefusalCode::Closed))),
         Lie::FalseRefusal => Some(StoreReply::Refused(Refusal::now(RefusalCode::TooLarge))),
         // Only restarts live as long as their log.
         Lie::FalseRestart if append.entry.aad.ttl == Ttl::Life => {
@@ -117,11 +140,11 @@ impl Kept {
         }
     }
 
-    /// Changes replies; how many.
-    pub(crate) fn twist(&mut self, lie: Lie, asked: &[Asked], replies: &mut [StoreReply]) -> u64 {
-        let mut told = 0;
+    /// Changes replies. False: there was nothing to change.
+    pub(crate) fn twist(&mut self, lie: Lie, asked: &[Asked], replies: &mut [StoreReply]) -> bool {
+        let mut told = false;
         for (asked, reply) in asked.iter().zip(replies) {
-            told += u64::from(self.twist_one(lie, asked, reply));
+            told |= self.twist_one(lie, asked, reply);
         }
         told
     }

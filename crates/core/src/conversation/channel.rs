@@ -9,6 +9,7 @@ use emptyroom_wire::proof::{self, Purpose, Scope, StreamBinding};
 use emptyroom_wire::relay_key::{Head, IdentityHash};
 use emptyroom_wire::time::Mono;
 
+use super::claims::Claim;
 use super::stage::Staged;
 use crate::api::RelayTrouble;
 use crate::link::{Op, Role, Route, Tag};
@@ -50,6 +51,10 @@ pub(crate) struct Channel {
     renewing: bool,
     failures: u32,
     retry_at: Option<Mono>,
+    /// What the relay said of the log when it did not take an append.
+    claim: Option<Claim>,
+    /// It answered an append as no honest relay does, and has taken none since.
+    doubted: bool,
 }
 
 enum State {
@@ -83,6 +88,8 @@ impl Channel {
             renewing: false,
             failures: 0,
             retry_at: None,
+            claim: None,
+            doubted: false,
         }
     }
 
@@ -134,6 +141,24 @@ impl Channel {
     pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
         self.retry_at = None;
+        self.claim = None;
+        self.doubted = false;
+    }
+
+    /// The relay did not take an append, and said so of the log.
+    pub(crate) fn claimed(&mut self, claim: Option<Claim>) {
+        self.claim = claim;
+    }
+
+    pub(crate) fn take_claim(&mut self) -> Option<Claim> {
+        self.claim.take()
+    }
+
+    /// The answer to an append was not true: only an append that is taken ends the growing delays.
+    // [SPEC 8.65]
+    pub(crate) fn doubt(&mut self, now: Mono) {
+        self.doubted = true;
+        self.wait(now, 0);
     }
 
     /// The link was lost: handles and requests are gone.
@@ -199,9 +224,14 @@ impl Channel {
         Err(refusal)
     }
 
+    /// It was read to its end. Not before does a log that is served wrong each time stop to be asked ever more seldom.
+    // [SPEC 8.64]
     pub(crate) fn caught_up(&mut self) {
         if let State::Open(open) = &mut self.state {
             open.caught_up = true;
+        }
+        if !self.doubted {
+            self.succeeded();
         }
     }
 

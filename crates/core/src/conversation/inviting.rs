@@ -14,6 +14,7 @@ use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::sign::SignKey;
 use emptyroom_wire::time::{DAY_MS, Wall};
 
+use super::claims::Claim;
 use super::lines::LineContent;
 use super::live::Unsaved;
 use super::origin::{Invite, Origin};
@@ -150,6 +151,7 @@ impl Conversation {
             Answer::Created => return self.invite_ready(ctx),
             // It was made before, and closed since: by whoever took the link, or by somebody who spoils it.
             Answer::Refused(refusal) if refusal.code == RefusalCode::Closed => {
+                self.live.main.claimed(Claim::of(refusal.code));
                 return self.invite_ready(ctx);
             }
             Answer::Refused(refusal) => *refusal,
@@ -188,7 +190,10 @@ impl Conversation {
 
     /// The relay does not have the invite's log. Lost before it was taken, it is simply made again.
     pub(super) fn invite_gone(&mut self, ctx: &mut Ctx<'_>, code: RefusalCode) {
-        if code == RefusalCode::Destroyed {
+        // Closed and gone, it can be neither read nor made again.
+        // [SPEC 8.66]
+        let closed = self.live.main.take_claim().is_some();
+        if closed || code == RefusalCode::Destroyed {
             return self.fail_invite(ctx, InviteFault::Lost);
         }
         if self.invite_is_over(ctx) {

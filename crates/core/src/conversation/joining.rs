@@ -10,6 +10,7 @@ use emptyroom_wire::op::{Appended, EntryPush, Refusal, RefusalCode, View};
 use emptyroom_wire::time::DAY_MS;
 use tls_codec::VLBytes;
 
+use super::claims::Claim;
 use super::origin::{Link, Origin};
 use super::stage::{Slot, Staged, What};
 use super::state::{LogKey, MainLog, Phase, SecretPair, State, new_generation, new_recovery};
@@ -95,6 +96,14 @@ impl Conversation {
         if !self.live.main.is_caught_up() || main.track.next_seq() < self.live.read_first {
             return;
         }
+        let end = main.track.end();
+        if !self.is_as_claimed(ctx, Role::Main, &end) {
+            return;
+        }
+        // A join that ran out closed its log all the same.
+        if !end.closed && self.slot_is_filled() {
+            self.discard_candidate(ctx);
+        }
         if self.stage.is_none() {
             self.stage_join(ctx);
         }
@@ -113,8 +122,9 @@ impl Conversation {
         }
         // [SPEC 8.51]
         if view.closed && self.stage.is_none() {
-            self.fail_join(ctx, JoinFault::AlreadyUsed);
+            return self.fail_join(ctx, JoinFault::AlreadyUsed);
         }
+        self.is_as_claimed(ctx, Role::Main, view);
     }
 
     /// The log is not there.
@@ -227,9 +237,9 @@ impl Conversation {
             _ => true,
         };
         if !may_be {
-            return self.answer_cannot_be(ctx, RelayTrouble::WrongAnswer);
+            return self.answer_cannot_be(ctx, Role::Main, RelayTrouble::WrongAnswer);
         }
-        self.discard_candidate(ctx);
+        self.live.main.claimed(Some(Claim::Filled(*view)));
         self.wait_for(ctx, view.next_seq);
     }
 
@@ -278,8 +288,10 @@ impl Conversation {
             {
                 self.joined(ctx, Some(*appended));
             }
-            Ok(Acknowledged::Passed) => self.answer_cannot_be(ctx, RelayTrouble::WrongSequence),
-            Err(trouble) => self.answer_cannot_be(ctx, trouble),
+            Ok(Acknowledged::Passed) => {
+                self.answer_cannot_be(ctx, Role::Main, RelayTrouble::WrongSequence)
+            }
+            Err(trouble) => self.answer_cannot_be(ctx, Role::Main, trouble),
         }
     }
 

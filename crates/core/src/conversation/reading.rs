@@ -49,8 +49,9 @@ impl Conversation {
                     .as_ref()
                     .map(|main| main.track.check_view(&view));
                 if let Some(Err(trouble)) = judged {
-                    self.main_trouble(ctx, trouble);
+                    return self.main_trouble(ctx, trouble);
                 }
+                self.is_as_claimed(ctx, Role::Main, &view);
             }
         }
     }
@@ -107,10 +108,10 @@ impl Conversation {
             return;
         };
         match main.track.caught_up(next_seq, &view) {
-            Ok(None) => self.main_read_to_its_end(),
+            Ok(None) => self.live.main.caught_up(),
             Ok(Some(missing)) => {
                 let (next_seq, hash) = (main.track.next_seq(), main.track.hash());
-                self.main_read_to_its_end();
+                self.live.main.caught_up();
                 if self.state.phase == Phase::Member {
                     hashes::put(&mut ctx.store, self.id, next_seq, hash);
                 }
@@ -119,13 +120,6 @@ impl Conversation {
             }
             Err(trouble) => self.main_trouble(ctx, trouble),
         }
-    }
-
-    /// Only this, or an append, ends the growing delays: a relay that gives one good entry and then a wrong one is not asked in a storm.
-    // [SPEC 8.64]
-    fn main_read_to_its_end(&mut self) {
-        self.live.main.caught_up();
-        self.live.main.succeeded();
     }
 
     /// What the relay said it has did not come.

@@ -8,6 +8,7 @@ use emptyroom_wire::time::{DAY_MS, HOUR_MS, Wall};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
 use super::lines::{self, LineContent};
+use super::state::Receipts;
 use super::{Conversation, Ctx};
 use crate::api::{Burn, FailedWhy, GoneWhy, LineId, MessageState};
 use crate::content::{GAPS_MAX, Gap, Receipt};
@@ -24,6 +25,9 @@ const DELAY_MS_MIN: u64 = 1_000;
 /// Gaps that no receipt has told yet.
 // [SPEC 9.29]
 const UNTOLD_GAPS_MAX: usize = 512;
+/// Gaps that receipts tell again, the last ones: the receipt that told them first may be withheld.
+// [SPEC 9.36]
+const TOLD_GAPS_MAX: usize = 32;
 const PAGE_LEN: usize = 256;
 /// So many are looked through at a time.
 const FORGET_MAX: usize = 1_024;
@@ -77,6 +81,20 @@ impl SentRecord {
     }
 }
 
+impl Receipts {
+    /// Every gap below was told.
+    fn told(&self) -> Position {
+        self.told_delivered.max(self.told_read)
+    }
+
+    /// The first place that is missing and that no receipt has named.
+    pub(super) fn first_untold_gap(&self) -> Option<Position> {
+        let told = self.told();
+        let untold = self.gaps.iter().find(|gap| end(gap) > told);
+        untold.map(|gap| gap.from.max(told))
+    }
+}
+
 impl Conversation {
     /// Something for the user came, or he read it: a receipt goes out after a random delay, one for all until then.
     // [SPEC 9.22]
@@ -92,6 +110,7 @@ impl Conversation {
     /// Remembers a gap for the receipts to come. One too many makes one of two: nothing is said to have come that did not.
     // [SPEC 9.29]
     pub(super) fn note_gap(&mut self, gap: Gap) {
+        let told = self.state.receipts.told();
         let gaps = &mut self.state.receipts.gaps;
         match gaps.last_mut() {
             Some(last) if same_log(last, &gap) && last.until_seq >= gap.from.next_seq => {
@@ -100,6 +119,10 @@ impl Conversation {
             _ => gaps.push(gap),
         }
         if gaps.len() <= UNTOLD_GAPS_MAX {
+            return;
+        }
+        if gaps.first().is_some_and(|first| end(first) <= told) {
+            gaps.remove(0);
             return;
         }
         let two = gaps
@@ -153,7 +176,7 @@ impl Conversation {
             .main
             .as_ref()
             .map(super::state::MainLog::position);
-        let news = receipts.got > receipts.told_delivered || !receipts.gaps.is_empty();
+        let news = receipts.got > receipts.told_delivered || receipts.first_untold_gap().is_some();
         // [SPEC 9.24]
         let delivered = here.filter(|_| profile.receipts_delivered.0 && news);
         let read = Some(receipts.read)
@@ -168,12 +191,9 @@ impl Conversation {
             .told_delivered
             .max(receipt.delivered.unwrap_or_default());
         receipts.told_read = receipts.told_read.max(receipt.read.unwrap_or_default());
-        let told = receipts.told_delivered.max(receipts.told_read);
-        receipts.gaps.retain_mut(|gap| {
-            // One that grew since the receipt was made is told from where that one ended.
-            gap.from = gap.from.max(told.min(end(gap)));
-            gap.from < end(gap)
-        });
+        let told = receipts.told();
+        let told = receipts.gaps.partition_point(|gap| end(gap) <= told);
+        receipts.gaps.drain(..told.saturating_sub(TOLD_GAPS_MAX));
         let (delivered, read) = self.receipt_news();
         if delivered.is_none() && read.is_none() {
             self.state.receipts.due_ms = 0;
@@ -440,7 +460,7 @@ mod tests {
 
     // [SPEC 9.8] [SPEC 10.30]
     #[test]
-    fn a_gap_that_grew_under_way_is_told_from_where_it_was_told() {
+    fn a_gap_that_grew_under_way_is_told_to_its_end() {
         let mut conversation = conversation();
         let gap = |from, until_seq| Gap {
             from: at(from),
@@ -452,9 +472,37 @@ mod tests {
             read: None,
             gaps: vec![gap(1, 3), gap(5, 7)],
         };
+        for _ in 0..2 {
+            conversation.receipt_sent(&told);
+            let receipts = &conversation.state.receipts;
+            assert_eq!(receipts.first_untold_gap(), Some(at(7)));
+            assert_eq!(receipts.gaps, [gap(1, 3), gap(5, 9), gap(12, 14)]);
+        }
+    }
+
+    // [SPEC 9.36]
+    #[test]
+    fn the_last_gaps_are_told_again_and_older_ones_are_not() {
+        let mut conversation = conversation();
+        let gap = |seq| Gap {
+            from: at(seq),
+            until_seq: seq + 1,
+        };
+        let gaps: Vec<Gap> = (0..100).map(|n| gap(2 * n)).collect();
+        conversation.state.receipts.gaps.clone_from(&gaps);
+        let told = Receipt {
+            delivered: Some(at(140)),
+            read: None,
+            gaps: Vec::new(),
+        };
         conversation.receipt_sent(&told);
-        assert_eq!(conversation.state.receipts.gaps, [gap(7, 9), gap(12, 14)]);
-        conversation.receipt_sent(&told);
-        assert_eq!(conversation.state.receipts.gaps, [gap(7, 9), gap(12, 14)]);
+        let left = &conversation.state.receipts.gaps;
+        assert_eq!(left, &gaps[70 - TOLD_GAPS_MAX..]);
+        for seq in (200..2_000).step_by(2) {
+            conversation.note_gap(gap(seq));
+        }
+        let receipts = &conversation.state.receipts;
+        assert_eq!(receipts.gaps.len(), UNTOLD_GAPS_MAX);
+        assert_eq!(receipts.first_untold_gap(), Some(at(140)));
     }
 }

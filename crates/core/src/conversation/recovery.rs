@@ -99,8 +99,9 @@ impl Conversation {
             self.live.recovery.renew(&mut ctx.port, access);
         }
         if let Err(trouble) = recovery.track.check_view(&view) {
-            self.recovery_differs(ctx, trouble);
+            return self.recovery_differs(ctx, trouble);
         }
+        self.is_as_claimed(ctx, Role::Recovery, &view);
     }
 
     /// The recovery log is not what it was: it is read from its beginning. Restarts that were read before are known.
@@ -122,12 +123,7 @@ impl Conversation {
         };
         let view = open.view;
         match recovery.track.caught_up(next_seq, &view) {
-            Ok(_) => {
-                // Not before: a relay that serves it wrong each time is asked ever more seldom.
-                // [SPEC 8.64]
-                self.live.recovery.caught_up();
-                self.live.recovery.succeeded();
-            }
+            Ok(_) => self.live.recovery.caught_up(),
             Err(trouble) => self.recovery_differs(ctx, trouble),
         }
     }
@@ -236,7 +232,7 @@ impl Conversation {
         match self.state.phase {
             Phase::Member => {
                 recovery.next_look_ms = now_ms.saturating_add(DAY_MS / 2 + below(ctx.rng, DAY_MS));
-                self.make_recovery_again();
+                self.make_recovery_again(ctx);
             }
             Phase::Alone | Phase::Entering => self.trouble(ctx, RestartReason::LogLost),
             Phase::Trouble(_) => self.recovery_lost(ctx),
@@ -259,7 +255,7 @@ impl Conversation {
             self.live.join_repeated = true;
             return;
         }
-        self.make_recovery_again();
+        self.make_recovery_again(ctx);
         let Some(recovery) = &mut self.state.recovery else {
             return;
         };
@@ -273,14 +269,14 @@ impl Conversation {
     /// A hint in the log that still works makes the recovery log again. Once on a link: a relay that takes the hint and does
     /// not know the log all the same is not asked in a storm.
     // [SPEC 10.3]
-    fn make_recovery_again(&mut self) {
+    fn make_recovery_again(&mut self, ctx: &mut Ctx<'_>) {
         let (Some(recovery), Some(main)) = (&self.state.recovery, &self.state.main) else {
             return;
         };
         let works = matches!(main.key, LogKey::Generation(_));
         if works && recovery.former.is_none() && !self.live.recovery_made {
             let key = main.key.duplicate();
-            self.hint_into(Some(key));
+            self.hint_into(ctx, Some(key));
         }
     }
 

@@ -7,6 +7,7 @@ use emptyroom_wire::rng;
 use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::DAY_MS;
 
+use super::claims::Claim;
 use super::lines::{LineContent, RestartedLine};
 use super::live::Unsaved;
 use super::recovery::NOT_TAKEN_MS;
@@ -36,6 +37,12 @@ impl Conversation {
         };
         if !self.live.recovery.may_try(ctx.clock.mono()) {
             return;
+        }
+        // A slot was filled since it was made: it is void.
+        let slots = (self.state.recovery.as_ref()).map(|recovery| recovery.track.slots());
+        let staged = self.restart_stage.as_ref();
+        if staged.is_some_and(|staged| Some(staged.expect_slots) != slots) {
+            self.drop_restart_stage(ctx);
         }
         if self.restart_stage.is_none() {
             if self.restart_waits(ctx, reason) {
@@ -102,7 +109,7 @@ impl Conversation {
     // [SPEC 10.12]
     pub(super) fn shown_to(&self) -> Position {
         let receipts = &self.state.receipts;
-        let missing = receipts.gaps.iter().map(|gap| gap.from).min();
+        let missing = receipts.first_untold_gap();
         missing.map_or(receipts.got, |from| from.min(receipts.got))
     }
 
@@ -121,26 +128,26 @@ impl Conversation {
                     Ok(Acknowledged::Passed) => RelayTrouble::WrongSequence,
                     Err(trouble) => trouble,
                 };
-                self.tell_trouble(ctx, trouble);
-                self.live.recovery.wait(ctx.clock.mono(), 0);
+                self.answer_cannot_be(ctx, Role::Recovery, trouble);
             }
             Answer::Stale(view) if !recovery.track.may_be_stale(staged.expect_slots, view) => {
-                self.tell_trouble(ctx, RelayTrouble::WrongAnswer);
-                self.live.recovery.wait(ctx.clock.mono(), 0);
+                self.answer_cannot_be(ctx, Role::Recovery, RelayTrouble::WrongAnswer);
             }
             // Another one was first: it is read now, and decided anew.
-            Answer::Stale(_) => {
-                self.drop_restart_stage(ctx);
-                self.live.recovery.leave(&mut ctx.port);
-                self.live.recovery.wait(ctx.clock.mono(), 0);
-            }
-            Answer::Refused(refusal) if is_gone(refusal.code) => {
-                self.live.recovery.leave(&mut ctx.port);
-                self.live.recovery.wait(ctx.clock.mono(), 0);
-            }
-            Answer::Refused(refusal) => self.refusal_waits(ctx, Role::Recovery, *refusal),
+            Answer::Stale(view) => self.recovery_left(ctx, Some(Claim::Filled(*view))),
+            Answer::Refused(refusal) => match Claim::of(refusal.code) {
+                None => self.refusal_waits(ctx, Role::Recovery, *refusal),
+                claim => self.recovery_left(ctx, claim),
+            },
             _ => {}
         }
+    }
+
+    /// What became of the recovery log shows when it is opened again.
+    fn recovery_left(&mut self, ctx: &mut Ctx<'_>, claim: Option<Claim>) {
+        self.live.recovery.claimed(claim);
+        self.live.recovery.leave(&mut ctx.port);
+        self.live.recovery.wait(ctx.clock.mono(), 0);
     }
 
     pub(super) fn drop_restart_stage(&mut self, ctx: &mut Ctx<'_>) {
@@ -187,7 +194,7 @@ impl Conversation {
         self.adopt_group(group);
         self.set_main(ctx, MainLog::new(key, counter, 0, now_ms));
         self.state.phase = Phase::Alone;
-        self.hint_into(former);
+        self.hint_into(ctx, former);
         let line = self.notice(
             ctx,
             LineContent::Restarted(RestartedLine {
@@ -315,8 +322,8 @@ impl Conversation {
     pub(super) fn former_opened(&mut self, ctx: &mut Ctx<'_>, answer: &Answer) {
         match self.live.former.opened(answer) {
             Ok(view) if !view.closed => self.hint(ctx, view.slots),
-            Ok(_) => self.leave_former(),
-            Err(refusal) if is_gone(refusal.code) => self.leave_former(),
+            Ok(_) => self.hint_into(ctx, None),
+            Err(refusal) if is_gone(refusal.code) => self.hint_into(ctx, None),
             Err(refusal) => self.refusal_waits(ctx, Role::Former, refusal),
         }
     }
@@ -363,20 +370,19 @@ impl Conversation {
                     self.live.recovery_made = true;
                     self.live.recovery.succeeded();
                 }
-                self.leave_former();
+                self.hint_into(ctx, None);
             }
-            _ => self.leave_former(),
+            _ => self.hint_into(ctx, None),
         }
     }
 
-    pub(super) fn hint_into(&mut self, former: Option<LogKey>) {
+    /// A hint is to be written there, or nowhere any more. What is said of one before it is not about this one.
+    // [SPEC 10.27]
+    pub(super) fn hint_into(&mut self, ctx: &mut Ctx<'_>, former: Option<LogKey>) {
+        self.live.former.leave(&mut ctx.port);
         self.live.hints = 0;
         if let Some(recovery) = &mut self.state.recovery {
             recovery.former = former;
         }
-    }
-
-    fn leave_former(&mut self) {
-        self.hint_into(None);
     }
 }

@@ -9,6 +9,7 @@ use emptyroom_wire::op::{Answer, Appended, NewLog, Refusal, RefusalCode, View};
 use emptyroom_wire::time::DAY_MS;
 use zeroize::Zeroizing;
 
+use super::claims::Claim;
 use super::stage::{Slot, Staged, What};
 use super::state::{Phase, new_generation};
 use super::track::Acknowledged;
@@ -57,12 +58,15 @@ impl Conversation {
         if !self.live.main.is_caught_up() || main.track.next_seq() < self.live.read_first {
             return;
         }
+        let end = main.track.end();
         if ctx.clock.now().0.saturating_sub(main.renewed_ms) >= RENEW_MS {
             main.renewed_ms = ctx.clock.now().0;
             self.live.main.renew(&mut ctx.port, access);
         }
         self.drive_trim(ctx);
-        self.drive_stage(ctx);
+        if self.is_as_claimed(ctx, Role::Main, &end) {
+            self.drive_stage(ctx);
+        }
     }
 
     /// One append at a time: the one under way, or the next one.
@@ -73,6 +77,9 @@ impl Conversation {
         if self.says_too_much() {
             self.withdraw_stage(ctx);
         }
+        if self.slot_is_filled() {
+            self.drop_stage(ctx);
+        }
         if self.stage.is_none() {
             self.stage_next(ctx);
         }
@@ -82,6 +89,15 @@ impl Conversation {
         {
             self.live.main.append(&mut ctx.port, access, staged);
         }
+    }
+
+    /// What waits to be appended expects fewer slots than were read: it is void, and made anew.
+    // [SPEC 8.48]
+    pub(super) fn slot_is_filled(&self) -> bool {
+        let (Some(staged), Some(main)) = (&self.stage, &self.state.main) else {
+            return false;
+        };
+        !staged.acknowledged.0 && staged.expect_slots != main.track.slots()
     }
 
     fn stage_next(&mut self, ctx: &mut Ctx<'_>) {
@@ -261,7 +277,7 @@ impl Conversation {
         let aad = staged.aad();
         match main.track.acknowledged(&staged.own(&aad), appended) {
             Err(RelayTrouble::WrongSequence) => {
-                return self.answer_cannot_be(ctx, RelayTrouble::WrongSequence);
+                return self.answer_cannot_be(ctx, Role::Main, RelayTrouble::WrongSequence);
             }
             Err(trouble) => return self.main_trouble(ctx, trouble),
             Ok(Acknowledged::Passed) => return self.acknowledged_passed(ctx, appended.seq),
@@ -292,15 +308,9 @@ impl Conversation {
             _ => false,
         };
         if staged.is_commit() || another_was_read {
-            return self.answer_cannot_be(ctx, RelayTrouble::WrongSequence);
+            return self.answer_cannot_be(ctx, Role::Main, RelayTrouble::WrongSequence);
         }
         self.withdraw_stage(ctx);
-        self.live.main.wait(ctx.clock.mono(), 0);
-    }
-
-    /// An append was answered as no honest relay does: it is told, and the append is tried again, later each time.
-    pub(super) fn answer_cannot_be(&mut self, ctx: &mut Ctx<'_>, kind: RelayTrouble) {
-        self.tell_trouble(ctx, kind);
         self.live.main.wait(ctx.clock.mono(), 0);
     }
 
@@ -337,9 +347,9 @@ impl Conversation {
             return self.main_trouble(ctx, RelayTrouble::RolledBack);
         }
         if !main.track.may_be_stale(expected, view) {
-            return self.answer_cannot_be(ctx, RelayTrouble::WrongAnswer);
+            return self.answer_cannot_be(ctx, Role::Main, RelayTrouble::WrongAnswer);
         }
-        self.drop_stage(ctx);
+        self.live.main.claimed(Some(Claim::Filled(*view)));
         self.wait_for(ctx, view.next_seq);
     }
 
@@ -360,6 +370,7 @@ impl Conversation {
         match refusal.code {
             code if is_gone(code) || code == RefusalCode::Closed => {
                 // What became of the log shows when it is opened again.
+                self.live.main.claimed(Claim::of(code));
                 self.live.main.leave(&mut ctx.port);
                 self.live.main.wait(ctx.clock.mono(), 0);
             }

@@ -85,6 +85,17 @@ impl Track {
         self.closed != 0
     }
 
+    /// Where reading has come to, as a relay would say it.
+    pub(crate) fn end(&self) -> View {
+        View {
+            first_seq: 0,
+            next_seq: self.next_seq,
+            slots: self.slots,
+            running_hash: self.hash,
+            closed: self.closed(),
+        }
+    }
+
     /// Everything acknowledged was read back.
     pub(crate) fn nothing_ahead(&self) -> bool {
         self.ahead.is_empty()

@@ -1,6 +1,7 @@
 //! Clients against a real relay.
 
 mod acknowledged;
+mod claims;
 mod counterexamples;
 mod crashes;
 mod delivery;

@@ -1,5 +1,7 @@
 //! The shell around one relay: its disk, its crashes, and the lies it tells.
 
+use std::collections::BTreeSet;
+
 use emptyroom_core::api::Text;
 use emptyroom_relay::store::{Store as _, StoreFailure, StoreOp};
 use emptyroom_relay::{Config, Input, Output, Relay, Ticket};
@@ -40,8 +42,8 @@ pub struct Host {
     pub clock_off_by_ms: i64,
     /// What it does wrong.
     pub lie: Option<Lie>,
-    /// How often it did.
-    pub lies_told: u64,
+    /// What it did wrong so far.
+    pub lies_told: BTreeSet<Lie>,
     pub(crate) kept: Kept,
     meter: Meter,
 }
@@ -129,7 +131,7 @@ impl World {
             stays_off: false,
             clock_off_by_ms: 0,
             lie: None,
-            lies_told: 0,
+            lies_told: BTreeSet::new(),
             kept: Kept::default(),
             meter: Meter::default(),
         });
@@ -292,14 +294,16 @@ impl World {
                 .into_iter()
                 .filter_map(|instead| match instead {
                     Some(reply) => {
-                        host.lies_told += 1;
+                        host.lies_told.extend(host.lie);
                         Some(reply)
                     }
                     None => replies.next(),
                 })
                 .collect();
             if let Some(lie) = host.lie {
-                host.lies_told += host.kept.twist(lie, &asked, &mut replies);
+                if host.kept.twist(lie, &asked, &mut replies) {
+                    host.lies_told.insert(lie);
+                }
             } else {
                 host.kept.remember(&asked, &replies);
             }

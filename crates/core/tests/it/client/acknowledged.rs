@@ -14,7 +14,10 @@ use super::raw::inspect;
 use super::world::{DAY, HOUR, MINUTE, SECOND, World};
 
 /// Appends are answered so, and not stored; how often there was one.
-fn refuse_appends(world: &mut World, reply: impl Fn() -> StoreReply + 'static) -> Rc<Cell<u32>> {
+pub(super) fn refuse_appends(
+    world: &mut World,
+    reply: impl Fn() -> StoreReply + 'static,
+) -> Rc<Cell<u32>> {
     let asked = Rc::new(Cell::new(0));
     let count = asked.clone();
     world.no_appends = Some(Box::new(move || {
@@ -24,13 +27,13 @@ fn refuse_appends(world: &mut World, reply: impl Fn() -> StoreReply + 'static) -
     asked
 }
 
-fn told(world: &mut World, party: usize, kind: RelayTrouble) -> bool {
+pub(super) fn told(world: &mut World, party: usize, kind: RelayTrouble) -> bool {
     let told =
         |event: &Event| matches!(event, Event::RelayTrouble { kind: found, .. } if *found == kind);
     world.events(party).iter().any(told)
 }
 
-fn stale(next_seq: u64, slots: u64) -> StoreReply {
+pub(super) fn stale(next_seq: u64, slots: u64) -> StoreReply {
     StoreReply::Stale(View {
         first_seq: 0,
         next_seq,
@@ -40,7 +43,7 @@ fn stale(next_seq: u64, slots: u64) -> StoreReply {
     })
 }
 
-fn busy() -> StoreReply {
+pub(super) fn busy() -> StoreReply {
     StoreReply::Refused(Refusal::now(RefusalCode::Busy))
 }
 
@@ -53,7 +56,7 @@ fn receipts(world: &mut World, party: usize, (delivered, read): (bool, bool)) {
     assert_eq!(world.command(party, set), Ok(Reply::Done));
 }
 
-fn was_restarted(world: &mut World, party: usize) -> bool {
+pub(super) fn was_restarted(world: &mut World, party: usize) -> bool {
     world
         .history(party)
         .iter()

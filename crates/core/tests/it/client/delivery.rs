@@ -284,3 +284,38 @@ fn a_gap_after_one_that_was_read_is_a_line_of_its_own() {
         world.read_all(1);
     }
 }
+
+// [SPEC 9.36]
+#[test]
+fn a_relay_that_withholds_the_receipt_that_told_a_gap_makes_nothing_delivered() {
+    let mut world = World::talk(82);
+    world.pass(MINUTE);
+    let hide = |world: &mut World, seq: u64| {
+        world.lie = Some(Box::new(move |reply| {
+            if let StoreReply::Read(batch) = reply {
+                batch.entries.retain(|entry| entry.seq != seq);
+            }
+        }));
+    };
+    let next_seq = |world: &World| inspect(world, 1).point.unwrap().position.next_seq;
+    world.switch_off(1);
+    let withheld = next_seq(&world);
+    world.send(0, "withheld");
+    world.send(0, "arrives");
+    world.switch_off(0);
+    hide(&mut world, withheld);
+    world.load(1);
+    world.pass(MINUTE);
+    assert_eq!(world.received(1), ["arrives"]);
+    let receipt = next_seq(&world) - 1;
+    assert!(receipt > withheld + 1, "it was receipted");
+    hide(&mut world, receipt);
+    world.load(0);
+    world.pass(MINUTE);
+    assert_eq!(world.states(0), [MessageState::Sent; 2]);
+    world.lie = None;
+    world.send(0, "later");
+    world.pass(MINUTE);
+    let delivered = MessageState::Delivered;
+    assert_eq!(world.states(0), [RAN_OUT, delivered, delivered]);
+}

@@ -1,9 +1,14 @@
 //! Invites: one link, one use.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use emptyroom_core::api::{
     Command, ContactState, Event, InviteFault, InviteState, JoinFault, Refused, Reply, Text,
 };
+use emptyroom_relay::store::StoreReply;
 use emptyroom_wire::address::{Host, RelayAddress};
+use emptyroom_wire::op::{Refusal, RefusalCode};
 use emptyroom_wire::relay_key::IdentityHash;
 
 use super::world::{DAY, HOUR, MINUTE, SECOND, World, name};
@@ -424,4 +429,26 @@ fn a_link_whose_first_entry_ran_out_is_gone_and_no_fault_of_the_relay() {
     assert!(events.contains(&gone), "{events:?}");
     let accused = |event: &Event| matches!(event, Event::RelayTrouble { .. });
     assert!(!events.iter().any(accused), "{events:?}");
+}
+
+// [SPEC 8.66]
+#[test]
+fn a_log_that_is_closed_and_gone_ends_the_invite() {
+    let mut world = World::new(86);
+    world.set_relay(0);
+    let asked = Rc::new(Cell::new(0));
+    let count = asked.clone();
+    world.lie = Some(Box::new(move |reply| {
+        let code = match reply {
+            StoreReply::Created => RefusalCode::Closed,
+            StoreReply::Looked(_) => RefusalCode::Unknown,
+            _ => return,
+        };
+        count.set(count.get() + u32::from(code == RefusalCode::Closed));
+        *reply = StoreReply::Refused(Refusal::now(code));
+    }));
+    world.invite(0, "bob");
+    world.pass(HOUR);
+    assert_eq!(invite_fault(&mut world, 0), Some(InviteFault::Lost));
+    assert_eq!(asked.get(), 1);
 }

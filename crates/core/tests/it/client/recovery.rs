@@ -400,3 +400,30 @@ fn a_change_of_the_timer_that_was_given_up_shuts_out_no_later_one() {
         assert_eq!(world.contact(party).burn, Burn::after_ms(DAY).unwrap());
     }
 }
+
+// [SPEC 10.27]
+#[test]
+fn the_answer_to_one_hint_is_not_taken_for_that_to_the_next() {
+    let mut world = World::talk(87);
+    world.send(0, "one");
+    world.pass(MINUTE);
+    world.switch_off(1);
+    let left = inspect(&world, 0).main.unwrap();
+    let mut raw = Raw::connect(&mut world);
+    let before = raw.open(&mut world, &left).1.next_seq;
+    let (mut restarted, mut lost) = (false, false);
+    world.lie = Some(Box::new(move |reply| match reply {
+        StoreReply::Appended(_) => restarted = true,
+        // The log 0 of the first restart, asked for together with the log that is left.
+        StoreReply::Looked(_) if restarted && !lost => {
+            lost = true;
+            *reply = StoreReply::Refused(Refusal::now(RefusalCode::Unknown));
+        }
+        _ => {}
+    }));
+    world.lose_group(0);
+    world.pass(MINUTE);
+    assert_eq!(inspect(&world, 0).point.unwrap().position.restart, 2);
+    let after = raw.open(&mut world, &left).1.next_seq;
+    assert_eq!(after - before, 2, "a hint of each restart");
+}
