@@ -1,59 +1,114 @@
 //! `cargo xtask bench`: docs/benchmarks.md, measured anew with release builds.
 //!
-//! With the names of parts it measures only those and prints them; without any, it writes the document. `--dev` first
-//! measures the development profile instead, for a look without another build of everything; the document says so.
+//! With the names of parts it measures only those and prints them; without any, it writes its part of the document. `bench
+//! relay` is a relay under load: it writes the other part, and a picture. `--dev` measures the development profile
+//! instead, for a look without another build of everything; the document says so.
+
+mod document;
 
 use crate::demo::room::Programs;
 use crate::{Outcome, run, system, tree};
-use std::fs;
+use document::Part;
+use std::process::Command;
 
-const DOCUMENT: &str = "docs/benchmarks.md";
 /// The parts that the program knows: asked here, because building it takes minutes.
-const PARTS: &[&str] = &["talk", "client", "start", "vault", "relay"];
+const PARTS: &[&str] = &["talk", "client", "start", "vault", "stream"];
+/// The scenarios of the other one.
+const SCENARIOS: &[&str] = &["appends", "peers", "connected"];
+/// Where the picture is, from the document.
+const PICTURE: &str = "relay-load.svg";
 
 pub(crate) fn command(arguments: &[String]) -> Outcome {
+    match arguments.split_first() {
+        Some((first, rest)) if first == "relay" => relay(rest),
+        _ => parts(arguments),
+    }
+}
+
+fn parts(arguments: &[String]) -> Outcome {
     let (flags, parts): (Vec<&String>, Vec<&String>) = arguments
         .iter()
         .partition(|argument| argument.starts_with("--"));
+    if let Some(flag) = flags.iter().find(|flag| *flag != &"--dev") {
+        return Err(format!("{flag} is an option of `cargo xtask bench relay`"));
+    }
     if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
         let known = PARTS.join(", ");
-        return Err(format!("there is no part `{unknown}`; there are: {known}"));
+        return Err(format!(
+            "there is no part `{unknown}`; there are: {known}, and `relay`"
+        ));
     }
-    system::ready_to_build(false)?;
-    // The only flag that there is.
-    let is_dev = !flags.is_empty();
-    let profile: &[&str] = if is_dev { &[] } else { &["--release"] };
-    let programs = Programs::build(profile)?;
-    let mut cargo = run::cargo(&["run", "--locked", "--package", "emptyroom-bench"]);
-    cargo.args(profile).arg("--");
+    let mut cargo = program("emptyroom-bench", !flags.is_empty())?;
     cargo.args(&parts);
-    cargo
-        .env("EMPTYROOM_CLIENT", &programs.client)
-        .env("EMPTYROOM_RELAY", &programs.relay);
     if !parts.is_empty() {
         return Ok(run::code(&mut cargo)? == Some(0));
     }
     let report = run::output(&mut cargo)?;
-    let path = tree::root().join(DOCUMENT);
-    fs::write(&path, report).map_err(|e| format!("{}: {e}", path.display()))?;
-    println!("written: {DOCUMENT}");
-    Ok(true)
+    document::write(Part::Costs, &String::from_utf8_lossy(&report))
+}
+
+fn relay(arguments: &[String]) -> Outcome {
+    let (dev, others): (Vec<&String>, Vec<&String>) =
+        arguments.iter().partition(|argument| *argument == "--dev");
+    let only = others.iter().position(|argument| *argument == "--only");
+    let scenario = only.map(|at| others.get(at + 1).map_or("", |name| name.as_str()));
+    if let Some(unknown) = scenario.filter(|name| !SCENARIOS.contains(name)) {
+        let known = SCENARIOS.join(", ");
+        return Err(format!(
+            "there is no scenario `{unknown}`; there are: {known}"
+        ));
+    }
+    let mut cargo = program("emptyroom-load", !dev.is_empty())?;
+    cargo.args(&others);
+    if !others.is_empty() {
+        return Ok(run::code(&mut cargo)? == Some(0));
+    }
+    cargo
+        .arg("--plot")
+        .arg(tree::root().join("docs").join(PICTURE));
+    let report = run::output(&mut cargo)?;
+    let report = String::from_utf8_lossy(&report);
+    document::write(Part::Load, &report)
+}
+
+/// The program that measures, with those that it measures, built and ready to run.
+fn program(package: &str, dev: bool) -> Result<Command, String> {
+    system::ready_to_build(false)?;
+    let profile: &[&str] = if dev { &[] } else { &["--release"] };
+    let programs = Programs::build(profile)?;
+    let mut cargo = run::cargo(&["run", "--locked", "--package", package]);
+    cargo.args(profile).arg("--");
+    cargo
+        .env("EMPTYROOM_CLIENT", &programs.client)
+        .env("EMPTYROOM_RELAY", &programs.relay);
+    Ok(cargo)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    fn known(path: &str) -> Vec<String> {
+        let program = fs::read_to_string(tree::root().join(path)).unwrap();
+        let names = program.lines().filter_map(|line| {
+            let name = line.strip_prefix("    (\"")?.split('"').next()?;
+            Some(name.to_owned())
+        });
+        names.collect()
+    }
 
     #[test]
-    fn the_program_has_these_parts() {
-        let program = tree::root().join("crates/bench/src/main.rs");
-        let program = fs::read_to_string(program).unwrap();
-        let known: Vec<&str> = program
-            .lines()
-            .filter_map(|line| line.strip_prefix("    (\"")?.split('"').next())
-            .collect();
-        assert_eq!(known, PARTS);
-        let refused = command(&["nonsense".to_owned()]);
-        assert!(refused.is_err_and(|why| why.contains("talk, client")));
+    fn the_programs_have_these_parts() {
+        assert_eq!(known("crates/bench/src/main.rs"), PARTS);
+        assert_eq!(known("crates/load/src/scenario.rs"), SCENARIOS);
+        let refused = |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|&one| one.to_owned()).collect();
+            command(&arguments).unwrap_err()
+        };
+        assert!(refused(&["nonsense"]).contains("talk, client"));
+        assert!(refused(&["--clients", "7"]).contains("bench relay"));
+        assert!(refused(&["relay", "--only", "nonsense"]).contains("appends, peers"));
+        assert!(refused(&["relay", "--only"]).contains("appends, peers"));
     }
 }

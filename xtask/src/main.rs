@@ -87,10 +87,14 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        usage: "[--dev] [PART…]",
+        usage: "[--dev] [PART…] | relay [--dev] [--only SCENARIO] [--clients N] [--seconds N]",
         about: "measure docs/benchmarks.md anew, or print single parts",
         arguments: "--dev               measure the development profile: no other build, and no figures to compare
-  PART                print one part and write nothing: talk, client, start, vault, relay",
+  PART                print one part and write nothing: talk, client, start, vault, stream
+  relay               a relay under load, next to its peers: its own part of the document, and a picture
+  --only SCENARIO     print one scenario of it and write nothing: appends, peers, connected
+  --clients N         so many clients at once (60000); nothing is written with another number
+  --seconds N         so long each run (8); the same",
         run: bench::command,
     },
     Command {

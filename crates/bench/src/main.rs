@@ -11,8 +11,8 @@
 
 mod bare_mls;
 mod client;
-mod relay;
 mod start;
+mod stream;
 mod talk;
 mod vault;
 
@@ -28,7 +28,7 @@ const PARTS: &[Part] = &[
     ("client", client::measure),
     ("start", start::measure),
     ("vault", vault::measure),
-    ("relay", relay::measure),
+    ("stream", stream::measure),
 ];
 
 fn main() -> ExitCode {

@@ -1,7 +1,8 @@
 //! What a started client holds in memory, and how long a command takes to be unlocked.
 
 use emptyroom_load::Trouble;
-use emptyroom_load::program::{client, memory_of};
+use emptyroom_load::cost::memory_of;
+use emptyroom_load::program::client;
 use emptyroom_load::report::{Section, percentile, time};
 use emptyroom_load::scratch::Scratch;
 use std::path::Path;
@@ -52,7 +53,7 @@ pub(crate) fn measure() -> Result<Section, Trouble> {
     run(command("least").arg("status"))?;
     section.row(
         "memory of the daemon (resident)",
-        memory_of(daemon.0.id(), "VmRSS")?,
+        format!("{} kB", memory_of(daemon.0.id())? >> 10),
     );
     Ok(section)
 }

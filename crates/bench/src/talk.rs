@@ -35,7 +35,7 @@ pub(crate) fn measure() -> Result<Section, Trouble> {
         ),
     );
     let scratch = Scratch::new("talk")?;
-    let relay = RelayProgram::start(&scratch.path, "sqlite")?;
+    let relay = RelayProgram::start(&scratch.path.join("relay"), &["--store", "sqlite"])?;
     latencies(&mut section, &relay.address, &scratch.path)?;
     bytes(&mut section, &relay.address, &scratch.path)?;
     Ok(section)

@@ -22,6 +22,8 @@ pub struct Section {
     pub how: String,
     /// Its figures, in order.
     pub rows: Vec<Row>,
+    /// What has more columns, and remarks, after them.
+    pub rest: Vec<String>,
 }
 
 impl Section {
@@ -32,6 +34,7 @@ impl Section {
             title,
             how: how.into(),
             rows: Vec::new(),
+            rest: Vec::new(),
         }
     }
 
@@ -54,15 +57,51 @@ impl Section {
     /// As it stands in the document.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let mut text = format!(
-            "\n## {}\n\n{}\n\n| | | aim |\n|---|---|---|\n",
-            self.title, self.how
-        );
+        let mut text = format!("\n## {}\n\n{}\n", self.title, self.how);
+        if !self.rows.is_empty() {
+            text += "\n| | | aim |\n|---|---|---|\n";
+        }
         for row in &self.rows {
             // Writing to a string does not fail.
             let _ = writeln!(text, "| {} | {} | {} |", row.what, row.value, row.aim);
         }
+        for more in &self.rest {
+            text += &format!("\n{more}\n");
+        }
         text
+    }
+
+    /// Adds a table.
+    pub fn table(&mut self, table: Table) {
+        self.rest.push(table.lines.join("\n"));
+    }
+
+    /// Adds a remark.
+    pub fn note(&mut self, remark: impl Into<String>) {
+        self.rest.push(remark.into());
+    }
+}
+
+/// A table with columns of its own.
+pub struct Table {
+    lines: Vec<String>,
+}
+
+impl Table {
+    /// With these headings.
+    #[must_use]
+    pub fn new(headings: &[&str]) -> Table {
+        let rule = "|---".repeat(headings.len());
+        Table {
+            lines: vec![format!("| {} |", headings.join(" | ")), format!("{rule}|")],
+        }
+    }
+
+    /// Adds a row, and tells it.
+    pub fn row(&mut self, cells: Vec<String>) {
+        let line = format!("| {} |", cells.join(" | "));
+        eprintln!("  {line}");
+        self.lines.push(line);
     }
 }
 
@@ -80,6 +119,22 @@ pub fn head() -> String {
     lines.push(format!("- Profile: {}", profile()));
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// The top of the part that `cargo xtask bench relay` writes.
+#[must_use]
+pub fn load_head() -> Vec<String> {
+    let mut lines = vec![
+        "# A relay under load".to_owned(),
+        String::new(),
+        "Written by `cargo xtask bench relay`: the real programs, each in a process of its own, on the same machine as the generator.".to_owned(),
+        "Costs are the server's CPU time (user and system), resident memory and what it wrote to the disk; the generator's CPU".to_owned(),
+        "time is told apart. Latencies are wall time, and worth as much as the machine was idle.".to_owned(),
+        String::new(),
+    ];
+    lines.extend(machine::describe());
+    lines.push(format!("- Profile: {}", profile()));
+    lines
 }
 
 /// How this program, and so what it measures in its own process, was built.

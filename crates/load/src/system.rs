@@ -12,9 +12,9 @@ use crate::Trouble;
 /// A server that runs and can be loaded; it is stopped and its files are removed when this value goes.
 pub trait System: Sync {
     /// A connection that sends.
-    type Sender: Sender;
+    type Sender: Sender + 'static;
     /// A connection that receives.
-    type Recipient: Recipient;
+    type Recipient: Recipient + 'static;
 
     /// How tables name it: product, version, and the settings that matter.
     fn name(&self) -> String;
@@ -70,6 +70,6 @@ pub trait Recipient {
 pub enum Started<S> {
     /// It runs.
     Running(S),
-    /// A program is not installed; the Debian package that brings it.
-    Missing(&'static str),
+    /// It is left out and nothing is wrong: what is not installed, and what to install; or what it does not support.
+    LeftOut(String),
 }

@@ -47,10 +47,18 @@ impl Direct {
 
     async fn connect(&self, target: Target) -> Result<Connection, DialFault> {
         let Target { host, port } = target;
-        let name = ServerName::try_from(host.clone()).map_err(|_| DialFault::Unreachable)?;
-        let tcp = TcpStream::connect((host, port))
+        let tcp = TcpStream::connect((host.as_str(), port))
             .await
             .map_err(|_| DialFault::Unreachable)?;
+        self.secure(host, tcp).await
+    }
+
+    /// TLS over a TCP connection to `host` that stands already.
+    ///
+    /// # Errors
+    /// The other end does not speak TLS as relays do.
+    pub async fn secure(&self, host: String, tcp: TcpStream) -> Result<Connection, DialFault> {
+        let name = ServerName::try_from(host).map_err(|_| DialFault::Unreachable)?;
         tcp.set_nodelay(true).map_err(|_| DialFault::Unreachable)?;
         let stream = self
             .tls

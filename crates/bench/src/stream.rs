@@ -6,19 +6,16 @@
 use emptyroom_load::Trouble;
 use emptyroom_load::cpu;
 use emptyroom_load::program::RelayProgram;
+use emptyroom_load::relay::{append, create, header, open};
 use emptyroom_load::report::{Section, ratio, share, time};
 use emptyroom_load::scratch::Scratch;
 use emptyroom_load::wire_client::WireClient;
 use emptyroom_wire::address::RelayAddress;
 use emptyroom_wire::entry::{RunningHash, Ttl};
 use emptyroom_wire::greeting::{Greeting, Terms};
-use emptyroom_wire::log::{Flags, Header};
-use emptyroom_wire::op::{
-    Answer, Append, Appended, Create, EntryPush, FromClient, FromRelay, Handle, NewLog, Open,
-    OpenLog, OpenOutcome, Push, Request,
-};
+use emptyroom_wire::op::{Answer, Appended, EntryPush, FromClient, FromRelay, Handle, Push};
 use emptyroom_wire::relay_key::{KeyChain, RelayIdentity, StreamKey};
-use emptyroom_wire::secret::{Private, Secret32};
+use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::stream::{ClientStream, Opening, OpeningOutcome, RelayStream};
 use emptyroom_wire::time::{Mono, Wall};
 use rand_chacha::ChaCha20Rng;
@@ -38,7 +35,7 @@ const FRAMES: u32 = 5_000;
 
 pub(crate) fn measure() -> Result<Section, Trouble> {
     let mut section = Section::new(
-        "Relay",
+        "An entry and a stream at the relay",
         format!(
             "{ENTRIES} entries of 4 KiB, appended by one client with {UNDER_WAY} under way and delivered to two (itself and another), by the real program \
              with TLS, sealed streams and SQLite on a disk. The part of the sealed stream is the CPU time of opening one such request and sealing its \
@@ -46,7 +43,7 @@ pub(crate) fn measure() -> Result<Section, Trouble> {
         ),
     );
     let scratch = Scratch::new("relay")?;
-    let relay = RelayProgram::start(&scratch.path, "sqlite")?;
+    let relay = RelayProgram::start(&scratch.path.join("sqlite"), &["--store", "sqlite"])?;
     let address = RelayAddress::parse(&relay.address)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -60,7 +57,7 @@ pub(crate) fn measure() -> Result<Section, Trouble> {
     section.row("the same without the sealed stream", time(without));
     let percent = 100.0 * sealed.as_secs_f64() / without.as_secs_f64();
     section.aimed("the stream adds", format!("{percent:.1} %"), "at most 15 %");
-    let segments = RelayProgram::start(&scratch.path, "segments")?;
+    let segments = RelayProgram::start(&scratch.path.join("segments"), &["--store", "segments"])?;
     let own_log = runtime.block_on(entry(&segments))?;
     drop(segments);
     section.row(
@@ -68,30 +65,33 @@ pub(crate) fn measure() -> Result<Section, Trouble> {
         format!("{}: {}", time(own_log), ratio(own_log, whole)),
     );
 
-    let before = relay.cpu()?;
+    let before = relay.cost()?.cpu;
     runtime.block_on(async {
         for seed in 0..STREAMS {
             drop(WireClient::connect(&address, u64::from(seed)).await?);
         }
         Ok::<(), Trouble>(())
     })?;
-    let connected = share(relay.cpu()?.saturating_sub(before), STREAMS);
+    let connected = share(relay.cost()?.cpu.saturating_sub(before), STREAMS);
     section.row("a connection: TLS and stream", time(connected));
     section.row("of that, opening the stream", time(opening_part()?));
     section.row(
         "kept per stream, without TLS and handles",
         format!("{} bytes", RelayStream::kept_len()),
     );
-    section.row("memory of the program after this", relay.memory()?);
+    section.row(
+        "memory of the program after this",
+        format!("{} kB", relay.cost()?.memory_bytes >> 10),
+    );
     Ok(section)
 }
 
 /// What one entry costs the program.
 async fn entry(relay: &RelayProgram) -> Result<Duration, Trouble> {
     let address = RelayAddress::parse(&relay.address)?;
-    let before = relay.cpu()?;
+    let before = relay.cost()?.cpu;
     load(&address).await?;
-    Ok(share(relay.cpu()?.saturating_sub(before), ENTRIES))
+    Ok(share(relay.cost()?.cpu.saturating_sub(before), ENTRIES))
 }
 
 /// Appends everything from one client and reads everything at both.
@@ -99,34 +99,12 @@ async fn load(address: &RelayAddress) -> Result<(), Trouble> {
     let mut writer = WireClient::connect(address, 1).await?;
     let mut reader = WireClient::connect(address, 2).await?;
     for number in 0..LOGS {
-        let header = header(number);
-        let capability = header.capability();
-        let new = NewLog {
-            header,
-            first: None,
-        };
-        writer
-            .send(Request::Create(Create { new, code: None }))
-            .await?;
-        match writer.answer().await? {
-            Answer::Created => {}
-            Answer::Refused(refusal) => return Err(format!("no log was created: {refusal}").into()),
-            _ => return Err("no log was created: wrong answer".into()),
-        }
-        let open = |capability| {
-            Request::Open(Open {
-                logs: vec![OpenLog {
-                    capability,
-                    from: 0,
-                    proof: None,
-                }],
-            })
-        };
-        writer.send(open(capability.clone())).await?;
-        reader.send(open(capability)).await?;
-        let handle = opened(&mut writer).await?;
-        opened(&mut reader).await?;
-        append_all(&mut writer, handle, number).await?;
+        let header = [header(0, [0, number.into()])];
+        create(&mut writer, &header).await?;
+        let handles = open(&mut writer, &header).await?;
+        let handle = *handles.first().ok_or("no handle")?;
+        open(&mut reader, &header).await?;
+        append_all(&mut writer, handle).await?;
         let mut read = 0;
         while read < ENTRIES_PER_LOG {
             read += u32::from(matches!(
@@ -138,37 +116,12 @@ async fn load(address: &RelayAddress) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn header(number: u32) -> Header {
-    let mut salt = [0; 32];
-    salt.iter_mut()
-        .zip(number.to_be_bytes())
-        .for_each(|(salt, byte)| *salt = byte);
-    Header {
-        salt: Private(salt),
-        append_key: None,
-        read_key: None,
-        owner_key: None,
-        flags: Flags::NONE,
-    }
-}
-
-async fn opened(client: &mut WireClient) -> Result<Handle, Trouble> {
-    let Answer::Opened(opened) = client.answer().await? else {
-        return Err("the log was not opened: wrong answer".into());
-    };
-    match opened.logs.first() {
-        Some(OpenOutcome::Open(log)) => Ok(log.handle),
-        other => Err(format!("the log was not opened: {other:?}").into()),
-    }
-}
-
-async fn append_all(writer: &mut WireClient, handle: Handle, log: u32) -> Result<(), Trouble> {
+async fn append_all(writer: &mut WireClient, handle: Handle) -> Result<(), Trouble> {
     let (mut sent, mut answered, mut pushed) = (0, 0, 0);
     while answered < ENTRIES_PER_LOG || pushed < ENTRIES_PER_LOG {
         if sent < ENTRIES_PER_LOG && sent < answered + UNDER_WAY {
-            writer
-                .send(Request::Append(append(handle, log, sent)))
-                .await?;
+            let request = append(handle, sent.into(), &[0x5a; BODY_BYTES]);
+            writer.send(request).await?;
             sent += 1;
             continue;
         }
@@ -184,33 +137,13 @@ async fn append_all(writer: &mut WireClient, handle: Handle, log: u32) -> Result
     Ok(())
 }
 
-fn append(handle: Handle, log: u32, number: u32) -> Append {
-    let mut nonce = [0; 16];
-    let bytes = [log.to_be_bytes(), number.to_be_bytes()].concat();
-    nonce
-        .iter_mut()
-        .zip(bytes)
-        .for_each(|(nonce, byte)| *nonce = byte);
-    Append {
-        handle,
-        expect_slots: 0,
-        commit: false,
-        close: false,
-        ttl: Ttl::Day30,
-        nonce,
-        body: vec![0x5a; BODY_BYTES],
-        next: Vec::new(),
-        proof: None,
-    }
-}
-
 /// CPU time of one request opened, its answer and two pushes sealed.
 fn stream_part() -> Result<Duration, Trouble> {
     let (mut client, mut relay) = stream_pair()?;
     let now = Mono(1);
     let request = FromClient {
         id: 1,
-        request: Request::Append(append(Handle(1), 0, 0)),
+        request: append(Handle(1), 0, &[0x5a; BODY_BYTES]),
     };
     let appended = Appended {
         seq: 0,
