@@ -12,6 +12,7 @@
 mod bare_mls;
 mod client;
 mod start;
+mod store;
 mod stream;
 mod talk;
 mod vault;
@@ -29,6 +30,7 @@ const PARTS: &[Part] = &[
     ("start", start::measure),
     ("vault", vault::measure),
     ("stream", stream::measure),
+    ("store", store::measure),
 ];
 
 fn main() -> ExitCode {

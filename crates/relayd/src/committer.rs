@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::clock;
 use crate::data::chain::Chain;
 use crate::medium::Medium;
+use crate::segments::Settled;
 
 /// After so long without work the store is tidied, so that nothing deleted stays in a write-ahead log or journal.
 // [SPEC 6.67]
@@ -42,6 +43,14 @@ pub(crate) enum Done {
     Broken(StoreFailure),
 }
 
+/// How tidy the store is.
+enum Tidying {
+    Tidy,
+    /// Untidy since then; begun when so long nothing is to be done.
+    Waits(Instant, Duration),
+    UnderWay,
+}
+
 /// Everything on disk that changes.
 pub(crate) struct Committer {
     pub(crate) store: Ledger<Medium>,
@@ -53,17 +62,19 @@ pub(crate) struct Committer {
 impl Committer {
     /// Works until the sender of jobs is dropped, then leaves the files tidy.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>, done: &UnboundedSender<Done>) {
-        let mut untidy_since = Some(Instant::now());
-        let mut patience = IDLE;
+        let mut tidying = Tidying::Waits(Instant::now(), IDLE);
+        // Something was written since the tidying that is under way began.
+        let mut untidy = false;
         loop {
-            // An idle relay does not wake up.
-            let job = match untidy_since {
-                Some(_) => jobs.recv_timeout(patience),
-                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let job = match tidying {
+                // An idle relay does not wake up.
+                Tidying::Tidy => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Tidying::Waits(_, patience) => jobs.recv_timeout(patience),
+                Tidying::UnderWay => jobs.recv_timeout(Duration::ZERO),
             };
             let idle = match job {
                 Ok(job) => {
-                    untidy_since.get_or_insert_with(Instant::now);
+                    untidy = true;
                     if done.send(self.carry_out(clock::wall(), job)).is_err() {
                         break;
                     }
@@ -72,10 +83,21 @@ impl Committer {
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            if idle || untidy_since.is_some_and(|since| since.elapsed() > UNTIDY_MAX) {
-                (untidy_since, patience) = match self.store.rows().tidy() {
-                    Ok(true) => (None, IDLE),
-                    Ok(false) => (Some(Instant::now()), FULL_RETRY),
+            let due = self.store.rows().slices_due();
+            tidying = match tidying {
+                Tidying::Tidy => Tidying::Waits(Instant::now(), IDLE),
+                Tidying::Waits(since, _) if idle || due > 0 || since.elapsed() > UNTIDY_MAX => {
+                    untidy = false;
+                    Tidying::UnderWay
+                }
+                other => other,
+            };
+            if matches!(tidying, Tidying::UnderWay) {
+                tidying = match self.tidy(due.max(1)) {
+                    Ok(Settled::More) => Tidying::UnderWay,
+                    Ok(Settled::Done) if untidy => Tidying::Waits(Instant::now(), IDLE),
+                    Ok(Settled::Done) => Tidying::Tidy,
+                    Ok(Settled::Full) => Tidying::Waits(Instant::now(), FULL_RETRY),
                     Err(failure) => {
                         let _ = done.send(Done::Broken(failure));
                         break;
@@ -84,7 +106,19 @@ impl Committer {
             }
         }
         // Nobody is left to be told; what was acknowledged is durable without it.
-        let _ = self.store.rows().tidy();
+        while let Ok(Settled::More) = self.store.rows().tidy() {}
+    }
+
+    /// Some slices: what was committed meanwhile waits for them.
+    // [SPEC 6.110]
+    fn tidy(&mut self, slices: u64) -> Result<Settled, StoreFailure> {
+        let mut settled = Settled::More;
+        for _ in 0..slices {
+            if settled == Settled::More {
+                settled = self.store.rows().tidy()?;
+            }
+        }
+        Ok(settled)
     }
 
     pub(crate) fn carry_out(&mut self, now: Wall, job: Job) -> Done {

@@ -1,11 +1,13 @@
 //! Which kind of store lies in a data directory, and what both kinds can do.
 
+use std::path::PathBuf;
+
 use emptyroom_relay::store::{Changes, RowKey, Rows, StoreFailure};
 use emptyroom_wire::time::Day;
 
 use crate::data::{DataDir, io_failure};
 use crate::segments::disk::OsDisk;
-use crate::segments::{SegmentRows, Sizes};
+use crate::segments::{OnDamage, ROW_MEMORY, SegmentRows, Settled, Sizes, Unopened};
 use crate::store::SqliteRows;
 
 /// A kind of store.
@@ -27,6 +29,37 @@ pub enum MediumError {
     },
     /// The store cannot be opened.
     Store(StoreFailure),
+    /// Nor can this file of it.
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        failure: StoreFailure,
+        /// Commits that were acknowledged are damaged: [`Wanted::on_damage`] may leave them out.
+        damaged_journal: bool,
+    },
+}
+
+/// How the store of a data directory is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Of which kind, for a directory that has none yet.
+    pub kind: Option<Kind>,
+    /// What to do where acknowledged commits are damaged.
+    pub on_damage: OnDamage,
+    /// Memory for the places of rows, in MiB.
+    pub memory_mib: u32,
+}
+
+impl Default for Wanted {
+    // [SPEC 6.112]
+    fn default() -> Self {
+        Self {
+            kind: None,
+            on_damage: OnDamage::Refuse,
+            memory_mib: 1_024,
+        }
+    }
 }
 
 /// Rows on the disk of this machine.
@@ -38,11 +71,7 @@ pub(crate) enum Medium {
 impl Medium {
     /// Opens the store of a data directory: of the kind that is there, else the one that is wanted, else SQLite.
     // [SPEC 6.90]
-    pub(crate) fn open(
-        data: &DataDir,
-        wanted: Option<Kind>,
-        today: Day,
-    ) -> Result<Self, MediumError> {
+    pub(crate) fn open(data: &DataDir, wanted: Wanted, today: Day) -> Result<Self, MediumError> {
         let found = match (Kind::Sqlite.is_in(data)?, Kind::Segments.is_in(data)?) {
             (true, true) => {
                 let both = StoreFailure::Broken("the data directory holds stores of both kinds");
@@ -52,20 +81,31 @@ impl Medium {
             (false, true) => Some(Kind::Segments),
             (false, false) => None,
         };
-        let kind = match (found, wanted) {
+        let kind = match (found, wanted.kind) {
             (Some(found), Some(wanted)) if found != wanted => {
                 return Err(MediumError::Other { found });
             }
             (found, wanted) => found.or(wanted).unwrap_or(Kind::Sqlite),
         };
-        kind.open(data, today).map_err(MediumError::Store)
+        kind.open(data, wanted, today)
     }
 
-    /// Leaves nothing in any file of what was deleted or replaced. False: there was no space for that.
-    pub(crate) fn tidy(&mut self) -> Result<bool, StoreFailure> {
+    /// A step on the way to leave nothing in any file of what was deleted or replaced.
+    pub(crate) fn tidy(&mut self) -> Result<Settled, StoreFailure> {
         match self {
-            Medium::Sqlite(rows) => rows.tidy(),
-            Medium::Segments(rows) => rows.checkpoint(),
+            Medium::Sqlite(rows) => rows
+                .tidy()
+                .map(|tidy| if tidy { Settled::Done } else { Settled::Full }),
+            Medium::Segments(rows) => rows.settle(),
+        }
+    }
+
+    /// How many such steps are due, however much there is to be done.
+    pub(crate) fn slices_due(&self) -> u64 {
+        match self {
+            // It tidies by itself.
+            Medium::Sqlite(_) => 0,
+            Medium::Segments(rows) => rows.slices_due(),
         }
     }
 
@@ -106,17 +146,34 @@ impl Kind {
         }
     }
 
-    fn open(self, data: &DataDir, today: Day) -> Result<Medium, StoreFailure> {
+    fn open(self, data: &DataDir, wanted: Wanted, today: Day) -> Result<Medium, MediumError> {
         let directory = data.join(self.directory());
+        let at = |file: &str, failure, damaged_journal| MediumError::File {
+            path: directory.join(file),
+            failure,
+            damaged_journal,
+        };
         match self {
-            Kind::Sqlite => {
-                SqliteRows::open(&directory, today).map(|rows| Medium::Sqlite(Box::new(rows)))
-            }
+            Kind::Sqlite => SqliteRows::open(&directory, today)
+                .map(|rows| Medium::Sqlite(Box::new(rows)))
+                .map_err(|failure| at("", failure, false)),
             Kind::Segments => {
-                let disk = OsDisk::new(&directory)
-                    .map_err(|e| e.failure("making the store's directory"))?;
-                SegmentRows::open(disk, Sizes::default())
+                let disk =
+                    OsDisk::new(&directory).map_err(|e| at("", e.failure("making it"), false))?;
+                let memory = usize::try_from(wanted.memory_mib).unwrap_or(usize::MAX);
+                let sizes = Sizes {
+                    rows: memory.saturating_mul(1024 * 1024) / ROW_MEMORY,
+                    ..Sizes::default()
+                };
+                SegmentRows::open(disk, sizes, wanted.on_damage)
                     .map(|rows| Medium::Segments(Box::new(rows)))
+                    .map_err(
+                        |Unopened {
+                             file,
+                             failure,
+                             damaged_journal,
+                         }| { at(&file, failure, damaged_journal) },
+                    )
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Sealing under the keys of a day, a segment or a journal: nonce (24, random) ‖ XChaCha20-Poly1305. Both kinds of store use it.
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::aead::{Aead, AeadInOut, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use emptyroom_relay::store::{RowKey, StoreFailure};
 use emptyroom_wire::secret::Secret32;
@@ -8,7 +8,8 @@ use emptyroom_wire::time::Day;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
-const NONCE_LEN: usize = 24;
+pub(crate) const NONCE_LEN: usize = 24;
+const TAG_LEN: usize = 16;
 /// What a row's additional data begins with.
 const ROW_LABEL: &[u8] = b"emptyroom v1 day row";
 
@@ -53,15 +54,32 @@ pub(crate) fn seal(
     plain: &[u8],
     rng: &mut ChaCha20Rng,
 ) -> Result<Vec<u8>, StoreFailure> {
-    let mut nonce = [0; NONCE_LEN];
-    rng.fill_bytes(&mut nonce);
-    let body = cipher(key)
-        .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad })
-        .map_err(|_| StoreFailure::Broken("sealing"))?;
-    let mut sealed = Vec::with_capacity(NONCE_LEN + body.len());
-    sealed.extend_from_slice(&nonce);
-    sealed.extend_from_slice(&body);
+    let mut sealed = Vec::with_capacity(NONCE_LEN + plain.len() + TAG_LEN);
+    sealed.resize(NONCE_LEN, 0);
+    sealed.extend_from_slice(plain);
+    seal_from(&mut sealed, 0, key, aad, rng)?;
     Ok(sealed)
+}
+
+/// Seals what stands behind `from` and room for a nonce, where it stands.
+pub(crate) fn seal_from(
+    bytes: &mut Vec<u8>,
+    from: usize,
+    key: &Secret32,
+    aad: &[u8],
+    rng: &mut ChaCha20Rng,
+) -> Result<(), StoreFailure> {
+    let failed = StoreFailure::Broken("sealing");
+    let (nonce, plain) = bytes
+        .get_mut(from..)
+        .and_then(|part| part.split_first_chunk_mut::<NONCE_LEN>())
+        .ok_or(failed)?;
+    rng.fill_bytes(nonce);
+    let tag = cipher(key)
+        .encrypt_inout_detached(&XNonce::from(*nonce), aad, plain.into())
+        .map_err(|_| failed)?;
+    bytes.extend_from_slice(&tag);
+    Ok(())
 }
 
 /// `None` if it was not sealed so.

@@ -7,42 +7,49 @@
 //! ```
 //!
 //! - A **commit** is a group of frames in the journal, synced once. Its rows stay in memory until the checkpoint.
-//! - A **checkpoint** writes the rows that are still there to segments of their days, erases in them what was removed or
-//!   replaced, begins a new journal and destroys the key of the old one. What lived only between two checkpoints was never written
-//!   anywhere else. Segments that are mostly gone are written anew, so that disk and start stay in proportion to what is there.
+//! - A **checkpoint** begins a new journal, writes the rows that are still there to segments of their days, erases in them what was
+//!   removed or replaced, and destroys the journals of before with their keys. What lived only between two checkpoints was never
+//!   written anywhere else. Segments that are mostly gone are written anew, so that disk and start stay in proportion to what is there.
+//!   It is done in slices ([`SegmentRows::settle`]), between which commits go on.
 //! - **Expiry** destroys the keys of a day and removes its files.
-//! - At **start** the indexes are read, then the journal is carried out once more: each operation says what is to be, so that
+//! - At **start** the indexes are read, then the journals are carried out once more: each operation says what is to be, so that
 //!   carrying it out twice changes nothing.
 //!
-//! In memory stand the place of every row and the rows of the journal. A failed sync is never tried again: the store is broken until it
-//! is opened anew.
+//! In memory stand the place of every row and the rows of the journals. A failed sync is never tried again: the store writes nothing
+//! more until it is opened anew, and goes on reading what was durable before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use emptyroom_relay::store::{Changes, LastingChange, RowKey, Rows, StoreFailure};
+use emptyroom_relay::store::{Changes, EntryChange, LastingChange, RowKey, Rows, StoreFailure};
 use emptyroom_wire::time::Day;
 use rand_chacha::ChaCha20Rng;
 
-use disk::Disk;
-use held::{Fresh, Held, Index};
+use checkpoint::Round;
+use disk::{Disk, QUARANTINE};
+use frames::Unreadable;
+use index::{Found, Index};
 use journal::Journal;
-use record::{Op, Writer};
+use record::{Op, Spot, Writer};
 use segment::{Segment, SegmentId};
 
-use crate::data::{forgive_full, io_failure};
+pub use quarantine::Unopened;
+
+use crate::data::forgive_full;
 use crate::entropy;
 use crate::seal::Table;
 
 mod checkpoint;
 pub mod disk;
 mod frames;
-mod held;
+mod index;
 mod journal;
 mod keyfile;
+mod quarantine;
 mod record;
 mod segment;
+mod waiting;
 
-/// How large things get, in bytes but for `removed`. Tests make them small.
+/// How large things get, in bytes but for `removed` and `rows`. Tests make them small.
 #[derive(Clone, Copy)]
 pub struct Sizes {
     /// At so much of journal a checkpoint is made; up to four times as much waits, in memory too, while the disk is full.
@@ -59,6 +66,32 @@ pub struct Sizes {
     pub wasted: u32,
     /// Segments written anew by one checkpoint: more wait for the next.
     pub rewritten: u32,
+    /// With so many rows there is no space for more.
+    pub rows: usize,
+}
+
+/// What memory a row needs at most: its key and place, in a table that may be growing.
+// [SPEC 6.112]
+pub const ROW_MEMORY: usize = 160;
+
+/// What to do where acknowledged commits are damaged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnDamage {
+    /// Do not open.
+    Refuse,
+    /// Leave out what does not open, keep its file apart, and say so.
+    Quarantine,
+}
+
+/// How far a checkpoint came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Settled {
+    /// There is more to do.
+    More,
+    /// What was committed before it began is settled.
+    Done,
+    /// There is no space for the rest, which stays in the journals.
+    Full,
 }
 
 impl Default for Sizes {
@@ -68,11 +101,12 @@ impl Default for Sizes {
         Self {
             journal: 16 * u64::from(MIB),
             frame: 8 * 1024 * 1024,
-            piece: 4 * 1024 * 1024,
-            removed: 64 * 1024,
+            piece: 1024 * 1024,
+            removed: 16 * 1024,
             segment: 64 * MIB,
             wasted: MIB,
             rewritten: 32 * MIB,
+            rows: usize::MAX,
         }
     }
 }
@@ -86,13 +120,13 @@ pub struct SegmentRows<D: Disk> {
     /// Journals of before, with their lengths: their rows are in memory or written already, they go with the next checkpoint.
     done_journals: BTreeMap<u64, u64>,
     next_journal: u64,
-    /// The length of the journal at which a checkpoint is tried.
-    checkpoint_at: u64,
     segments: BTreeMap<SegmentId, Segment<D::File>>,
+    /// Damaged ones, kept apart.
+    quarantined: BTreeSet<SegmentId>,
+    /// Segments of which it was said that rows are lost.
+    told: BTreeSet<SegmentId>,
     index: Index,
-    fresh: Fresh,
-    /// Entries that are over, as long as their segments are there.
-    over_entries: BTreeMap<Day, HashMap<RowKey, Held>>,
+    round: Option<Round>,
     /// Days before this one were over at the last expiry.
     over_before: Day,
     rng: ChaCha20Rng,
@@ -104,27 +138,31 @@ impl<D: Disk> SegmentRows<D> {
     /// Opens the store on a disk that is this store's alone.
     ///
     /// # Errors
-    /// [`StoreFailure::Broken`] says what is damaged or cannot be read.
-    pub fn open(disk: D, sizes: Sizes) -> Result<Self, StoreFailure> {
-        let names = disk
-            .names()
-            .map_err(|e| io_failure(&e, "reading the store's directory"))?;
-        let numbers = journal::numbers(&names);
+    /// [`Unopened`] says what is damaged or cannot be read.
+    pub fn open(disk: D, sizes: Sizes, damage: OnDamage) -> Result<Self, Unopened> {
         let mut rows = Self {
             disk,
             sizes,
             journal: None,
             done_journals: BTreeMap::new(),
-            next_journal: numbers.last().map_or(0, |last| last.saturating_add(1)),
-            checkpoint_at: sizes.journal,
+            next_journal: 0,
             segments: BTreeMap::new(),
+            quarantined: BTreeSet::new(),
+            told: BTreeSet::new(),
             index: Index::default(),
-            fresh: Fresh::default(),
-            over_entries: BTreeMap::new(),
+            round: None,
             over_before: Day(0),
             rng: entropy::generator(),
             broken: None,
         };
+        let names = rows.names()?;
+        let numbers = journal::numbers(&names);
+        let apart = names.iter().filter_map(|name| {
+            let name = name.strip_prefix(QUARANTINE)?.strip_prefix('/')?;
+            SegmentId::parse(name)
+        });
+        rows.quarantined = apart.collect();
+        rows.next_journal = numbers.last().map_or(0, |last| last.saturating_add(1));
         rows.disk
             .sync_names()
             .map_err(|_| StoreFailure::Broken("sync of the store's directory"))?;
@@ -137,7 +175,7 @@ impl<D: Disk> SegmentRows<D> {
             rows.open_segment(id, may_be_torn)?;
         }
         for number in numbers {
-            rows.replay(number, &names)?;
+            rows.replay(number, &names, damage)?;
         }
         forgive_full(rows.begin_journal())?;
         Ok(rows)
@@ -145,37 +183,53 @@ impl<D: Disk> SegmentRows<D> {
 
     /// Of two copies of a row in segments of one day the later one counts. In segments of two days there are two if a checkpoint that
     /// gave it another day was cut off: then the journal says what is to be. The other one goes.
-    fn open_segment(&mut self, id: SegmentId, may_be_torn: bool) -> Result<(), StoreFailure> {
-        let Some((segment, contents)) = Segment::open(&self.disk, id, may_be_torn)? else {
-            return Ok(());
+    fn open_segment(&mut self, id: SegmentId, may_be_torn: bool) -> Result<(), Unopened> {
+        let mut seen = 0;
+        let (segment, spots) = match Segment::open(&self.disk, id, may_be_torn, &mut seen) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Ok(()),
+            Err(Unreadable::Damaged(what)) => {
+                return Ok(self.quarantine_segment(id, what, seen)?);
+            }
+            Err(Unreadable::Failed(failure)) => {
+                let file = id.name("*");
+                return Err(Unopened {
+                    file,
+                    ..failure.into()
+                });
+            }
         };
         self.segments.insert(id, segment);
-        for spot in contents.gone {
-            self.fresh.gone(Some((id, spot)));
-        }
-        for spot in contents.rows.values() {
-            let before = self.index.put(id, spot);
-            self.fresh.gone(before);
-        }
-        Ok(())
-    }
-
-    fn replay(&mut self, number: u64, names: &[String]) -> Result<(), StoreFailure> {
-        let (index, fresh) = (&mut self.index, &mut self.fresh);
-        let read = journal::replay(&self.disk, number, names, &mut |op| {
-            index.carry_out(fresh, op)
-        })?;
-        if let Some(len) = read {
-            self.done_journals.insert(number, len);
+        let entries = spots.iter().filter(|spot| spot.table == Table::Entries);
+        let entries = entries.count();
+        let lasting = spots.len().saturating_sub(entries);
+        self.index.reserve(id.day, entries, lasting);
+        for spot in spots {
+            self.index.found(id, &spot);
         }
         Ok(())
     }
 
-    fn begin_journal(&mut self) -> Result<(), StoreFailure> {
-        let journal = Journal::begin(&self.disk, self.next_journal, &mut self.rng);
-        self.next_journal = self.next_journal.saturating_add(1);
-        self.journal = Some(journal?);
-        self.checkpoint_at = self.sizes.journal;
+    fn replay(&mut self, number: u64, names: &[String], damage: OnDamage) -> Result<(), Unopened> {
+        let index = &mut self.index;
+        let read = journal::replay(&self.disk, number, names, &mut |op| index.carry_out(op));
+        let unopened = |failure: StoreFailure| Unopened {
+            file: journal::log_name(number),
+            ..failure.into()
+        };
+        match read {
+            Ok(Some(len)) => drop(self.done_journals.insert(number, len)),
+            Ok(None) => {}
+            Err(Unreadable::Damaged(what)) if damage == OnDamage::Quarantine => {
+                self.quarantine_journal(number, what)?;
+            }
+            Err(why) => {
+                return Err(Unopened {
+                    damaged_journal: matches!(why, Unreadable::Damaged(_)),
+                    ..unopened(why.into())
+                });
+            }
+        }
         Ok(())
     }
 
@@ -190,49 +244,79 @@ impl<D: Disk> SegmentRows<D> {
         outcome
     }
 
-    fn row(
-        &self,
-        table: Table,
-        day: Day,
-        key: RowKey,
-        held: &Held,
-    ) -> Result<Vec<u8>, StoreFailure> {
-        let (id, spot) = match (held, held.place(table, day, key)) {
-            (Held::Young(row), _) => return Ok(row.to_vec()),
-            (Held::Old { .. }, Some(place)) => place,
-            (Held::Old { .. }, None) => return Err(StoreFailure::Broken("a row without a place")),
-        };
+    /// A row that does not open is lost.
+    fn row(&mut self, id: SegmentId, spot: &Spot) -> Result<Option<Vec<u8>>, StoreFailure> {
         let segment = self.segments.get(&id);
-        segment
-            .ok_or(StoreFailure::Broken("a row without its segment"))?
-            .row(&spot)
+        let segment = segment.ok_or(StoreFailure::Broken("a row without its segment"))?;
+        match segment.row(spot) {
+            Ok(row) => Ok(Some(row)),
+            Err(Unreadable::Damaged(_)) => {
+                self.lost(id, spot);
+                Ok(None)
+            }
+            Err(Unreadable::Failed(failure)) => Err(failure),
+        }
     }
 
     fn try_commit(&mut self, changes: Changes) -> Result<(), StoreFailure> {
+        if !self.has_memory_for(&changes) {
+            return Err(StoreFailure::Full);
+        }
         let mut writer = Writer::new(self.sizes.frame);
-        let mut ops = ops_of(&changes);
+        let ops = ops_of(&changes);
         // What expired and still stands in the journal must not move on when that is carried out once more.
-        ops.retain(|op| !matches!(op, Op::Move(_, key) if !self.index.lasting.contains_key(key)));
-        ops.iter().for_each(|op| writer.op(op));
-        if self.journal.is_none() || self.waiting_bytes() > self.sizes.journal.saturating_mul(4) {
+        ops.filter(|op| !matches!(op, Op::Move(_, key) if self.index.lasting(key).is_none()))
+            .for_each(|op| writer.op(&op));
+        if self.waiting_bytes() > self.sizes.journal.saturating_mul(4) {
             // Memory has an end as well.
             self.try_checkpoint()?;
         }
+        if self.journal.is_none() {
+            self.begin_journal()?;
+        }
         let journal = self.journal.as_mut().ok_or(StoreFailure::Full)?;
-        journal
-            .frames
-            .append(&writer.into_contents(), &mut self.rng)?;
+        journal.frames.append(writer.into_group(), &mut self.rng)?;
         journal.frames.sync()?;
-        let len = journal.frames.len();
-        for op in ops {
-            self.index.carry_out(&mut self.fresh, op);
-        }
-        if len > self.checkpoint_at {
-            // Without space it is not tried with every commit.
-            self.checkpoint_at = len.saturating_add(self.sizes.journal);
-            forgive_full(self.try_checkpoint())?;
-        }
+        self.take(changes);
         Ok(())
+    }
+
+    /// What is durable now is there.
+    fn take(&mut self, changes: Changes) {
+        for EntryChange { day, key, row } in changes.entries {
+            match row {
+                Some(row) => self.index.put_entry(day, key, row.into()),
+                None => self.index.remove_entry(day, key),
+            }
+        }
+        for change in changes.lasting {
+            match change {
+                LastingChange::Put { key, day, row } => {
+                    self.index.put_lasting(day, key, row.into());
+                }
+                LastingChange::Move { key, day } => self.index.move_lasting(day, key),
+                LastingChange::Remove { key } => self.index.remove_lasting(key),
+            }
+        }
+    }
+
+    // [SPEC 6.112]
+    fn has_memory_for(&self, changes: &Changes) -> bool {
+        let changed = changes.entries.len().saturating_add(changes.lasting.len());
+        let left = self.sizes.rows.saturating_sub(self.index.rows());
+        if changed <= left {
+            return true;
+        }
+        let entries = changes.entries.iter();
+        let new_entries = entries.filter(|change| {
+            change.row.is_some() && self.index.entry(change.day, &change.key).is_none()
+        });
+        let lasting = changes.lasting.iter();
+        let new_lasting = lasting.filter(|change| {
+            matches!(change, LastingChange::Put { key, .. } if self.index.lasting(key).is_none())
+        });
+        let new = new_entries.count().saturating_add(new_lasting.count());
+        new == 0 || new <= left
     }
 
     /// About how much lies in memory.
@@ -246,8 +330,29 @@ impl<D: Disk> SegmentRows<D> {
             .fold(journal, |sum, len| sum.saturating_add(*len))
     }
 
-    /// Writes what is in memory to the segments and leaves nothing of it in a journal, nor of what was removed anywhere. False: there
-    /// was no space for that, and what could not be written stays in the journal.
+    /// How many slices of a checkpoint are to be done before the next commit, so that memory does not fill.
+    // [SPEC 6.110]
+    #[must_use]
+    pub fn slices_due(&self) -> u64 {
+        self.waiting_bytes() / self.sizes.journal.max(1)
+    }
+
+    /// A slice of a checkpoint, and what it begins with if there is none under way: what waits in memory is written to the segments,
+    /// and in the end nothing of what was removed is left anywhere.
+    ///
+    /// # Errors
+    /// [`StoreFailure::Broken`].
+    // [SPEC 6.110]
+    pub fn settle(&mut self) -> Result<Settled, StoreFailure> {
+        self.usable()?;
+        let outcome = match self.try_settle() {
+            Err(StoreFailure::Full) => Ok(Settled::Full),
+            done => done,
+        };
+        self.remember(outcome)
+    }
+
+    /// Settles everything. False: there was no space for that, and what could not be written stays in the journals.
     ///
     /// # Errors
     /// [`StoreFailure::Broken`].
@@ -261,14 +366,19 @@ impl<D: Disk> SegmentRows<D> {
     }
 
     fn try_expire(&mut self, today: Day) -> Result<(), StoreFailure> {
-        let over = self.index.expire(&mut self.fresh, today);
-        self.over_entries.extend(over);
+        self.index.expire(today);
         self.over_before = today;
         self.try_checkpoint()
     }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.index.rows()
+    }
 }
 
-fn ops_of(changes: &Changes) -> Vec<Op<'_>> {
+fn ops_of(changes: &Changes) -> impl Iterator<Item = Op<'_>> {
     let entries = changes.entries.iter().map(|change| match &change.row {
         Some(row) => Op::Put(Table::Entries, change.day, change.key, row),
         None => Op::Remove(Table::Entries, change.day, change.key),
@@ -278,22 +388,24 @@ fn ops_of(changes: &Changes) -> Vec<Op<'_>> {
         LastingChange::Move { key, day } => Op::Move(*day, *key),
         LastingChange::Remove { key } => Op::Remove(Table::Lasting, Day(0), *key),
     });
-    entries.chain(lasting).collect()
+    entries.chain(lasting)
 }
 
 impl<D: Disk> Rows for SegmentRows<D> {
     fn lasting(&mut self, key: &RowKey) -> Result<Option<Vec<u8>>, StoreFailure> {
-        self.usable()?;
-        let found = self.index.lasting.get(key);
-        let row = found.map(|row| self.row(Table::Lasting, row.lies, *key, &row.held));
-        self.remember(row.transpose())
+        match self.index.lasting(key) {
+            None => Ok(None),
+            Some(Found::Waiting(row)) => Ok(Some(row.to_vec())),
+            Some(Found::Segment(id, spot)) => self.row(id, &spot),
+        }
     }
 
     fn entry(&mut self, day: Day, key: &RowKey) -> Result<Option<Vec<u8>>, StoreFailure> {
-        self.usable()?;
-        let found = self.index.entries.get(&day).and_then(|rows| rows.get(key));
-        let row = found.map(|held| self.row(Table::Entries, day, *key, held));
-        self.remember(row.transpose())
+        match self.index.entry(day, key) {
+            None => Ok(None),
+            Some(Found::Waiting(row)) => Ok(Some(row.to_vec())),
+            Some(Found::Segment(id, spot)) => self.row(id, &spot),
+        }
     }
 
     fn commit(&mut self, changes: Changes) -> Result<(), StoreFailure> {

@@ -77,6 +77,9 @@ impl std::fmt::Display for StartError {
             Self::Store(MediumError::Store(failure)) => {
                 write!(f, "cannot open the store: {failure}")
             }
+            Self::Store(MediumError::File { path, failure, .. }) => {
+                write!(f, "cannot open the store, {}: {failure}", path.display())
+            }
             Self::Store(MediumError::Other { found }) => write!(
                 f,
                 "the data directory holds a store of the other kind; start with --store {}, or with none",

@@ -13,8 +13,9 @@ use zeroize::Zeroizing;
 use super::{Exit, Failure};
 use crate::console::{self, say};
 use crate::data::access::Access;
-use crate::medium::Kind;
+use crate::medium::{Kind, MediumError, Wanted};
 use crate::platform;
+use crate::segments::OnDamage;
 use crate::server::{Ended, Options, Public, Server, StartError};
 
 /// Run a relay until SIGTERM or SIGINT.
@@ -55,6 +56,14 @@ pub(super) struct Arguments {
     /// How a new data directory stores entries; an old one keeps its kind. `sqlite` is the default, `segments` the relay's own log.
     #[arg(long, value_name = "KIND")]
     store: Option<Kind>,
+    /// Up to so many MiB of memory for the places of stored rows, about 6,500 in each; with more, the relay refuses what needs
+    /// space as if the disk were full. For segments; SQLite keeps them on disk.
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    store_memory: u32,
+    /// Start although commits that were acknowledged are damaged on the disk. They are lost then; the damaged file is kept in
+    /// `quarantine`, and clients are told so.
+    #[arg(long)]
+    quarantine_damage: bool,
     /// Let everybody who knows the address make logs.
     #[arg(long)]
     open: bool,
@@ -100,7 +109,15 @@ fn options(arguments: Arguments) -> Result<Options, Failure> {
     };
     let mut options = Options::new(arguments.data, arguments.listen);
     options.public = arguments.public;
-    options.store = arguments.store;
+    options.store = Wanted {
+        kind: arguments.store,
+        on_damage: if arguments.quarantine_damage {
+            OnDamage::Quarantine
+        } else {
+            OnDamage::Refuse
+        },
+        memory_mib: arguments.store_memory,
+    };
     options.access = access;
     options.clock_is_right = arguments.clock_is_right;
     options.lanes.own_descriptors = arguments.descriptors_per_thread;
@@ -184,6 +201,12 @@ impl From<StartError> for Failure {
         let text = error.to_string();
         match error {
             StartError::Data(error) => error.into(),
+            StartError::Store(MediumError::File {
+                damaged_journal: true,
+                ..
+            }) => Self::new(Exit::Data, text).hint(
+                "it holds what was acknowledged last; restore the file, or start once with --quarantine-damage, which loses what does not open and goes on with the rest",
+            ),
             StartError::Store(_) => Self::new(Exit::Data, text).hint(
                 "make space, or restore the data directory's owner, rights and missing files; nothing was changed",
             ),

@@ -1,48 +1,100 @@
-//! The checkpoint: what is in memory goes to the segments, what is gone is erased there, and a new journal begins.
+//! The checkpoint, in slices: what waits in memory goes to the segments, what is gone is erased there, journals go.
+//!
+//! It begins with a new journal; what is committed from then on waits for the next checkpoint. Each slice is a few syncs and at most a
+//! piece of rows, so that commits between them do not wait long. Journals go at the very end: until then all that a checkpoint does can
+//! be done once more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use emptyroom_relay::store::{RowKey, StoreFailure};
 use emptyroom_wire::time::Day;
 
-use super::SegmentRows;
 use super::disk::Disk;
-use super::frames;
-use super::held::Held;
-use super::journal;
+use super::frames::{self, Unreadable};
+use super::index::Found;
+use super::journal::{self, Journal};
 use super::record::Spot;
 use super::segment::{self, NewRow, Segment, SegmentId};
+use super::{SegmentRows, Settled};
 use crate::seal::Table;
 
 const NOT_OPEN: StoreFailure = StoreFailure::Broken("a segment that is not open");
 
+/// A checkpoint under way.
+pub(super) struct Round {
+    /// Journals before this one go at its end.
+    journals_before: u64,
+    /// Segments to be written anew, once it was looked for them.
+    wasteful: Option<Vec<SegmentId>>,
+    rewriting: Option<Rewriting>,
+}
+
+/// A segment that is written anew, and what is left of it to write. Whatever a commit changes in it meanwhile waits for the next
+/// checkpoint, so the copy that stays behind is gone before.
+struct Rewriting {
+    id: SegmentId,
+    left: BTreeMap<(RowKey, Table), Spot>,
+}
+
 impl<D: Disk> SegmentRows<D> {
-    pub(super) fn try_checkpoint(&mut self) -> Result<(), StoreFailure> {
-        let is_begun = self
-            .journal
-            .as_ref()
-            .is_some_and(|journal| journal.frames.is_empty());
-        let over = self
-            .segments
-            .keys()
-            .next()
-            .is_some_and(|id| id.day < self.over_before);
-        if is_begun && self.fresh.is_empty() && self.done_journals.is_empty() && !over {
-            return Ok(());
-        }
-        let written = self
-            .mark()
-            .and_then(|()| self.write_entries())
-            .and_then(|()| self.write_lasting());
-        if matches!(written, Err(StoreFailure::Broken(_))) {
-            return written;
-        }
+    pub(super) fn try_settle(&mut self) -> Result<Settled, StoreFailure> {
         // On a full disk above all: this is what makes space.
-        self.drop_over()?;
-        written?;
-        self.remove_gone()?;
-        self.rewrite_wasteful()?;
-        self.replace_journal()
+        if self.drop_over()? {
+            return Ok(Settled::More);
+        }
+        if self.round.is_none() {
+            return self.begin_round();
+        }
+        let worked = self.erase_gone()?
+            || self.write_entries()?
+            || self.write_lasting()?
+            || self.write_moved()?
+            || self.finish_erasing()?
+            || self.rewrite_wasteful()?
+            || self.end_journal()?;
+        if worked {
+            return Ok(Settled::More);
+        }
+        self.round = None;
+        Ok(Settled::Done)
+    }
+
+    /// Settles everything.
+    pub(super) fn try_checkpoint(&mut self) -> Result<(), StoreFailure> {
+        loop {
+            if self.try_settle()? == Settled::Done && self.is_settled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Nothing waits, in memory or in a journal.
+    fn is_settled(&self) -> bool {
+        let journal = self.journal.as_ref();
+        let is_begun = journal.is_some_and(|journal| journal.frames.is_empty());
+        let waits = !self.index.fresh.is_empty() || !self.done_journals.is_empty();
+        is_begun && !waits && self.round.is_none()
+    }
+
+    fn begin_round(&mut self) -> Result<Settled, StoreFailure> {
+        if self.is_settled() {
+            return Ok(Settled::Done);
+        }
+        self.mark()?;
+        // Without space for a new journal this one stays, and the checkpoint only makes space.
+        let begun = self.begin_journal();
+        let idle = self.index.fresh.is_empty() && self.done_journals.is_empty();
+        if idle || begun != Err(StoreFailure::Full) {
+            begun?;
+        }
+        let number = self.journal.as_ref().map(|journal| journal.number);
+        self.index.settling = std::mem::take(&mut self.index.fresh);
+        self.round = Some(Round {
+            journals_before: number.unwrap_or(self.next_journal),
+            wasteful: None,
+            rewriting: None,
+        });
+        Ok(Settled::More)
     }
 
     /// An index may end torn only where a journal has frames: an empty one gets a frame without operations.
@@ -57,151 +109,179 @@ impl<D: Disk> SegmentRows<D> {
         }
         match &mut self.journal {
             Some(journal) if journal.frames.is_empty() => {
-                journal.frames.append(&[Vec::new()], &mut self.rng)?;
+                let group = vec![frames::empty()];
+                journal.frames.append(group, &mut self.rng)?;
                 journal.frames.sync()
             }
             _ => Ok(()),
         }
     }
 
-    fn replace_journal(&mut self) -> Result<(), StoreFailure> {
-        if let Some(journal) = self.journal.take() {
-            self.done_journals
-                .insert(journal.number, journal.frames.len());
-        }
-        // Begun first, so that the directory never looks like one without a store.
-        let begun = self.begin_journal();
-        if matches!(begun, Err(StoreFailure::Broken(_))) {
-            return begun;
-        }
-        // The oldest first, and none before an older one: carried out after what came later it would undo that.
-        while let Some(mut oldest) = self.done_journals.first_entry() {
-            // Once that has begun it stands for nothing.
-            *oldest.get_mut() = 0;
-            journal::destroy(&self.disk, *oldest.key())?;
-            oldest.remove();
-        }
-        begun
-    }
-
-    fn write_entries(&mut self) -> Result<(), StoreFailure> {
-        while let Some((day, keys)) = self.fresh.entries.pop_first() {
-            let outcome = self.write_entries_of(day, &keys);
-            if outcome.is_err() {
-                self.fresh.entries.insert(day, keys);
-                return outcome;
-            }
+    /// Begins a journal; the one before is done then.
+    pub(super) fn begin_journal(&mut self) -> Result<(), StoreFailure> {
+        let begun = Journal::begin(&self.disk, self.next_journal, &mut self.rng);
+        self.next_journal = self.next_journal.saturating_add(1);
+        if let Some(done) = self.journal.replace(begun?) {
+            self.done_journals.insert(done.number, done.frames.len());
         }
         Ok(())
     }
 
-    fn write_entries_of(&mut self, day: Day, keys: &BTreeSet<RowKey>) -> Result<(), StoreFailure> {
-        loop {
-            let Some(held) = self.index.entries.get(&day) else {
-                return Ok(());
-            };
-            let young = |key: &&RowKey| held.get(key).is_some_and(Held::is_young);
-            if !keys.iter().any(|key| young(&key)) {
-                return Ok(());
-            }
-            let id = self.writable(day, &BTreeSet::new())?;
-            let (Some(held), Some(segment)) =
-                (self.index.entries.get(&day), self.segments.get_mut(&id))
-            else {
-                return Ok(());
-            };
-            let mut rows = keys
-                .iter()
-                .filter_map(|key| match held.get(key) {
-                    Some(Held::Young(row)) => Some(NewRow {
-                        table: Table::Entries,
-                        key: *key,
-                        row,
-                    }),
-                    _ => None,
-                })
-                .peekable();
-            for spot in segment.write(&mut rows, &self.sizes, &mut self.rng)? {
-                self.index.put(id, &spot);
-            }
-        }
+    /// The oldest first, and none before an older one: carried out after what came later it would undo that.
+    fn end_journal(&mut self) -> Result<bool, StoreFailure> {
+        let before = self.round.as_ref().map_or(0, |round| round.journals_before);
+        let mut oldest = match self.done_journals.first_entry() {
+            Some(oldest) if *oldest.key() < before => oldest,
+            _ => return Ok(false),
+        };
+        // Once that has begun it stands for nothing.
+        *oldest.get_mut() = 0;
+        journal::destroy(&self.disk, *oldest.key())?;
+        oldest.remove();
+        Ok(true)
     }
 
-    fn write_lasting(&mut self) -> Result<(), StoreFailure> {
-        let mut by_day: BTreeMap<Day, Vec<(RowKey, Day)>> = BTreeMap::new();
-        for key in &self.fresh.lasting {
-            if let Some(row) = self
-                .index
-                .lasting
-                .get(key)
-                .filter(|row| row.is_to_be_written())
-            {
-                by_day.entry(row.day).or_default().push((*key, row.lies));
+    /// Erases a part of what is gone from a segment.
+    // [SPEC 6.93]
+    fn erase_gone(&mut self) -> Result<bool, StoreFailure> {
+        let Some(mut gone) = self.index.settling.gone.first_entry() else {
+            return Ok(false);
+        };
+        if let Some(segment) = self.segments.get_mut(gone.key()) {
+            let spots = gone.get_mut();
+            let from = spots.len().saturating_sub(self.sizes.removed);
+            let part = spots.get(from..).unwrap_or_default();
+            segment.remove_rows(part, &self.sizes, &mut self.rng)?;
+            spots.truncate(from);
+            segment.finish_erasing()?;
+            if !spots.is_empty() {
+                return Ok(true);
             }
         }
-        for (day, keys) in by_day {
-            // What only moved is read first, a part at a time: it may be whole logs.
-            let mut keys = keys.into_iter().peekable();
-            while keys.peek().is_some() {
-                let (mut rows, mut bytes) = (Vec::new(), 0);
-                while let Some((key, lies)) = keys.next_if(|_| bytes < self.sizes.piece) {
-                    if let Some(row) = self.index.lasting.get(&key) {
-                        let row = self.row(Table::Lasting, lies, key, &row.held)?;
-                        bytes += row.len();
-                        rows.push((Table::Lasting, key, row));
-                    }
+        gone.remove();
+        Ok(true)
+    }
+
+    /// What a crash left, and what found no space the last time.
+    fn finish_erasing(&mut self) -> Result<bool, StoreFailure> {
+        let unerased = |segment: &&mut Segment<D::File>| segment.has_unerased();
+        let Some(segment) = self.segments.values_mut().find(unerased) else {
+            return Ok(false);
+        };
+        segment.finish_erasing().map(|()| true)
+    }
+
+    fn write_entries(&mut self) -> Result<bool, StoreFailure> {
+        let Some((&(day, _), _)) = self.index.settling.entries.first_key_value() else {
+            return Ok(false);
+        };
+        let id = self.writable(day)?;
+        let segment = self.segments.get_mut(&id).ok_or(NOT_OPEN)?;
+        let of_day = (day, RowKey([0; 32]))..=(day, RowKey([u8::MAX; 32]));
+        let waiting = self.index.settling.entries.range(of_day);
+        let rows = waiting.map(|((_, key), row)| NewRow {
+            table: Table::Entries,
+            key: *key,
+            row,
+        });
+        let spots = segment.write(&mut rows.peekable(), &self.sizes, &mut self.rng)?;
+        for spot in spots {
+            self.index.settled(id, &spot);
+        }
+        Ok(true)
+    }
+
+    fn write_lasting(&mut self) -> Result<bool, StoreFailure> {
+        let waiting = &self.index.settling.lasting;
+        let Some(day) = waiting.values().next().map(|(day, _)| *day) else {
+            return Ok(false);
+        };
+        let id = self.writable(day)?;
+        let segment = self.segments.get_mut(&id).ok_or(NOT_OPEN)?;
+        let waiting = self.index.settling.lasting.iter();
+        let of_day = waiting.filter(|(_, (last, _))| *last == day);
+        let rows = of_day.map(|(key, (_, row))| NewRow {
+            table: Table::Lasting,
+            key: *key,
+            row,
+        });
+        let spots = segment.write(&mut rows.peekable(), &self.sizes, &mut self.rng)?;
+        for spot in spots {
+            self.index.settled(id, &spot);
+        }
+        Ok(true)
+    }
+
+    /// Writes rows that got another last day to segments of that.
+    fn write_moved(&mut self) -> Result<bool, StoreFailure> {
+        let moved = &self.index.settling.moved;
+        let Some(day) = moved.values().next().copied() else {
+            return Ok(false);
+        };
+        let keys = moved.iter().filter(|(_, to)| **to == day);
+        let places = keys.filter_map(|(key, _)| match self.index.lasting(key) {
+            Some(Found::Segment(id, spot)) => Some((id, spot)),
+            _ => None,
+        });
+        let mut places = places.collect::<Vec<_>>().into_iter();
+        let rows = self.read_piece(&mut places)?;
+        let id = self.writable(day)?;
+        for spot in self.write(id, &rows)? {
+            self.index.settled(id, &spot);
+        }
+        Ok(true)
+    }
+
+    /// Reads rows, so many as make a piece. Those that do not open are lost.
+    fn read_piece(
+        &mut self,
+        places: &mut dyn Iterator<Item = (SegmentId, Spot)>,
+    ) -> Result<Vec<(Spot, Vec<u8>)>, StoreFailure> {
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while bytes < self.sizes.piece
+            && let Some((id, spot)) = places.next()
+        {
+            match self.segments.get(&id).ok_or(NOT_OPEN)?.row(&spot) {
+                Ok(row) => {
+                    bytes += row.len();
+                    rows.push((spot, row));
                 }
-                self.write(day, &BTreeSet::new(), &rows)?;
+                Err(Unreadable::Damaged(_)) => self.lost(id, &spot),
+                Err(Unreadable::Failed(failure)) => return Err(failure),
             }
         }
-        self.fresh.lasting.clear();
-        Ok(())
+        Ok(rows)
     }
 
-    /// Writes rows to segments of a day, to none of `except`.
     fn write(
         &mut self,
-        day: Day,
-        except: &BTreeSet<SegmentId>,
-        rows: &[(Table, RowKey, Vec<u8>)],
-    ) -> Result<(), StoreFailure> {
-        let mut rows = rows
-            .iter()
-            .map(|(table, key, row)| NewRow {
-                table: *table,
-                key: *key,
-                row,
-            })
-            .peekable();
-        while rows.peek().is_some() {
-            let id = self.writable(day, except)?;
-            let segment = self.segments.get_mut(&id).ok_or(NOT_OPEN)?;
-            for spot in segment.write(&mut rows, &self.sizes, &mut self.rng)? {
-                let before = self.index.put(id, &spot);
-                self.fresh.gone(before);
-            }
-        }
-        Ok(())
+        id: SegmentId,
+        rows: &[(Spot, Vec<u8>)],
+    ) -> Result<Vec<Spot>, StoreFailure> {
+        let rows = rows.iter().map(|(spot, row)| NewRow {
+            table: spot.table,
+            key: spot.key,
+            row,
+        });
+        let segment = self.segments.get_mut(&id).ok_or(NOT_OPEN)?;
+        segment.write(&mut rows.peekable(), &self.sizes, &mut self.rng)
     }
 
     /// The last segment of a day, or a new one behind it.
-    fn writable(
-        &mut self,
-        day: Day,
-        except: &BTreeSet<SegmentId>,
-    ) -> Result<SegmentId, StoreFailure> {
+    fn writable(&mut self, day: Day) -> Result<SegmentId, StoreFailure> {
         let all = SegmentId { day, number: 0 }..=SegmentId {
             day,
             number: u32::MAX,
         };
-        let last = self.segments.range(all).next_back();
+        let last = self.segments.range(all.clone()).next_back();
         if let Some((id, segment)) = last
             && !segment.is_full(&self.sizes)
-            && !except.contains(id)
         {
             return Ok(*id);
         }
-        let number = last.map_or(Some(0), |(id, _)| id.number.checked_add(1));
+        let last = last.map(|(id, _)| id.number);
+        let last = last.max(self.quarantined.range(all).next_back().map(|id| id.number));
+        let number = last.map_or(Some(0), |last| last.checked_add(1));
         let number = number.ok_or(StoreFailure::Broken("too many segments"))?;
         let id = SegmentId { day, number };
         let segment = Segment::create(&self.disk, id, &mut self.rng)?;
@@ -209,58 +289,15 @@ impl<D: Disk> SegmentRows<D> {
         Ok(id)
     }
 
-    fn remove_gone(&mut self) -> Result<(), StoreFailure> {
-        while let Some((id, spots)) = self.fresh.gone.pop_first() {
-            let Some(segment) = self.segments.get_mut(&id) else {
-                continue;
-            };
-            let mut rest = spots.as_slice();
-            while !rest.is_empty() {
-                let (part, after) = rest.split_at(self.sizes.removed.min(rest.len()));
-                if let Err(failure) = segment.remove_rows(part, &self.sizes, &mut self.rng) {
-                    self.fresh.gone.insert(id, rest.to_vec());
-                    return Err(failure);
-                }
-                rest = after;
-            }
-        }
-        // Also what found no space the last time.
-        self.segments
-            .values_mut()
-            .try_for_each(Segment::finish_erasing)
-    }
-
-    /// Drops the segments of days that are over. Where rows moved on from and could not be written elsewhere yet, they stay.
+    /// Drops a segment of a day that is over. Where rows moved on from and could not be written elsewhere yet, it stays.
     // [SPEC 6.94]
-    fn drop_over(&mut self) -> Result<(), StoreFailure> {
-        let over: BTreeSet<SegmentId> = self
-            .segments
-            .keys()
-            .copied()
-            .take_while(|id| id.day < self.over_before)
-            .collect();
-        if over.is_empty() {
-            self.over_entries.clear();
-            return Ok(());
+    fn drop_over(&mut self) -> Result<bool, StoreFailure> {
+        let over = self.segments.keys().copied();
+        let mut over = over.take_while(|id| id.day < self.over_before);
+        if let Some(id) = over.find(|id| self.index.used(*id).rows == 0) {
+            return self.drop_segment(id).map(|()| true);
         }
-        let needed: BTreeSet<SegmentId> = self
-            .index
-            .within(&over)
-            .into_iter()
-            .map(|(id, _)| id)
-            .collect();
-        for id in over.difference(&needed) {
-            self.drop_segment(*id)?;
-        }
-        for (day, rows) in std::mem::take(&mut self.over_entries) {
-            let places = rows
-                .iter()
-                .filter_map(|(key, held)| held.place(Table::Entries, day, *key));
-            for place in places.filter(|(id, _)| needed.contains(id)) {
-                self.fresh.gone(Some(place));
-            }
-        }
-        Ok(())
+        self.drop_quarantined()
     }
 
     fn drop_segment(&mut self, id: SegmentId) -> Result<(), StoreFailure> {
@@ -269,46 +306,70 @@ impl<D: Disk> SegmentRows<D> {
         }
         segment::remove(&self.disk, id)?;
         self.segments.remove(&id);
-        self.fresh.gone.remove(&id);
+        self.index.forget_segment(id);
         Ok(())
     }
 
     /// Writes what is left of mostly empty segments to others, and drops them.
     // [SPEC 6.96]
-    fn rewrite_wasteful(&mut self) -> Result<(), StoreFailure> {
-        let mut bytes = 0_u32;
-        let mut wasteful = BTreeSet::new();
-        for (id, segment) in &self.segments {
-            if segment.is_wasteful(&self.sizes) && bytes < self.sizes.rewritten {
+    fn rewrite_wasteful(&mut self) -> Result<bool, StoreFailure> {
+        let rewriting = self.round.as_mut().and_then(|round| round.rewriting.take());
+        let Some(mut rewriting) = rewriting else {
+            return self.begin_rewriting();
+        };
+        let outcome = self.rewrite_piece(&mut rewriting);
+        if outcome != Ok(true)
+            && let Some(round) = &mut self.round
+        {
+            round.rewriting = Some(rewriting);
+        }
+        outcome.map(|_| true)
+    }
+
+    /// True: nothing of it is left.
+    fn rewrite_piece(&mut self, rewriting: &mut Rewriting) -> Result<bool, StoreFailure> {
+        let (id, index) = (rewriting.id, &self.index);
+        rewriting.left.retain(|_, spot| index.lies_at(id, spot));
+        if rewriting.left.is_empty() {
+            return self.drop_segment(id).map(|()| true);
+        }
+        let mut places = rewriting.left.values().map(|spot| (id, *spot));
+        let rows = self.read_piece(&mut places)?;
+        let to = self.writable(id.day)?;
+        for spot in self.write(to, &rows)? {
+            self.index.rewritten(to, &spot);
+        }
+        Ok(false)
+    }
+
+    fn begin_rewriting(&mut self) -> Result<bool, StoreFailure> {
+        let (index, sizes) = (&self.index, self.sizes);
+        let Some(round) = &mut self.round else {
+            return Ok(false);
+        };
+        let wasteful = round.wasteful.get_or_insert_with(|| {
+            let mut bytes = 0_u32;
+            let all = self.segments.iter();
+            let wasteful =
+                all.filter(|(id, segment)| segment.is_wasteful(index.used(**id), &sizes));
+            let some = wasteful.take_while(|(_, segment)| {
+                let more = bytes < sizes.rewritten;
                 bytes = bytes.saturating_add(segment.len());
-                wasteful.insert(*id);
-            }
-        }
-        if wasteful.is_empty() {
-            return Ok(());
-        }
-        let mut left: BTreeMap<SegmentId, Vec<Spot>> =
-            wasteful.iter().map(|id| (*id, Vec::new())).collect();
-        for (id, spot) in self.index.within(&wasteful) {
-            left.entry(id).or_default().push(spot);
-        }
-        for (id, mut spots) in left {
-            // Keys are random: their order says nothing of the order in which rows came.
-            spots.sort_unstable_by_key(|spot| (spot.key, spot.table));
-            let mut spots = spots.into_iter().peekable();
-            while spots.peek().is_some() {
-                let (mut rows, mut bytes) = (Vec::new(), 0);
-                while let Some(spot) = spots.next_if(|_| bytes < self.sizes.piece) {
-                    let segment = self.segments.get(&id);
-                    let segment = segment.ok_or(NOT_OPEN)?;
-                    let row = segment.row(&spot)?;
-                    bytes += row.len();
-                    rows.push((spot.table, spot.key, row));
-                }
-                self.write(id.day, &wasteful, &rows)?;
-            }
-            self.drop_segment(id)?;
-        }
-        Ok(())
+                more
+            });
+            some.map(|(id, _)| *id).collect()
+        });
+        let Some(id) = wasteful.pop() else {
+            return Ok(false);
+        };
+        let Some(segment) = self.segments.get_mut(&id) else {
+            return Ok(true);
+        };
+        segment.ends();
+        // Keys are random: their order says nothing of the order in which rows came.
+        let rows = segment.rows()?.into_iter();
+        let left = rows.map(|spot| ((spot.key, spot.table), spot)).collect();
+        round.rewriting = Some(Rewriting { id, left });
+        Ok(true)
     }
 }

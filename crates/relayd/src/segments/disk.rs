@@ -1,4 +1,5 @@
-//! The few things a segment store asks of a disk: one flat directory of files that are written at places, synced, erased.
+//! The few things a segment store asks of a disk: one directory of files that are written at places, synced, erased. Files whose names
+//! begin with `quarantine/` lie in a directory below.
 //!
 //! Behind an interface, so that tests can put a disk under the store that loses, tears and reorders what was not synced.
 
@@ -40,7 +41,13 @@ pub trait Disk {
     /// What the system refused.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes all names, made and removed, durable.
+    /// Gives a file another name, and takes that from the file that has it.
+    ///
+    /// # Errors
+    /// What the system refused.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Makes all names, made, changed and removed, durable.
     ///
     /// # Errors
     /// What the system refused.
@@ -94,6 +101,9 @@ pub trait DiskFile {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// Where damaged files are kept apart.
+pub const QUARANTINE: &str = "quarantine";
+
 /// A directory of this machine.
 pub struct OsDisk {
     directory: PathBuf,
@@ -116,10 +126,10 @@ impl Disk for OsDisk {
     type File = File;
 
     fn names(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            // A name that is no text is none of ours.
-            names.extend(entry?.file_name().into_string().ok());
+        let mut names = names_in(&self.directory)?;
+        if names.iter().any(|name| name == QUARANTINE) {
+            let apart = names_in(&self.directory.join(QUARANTINE))?;
+            names.extend(apart.iter().map(|name| format!("{QUARANTINE}/{name}")));
         }
         Ok(names)
     }
@@ -144,9 +154,30 @@ impl Disk for OsDisk {
         fs::remove_file(self.directory.join(name))
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let to = self.directory.join(to);
+        if let Some(parent) = to.parent() {
+            make_directory(parent).map_err(io::Error::other)?;
+        }
+        fs::rename(self.directory.join(from), to)
+    }
+
     fn sync_names(&self) -> io::Result<()> {
+        match File::open(self.directory.join(QUARANTINE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            apart => apart?.sync_all()?,
+        }
         File::open(&self.directory)?.sync_all()
     }
+}
+
+fn names_in(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        // A name that is no text is none of ours.
+        names.extend(entry?.file_name().into_string().ok());
+    }
+    Ok(names)
 }
 
 impl DiskFile for File {

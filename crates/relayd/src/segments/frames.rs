@@ -19,7 +19,7 @@ use rand_core::Rng;
 
 use super::disk::DiskFile;
 use crate::data::io_failure;
-use crate::seal;
+use crate::seal::{self, NONCE_LEN};
 
 const MAGIC: &[u8; 8] = b"ERFRAM01";
 const MARKER_LEN: usize = 8;
@@ -32,8 +32,40 @@ const INNER_HEAD: usize = 8 + BOND_LEN + 1;
 /// No frame is longer.
 const SEALED_MAX: usize = 64 * 1024 * 1024;
 
+/// What a frame adds before its content.
+pub(super) const ROOM: usize = FRAME_HEAD + NONCE_LEN + INNER_HEAD;
+
 /// Takes the contents of a group of frames.
-pub(super) type TakeGroup<'a> = dyn FnMut(&[Vec<u8>]) -> Result<(), StoreFailure> + 'a;
+pub(super) type TakeGroup<'a> = dyn FnMut(&[Frame]) -> Result<(), Unreadable> + 'a;
+
+/// Why a file does not give what was written to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It holds something else.
+    Damaged(&'static str),
+    /// The disk.
+    Failed(StoreFailure),
+}
+
+impl From<StoreFailure> for Unreadable {
+    fn from(failure: StoreFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Unreadable> for StoreFailure {
+    fn from(why: Unreadable) -> Self {
+        match why {
+            Unreadable::Damaged(what) => StoreFailure::Broken(what),
+            Unreadable::Failed(failure) => failure,
+        }
+    }
+}
+
+/// A frame to be appended: content goes behind the room.
+pub(super) fn empty() -> Vec<u8> {
+    vec![0; ROOM]
+}
 
 /// The file, open at its end.
 pub(super) struct Frames<F> {
@@ -80,14 +112,14 @@ impl<F: DiskFile> Frames<F> {
     /// whole is cut off, or damage where a crash can have left none.
     ///
     /// # Errors
-    /// [`StoreFailure::Broken`] if it is damaged.
+    /// [`Unreadable`].
     pub(super) fn open(
         file: F,
         key: Secret32,
         label: Vec<u8>,
         may_be_torn: bool,
         take: &mut TakeGroup<'_>,
-    ) -> Result<Option<Self>, StoreFailure> {
+    ) -> Result<Option<Self>, Unreadable> {
         let failed = |e: io::Error| io_failure(&e, "reading frames");
         let len = file.len().map_err(failed)?;
         if len < FILE_HEAD as u64 {
@@ -101,7 +133,7 @@ impl<F: DiskFile> Frames<F> {
         let marker = head
             .strip_prefix(MAGIC)
             .and_then(|rest| rest.first_chunk())
-            .ok_or(StoreFailure::Broken("a file of frames has no head"))?;
+            .ok_or(Unreadable::Damaged("it has no head"))?;
         let mut frames = Self {
             file,
             key,
@@ -120,10 +152,10 @@ impl<F: DiskFile> Frames<F> {
         len: u64,
         may_be_torn: bool,
         take: &mut TakeGroup<'_>,
-    ) -> Result<(), StoreFailure> {
+    ) -> Result<(), Unreadable> {
         let (mut at, mut number) = (self.end, self.number);
         let mut last_group = self.end;
-        let (mut contents, mut bond) = (Vec::new(), None);
+        let (mut frames, mut bond) = (Vec::new(), None);
         while let Some(frame) = self.frame_at(at, len)? {
             let is_next = frame.number == number && frame.group == self.group;
             if !is_next || *bond.get_or_insert(frame.bond) != frame.bond {
@@ -131,23 +163,43 @@ impl<F: DiskFile> Frames<F> {
             }
             at = frame.end;
             number += 1;
-            contents.push(frame.content);
-            if frame.last {
-                take(&contents)?;
-                (contents, bond) = (Vec::new(), None);
+            let last = frame.last;
+            frames.push(frame);
+            if last {
+                take(&frames)?;
+                (frames, bond) = (Vec::new(), None);
                 last_group = self.end;
                 (self.end, self.number) = (at, number);
                 self.group += 1;
             }
         }
         if self.end < len && (!may_be_torn || self.later_group_follows(len)?) {
-            return Err(StoreFailure::Broken("a file of frames is damaged"));
+            return Err(Unreadable::Damaged("a part of it does not open"));
         }
         if self.end < len {
             let cut = self.file.set_len(self.end);
             cut.map_err(|e| io_failure(&e, "cutting a torn frame"))?;
         }
-        self.make_durable(last_group)
+        // Where no crash can have torn a group, none waited for its sync.
+        if may_be_torn {
+            self.make_durable(last_group)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what was appended before, once more.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub(super) fn read_again(&self, take: &mut TakeGroup<'_>) -> Result<(), Unreadable> {
+        let mut at = FILE_HEAD as u64;
+        while at < self.end {
+            let frame = self.frame_at(at, self.end)?;
+            let frame = frame.ok_or(Unreadable::Damaged("a part of it does not open"))?;
+            at = frame.end;
+            take(&[frame])?;
+        }
+        Ok(())
     }
 
     /// The process may have been killed between writing the last group and its sync, which may even have failed: it is written again.
@@ -204,7 +256,7 @@ impl<F: DiskFile> Frames<F> {
         let mut sealed = vec![0; sealed_len];
         self.file.read_at(begin, &mut sealed).map_err(failed)?;
         let plain = seal::open(&self.key, &self.aad(number), &sealed);
-        Ok(plain.and_then(|plain| Frame::parse(number, end, &plain)))
+        Ok(plain.and_then(|plain| Frame::parse(number, end, plain)))
     }
 
     fn parse_head(&self, head: &[u8; FRAME_HEAD]) -> Option<(u64, usize)> {
@@ -226,42 +278,56 @@ impl<F: DiskFile> Frames<F> {
     /// [`StoreFailure::Full`]: nothing was written. Else [`StoreFailure::Broken`].
     pub(super) fn append(
         &mut self,
-        contents: &[Vec<u8>],
+        group: Vec<Vec<u8>>,
         rng: &mut ChaCha20Rng,
     ) -> Result<(), StoreFailure> {
-        if contents.is_empty() {
+        if group.is_empty() {
             return Ok(());
         }
         let mut bond = [0; BOND_LEN];
         rng.fill_bytes(&mut bond);
-        let mut bytes = Vec::new();
-        let mut number = self.number;
-        for (nth, content) in contents.iter().enumerate() {
-            let mut plain = Vec::with_capacity(INNER_HEAD + content.len());
-            plain.extend_from_slice(&self.group.to_be_bytes());
-            plain.extend_from_slice(&bond);
-            plain.push(u8::from(nth + 1 == contents.len()));
-            plain.extend_from_slice(content);
-            let sealed = seal::seal(&self.key, &self.aad(number), &plain, rng)?;
-            let len = u32::try_from(sealed.len())
-                .ok()
-                .filter(|_| sealed.len() <= SEALED_MAX)
-                .ok_or(StoreFailure::Broken("a frame is too long"))?;
-            bytes.extend_from_slice(&self.marker);
-            bytes.extend_from_slice(&number.to_be_bytes());
-            bytes.extend_from_slice(&len.to_be_bytes());
-            bytes.extend_from_slice(&sealed);
+        let count = group.len();
+        let (mut end, mut number) = (self.end, self.number);
+        for (nth, mut frame) in group.into_iter().enumerate() {
+            self.seal_frame(&mut frame, number, (bond, nth + 1 == count), rng)?;
+            if let Err(error) = self.file.write_at(end, &frame) {
+                let failure = io_failure(&error, "writing frames");
+                // A part may be there; without it the file is as it was.
+                let cut = self.file.set_len(self.end).and_then(|()| self.file.sync());
+                return Err(cut.map_or(StoreFailure::Broken("cutting frames"), |()| failure));
+            }
+            end += frame.len() as u64;
             number += 1;
         }
-        if let Err(error) = self.file.write_at(self.end, &bytes) {
-            let failure = io_failure(&error, "writing frames");
-            // A part may be there; without it the file is as it was.
-            let cut = self.file.set_len(self.end).and_then(|()| self.file.sync());
-            return Err(cut.map_or(StoreFailure::Broken("cutting frames"), |()| failure));
-        }
-        self.end += bytes.len() as u64;
+        self.end = end;
         self.number = number;
         self.group += 1;
+        Ok(())
+    }
+
+    /// Fills the room before the content and seals it in place.
+    fn seal_frame(
+        &self,
+        frame: &mut Vec<u8>,
+        number: u64,
+        (bond, last): ([u8; BOND_LEN], bool),
+        rng: &mut ChaCha20Rng,
+    ) -> Result<(), StoreFailure> {
+        let too_long = StoreFailure::Broken("a frame is too long");
+        let mut inner = [0; INNER_HEAD];
+        let parts: [&[u8]; 3] = [&self.group.to_be_bytes(), &bond, &[u8::from(last)]];
+        fill(&mut inner, &parts);
+        if let Some(room) = frame.get_mut(FRAME_HEAD + NONCE_LEN..ROOM) {
+            room.copy_from_slice(&inner);
+        }
+        seal::seal_from(frame, FRAME_HEAD, &self.key, &self.aad(number), rng)?;
+        let sealed = frame.len().saturating_sub(FRAME_HEAD);
+        let len = u32::try_from(sealed).ok().filter(|_| sealed <= SEALED_MAX);
+        let len = len.ok_or(too_long)?.to_be_bytes();
+        let parts: [&[u8]; 3] = [&self.marker, &number.to_be_bytes(), &len];
+        if let Some(head) = frame.get_mut(..FRAME_HEAD) {
+            fill(head, &parts);
+        }
         Ok(())
     }
 
@@ -286,27 +352,40 @@ impl<F: DiskFile> Frames<F> {
     }
 }
 
-struct Frame {
+/// Writes parts one behind the other.
+fn fill(bytes: &mut [u8], parts: &[&[u8]]) {
+    let parts = parts.iter().flat_map(|part| part.iter());
+    bytes
+        .iter_mut()
+        .zip(parts)
+        .for_each(|(to, from)| *to = *from);
+}
+
+/// A frame that was read.
+pub(super) struct Frame {
     number: u64,
     group: u64,
     bond: [u8; BOND_LEN],
     last: bool,
-    content: Vec<u8>,
+    plain: Vec<u8>,
     end: u64,
 }
 
 impl Frame {
-    fn parse(number: u64, end: u64, plain: &[u8]) -> Option<Self> {
+    fn parse(number: u64, end: u64, plain: Vec<u8>) -> Option<Self> {
         let (group, rest) = plain.split_first_chunk::<8>()?;
         let (bond, rest) = rest.split_first_chunk()?;
-        let (last, content) = rest.split_first()?;
         Some(Self {
             number,
             group: u64::from_be_bytes(*group),
             bond: *bond,
-            last: *last == 1,
-            content: content.to_vec(),
+            last: *rest.first()? == 1,
+            plain,
             end,
         })
+    }
+
+    pub(super) fn content(&self) -> &[u8] {
+        self.plain.get(INNER_HEAD..).unwrap_or_default()
     }
 }

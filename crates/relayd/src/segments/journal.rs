@@ -7,7 +7,7 @@ use emptyroom_relay::store::StoreFailure;
 use rand_chacha::ChaCha20Rng;
 
 use super::disk::{Disk, DiskFile};
-use super::frames::{self, Frames};
+use super::frames::{self, Frames, Unreadable};
 use super::keyfile::{self, Found};
 use super::record::{self, Op};
 use crate::data::io_failure;
@@ -50,7 +50,7 @@ pub(super) fn replay<D: Disk>(
     number: u64,
     names: &[String],
     take: &mut dyn FnMut(Op<'_>),
-) -> Result<Option<u64>, StoreFailure> {
+) -> Result<Option<u64>, Unreadable> {
     let failed = |e: io::Error| io_failure(&e, "opening a journal");
     let has = |name: &str| names.iter().any(|found| found == name);
     // One without frames was being begun or given up.
@@ -58,15 +58,18 @@ pub(super) fn replay<D: Disk>(
     let key = match keyfile::read(disk, &key_name(number))? {
         Found::Key(key) if has(&log_name(number)) => key,
         Found::Damaged | Found::Nothing if holds_frames()? => {
-            return Err(StoreFailure::Broken("a journal's key is damaged or lost"));
+            return Err(Unreadable::Damaged("its key is damaged or lost"));
         }
-        _ => return destroy(disk, number).map(|()| None),
+        _ => {
+            destroy(disk, number)?;
+            return Ok(None);
+        }
     };
     let file = disk.open(&log_name(number)).map_err(failed)?;
-    let read = Frames::open(file, key, label(number), true, &mut |contents| {
-        contents
+    let read = Frames::open(file, key, label(number), true, &mut |group| {
+        group
             .iter()
-            .try_for_each(|content| record::ops(content, take))
+            .try_for_each(|frame| record::ops(frame.content(), take))
     })?;
     if read.is_none() {
         destroy(disk, number)?;
@@ -105,11 +108,11 @@ pub(super) fn numbers(names: &[String]) -> Vec<u64> {
     numbers
 }
 
-fn key_name(number: u64) -> String {
+pub(super) fn key_name(number: u64) -> String {
     format!("journal-{number}.key")
 }
 
-fn log_name(number: u64) -> String {
+pub(super) fn log_name(number: u64) -> String {
     format!("journal-{number}.log")
 }
 

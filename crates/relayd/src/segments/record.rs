@@ -1,8 +1,9 @@
 //! What frames hold: the operations of a commit in the journal, the places of rows in a segment's index.
 
-use emptyroom_relay::store::{RowKey, StoreFailure};
+use emptyroom_relay::store::RowKey;
 use emptyroom_wire::time::Day;
 
+use super::frames::{self, Unreadable};
 use crate::seal::Table;
 
 /// An operation of a commit.
@@ -18,10 +19,10 @@ const PUT: u8 = 0;
 const REMOVE: u8 = 2;
 const MOVE: u8 = 4;
 
-/// Gathers operations into the contents of frames.
+/// Gathers operations into frames.
 pub(super) struct Writer {
     content_max: usize,
-    contents: Vec<Vec<u8>>,
+    group: Vec<Vec<u8>>,
 }
 
 impl Writer {
@@ -29,7 +30,7 @@ impl Writer {
     pub(super) fn new(content_max: usize) -> Self {
         Self {
             content_max,
-            contents: Vec::new(),
+            group: Vec::new(),
         }
     }
 
@@ -53,19 +54,20 @@ impl Writer {
         self.add(&[&[code], &spot.key.0, &at, &len]);
     }
 
-    pub(super) fn into_contents(self) -> Vec<Vec<u8>> {
-        self.contents
+    pub(super) fn into_group(self) -> Vec<Vec<u8>> {
+        self.group
     }
 
     fn add(&mut self, record: &[&[u8]]) {
         let len: usize = record.iter().map(|part| part.len()).sum();
-        if let Some(last) = self.contents.last_mut()
-            && last.len() + len <= self.content_max
-        {
+        let fits = |frame: &&mut Vec<u8>| frame.len() + len <= self.content_max + frames::ROOM;
+        if let Some(last) = self.group.last_mut().filter(fits) {
             record.iter().for_each(|part| last.extend_from_slice(part));
             return;
         }
-        self.contents.push(record.concat());
+        let mut frame = frames::empty();
+        record.iter().for_each(|part| frame.extend_from_slice(part));
+        self.group.push(frame);
     }
 }
 
@@ -78,13 +80,10 @@ pub(super) struct Spot {
     pub(super) len: u32,
 }
 
-const BAD: StoreFailure = StoreFailure::Broken("a frame holds what it cannot");
+const BAD: Unreadable = Unreadable::Damaged("a frame holds what it cannot");
 
 /// Reads operations.
-pub(super) fn ops<'a>(
-    mut bytes: &'a [u8],
-    take: &mut dyn FnMut(Op<'a>),
-) -> Result<(), StoreFailure> {
+pub(super) fn ops<'a>(mut bytes: &'a [u8], take: &mut dyn FnMut(Op<'a>)) -> Result<(), Unreadable> {
     while let Some((code, rest)) = bytes.split_first() {
         let (day, rest) = rest.split_first_chunk::<4>().ok_or(BAD)?;
         let (key, rest) = rest.split_first_chunk::<32>().ok_or(BAD)?;
@@ -108,10 +107,7 @@ pub(super) fn ops<'a>(
 }
 
 /// Reads places, and whether each stays.
-pub(super) fn spots(
-    mut bytes: &[u8],
-    take: &mut dyn FnMut(bool, Spot),
-) -> Result<(), StoreFailure> {
+pub(super) fn spots(mut bytes: &[u8], take: &mut dyn FnMut(bool, Spot)) -> Result<(), Unreadable> {
     while let Some((code, rest)) = bytes.split_first() {
         let (key, rest) = rest.split_first_chunk::<32>().ok_or(BAD)?;
         let (at, rest) = rest.split_first_chunk::<4>().ok_or(BAD)?;

@@ -10,7 +10,6 @@
 //! the checkpoints of the store, to some 64 MiB. It ends with its day, or when so much of it is gone that what is left is written
 //! anew: then its key is overwritten and its files go.
 
-use std::collections::HashMap;
 use std::io;
 
 use emptyroom_relay::store::{RowKey, StoreFailure};
@@ -20,7 +19,8 @@ use rand_chacha::ChaCha20Rng;
 
 use super::Sizes;
 use super::disk::{Disk, DiskFile};
-use super::frames::Frames;
+use super::frames::{Frame, Frames, Unreadable};
+use super::index::Used;
 use super::keyfile::{self, Found};
 use super::record::{self, Spot, Writer};
 use crate::data::io_failure;
@@ -42,8 +42,6 @@ pub(super) struct Segment<F> {
     /// Behind the last row.
     end: u32,
     index: Frames<F>,
-    /// About how many bytes of it are gone.
-    dead: u32,
     /// Rows of which the index says that they are gone, and whose bytes are still there.
     unerased: Vec<Spot>,
     /// Its key may be overwritten already.
@@ -57,15 +55,6 @@ pub(super) struct NewRow<'a> {
     pub(super) row: &'a [u8],
 }
 
-/// What an index says.
-#[derive(Default)]
-pub(super) struct Contents {
-    /// Where each row lies.
-    pub(super) rows: HashMap<(Table, RowKey), Spot>,
-    /// Rows that were replaced and not yet removed, and the last that were removed: a crash may have come before these were erased.
-    pub(super) gone: Vec<Spot>,
-}
-
 impl SegmentId {
     /// Of a file's name.
     pub(super) fn parse(name: &str) -> Option<Self> {
@@ -77,7 +66,7 @@ impl SegmentId {
         })
     }
 
-    fn name(self, ending: &str) -> String {
+    pub(super) fn name(self, ending: &str) -> String {
         format!("day-{}-{}.{ending}", self.day.0, self.number)
     }
 
@@ -110,7 +99,6 @@ impl<F: DiskFile> Segment<F> {
                 data,
                 end: 0,
                 index,
-                dead: 0,
                 unerased: Vec::new(),
                 ends: false,
             }),
@@ -122,90 +110,94 @@ impl<F: DiskFile> Segment<F> {
         }
     }
 
-    /// Opens it and tells what it holds. `None`: the files were on their way in or out, and are gone now. Only if a journal is there
-    /// (`may_be_torn`) can a checkpoint have been cut off.
+    /// Opens it and tells which rows it holds, in the order in which they were written: of two under one key the later counts. `None`:
+    /// the files were on their way in or out, and are gone now. Only if a journal is there (`may_be_torn`) can a checkpoint have been cut
+    /// off. `seen` says how many rows its index spoke of, also if it is damaged.
     pub(super) fn open<D: Disk<File = F>>(
         disk: &D,
         id: SegmentId,
         may_be_torn: bool,
-    ) -> Result<Option<(Self, Contents)>, StoreFailure> {
+        seen: &mut usize,
+    ) -> Result<Option<(Self, Vec<Spot>)>, Unreadable> {
         let failed = |e: io::Error| io_failure(&e, "opening a segment");
-        let names = disk.names().map_err(failed)?;
-        let has = |ending: &str| names.contains(&id.name(ending));
-        let holds_rows = || -> Result<bool, StoreFailure> {
-            if !has("data") {
-                return Ok(false);
-            }
-            let data = disk.open(&id.name("data")).map_err(failed)?;
-            Ok(!data.is_empty().map_err(failed)?)
+        let file = |ending: &str| match disk.open(&id.name(ending)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some).map_err(failed),
         };
-        let key = match keyfile::read(disk, &id.name("key"))? {
-            Found::Key(key) if has("data") && has("index") => key,
-            Found::Key(_) if holds_rows()? => {
-                return Err(StoreFailure::Broken("the index of a segment is missing"));
+        let (data, index) = (file("data")?, file("index")?);
+        let len = data.as_ref().map_or(Ok(0), DiskFile::len).map_err(failed)?;
+        let damaged = |what| {
+            if len > 0 {
+                Some(Unreadable::Damaged(what))
+            } else {
+                None
             }
-            Found::Damaged | Found::Nothing if holds_rows()? => {
-                return Err(StoreFailure::Broken(
-                    "the key of a segment is damaged or lost",
-                ));
-            }
-            _ => return remove(disk, id).map(|()| None),
         };
-        let data = disk.open(&id.name("data")).map_err(failed)?;
-        let index = disk.open(&id.name("index")).map_err(failed)?;
+        let key = keyfile::read(disk, &id.name("key"))?;
+        let (key, data, index, fault) = match (key, data, index) {
+            (Found::Key(key), Some(data), Some(index)) => {
+                (key, data, index, damaged("its index has no head"))
+            }
+            (Found::Key(_), _, None) => return gone(disk, id, damaged("its index is missing")),
+            (Found::Damaged | Found::Nothing, ..) => {
+                return gone(disk, id, damaged("its key is damaged or lost"));
+            }
+            _ => return gone(disk, id, None),
+        };
         let mut reading = Reading::default();
-        let index = Frames::open(
-            index,
-            key.duplicate(),
-            id.label(),
-            may_be_torn,
-            &mut |group| reading.group(group),
-        )?;
+        let label = id.label();
+        let index = Frames::open(index, key.duplicate(), label, may_be_torn, &mut |group| {
+            reading.group(group)?;
+            *seen = reading.rows.len().saturating_sub(reading.removed.len());
+            Ok(())
+        })?;
         let Some(index) = index else {
-            if holds_rows()? {
-                return Err(StoreFailure::Broken("the index of a segment has no head"));
-            }
-            return remove(disk, id).map(|()| None);
+            return gone(disk, id, fault);
         };
-        let len = data.len().map_err(failed)?;
         if len < u64::from(reading.end) {
-            return Err(StoreFailure::Broken("the rows of a segment are cut off"));
+            return Err(Unreadable::Damaged("its rows are cut off"));
         }
         if len > u64::from(reading.end) {
             // Rows of a checkpoint that was cut off: nobody would remember to erase them.
             data.set_len(u64::from(reading.end)).map_err(failed)?;
             data.sync().map_err(failed)?;
         }
-        let (end, contents) = (reading.end, reading.into_contents());
-        let kept = contents.rows.values().map(|spot| spot.len).sum();
         let segment = Self {
             id,
             key,
             data,
-            end,
+            end: reading.end,
             index,
-            dead: end.saturating_sub(kept),
-            unerased: Vec::new(),
+            // A crash may have come before these were erased.
+            unerased: if may_be_torn {
+                std::mem::take(&mut reading.last_removed)
+            } else {
+                Vec::new()
+            },
             ends: false,
         };
-        Ok(Some((segment, contents)))
+        Ok(Some((segment, reading.into_rows())))
+    }
+
+    /// The rows of which its index says that they are there.
+    pub(super) fn rows(&self) -> Result<Vec<Spot>, Unreadable> {
+        let mut reading = Reading::default();
+        self.index.read_again(&mut |group| reading.group(group))?;
+        Ok(reading.into_rows())
     }
 
     /// The row at a spot.
-    pub(super) fn row(&self, spot: &Spot) -> Result<Vec<u8>, StoreFailure> {
+    pub(super) fn row(&self, spot: &Spot) -> Result<Vec<u8>, Unreadable> {
         let len = usize::try_from(spot.len).map_err(|_| StoreFailure::Broken("a row's length"))?;
         let mut sealed = vec![0; len];
-        self.data
-            .read_at(u64::from(spot.at), &mut sealed)
-            .map_err(|e| io_failure(&e, "reading a row"))?;
-        seal::open(
-            &self.key,
-            &row_aad(spot.table, self.id.day, &spot.key),
-            &sealed,
-        )
-        .ok_or(StoreFailure::Broken(
-            "a row that does not open under its day's key",
-        ))
+        match self.data.read_at(u64::from(spot.at), &mut sealed) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(Unreadable::Damaged("its rows are cut off"));
+            }
+            read => read.map_err(|e| io_failure(&e, "reading a row"))?,
+        }
+        let aad = row_aad(spot.table, self.id.day, &spot.key);
+        seal::open(&self.key, &aad, &sealed).ok_or(Unreadable::Damaged("a row does not open"))
     }
 
     /// Writes rows, as many as fit in one piece, and says where they lie. They are durable then.
@@ -239,7 +231,7 @@ impl<F: DiskFile> Segment<F> {
         }
         let written = u32::try_from(bytes.len()).map_err(|_| too_long)?;
         let end = self.end.checked_add(written).ok_or(too_long)?;
-        let outcome = self.write_durably(&bytes, &index.into_contents(), rng);
+        let outcome = self.write_durably(&bytes, index.into_group(), rng);
         if outcome == Err(StoreFailure::Full) {
             // The index does not speak of it, so nothing of it stays.
             let cut = self.data.set_len(u64::from(self.end));
@@ -254,7 +246,7 @@ impl<F: DiskFile> Segment<F> {
     fn write_durably(
         &mut self,
         bytes: &[u8],
-        index: &[Vec<u8>],
+        index: Vec<Vec<u8>>,
         rng: &mut ChaCha20Rng,
     ) -> Result<(), StoreFailure> {
         self.finish_erasing()?;
@@ -276,12 +268,14 @@ impl<F: DiskFile> Segment<F> {
         self.finish_erasing()?;
         let mut index = Writer::new(sizes.frame);
         spots.iter().for_each(|spot| index.spot(false, spot));
-        self.index.append(&index.into_contents(), rng)?;
+        self.index.append(index.into_group(), rng)?;
         self.index.sync()?;
-        let bytes = spots.iter().map(|spot| spot.len).sum();
-        self.dead = self.dead.saturating_add(bytes);
         self.unerased.extend(spots);
         Ok(())
+    }
+
+    pub(super) fn has_unerased(&self) -> bool {
+        !self.unerased.is_empty()
     }
 
     /// Erases, durably, what the index says is gone. Until then the index must not go on: a start knows only its last group again.
@@ -332,14 +326,27 @@ impl<F: DiskFile> Segment<F> {
     }
 
     /// More of it is gone than is left, or its index tells more of the past than of the present.
-    pub(super) fn is_wasteful(&self, sizes: &Sizes) -> bool {
-        let rows = self.dead >= self.end || (self.dead > self.end / 2 && self.dead >= sizes.wasted);
+    pub(super) fn is_wasteful(&self, used: Used, sizes: &Sizes) -> bool {
+        let gone = self.end.saturating_sub(used.bytes);
+        let rows = used.rows == 0 || (gone > used.bytes && gone >= sizes.wasted);
         rows || self.index.len() > u64::from(sizes.wasted) + u64::from(self.end / 3)
     }
 
     /// Its length in bytes.
     pub(super) fn len(&self) -> u32 {
         self.end
+    }
+}
+
+/// Removes what was on its way in or out, unless it is damage.
+fn gone<D: Disk, T>(
+    disk: &D,
+    id: SegmentId,
+    damage: Option<Unreadable>,
+) -> Result<Option<T>, Unreadable> {
+    match damage {
+        Some(damage) => Err(damage),
+        None => Ok(remove(disk, id).map(|()| None)?),
     }
 }
 
@@ -351,44 +358,37 @@ pub(super) fn remove<D: Disk>(disk: &D, id: SegmentId) -> Result<(), StoreFailur
 /// An index being read.
 #[derive(Default)]
 struct Reading {
-    rows: HashMap<(Table, RowKey), Spot>,
-    /// Replaced rows by place.
-    replaced: HashMap<u32, Spot>,
+    rows: Vec<Spot>,
+    /// Where rows lay that were removed.
+    removed: Vec<u32>,
     last_removed: Vec<Spot>,
     end: u32,
 }
 
 impl Reading {
-    fn group(&mut self, contents: &[Vec<u8>]) -> Result<(), StoreFailure> {
+    fn group(&mut self, group: &[Frame]) -> Result<(), Unreadable> {
         self.last_removed.clear();
-        for content in contents {
-            record::spots(content, &mut |stays, spot| self.spot(stays, spot))?;
+        for frame in group {
+            record::spots(frame.content(), &mut |stays, spot| self.spot(stays, spot))?;
         }
         Ok(())
     }
 
     fn spot(&mut self, stays: bool, spot: Spot) {
-        let name = (spot.table, spot.key);
         if stays {
             self.end = self.end.max(spot.at.saturating_add(spot.len));
-            if let Some(before) = self.rows.insert(name, spot) {
-                self.replaced.insert(before.at, before);
-            }
-            return;
-        }
-        self.replaced.remove(&spot.at);
-        self.last_removed.push(spot);
-        if self.rows.get(&name).is_some_and(|row| row.at == spot.at) {
-            self.rows.remove(&name);
+            self.rows.push(spot);
+        } else {
+            self.removed.push(spot.at);
+            self.last_removed.push(spot);
         }
     }
 
-    fn into_contents(self) -> Contents {
-        let mut gone = self.last_removed;
-        gone.extend(self.replaced.into_values());
-        Contents {
-            rows: self.rows,
-            gone,
-        }
+    fn into_rows(mut self) -> Vec<Spot> {
+        self.removed.sort_unstable();
+        let removed = self.removed;
+        self.rows
+            .retain(|spot| removed.binary_search(&spot.at).is_err());
+        self.rows
     }
 }

@@ -10,7 +10,7 @@ use crate::carrier::direct::DirectLimits;
 use crate::connection::Pace;
 use crate::data::access::Access;
 use crate::lanes::LaneOptions;
-use crate::medium::Kind;
+use crate::medium::Wanted;
 
 /// Descriptors that are not for connections: files, runtimes, handshakes under way.
 const OTHER_DESCRIPTORS: usize = 2_048;
@@ -25,8 +25,8 @@ pub struct Options {
     pub public: Option<Public>,
     /// Who may make logs.
     pub access: Access,
-    /// The kind of store, for a data directory that has none yet.
-    pub store: Option<Kind>,
+    /// How the store is to be.
+    pub store: Wanted,
     /// The pure relay's limits.
     pub limits: Limits,
     /// What strangers may cost.
@@ -50,7 +50,7 @@ impl Options {
             listen,
             public: None,
             access: Access::default(),
-            store: None,
+            store: Wanted::default(),
             limits: Limits::default(),
             direct: DirectLimits::default(),
             pace: Pace::default(),

@@ -7,7 +7,7 @@ use emptyroom_relay::store::{
     Changes, EntryChange, LastingChange, Ledger, RowKey, Rows, Store, StoreFailure,
 };
 use emptyroom_relayd::segments::disk::Disk;
-use emptyroom_relayd::segments::{SegmentRows, Sizes};
+use emptyroom_relayd::segments::{OnDamage, SegmentRows, Settled, Sizes};
 use emptyroom_wire::time::Day;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -29,6 +29,7 @@ const SIZES: Sizes = Sizes {
     segment: 20_000,
     wasted: 2_000,
     rewritten: 30_000,
+    rows: usize::MAX,
 };
 
 struct Segments {
@@ -38,7 +39,7 @@ struct Segments {
 }
 
 fn ledger(disk: &ShadowDisk) -> Ledger<SegmentRows<ShadowDisk>> {
-    let rows = SegmentRows::open(disk.clone(), SIZES).unwrap();
+    let rows = reopen(disk).unwrap();
     Ledger::new(rows, Box::new(generator()))
 }
 
@@ -178,7 +179,7 @@ fn difference(
 fn trace(seed: u64) {
     let mut dice = Dice(ChaCha20Rng::seed_from_u64(seed));
     let mut disk = ShadowDisk::default();
-    let mut rows = SegmentRows::open(disk.clone(), SIZES).unwrap();
+    let mut rows = reopen(&disk).unwrap();
     // What the store may be: two things may look alike for a while, because the day of a lasting row is not seen.
     let mut models = vec![MemoryRows::default()];
     let mut today = 20_000;
@@ -198,7 +199,7 @@ fn trace(seed: u64) {
         }
         let mut after = models.clone();
         let is_expiry = dice.below(8) == 0;
-        let outcome = match dice.below(7) {
+        let outcome = match dice.below(8) {
             _ if is_expiry => {
                 today += dice.below(3);
                 if clock_jumps_back {
@@ -208,6 +209,8 @@ fn trace(seed: u64) {
                 rows.expire(Day(today))
             }
             0 => rows.checkpoint().map(drop),
+            // A few slices, with whatever comes between them.
+            1 | 2 => (0..dice.below(8)).try_for_each(|_| rows.settle().map(drop)),
             _ => {
                 let changes = dice.changes(today);
                 for model in &mut after {
@@ -238,13 +241,13 @@ fn trace(seed: u64) {
             // Now and then it crashes while it opens.
             if dice.below(3) == 0 {
                 disk.fail_after(u64::from(dice.below(60)), Fault::Dead);
-                drop(SegmentRows::open(disk.clone(), SIZES));
+                drop(reopen(&disk));
                 disk.mend();
                 if dice.below(2) == 0 {
                     disk = disk.crash(&mut dice.0);
                 }
             }
-            rows = SegmentRows::open(disk.clone(), SIZES).unwrap();
+            rows = reopen(&disk).unwrap();
             rows.expire(Day(today)).unwrap();
             expire(&mut models, today);
         }
@@ -282,7 +285,7 @@ const DAY: Day = Day(20_000);
 
 fn fresh() -> (ShadowDisk, SegmentRows<ShadowDisk>) {
     let disk = ShadowDisk::default();
-    let rows = SegmentRows::open(disk.clone(), SIZES).unwrap();
+    let rows = reopen(&disk).unwrap();
     (disk, rows)
 }
 
@@ -334,7 +337,8 @@ fn remove(rows: &mut SegmentRows<ShadowDisk>) {
 }
 
 fn reopen(disk: &ShadowDisk) -> Result<SegmentRows<ShadowDisk>, StoreFailure> {
-    SegmentRows::open(disk.clone(), SIZES)
+    let opened = SegmentRows::open(disk.clone(), SIZES, OnDamage::Refuse);
+    opened.map_err(|unopened| unopened.failure)
 }
 
 // [SPEC 6.90]

@@ -20,6 +20,8 @@ struct State {
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
     pending_names: Vec<NameChange>,
+    /// The longest write of all.
+    longest_write: usize,
     /// Operations that still go well, and what the later ones fail with.
     fault: Option<(u64, Fault)>,
 }
@@ -66,6 +68,7 @@ enum Change {
 enum NameChange {
     Add(String, usize),
     Remove(String),
+    Rename(String, String),
 }
 
 /// An open file.
@@ -98,6 +101,11 @@ impl ShadowDisk {
                 match change {
                     NameChange::Add(name, id) => drop(names.insert(name.clone(), *id)),
                     NameChange::Remove(name) => drop(names.remove(name)),
+                    NameChange::Rename(from, to) => {
+                        if let Some(id) = names.remove(from) {
+                            names.insert(to.clone(), id);
+                        }
+                    }
                 }
             }
         }
@@ -130,6 +138,11 @@ impl ShadowDisk {
             .iter()
             .map(|(name, id)| (name.clone(), content(id)))
             .collect()
+    }
+
+    /// How many bytes were written at once at most.
+    pub fn longest_write(&self) -> usize {
+        self.state().longest_write
     }
 
     /// What was in the files that have no name any more.
@@ -279,6 +292,16 @@ impl Disk for ShadowDisk {
         Ok(())
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.reach(Needs::Name)?;
+        let id = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(to.to_owned(), id);
+        let change = NameChange::Rename(from.to_owned(), to.to_owned());
+        state.pending_names.push(change);
+        Ok(())
+    }
+
     fn sync_names(&self) -> io::Result<()> {
         let mut state = self.state();
         state.reach(Needs::Sync)?;
@@ -325,6 +348,9 @@ impl DiskFile for ShadowFile {
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.longest_write = state.longest_write.max(bytes.len());
+        drop(state);
         self.change(Change::Write(at, bytes.to_vec()), Needs::Space)
     }
 

@@ -107,3 +107,68 @@ fn a_day_that_is_over_leaves_no_file_and_no_key() {
     assert_eq!(rows.entry(DAY, &ENTRY).unwrap(), None);
     assert_eq!(rows.lasting(&LASTING).unwrap(), None);
 }
+
+/// A log whose life begins anew moves with all its rows, which may be much more than a piece.
+// [SPEC 6.110]
+#[test]
+fn moved_rows_are_read_and_written_in_pieces() {
+    let (disk, mut rows) = fresh();
+    let key = |n: u8| RowKey([n; 32]);
+    let commit = |rows: &mut SegmentRows<ShadowDisk>, change: LastingChange| {
+        let lasting = vec![change];
+        rows.commit(Changes {
+            entries: Vec::new(),
+            lasting,
+        })
+        .unwrap();
+    };
+    for n in 0..40 {
+        let (key, day, row) = (key(n), DAY, vec![n; 1_000]);
+        commit(&mut rows, LastingChange::Put { key, day, row });
+        rows.checkpoint().unwrap();
+    }
+    let later = Day(DAY.0 + 3);
+    for n in 0..40 {
+        let (key, day) = (key(n), later);
+        commit(&mut rows, LastingChange::Move { key, day });
+    }
+    rows.expire(later).unwrap();
+    for n in 0..40 {
+        assert_eq!(rows.lasting(&key(n)).unwrap(), Some(vec![n; 1_000]));
+    }
+    let longest = disk.longest_write();
+    assert!(longest <= SIZES.piece + 1_100, "{longest}");
+}
+
+/// Commits go on between the slices, and none of them is lost.
+// [SPEC 6.110]
+#[test]
+fn a_checkpoint_ends_although_commits_go_on() {
+    let (disk, mut rows) = fresh();
+    for byte in 0..10 {
+        put(&mut rows, byte);
+    }
+    let mut slices = 0;
+    rows.commit(Changes {
+        entries: Vec::new(),
+        lasting: vec![LastingChange::Put {
+            key: KEPT,
+            day: DAY,
+            row: vec![7; 600],
+        }],
+    })
+    .unwrap();
+    while rows.settle().unwrap() == Settled::More {
+        slices += 1;
+        put(&mut rows, 100 + slices);
+        assert!(slices < 20);
+    }
+    assert!(slices > 2, "{slices}");
+    // The journal of before has gone, that of now has not.
+    let names = disk.contents();
+    assert!(!names.contains_key("journal-0.log") && names.contains_key("journal-1.log"));
+    let mut rows = reopen(&disk.crash(&mut ChaCha20Rng::seed_from_u64(1))).unwrap();
+    let row = rows.entry(DAY, &ENTRY).unwrap();
+    assert_eq!(row, Some(vec![100 + slices; 500]));
+    assert_eq!(rows.lasting(&KEPT).unwrap(), Some(vec![7; 600]));
+}
