@@ -29,6 +29,8 @@ pub enum Input {
     KeyRecordPersisted(Ticket, Result<(), StoreFailure>),
     /// The answer to [`Output::Expire`].
     Expired(Ticket, Result<(), StoreFailure>),
+    /// The store can write no more, found out apart from any of these.
+    StoreFailed(StoreFailure),
     /// Time went by (at the latest at [`crate::Relay::wake_at`]).
     Tick,
     /// Stop: take no more requests, answer those that came before, hang up, then say [`Output::Stopped`].
@@ -49,7 +51,8 @@ pub enum Output {
     PersistKeyRecord(Ticket, KeyRecord),
     /// Run [`crate::store::Store::expire`] with the current time and answer with [`Input::Expired`].
     Expire(Ticket),
-    /// Nothing more will come: stopped as asked, or because the store failed.
+    /// Nothing more will come: stopped as asked (with the failure after which nothing was written any more, if there was one), or because
+    /// not even reading goes.
     Stopped(Result<(), StoreFailure>),
 }
 

@@ -42,6 +42,12 @@ pub const UNSENT_TOTAL_BYTES: usize = 256 << 20;
 pub const UNSENT_WHEN_CROWDED_BYTES: usize = 64 << 10;
 /// Handles on all streams together, unless configured otherwise. [SPEC 4.46]
 pub const HANDLES_TOTAL_MAX: usize = 1 << 20;
+/// A stream has no more handles than this part of those that are free on all streams together. [SPEC 6.146]
+pub const HANDLES_FREE_PART: usize = 512;
+/// Unless it has so few. [SPEC 6.146]
+pub const HANDLES_FEW: usize = 32;
+/// Handles of one stream on one log: an entry is pushed to each. [SPEC 6.147]
+pub const HANDLES_PER_LOG_MAX: usize = 16;
 
 /// Reads of stored entries that wait for the store at a time.
 pub const READS_MAX: usize = 32;
@@ -55,12 +61,20 @@ pub const BATCH_OPS_MAX: usize = 1_024;
 pub const BATCH_REACH_MAX: usize = 8_192;
 /// Seconds after which it is worth asking a busy relay again.
 pub const BUSY_RETRY_S: u32 = 1;
+/// Seconds after which it is worth asking a relay again whose disk is full or failed.
+pub const FULL_RETRY_S: u32 = 60;
 /// Bytes of entries in one batch to the store.
 pub const BATCH_BYTES_MAX: usize = 16 << 20;
-/// Bytes of entries that may wait for the store; more is refused as busy. [SPEC 6.52]
+/// Bytes of entries that may wait for the store; beyond it whoever has most waiting is refused as busy. [SPEC 6.52]
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
-/// Operations that may wait for the store, of some 500 bytes each; more are refused as busy. [SPEC 6.52]
+/// Operations that may wait for the store, of some 500 bytes each, where no entries do: each takes its part of those bytes. [SPEC 6.52]
 pub const QUEUE_OPS_MAX: usize = 1 << 18;
+/// What the store does for a connection before the next one has its turn, in bytes of entries: five small ones. [SPEC 6.145]
+pub const TURN_BYTES: usize = 32 << 10;
+/// An operation takes as much of a turn as so many bytes of entries.
+pub const TURN_OP_BYTES: usize = 2 << 10;
+/// Bytes that are read cost this part of bytes that are written.
+pub const TURN_READ_SHARE: usize = 16;
 
 /// Key records that are kept at most. [SPEC 6.42]
 pub const KEY_RECORDS_MAX: usize = 16_384;

@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use emptyroom_wire::op::Handle;
+use emptyroom_wire::op::{Handle, Refusal, RefusalCode};
 use emptyroom_wire::relay_key::{IdentityHash, KeyRecord, RelayIdentity};
 use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::time::{DAY_MS, HOUR_MS, Mono, Now};
 
 use crate::config::Config;
 use crate::io::{ConnId, Input, Output, Reason, Ticket};
+use crate::limits::FULL_RETRY_S;
 use crate::store::{RowKey, StoreFailure, StoreReply};
 
 mod conn;
@@ -52,9 +53,14 @@ pub struct Relay {
     queue: Queue<Purpose>,
     last_ticket: Ticket,
     expiry: Expiry,
+    /// The store writes no more.
+    failure: Option<StoreFailure>,
     mode: Mode,
     out: VecDeque<Output>,
 }
+
+/// Only a shell that errs says so.
+const NO_BATCH: StoreFailure = StoreFailure::Broken("the store's failure fits no batch");
 
 /// When the store is next told to remove what has run out.
 enum Expiry {
@@ -94,6 +100,7 @@ impl Relay {
             queue: Queue::new(),
             last_ticket: Ticket(0),
             expiry: Expiry::At(now.mono),
+            failure: None,
             mode: Mode::Running,
             out: VecDeque::new(),
         };
@@ -127,9 +134,10 @@ impl Relay {
                 self.keys.not_stored(now, ticket);
             }
             Input::Expired(ticket, Ok(()) | Err(StoreFailure::Full)) => self.expired(now, ticket),
-            Input::Stored(_, Err(failure))
-            | Input::KeyRecordPersisted(_, Err(failure))
-            | Input::Expired(_, Err(failure)) => self.stop(Err(failure)),
+            Input::Stored(ticket, Err(failure)) => self.store_broke(now, ticket, failure),
+            Input::KeyRecordPersisted(_, Err(failure))
+            | Input::Expired(_, Err(failure))
+            | Input::StoreFailed(failure) => self.write_no_more(now, failure),
             Input::Tick => {}
             Input::Drain if self.mode == Mode::Running => self.mode = Mode::Draining,
             Input::Drain => {}
@@ -148,14 +156,24 @@ impl Relay {
         if self.mode == Mode::Stopped {
             return None;
         }
+        let conns = self.conns.wake_at();
+        if self.failure.is_some() {
+            return conns;
+        }
         let expiry = match self.expiry {
             Expiry::At(at) => Some(at),
             Expiry::Running(_) => None,
         };
-        [self.conns.wake_at(), self.keys.wake_at(), expiry]
+        [conns, self.keys.wake_at(), expiry]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// Why nothing is written any more, if that is so. What was durable is served on.
+    #[must_use]
+    pub fn failure(&self) -> Option<StoreFailure> {
+        self.failure
     }
 
     /// Does what time and the last input made due.
@@ -163,17 +181,19 @@ impl Relay {
         if self.mode == Mode::Stopped {
             return;
         }
-        self.turn_key(now);
-        self.expire(now);
+        if self.failure.is_none() {
+            self.turn_key(now);
+            self.expire(now);
+        }
         self.look_at_due(now);
-        self.start_reads();
+        self.start_reads(now);
         let ticket = Ticket(self.last_ticket.0 + 1);
         if let Some(ops) = self.queue.next_batch(ticket) {
             self.last_ticket = ticket;
             self.out.push_back(Output::Store(ticket, ops));
         }
         if self.mode == Mode::Draining && self.queue.is_idle() {
-            self.stop(Ok(()));
+            self.stop(self.failure.map_or(Ok(()), Err));
         }
     }
 
@@ -239,21 +259,60 @@ impl Relay {
     fn store_full(&mut self, now: Now, ticket: Ticket) {
         match self.queue.failed(ticket) {
             Ok(purposes) => {
+                // [SPEC 6.6]
+                let refusal = Refusal::later(RefusalCode::StorageFull, FULL_RETRY_S);
                 for purpose in purposes {
-                    self.refuse_full(now, purpose);
+                    self.refuse_job(now, purpose, refusal);
                 }
             }
-            Err(queue::Mismatch) => {
-                self.stop(Err(StoreFailure::Broken(
-                    "the store's failure fits no batch",
-                )));
+            Err(queue::Mismatch) => self.stop(Err(NO_BATCH)),
+        }
+    }
+
+    /// Nobody knows what became of the batch.
+    fn store_broke(&mut self, now: Now, ticket: Ticket, failure: StoreFailure) {
+        let Ok(purposes) = self.queue.failed(ticket) else {
+            return self.stop(Err(NO_BATCH));
+        };
+        // Not even reading goes.
+        // [SPEC 6.3]
+        if !purposes.iter().any(Purpose::writes) {
+            return self.stop(Err(failure));
+        }
+        self.write_no_more(now, failure);
+        for purpose in purposes {
+            match purpose {
+                // Done or not: neither must be said.
+                // [SPEC 6.5]
+                Purpose::Answer(asker) | Purpose::Append(asker, _) | Purpose::Destroy(asker, _) => {
+                    self.end(asker.conn, Reason::StoreFailed)
+                }
+                Purpose::Open(asker, openings) => {
+                    self.queue_up(now, asker.conn, requests::look_at(asker, openings));
+                }
+                purpose @ (Purpose::DestroyLook(..) | Purpose::CatchUp(..)) => {
+                    self.refuse_job(now, purpose, requests::store_failed());
+                }
             }
+        }
+    }
+
+    /// From now on nothing is written: what would be is refused, what was durable is served.
+    fn write_no_more(&mut self, now: Now, failure: StoreFailure) {
+        // Nobody was ever greeted, and nobody can be.
+        // [SPEC 6.40]
+        if self.keys.current().is_none() {
+            return self.stop(Err(failure));
+        }
+        // [SPEC 6.5]
+        self.failure.get_or_insert(failure);
+        for purpose in self.queue.retain(|job| !job.writes()) {
+            self.refuse_job(now, purpose, requests::store_failed());
         }
     }
 
     /// Hangs up on everybody and says so; nothing is done afterwards.
     fn stop(&mut self, outcome: Result<(), StoreFailure>) {
-        // [SPEC 6.5]
         let reason = match outcome {
             Ok(()) => Reason::Stopping,
             Err(_) => Reason::StoreFailed,

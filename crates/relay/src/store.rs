@@ -18,8 +18,9 @@
 //!   a crash any prefix-closed part of it may be there, because nothing of it was acknowledged.
 //! - **Durability.** When `apply` returns `Ok`, everything in the batch survives a crash of the machine.
 //! - **Failure.** [`StoreFailure::Full`] means that nothing of the batch took effect and the store is usable: the relay refuses
-//!   the batch and goes on. [`StoreFailure::Broken`] means that the state is unknown (a failed sync, a damaged row): the relay
-//!   stops and acknowledges nothing more. A store that has failed so answers `Broken` until it is opened again.
+//!   the batch and goes on. [`StoreFailure::Broken`] means that nobody knows what of the batch is on disk (a failed sync), or that a
+//!   row cannot be read. A store that has failed so never writes again until it is opened anew: it answers `Broken` to every batch
+//!   that would write, and goes on to answer those that only read, from what was durable before.
 //! - **Time** only comes in as `now`; days are counted from it. A clock that jumps back makes nothing live again that was removed.
 //! - **Secrecy.** A store writes no capability, and no log id and nothing of a header in clear: rows stand under [`RowKey`]s and are sealed
 //!   under keys from the row secret, both derived from the capability. What it may write in clear is a row's expiry day and length.
@@ -53,7 +54,7 @@ pub trait Store {
     /// Decides a batch of operations and makes the outcome durable.
     ///
     /// # Errors
-    /// [`StoreFailure::Full`]: nothing happened, the store goes on. [`StoreFailure::Broken`]: stop.
+    /// [`StoreFailure::Full`]: nothing happened, the store goes on. [`StoreFailure::Broken`]: it writes no more.
     fn apply(&mut self, now: Wall, ops: Vec<StoreOp>) -> Result<Vec<StoreReply>, StoreFailure>;
 
     /// Removes what has run out by `now` for good: called at start, at every change of day and at least once an hour.
@@ -110,6 +111,21 @@ pub enum StoreOp {
         /// The log.
         place: Place,
     },
+}
+
+impl StoreOp {
+    /// Whether it may change something; a store that failed refuses such alone.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        match self {
+            StoreOp::Look { .. } | StoreOp::Read { .. } => false,
+            StoreOp::Create(_)
+            | StoreOp::Append(_)
+            | StoreOp::Renew { .. }
+            | StoreOp::Trim { .. }
+            | StoreOp::Destroy { .. } => true,
+        }
+    }
 }
 
 /// A log to be made.
@@ -250,7 +266,7 @@ pub struct Placed {
 pub enum StoreFailure {
     /// No space; nothing of the batch took effect, the store is usable.
     Full,
-    /// The state is unknown or damaged: the relay stops. The text says where, and holds nothing of any log.
+    /// The state is unknown or damaged: nothing more is written. The text says where, and holds nothing of any log.
     Broken(&'static str),
 }
 

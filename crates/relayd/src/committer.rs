@@ -39,8 +39,22 @@ pub(crate) enum Done {
     Stored(Ticket, Result<Vec<StoreReply>, StoreFailure>),
     Expired(Ticket, Result<(), StoreFailure>),
     Persisted(Ticket, Result<(), StoreFailure>),
-    /// The store failed, or the clock, whatever was asked for.
+    /// The store failed although nothing was asked of it.
+    Failed(StoreFailure),
+    /// The clock failed: the relay must stop.
     Broken(StoreFailure),
+}
+
+impl Done {
+    /// From now on nothing must be written.
+    fn is_failure(&self) -> bool {
+        let failure = match self {
+            Self::Stored(_, outcome) => outcome.as_ref().err(),
+            Self::Expired(_, outcome) | Self::Persisted(_, outcome) => outcome.as_ref().err(),
+            Self::Failed(failure) | Self::Broken(failure) => Some(failure),
+        };
+        matches!(failure, Some(StoreFailure::Broken(_)))
+    }
 }
 
 /// How tidy the store is.
@@ -65,6 +79,7 @@ impl Committer {
         let mut tidying = Tidying::Waits(Instant::now(), IDLE);
         // Something was written since the tidying that is under way began.
         let mut untidy = false;
+        let mut failed = false;
         loop {
             let job = match tidying {
                 // An idle relay does not wake up.
@@ -75,7 +90,9 @@ impl Committer {
             let idle = match job {
                 Ok(job) => {
                     untidy = true;
-                    if done.send(self.carry_out(clock::wall(), job)).is_err() {
+                    let report = self.carry_out(clock::wall(), job);
+                    failed |= report.is_failure();
+                    if done.send(report).is_err() {
                         break;
                     }
                     false
@@ -85,6 +102,8 @@ impl Committer {
             };
             let due = self.store.rows().slices_due();
             tidying = match tidying {
+                // [SPEC 6.5]
+                _ if failed => Tidying::Tidy,
                 Tidying::Tidy => Tidying::Waits(Instant::now(), IDLE),
                 Tidying::Waits(since, _) if idle || due > 0 || since.elapsed() > UNTIDY_MAX => {
                     untidy = false;
@@ -99,14 +118,15 @@ impl Committer {
                     Ok(Settled::Done) => Tidying::Tidy,
                     Ok(Settled::Full) => Tidying::Waits(Instant::now(), FULL_RETRY),
                     Err(failure) => {
-                        let _ = done.send(Done::Broken(failure));
-                        break;
+                        failed = true;
+                        let _ = done.send(Done::Failed(failure));
+                        Tidying::Tidy
                     }
                 };
             }
         }
         // Nobody is left to be told; what was acknowledged is durable without it.
-        while let Ok(Settled::More) = self.store.rows().tidy() {}
+        while !failed && matches!(self.store.rows().tidy(), Ok(Settled::More)) {}
     }
 
     /// Some slices: what was committed meanwhile waits for them.

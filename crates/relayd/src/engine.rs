@@ -33,6 +33,7 @@ pub(crate) struct Engine {
     jobs: threads::Sender<Job>,
     outboxes: BTreeMap<ConnId, Arc<Outbox>>,
     full: bool,
+    failed: bool,
     outcome: Option<Result<(), StoreFailure>>,
 }
 
@@ -44,6 +45,7 @@ impl Engine {
             jobs,
             outboxes: BTreeMap::new(),
             full: false,
+            failed: false,
             outcome: None,
         }
     }
@@ -107,18 +109,29 @@ impl Engine {
             Done::Stored(ticket, outcome) => {
                 self.notice_full(outcome.as_ref().err());
                 self.feed(Input::Stored(ticket, outcome));
-                Ok(())
             }
-            Done::Expired(ticket, outcome) => {
-                self.feed(Input::Expired(ticket, outcome));
-                Ok(())
-            }
+            Done::Expired(ticket, outcome) => self.feed(Input::Expired(ticket, outcome)),
             Done::Persisted(ticket, outcome) => {
                 self.notice_full(outcome.as_ref().err());
                 self.feed(Input::KeyRecordPersisted(ticket, outcome));
-                Ok(())
             }
-            Done::Broken(failure) => Err(failure),
+            Done::Failed(failure) => self.feed(Input::StoreFailed(failure)),
+            Done::Broken(failure) => return Err(failure),
+        }
+        self.notice_failed();
+        Ok(())
+    }
+
+    /// Says once that nothing is written any more. That the relay stops, whoever started it says.
+    // [SPEC 6.69]
+    fn notice_failed(&mut self) {
+        if let Some(failure) = self.relay.failure()
+            && self.outcome.is_none()
+            && !std::mem::replace(&mut self.failed, true)
+        {
+            say(&format!(
+                "{failure}; from now on nothing is written: new entries are refused, what is stored is served; check the disk, then restart"
+            ));
         }
     }
 

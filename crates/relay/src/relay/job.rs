@@ -32,6 +32,16 @@ pub(crate) enum Purpose {
     CatchUp(ConnId, Handle),
 }
 
+impl Purpose {
+    /// Whether its operations change something.
+    pub(crate) fn writes(&self) -> bool {
+        match self {
+            Purpose::Answer(_) | Purpose::Append(..) | Purpose::Destroy(..) => true,
+            Purpose::Open(..) | Purpose::DestroyLook(..) | Purpose::CatchUp(..) => false,
+        }
+    }
+}
+
 /// A log to be opened.
 pub(crate) struct Opening {
     pub(crate) place: Place,

@@ -13,7 +13,7 @@ use super::job::Purpose;
 use super::queue::Job;
 use super::{Mode, Relay};
 use crate::io::ConnId;
-use crate::limits::{READ_BYTES, READ_BYTES_CROWDED, READS_MAX};
+use crate::limits::{HANDLES_PER_LOG_MAX, READ_BYTES, READ_BYTES_CROWDED, READS_MAX};
 use crate::store::{RowKey, StoreOp, StoreReply, StoredEntry};
 
 impl Relay {
@@ -37,6 +37,15 @@ impl Relay {
     pub(super) fn readers_of(&self, log: RowKey) -> Vec<(ConnId, Handle)> {
         let readers = self.readers.get(&log);
         readers.map_or_else(Vec::new, |readers| readers.iter().copied().collect())
+    }
+
+    /// How many of a log's handles are on one stream, as far as it matters.
+    pub(super) fn handles_on(&self, log: RowKey, conn: ConnId) -> usize {
+        let Some(readers) = self.readers.get(&log) else {
+            return 0;
+        };
+        let all = (conn, Handle(0))..=(conn, Handle(u32::MAX));
+        readers.range(all).take(HANDLES_PER_LOG_MAX).count()
     }
 
     /// A handle that was just opened, while the log's next entry is `next_seq`.
@@ -140,12 +149,12 @@ impl Relay {
     }
 
     /// Lets those read whose turn it is, as far as there is room.
-    pub(super) fn start_reads(&mut self) {
+    pub(super) fn start_reads(&mut self, now: Now) {
         while self.reads < READS_MAX {
             let Some(conn) = self.waiting_readers.pop_front() else {
                 return;
             };
-            self.start_read(conn);
+            self.start_read(now, conn);
         }
     }
 
@@ -171,7 +180,7 @@ impl Relay {
     }
 
     /// Reads for the next handle of a connection that is behind.
-    fn start_read(&mut self, conn: ConnId) {
+    fn start_read(&mut self, now: Now, conn: ConnId) {
         if self.mode == Mode::Draining {
             return;
         }
@@ -207,13 +216,13 @@ impl Relay {
             };
             stream.reading = true;
             self.reads += 1;
-            self.queue.push(Job {
+            let job = Job {
                 ops: vec![op],
                 purpose: Purpose::CatchUp(conn, handle),
                 bytes: 0,
                 reads: bytes_max,
-            });
-            return;
+            };
+            return self.queue_up(now, conn, job);
         }
     }
 

@@ -12,10 +12,8 @@ use super::conn::{OpenLog, Reader};
 use super::job::{Asker, Opening, Purpose};
 use super::queue::Job;
 use crate::io::ConnId;
+use crate::limits::HANDLES_PER_LOG_MAX;
 use crate::store::{Looked, Place, RowKey, StoreOp, StoreReply, StoredEntry};
-
-/// Seconds after which it is worth trying a full disk again.
-const FULL_RETRY_S: u32 = 60;
 
 impl Relay {
     pub(super) fn reply(&mut self, now: Now, purpose: Purpose, replies: Vec<StoreReply>) {
@@ -69,10 +67,8 @@ impl Relay {
         }
     }
 
-    /// Refuses what the store had no space for.
-    pub(super) fn refuse_full(&mut self, now: Now, purpose: Purpose) {
-        // [SPEC 6.6]
-        let refusal = Refusal::later(RefusalCode::StorageFull, FULL_RETRY_S);
+    /// Refuses what was not done, and was not half done.
+    pub(super) fn refuse_job(&mut self, now: Now, purpose: Purpose, refusal: Refusal) {
         match purpose {
             Purpose::Open(asker, openings) => {
                 if let Some(stream) = self.conns.stream(asker.conn) {
@@ -150,6 +146,11 @@ impl Relay {
             return Err(super::requests::busy());
         }
         let too_many = Refusal::now(RefusalCode::TooMany);
+        // [SPEC 6.147]
+        if self.handles_on(opening.place.key(), conn) >= HANDLES_PER_LOG_MAX {
+            return Err(too_many);
+        }
+        let stream = self.conns.stream(conn).ok_or(unknown)?;
         let handle = stream.take_handle().ok_or(too_many)?;
         let log = OpenLog {
             place: opening.place.clone(),
@@ -186,14 +187,15 @@ impl Relay {
             self.refuse(now, asker, Refusal::now(RefusalCode::BadProof));
             return self.offence(asker.conn);
         }
-        self.queue.push(Job {
+        let job = Job {
             ops: vec![StoreOp::Destroy {
                 place: place.clone(),
             }],
             purpose: Purpose::Destroy(asker, place.key()),
             bytes: 0,
             reads: 0,
-        });
+        };
+        self.queue_up(now, asker.conn, job);
     }
 
     /// Tells the readers of a log that it is gone, and forgets their handles.

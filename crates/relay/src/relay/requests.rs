@@ -15,7 +15,8 @@ use super::conn::{OpenLog, Stream};
 use super::job::{Asker, Entry, Opening, Purpose};
 use super::queue::Job;
 use super::{Mode, Relay};
-use crate::limits::BUSY_RETRY_S;
+use crate::io::ConnId;
+use crate::limits::{BUSY_RETRY_S, FULL_RETRY_S, HANDLES_FEW, HANDLES_FREE_PART};
 use crate::store::{self, NewEntry, NewPlace, Place, RowKey, StoreOp};
 
 /// Why a request goes no further.
@@ -60,12 +61,7 @@ impl Relay {
             self.dispatch(now, asker, request)
         };
         match next {
-            Ok(Next::Store(job)) if self.queue.has_room(&job) => self.queue.push(job),
-            // [SPEC 6.52]
-            Ok(Next::Store(job)) => {
-                self.drop_job(job);
-                self.refuse(now, asker, busy());
-            }
+            Ok(Next::Store(job)) => self.queue_up(now, asker.conn, job),
             Ok(Next::Answer(answer)) => self.answer(now, asker, answer),
             Ok(Next::Nothing) => {
                 if let Some(stream) = self.conns.stream(asker.conn) {
@@ -118,33 +114,25 @@ impl Relay {
         if self.handles + open.logs.len() > self.config.limits.handles_total_max {
             return Err(Denied::Refused(busy()));
         }
+        let free = self.config.limits.handles_total_max - self.handles;
         let stream = self.stream(asker)?;
         // [SPEC 4.46]
         let asked = open.logs.len();
-        if stream.logs.len() + stream.handles_asked + asked > handles_max {
+        let had = stream.logs.len() + stream.handles_asked;
+        if had + asked > handles_max {
             return Err(RefusalCode::TooMany.into());
         }
+        // [SPEC 6.146]
+        if had + asked > (free / HANDLES_FREE_PART).max(HANDLES_FEW) {
+            return Err(Denied::Refused(busy()));
+        }
         stream.handles_asked += asked;
-        let openings: Vec<Opening> = open
-            .logs
-            .into_iter()
-            .map(|log| Opening {
-                place: Place::of(&log.capability),
-                from: log.from,
-                proof: log.proof,
-            })
-            .collect();
-        Ok(Next::Store(Job {
-            ops: openings
-                .iter()
-                .map(|opening| StoreOp::Look {
-                    place: opening.place.clone(),
-                })
-                .collect(),
-            purpose: Purpose::Open(asker, openings),
-            bytes: 0,
-            reads: 0,
-        }))
+        let openings = open.logs.into_iter().map(|log| Opening {
+            place: Place::of(&log.capability),
+            from: log.from,
+            proof: log.proof,
+        });
+        Ok(Next::Store(look_at(asker, openings.collect())))
     }
 
     fn append(&mut self, asker: Asker, append: Append) -> Result<Next, Denied> {
@@ -320,14 +308,34 @@ impl Relay {
         log.ok_or(RefusalCode::Unknown.into())
     }
 
-    /// Takes back what a job reserved that is not done.
-    fn drop_job(&mut self, job: Job<Purpose>) {
-        if let Purpose::Open(asker, openings) = job.purpose
-            && let Some(stream) = self.conns.stream(asker.conn)
-        {
-            stream.handles_asked = stream.handles_asked.saturating_sub(openings.len());
+    /// Lets a job wait for the store. Whatever has no room then is refused, and what writes where nothing is written any more.
+    pub(super) fn queue_up(&mut self, now: Now, conn: ConnId, job: Job<Purpose>) {
+        // [SPEC 6.5]
+        if self.failure.is_some() && job.writes() {
+            return self.refuse_job(now, job.purpose, store_failed());
+        }
+        // [SPEC 6.52]
+        for purpose in self.queue.push(conn, job) {
+            self.refuse_job(now, purpose, busy());
         }
     }
+}
+
+/// The looks with which logs are opened.
+pub(super) fn look_at(asker: Asker, openings: Vec<Opening>) -> Job<Purpose> {
+    let look = |opening: &Opening| StoreOp::Look {
+        place: opening.place.clone(),
+    };
+    Job {
+        ops: openings.iter().map(look).collect(),
+        purpose: Purpose::Open(asker, openings),
+        bytes: 0,
+        reads: 0,
+    }
+}
+
+pub(super) fn store_failed() -> Refusal {
+    Refusal::later(RefusalCode::StoreFailed, FULL_RETRY_S)
 }
 
 pub(super) fn busy() -> Refusal {

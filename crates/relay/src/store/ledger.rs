@@ -12,6 +12,8 @@ use super::{RowKey, Store, StoreFailure, StoreOp, StoreReply};
 /// file of its own and removes the file when the day is over. *Lasting* rows (log headers, nonces, tombstones, budgets, entries that
 /// live as long as their log) are rewritten, and their last day moves: they stand together and carry their day.
 ///
+/// After [`StoreFailure::Broken`] nothing more is written: `commit` and `expire` fail until the rows are opened anew. Looking up goes on.
+///
 /// Rows come sealed and may be written as they are (under one more random day key where the medium remembers).
 pub trait Rows {
     /// The lasting row under `key`.
@@ -123,13 +125,14 @@ impl<R: Rows> Ledger<R> {
         self.rows
     }
 
-    /// Runs `work` unless the store has failed for good, and notes if it does now.
+    /// Does `work`, but nothing that writes once the store has failed; notes if it fails now.
     fn guarded<T>(
         &mut self,
+        writes: bool,
         work: impl FnOnce(&mut R, &mut dyn CryptoRng) -> Result<T, StoreFailure>,
     ) -> Result<T, StoreFailure> {
         // [SPEC 6.5]
-        if let Some(what) = self.broken {
+        if let Some(what) = self.broken.filter(|_| writes) {
             return Err(StoreFailure::Broken(what));
         }
         let outcome = work(&mut self.rows, &mut *self.rng);
@@ -142,7 +145,8 @@ impl<R: Rows> Ledger<R> {
 
 impl<R: Rows> Store for Ledger<R> {
     fn apply(&mut self, now: Wall, ops: Vec<StoreOp>) -> Result<Vec<StoreReply>, StoreFailure> {
-        self.guarded(|rows, rng| {
+        let writes = ops.iter().any(StoreOp::writes);
+        self.guarded(writes, |rows, rng| {
             let mut decision = Decision::new(rows, rng, now);
             let replies = ops
                 .into_iter()
@@ -157,6 +161,6 @@ impl<R: Rows> Store for Ledger<R> {
     }
 
     fn expire(&mut self, now: Wall) -> Result<(), StoreFailure> {
-        self.guarded(|rows, _| rows.expire(now.day()))
+        self.guarded(true, |rows, _| rows.expire(now.day()))
     }
 }

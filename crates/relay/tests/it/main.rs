@@ -13,6 +13,7 @@ mod appends;
 mod at_rest;
 mod casts;
 mod corpus;
+mod fairness;
 mod logs;
 mod malformed;
 mod opening;

@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) at_store: Option<(Ticket, Vec<StoreOp>)>,
     /// Sizes of all batches so far.
     pub(crate) batches: Vec<usize>,
+    /// The most bytes that one of them moved.
+    pub(crate) moved_most: usize,
     /// Frames are taken by the sockets as soon as they are handed out.
     pub(crate) sockets_take: bool,
     pub(crate) hold_records: bool,
@@ -85,6 +87,7 @@ impl World {
             hold_store: false,
             at_store: None,
             batches: Vec::new(),
+            moved_most: 0,
             sockets_take: true,
             hold_records: false,
             held_record: None,
@@ -139,6 +142,7 @@ impl World {
             Output::Store(ticket, ops) => {
                 assert!(self.at_store.is_none(), "two batches at the store");
                 self.batches.push(ops.len());
+                self.moved_most = self.moved_most.max(ops.iter().map(moved).sum());
                 self.at_store = Some((ticket, ops));
                 if !self.hold_store {
                     return self.decide();
@@ -354,6 +358,15 @@ impl Client {
 
     pub(crate) fn seqs(&self, handle: Handle) -> Vec<u64> {
         self.entries(handle).iter().map(|entry| entry.seq).collect()
+    }
+}
+
+/// Bytes of entries that an operation writes, or may read.
+fn moved(op: &StoreOp) -> usize {
+    match op {
+        StoreOp::Append(append) => append.entry.body.len(),
+        StoreOp::Read { bytes_max, .. } => *bytes_max,
+        _ => 0,
     }
 }
 

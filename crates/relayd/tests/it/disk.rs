@@ -14,7 +14,7 @@ use emptyroom_wire::op::{Answer, RefusalCode, Request};
 use emptyroom_wire::time::{DAY_MS, Day, Wall};
 
 use crate::client::{Client, Log, generator, name};
-use crate::process::Process;
+use crate::process::{Process, serve};
 use crate::scratch::{Scratch, count_below, files_below};
 
 /// Everything that a thief of the disk would look for.
@@ -174,9 +174,52 @@ impl SmallDisk {
     }
 }
 
+impl SmallDisk {
+    fn remount(&self, how: &str) {
+        let options = format!("remount,{how}");
+        let status = Command::new("mount")
+            .args(["-o", &options])
+            .arg(&self.0)
+            .status();
+        assert!(status.unwrap().success());
+    }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+// [SPEC 6.69]
+#[test]
+fn on_a_read_only_disk_nothing_starts_and_the_cause_is_said() {
+    for store in ["sqlite", "segments"] {
+        let dir = Scratch::new(store);
+        let data = dir.path().join("data");
+        let Some(disk) = SmallDisk::mount(&data, 64 << 20) else {
+            eprintln!(
+                "skipped: no tmpfs can be mounted here (failing.rs makes the failure instead)"
+            );
+            return;
+        };
+        let try_start = || serve(&data).args(["--store", store]).output().unwrap();
+        // Before the first start, and after one that left everything tidy.
+        for used in [false, true] {
+            if used {
+                disk.remount("rw");
+                Process::start_with(&data, &["--store", store]).signal("TERM");
+            }
+            disk.remount("ro");
+            let before = files_below(&data);
+            let output = try_start();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(4), "{stderr}");
+            assert!(stderr.contains("Read-only file system"), "{stderr}");
+            assert!(stderr.contains("hint: "), "{stderr}");
+            assert!(output.stdout.is_empty());
+            assert_eq!(files_below(&data), before);
+        }
     }
 }
 

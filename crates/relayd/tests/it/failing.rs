@@ -20,9 +20,9 @@ struct Failing {
 }
 
 impl Failing {
-    /// `None` where the library cannot be built.
-    fn start(test: &str) -> Option<Self> {
-        let dir = Scratch::new(test);
+    /// A relay with this kind of store; `None` where the library cannot be built.
+    fn start(store: &str) -> Option<Self> {
+        let dir = Scratch::new(store);
         let library = dir.path().join("failing_disk.so");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/failing_disk.c");
         let built = Command::new("cc")
@@ -38,7 +38,7 @@ impl Failing {
         let (data, orders) = (dir.path().join("data"), dir.path().join("orders"));
         let mut command = serve(&data);
         command
-            .arg("--open")
+            .args(["--open", "--store", store])
             .env("LD_PRELOAD", &library)
             .env("EMPTYROOM_TEST_DISK", &orders);
         Some(Self {
@@ -71,34 +71,76 @@ fn begun(client: &mut Client, log: &Log) -> Handle {
     opened.handle
 }
 
-// [SPEC 6.69]
-#[test]
-fn a_failed_sync_stops_the_relay_and_nothing_more_is_acknowledged() {
-    let Some(mut failing) = Failing::start("sync") else {
-        return;
-    };
-    let log = Log::new();
+/// What was acknowledged is served, and nothing else is done.
+fn serves_and_refuses(failing: &Failing, log: &Log, acknowledged: usize) {
     let mut client = Client::connect(&failing.relay.address);
-    let handle = begun(&mut client, &log);
-    failing.order("s");
-    match append(&mut client, handle, &log) {
-        Err(_) => {}
-        Ok(Answer::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::StoreFailed),
-        Ok(answer) => panic!("{}", name(&answer)),
+    let (opened, entries) = client.open(log, 0).unwrap();
+    assert_eq!(entries.len(), acknowledged);
+    for _ in 0..3 {
+        let Answer::Refused(refusal) = append(&mut client, opened.handle, log).unwrap() else {
+            panic!("not refused")
+        };
+        assert_eq!(refusal.code, RefusalCode::StoreFailed);
+        assert!(refusal.retry_after_s > 0);
     }
-    let (status, _, stderr) = failing.relay.wait();
-    assert_eq!(status.code(), Some(6), "{stderr}");
-    assert!(stderr.contains("hint: check the disk"), "{stderr}");
-    // With the disk well again everything acknowledged is there.
-    let relay = Process::start(&failing.data);
-    let (opened, entries) = Client::connect(&relay.address).open(&log, 0).unwrap();
-    assert!(opened.view.next_seq >= 5 && entries.len() >= 5);
+    let Answer::Refused(refusal) = client.create(&Log::new(), None) else {
+        panic!("not refused")
+    };
+    assert_eq!(refusal.code, RefusalCode::StoreFailed);
+}
+
+/// A sync fails, and the file system becomes read-only.
+// [SPEC 6.5] [SPEC 6.69]
+#[test]
+fn after_a_failed_write_what_is_stored_is_served_and_nothing_is_written() {
+    for (store, order) in [
+        ("sqlite", "s"),
+        ("segments", "s"),
+        ("sqlite", "r"),
+        ("segments", "r"),
+    ] {
+        let Some(mut failing) = Failing::start(store) else {
+            return;
+        };
+        let log = Log::new();
+        let mut client = Client::connect(&failing.relay.address);
+        let mut idle = Client::connect(&failing.relay.address);
+        let (theirs, handle) = {
+            let handle = begun(&mut client, &log);
+            (idle.open(&log, 0).unwrap(), handle)
+        };
+        assert_eq!(theirs.1.len(), 5);
+        failing.order(order);
+        // Whether it is on the disk nobody knows, and nobody says.
+        assert!(append(&mut client, handle, &log).is_err());
+        serves_and_refuses(&failing, &log, 5);
+        // The disk may seem well again: it is not believed before a restart.
+        fs::remove_file(&failing.orders).unwrap();
+        serves_and_refuses(&failing, &log, 5);
+        assert!(matches!(idle.call(Request::Ping), Answer::Done));
+        failing.relay.send("TERM");
+        let (status, _, stderr) = failing.relay.wait();
+        assert_eq!(status.code(), Some(6), "{stderr}");
+        assert_eq!(
+            stderr.matches("from now on nothing is written").count(),
+            1,
+            "{stderr}"
+        );
+        assert!(stderr.contains("hint: check the disk"), "{stderr}");
+        // Everything acknowledged is there, and perhaps what nobody knew of.
+        let relay = Process::start(&failing.data);
+        let mut client = Client::connect(&relay.address);
+        let (opened, entries) = client.open(&log, 0).unwrap();
+        assert!((5..=6).contains(&entries.len()), "{}", entries.len());
+        let again = append(&mut client, opened.handle, &log).unwrap();
+        assert!(matches!(again, Answer::Appended(_)), "{}", name(&again));
+    }
 }
 
 // [SPEC 6.69]
 #[test]
 fn a_disk_without_space_refuses_and_goes_on() {
-    let Some(failing) = Failing::start("space") else {
+    let Some(failing) = Failing::start("sqlite") else {
         return;
     };
     let log = Log::new();
