@@ -14,6 +14,9 @@ use crate::secret::Source;
 /// How long the end of a command waits for what waits to go out.
 const LEAVE_WAIT: Duration = Duration::from_secs(5);
 
+/// The state of a contact whose link nobody took yet, as far as is known here.
+pub(crate) const INVITED: &str = "invited";
+
 /// The options of every command, checked.
 pub(crate) struct Room {
     pub(crate) home: PathBuf,
@@ -29,6 +32,8 @@ pub(crate) struct Flushed {
 
 /// What may still wait at the end of a command about one contact.
 pub(crate) struct After {
+    /// As it was before.
+    pub(crate) before: ContactInfo,
     /// Gone where the command ended it.
     pub(crate) contact: Option<ContactInfo>,
     /// The contact's relay; gone where nothing needs it any more.
@@ -104,15 +109,30 @@ impl Room {
         calls: impl IntoIterator<Item = Call>,
         waits: impl Fn(&After) -> bool,
     ) -> Result<(), Failure> {
-        let session = self.open()?;
+        self.change_in(self.open()?, name, calls, waits)
+    }
+
+    /// The same in a session that is open.
+    ///
+    /// # Errors
+    /// As before.
+    pub(crate) fn change_in(
+        &self,
+        session: Session,
+        name: &str,
+        calls: impl IntoIterator<Item = Call>,
+        waits: impl Fn(&After) -> bool,
+    ) -> Result<(), Failure> {
         let before = contact(&session, name);
         for call in calls {
             session.call(call)?;
         }
-        let relay = before?.relay;
+        let before = before?;
+        let relay = before.relay.clone();
         let flushed = flush(&session, LEAVE_WAIT)?;
         let known = status(&session)?.relays;
         let waits = waits(&After {
+            before,
             contact: contact(&session, name).ok(),
             relay: known.into_iter().find(|known| known.relay == relay),
             timed_out: flushed.timed_out,
@@ -162,6 +182,18 @@ pub(crate) fn flushed(answer: Answer) -> Result<Flushed, Failure> {
         }),
         _ => Err(unexpected()),
     }
+}
+
+/// A link that was open may have been taken since: what its relay knows comes in first.
+///
+/// # Errors
+/// When the vault was locked or cannot be written.
+// [SPEC 12.37]
+pub(crate) fn meet(session: &Session, name: &str) -> Result<(), Failure> {
+    if contact(session, name).is_ok_and(|contact| contact.state == INVITED) {
+        flush(session, LEAVE_WAIT)?;
+    }
+    Ok(())
 }
 
 fn status(session: &Session) -> Result<StatusInfo, Failure> {

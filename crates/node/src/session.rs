@@ -223,8 +223,8 @@ pub(crate) fn events() -> (Watcher, Events) {
     (watcher, Events { receiver, missed })
 }
 
-// [SPEC 12.16]
-fn without_text(mut event: Event) -> Event {
+// [SPEC 12.36]
+pub(crate) fn without_text(mut event: Event) -> Event {
     if let Event::MessageReceived { text, .. } = &mut event {
         *text = String::new();
     }
@@ -318,7 +318,7 @@ mod tests {
         assert!(!watcher(&up));
     }
 
-    // [SPEC 12.16]
+    // [SPEC 12.36]
     #[test]
     fn no_text_waits_for_a_reader() {
         let (mut watcher, mut events) = events();

@@ -3,15 +3,13 @@
 use clap::Args;
 use emptyroom_node::api::{Call, Failure};
 
-use crate::room::{self, Room};
-
-/// How long the relay has to hear that an open invite is cancelled.
-const FORGET_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+use crate::room::{INVITED, Room};
 
 /// Delete a contact and the whole conversation
 ///
 /// Messages, keys and name are destroyed on this device, at once and for good; nobody can undo it. What the other side has
-/// stays there, and he is not told. An open invite is cancelled.
+/// stays there, and he is not told. An open invite is made worthless at the relay; exit code 3 says that the relay has not
+/// heard it yet.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -23,11 +21,12 @@ pub(crate) struct Forget {
 
 impl Forget {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
-        let session = room.open()?;
-        session.call(Call::Forget { name: self.name })?;
-        // An open invite is made worthless at the relay: now if it can be reached, else with the next command.
-        room::flush(&session, FORGET_WAIT)?;
-        session.close()?;
-        room.out.done()
+        let call = Call::Forget {
+            name: self.name.clone(),
+        };
+        room.change_at_relay(&self.name, [call], |after| {
+            let orders = after.relay.as_ref().map_or(0, |relay| relay.orders_waiting);
+            after.before.state == INVITED && orders > 0
+        })
     }
 }

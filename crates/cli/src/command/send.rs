@@ -53,6 +53,7 @@ impl Send {
             None => from_stdin()?,
         };
         check(&text)?;
+        room::meet(&session, &self.name)?;
         let call = Call::Send {
             to: self.name.clone(),
             text: text.to_string(),

@@ -38,7 +38,9 @@ impl TimerCommand {
                 name: self.name.clone(),
                 timer_s,
             };
-            return room.change_at_relay(&self.name, [call], |after| {
+            let session = room.open()?;
+            room::meet(&session, &self.name)?;
+            return room.change_in(session, &self.name, [call], |after| {
                 let contact = after.contact.as_ref();
                 contact.is_some_and(|contact| contact.waiting > 0)
             });

@@ -32,6 +32,7 @@ impl Verify {
             return room.change_here(Call::ConfirmVerified { name: self.name });
         }
         let session = room.open()?;
+        room::meet(&session, &self.name)?;
         let call = Call::Fingerprint {
             name: self.name.clone(),
         };

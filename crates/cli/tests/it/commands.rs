@@ -256,6 +256,25 @@ fn names_receipts_and_blocks() {
     assert_eq!(ada.json(&["contacts"]).len(), 0);
 }
 
+// [SPEC 12.37]
+#[test]
+fn who_joined_is_answered_without_receiving_first() {
+    let relay = Relay::start();
+    let ada = Person::with_vault(Some(&relay));
+    for (name, command) in [
+        ("ben", &["send", "ben", "welcome"][..]),
+        ("carl", &["verify", "carl"]),
+        ("dora", &["timer", "dora", "1h"]),
+    ] {
+        let link = ada.run(&["invite", name]).ok().out;
+        let early = ada.run(&[&["--json"], command].concat()).ends(4);
+        assert_eq!(early.failure()["error"], "not_joined");
+        let joiner = Person::with_vault(None);
+        joiner.run_with(&["join", "--as", "ada"], &link).ok();
+        ada.run(command).ok();
+    }
+}
+
 #[test]
 fn status_and_relay_say_how_things_are() {
     let relay = Relay::start();

@@ -15,7 +15,9 @@ pub enum Event {
         conversation: String,
         /// Its line.
         id: u64,
-        /// The text.
+        /// The text; not there where the event has waited for its reader.
+        // [SPEC 12.36]
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         text: String,
         /// By the sender's clock.
         sent_at: u64,

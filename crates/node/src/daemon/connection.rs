@@ -13,7 +13,7 @@ use crate::api::{Answer, Call, Event, Failure};
 use crate::clock;
 use crate::engine::Message;
 use crate::rpc::{self, Lines, Request};
-use crate::session::{EVENTS_WAITING_MAX, Missed, Sent, watcher};
+use crate::session::{EVENTS_WAITING_MAX, Missed, Sent, watcher, without_text};
 
 /// Requests of one program whose responses it has not taken yet; further ones are not read before.
 // [SPEC 12.24]
@@ -126,7 +126,7 @@ impl Program<'_> {
         }
         let events = self.events.clone();
         let watcher = watcher(self.missed.clone(), move |event| {
-            match events.try_send(event) {
+            match events.try_send(without_text(event)) {
                 Ok(()) => Sent::Yes,
                 Err(TrySendError::Full(_)) => Sent::Full,
                 Err(TrySendError::Closed(_)) => Sent::Closed,

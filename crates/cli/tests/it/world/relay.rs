@@ -1,0 +1,140 @@
+//! The relay, and the road to it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use emptyroom_relayd::server::{Options, Public, Server};
+
+use super::Scratch;
+
+/// A relay that can be stopped and started again on the same port.
+pub struct Relay {
+    runtime: tokio::runtime::Runtime,
+    server: Option<Server>,
+    data: PathBuf,
+    listen: SocketAddr,
+    /// Dialled in its place.
+    road: Option<Road>,
+    pub address: String,
+    _scratch: Scratch,
+}
+
+impl Relay {
+    pub fn start() -> Self {
+        Self::start_behind(None)
+    }
+
+    /// Whoever dials it comes by this road.
+    pub fn start_at_the_end_of(road: Road) -> Self {
+        Self::start_behind(Some(road))
+    }
+
+    fn start_behind(road: Option<Road>) -> Self {
+        let scratch = Scratch::new();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut relay = Self {
+            runtime,
+            server: None,
+            data: scratch.path().join("data"),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            road,
+            address: String::new(),
+            _scratch: scratch,
+        };
+        relay.resume();
+        relay
+    }
+
+    pub fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            assert!(self.runtime.block_on(server.stop()).is_ok());
+        }
+    }
+
+    pub fn resume(&mut self) {
+        let mut options = Options::new(self.data.clone(), self.listen);
+        options.public = self.road.as_ref().map(Road::public);
+        let server = self
+            .runtime
+            .block_on(Server::start(options))
+            .unwrap_or_else(|_| panic!("the relay does not start"));
+        self.listen = server.listening();
+        if let Some(road) = &self.road {
+            road.lead_to(self.listen);
+        }
+        self.address = server.address().with_code();
+        self.server = Some(server);
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What lies between clients and a relay, and can be closed: then nothing comes through, and connections stand.
+#[derive(Clone)]
+pub struct Road {
+    dialled: SocketAddr,
+    to: Arc<Mutex<Option<SocketAddr>>>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Road {
+    pub fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let road = Self {
+            dialled: listener.local_addr().unwrap(),
+            to: Arc::default(),
+            closed: Arc::default(),
+        };
+        let on = road.clone();
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let Some(to) = *on.to.lock().unwrap() else {
+                    continue;
+                };
+                let Ok(far) = TcpStream::connect(to) else {
+                    continue;
+                };
+                on.carry(&near, &far);
+                on.carry(&far, &near);
+            }
+        });
+        road
+    }
+
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn public(&self) -> Public {
+        Public::parse(&self.dialled.to_string()).unwrap_or_else(|_| panic!("no address"))
+    }
+
+    fn lead_to(&self, relay: SocketAddr) {
+        *self.to.lock().unwrap() = Some(relay);
+    }
+
+    fn carry(&self, from: &TcpStream, to: &TcpStream) {
+        let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+        let closed = self.closed.clone();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 16 * 1024];
+            while let Ok(count @ 1..) = from.read(&mut bytes) {
+                if !closed.load(Ordering::Relaxed) && to.write_all(&bytes[..count]).is_err() {
+                    break;
+                }
+            }
+            let _ = to.shutdown(std::net::Shutdown::Both);
+        });
+    }
+}
