@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub struct Door {
     handshake: Duration,
     half_open: Arc<Semaphore>,
     addresses: Arc<Addresses>,
+    /// It was said that connections cannot be accepted.
+    complained: AtomicBool,
 }
 
 impl Door {
@@ -76,6 +79,7 @@ impl Door {
                 handshakes: limits.half_open_per_address_max,
                 connections: limits.per_address_max,
             })),
+            complained: AtomicBool::new(false),
         }
     }
 
@@ -142,7 +146,6 @@ struct Porter {
 
 impl Porter {
     async fn keep(self, socket: TcpListener) {
-        let mut complained = false;
         loop {
             self.door.seats.turn_comes(self.lane).await;
             match socket.accept().await {
@@ -150,9 +153,8 @@ impl Porter {
                 // It does not listen any more.
                 Err(e) if e.kind() == io::ErrorKind::InvalidInput => return,
                 Err(_) => {
-                    if !complained {
+                    if !self.door.complained.swap(true, Ordering::Relaxed) {
                         say("cannot accept connections (too many open files?); going on trying");
-                        complained = true;
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }

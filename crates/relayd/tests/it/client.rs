@@ -220,6 +220,16 @@ impl Client {
         }
     }
 
+    /// The id of the next answer, whatever it is.
+    pub fn any_answer(&mut self) -> io::Result<u32> {
+        loop {
+            match self.receive()? {
+                FromRelay::Answer(id, _) => return Ok(id),
+                FromRelay::Push(handle, push) => self.pushes.push_back((handle, push)),
+            }
+        }
+    }
+
     pub fn try_call(&mut self, request: Request) -> io::Result<Answer> {
         let id = self.send(request)?;
         self.answer(id)

@@ -9,6 +9,7 @@
     unreachable_pub
 )]
 
+mod abuse;
 mod client;
 mod conformance;
 mod corpus;
