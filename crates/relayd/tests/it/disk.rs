@@ -40,9 +40,19 @@ impl Marks {
 // [SPEC 6.4] [SPEC 6.65] [SPEC 6.67]
 #[test]
 fn nothing_on_disk_names_a_log_or_shows_an_entry() {
+    leaves_no_mark("sqlite", "db");
+}
+
+// [SPEC 6.4] [SPEC 6.93]
+#[test]
+fn nothing_in_segments_names_a_log_or_shows_an_entry() {
+    leaves_no_mark("segments", "data");
+}
+
+fn leaves_no_mark(store: &str, ending: &str) {
     let dir = Scratch::new("marks");
     let data = dir.path().join("data");
-    let relay = Process::start(&data);
+    let relay = Process::start_with(&data, &["--store", store]);
     let log = Log::new();
     let mut marks = Marks::of(&log);
     let mut client = Client::connect(&relay.address);
@@ -60,17 +70,19 @@ fn nothing_on_disk_names_a_log_or_shows_an_entry() {
             Answer::Appended(_)
         ));
     }
-    // Soon after the last write nothing is left in a write-ahead log.
+    // Soon after the last write nothing is left in a write-ahead log or journal.
     let patience = Instant::now();
     while files_below(&data).iter().any(|file| {
-        file.to_str().unwrap().ends_with("-wal") && fs::metadata(file).unwrap().len() > 0
+        let len = fs::metadata(file).map_or(0, |file| file.len());
+        let name = file.to_str().unwrap();
+        name.ends_with("-wal") && len > 0 || name.ends_with(".log") && len > 16
     }) {
         assert!(patience.elapsed() < Duration::from_secs(20));
         std::thread::yield_now();
     }
     let days = files_below(&data)
         .iter()
-        .filter(|file| file.extension().is_some_and(|e| e == "db"))
+        .filter(|file| file.extension().is_some_and(|e| e == ending))
         .count();
     assert_eq!(days, 4);
     assert_eq!(marks.found_below(&data), Vec::<&str>::new());
@@ -226,6 +238,12 @@ fn on_a_read_only_disk_nothing_starts_and_the_cause_is_said() {
 // [SPEC 6.69]
 #[test]
 fn a_full_disk_refuses_loses_nothing_and_goes_on() {
+    for store in ["sqlite", "segments"] {
+        full_disk(store);
+    }
+}
+
+fn full_disk(store: &str) {
     let dir = Scratch::new("full");
     let data = dir.path().join("data");
     let Some(_disk) = SmallDisk::mount(&data, 3 << 20) else {
@@ -236,7 +254,7 @@ fn a_full_disk_refuses_loses_nothing_and_goes_on() {
     };
     let ballast = data.join("ballast");
     fs::write(&ballast, vec![1; 1 << 20]).unwrap();
-    let relay = Process::start(&data);
+    let relay = Process::start_with(&data, &["--store", store]);
     let log = Log::new();
     let mut client = Client::connect(&relay.address);
     client.create(&log, None);
@@ -288,4 +306,73 @@ fn a_full_disk_refuses_loses_nothing_and_goes_on() {
     assert_eq!(status.code(), Some(0));
     assert!(stderr.contains("no space left"), "{stderr}");
     assert!(stderr.contains("there is space again"), "{stderr}");
+}
+
+/// The real program on a damaged segment and a damaged journal.
+// [SPEC 6.111]
+#[test]
+fn damage_is_named_and_the_rest_is_served() {
+    let dir = Scratch::new("damage");
+    let data = dir.path().join("data");
+    let segments = ["--store", "segments"];
+    let relay = Process::start_with(&data, &segments);
+    let log = Log::new();
+    let mut client = Client::connect(&relay.address);
+    client.create(&log, None);
+    let (opened, _) = client.open(&log, 0).unwrap();
+    for ttl in [Ttl::Day1, Ttl::Day30] {
+        let append = client.append_request(opened.handle, &log, b"entry", ttl);
+        assert!(matches!(
+            client.call(Request::Append(append)),
+            Answer::Appended(_)
+        ));
+    }
+    assert_eq!(relay.signal("TERM").0.code(), Some(0));
+    // The segment of the first day: the entry that lives for one.
+    let mut indexes = files_below(&data);
+    indexes.retain(|file| file.extension().is_some_and(|e| e == "index"));
+    indexes.sort();
+    let mut bytes = fs::read(&indexes[0]).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&indexes[0], bytes).unwrap();
+    let relay = Process::start(&data);
+    let mut client = Client::connect(&relay.address);
+    let (opened, entries) = client.open(&log, 0).unwrap();
+    // The log knows of both, and has one.
+    assert_eq!(opened.view.next_seq, 2);
+    assert_eq!(entries.iter().map(|e| e.seq).collect::<Vec<_>>(), [1]);
+    let append = client.append_request(opened.handle, &log, b"more", Ttl::Day7);
+    assert!(matches!(
+        client.call(Request::Append(append)),
+        Answer::Appended(_)
+    ));
+    let (status, _, stderr) = relay.signal("TERM");
+    assert_eq!(status.code(), Some(0));
+    let name = indexes[0].file_stem().unwrap().to_str().unwrap();
+    assert!(stderr.contains(&format!("{name}.* is damaged")), "{stderr}");
+    assert!(
+        data.join("segments/quarantine")
+            .join(name)
+            .with_extension("data")
+            .exists()
+    );
+    // A journal without its key.
+    let mut keys = files_below(&data.join("segments"));
+    keys.retain(|file| {
+        file.to_str().unwrap().contains("journal") && file.extension().is_some_and(|e| e == "key")
+    });
+    let journal = keys[0].with_extension("log");
+    let mut bytes = fs::read(&journal).unwrap();
+    bytes.resize(200, 1);
+    fs::write(&journal, bytes).unwrap();
+    fs::remove_file(&keys[0]).unwrap();
+    let refused = crate::process::serve(&data).output().unwrap();
+    assert_eq!(refused.status.code(), Some(4));
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert!(words.contains(journal.to_str().unwrap()), "{words}");
+    assert!(words.contains("--quarantine-damage"), "{words}");
+    let relay = Process::start_with(&data, &["--quarantine-damage"]);
+    let (_, entries) = Client::connect(&relay.address).open(&log, 0).unwrap();
+    assert_eq!(entries.len(), 2);
+    assert_eq!(relay.signal("TERM").0.code(), Some(0));
 }
