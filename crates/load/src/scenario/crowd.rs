@@ -28,6 +28,9 @@ const AT_A_TIME: usize = 32;
 const PING_AFTER: Duration = Duration::from_secs(120);
 /// How long one try to connect and open may take.
 const TRY_MAX: Duration = Duration::from_secs(30);
+/// After the first try that failed, doubled so many times at most: a minute.
+const BACKOFF_FIRST_MS: u64 = 1_000;
+const BACKOFF_DOUBLINGS_MAX: u32 = 6;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What all clients are doing.
@@ -151,7 +154,7 @@ async fn live(crowd: Rc<Crowd>, number: u64) {
     let mut nexts = [0; LOGS_EACH];
     let mut wire = first_connection(&crowd, number).await;
     crowd.step();
-    let mut tries = 0;
+    let mut failures = 0;
     let mut logs = match opened(&crowd, number, &mut wire, &mut nexts).await {
         Ok(logs) => Some(logs),
         Err(_) => {
@@ -175,23 +178,26 @@ async fn live(crowd: Rc<Crowd>, number: u64) {
             let mut outcome = crowd.outcome.borrow_mut();
             outcome.spread_s = outcome.spread_s.max(spread_s);
         }
-        tries += 1;
-        sleep(random_wait(number, tries, spread_s)).await;
+        sleep(wait(number, failures, spread_s)).await;
         let start = Instant::now();
         match timeout(TRY_MAX, come_back(&crowd, number, &mut nexts)).await {
             Ok(Ok((back, its_logs))) => {
                 wire = back;
                 logs = Some(its_logs);
+                failures = 0;
                 crowd.outcome.borrow_mut().back.record(start.elapsed());
                 crowd.step();
             }
-            Ok(Err(_)) | Err(_) => crowd.failed(),
+            Ok(Err(_)) | Err(_) => {
+                failures += 1;
+                crowd.failed();
+            }
         }
     }
 }
 
 async fn first_connection(crowd: &Crowd, number: u64) -> WireClient {
-    let mut tries = 0;
+    let mut failures = 0;
     loop {
         // The semaphore is never closed.
         let place = crowd.places.acquire().await;
@@ -202,8 +208,8 @@ async fn first_connection(crowd: &Crowd, number: u64) -> WireClient {
             Ok(Ok(wire)) => return wire,
             Ok(Err(_)) | Err(_) => crowd.failed(),
         }
-        tries += 1;
-        sleep(random_wait(number, tries, 2)).await;
+        failures += 1;
+        sleep(wait(number, failures, 0)).await;
     }
 }
 
@@ -305,12 +311,21 @@ fn note(logs: &Logs, handle: Handle, seq: u64, nexts: &mut [u64; LOGS_EACH]) {
     }
 }
 
-/// A random part of so many seconds, at least of one.
-fn random_wait(number: u64, tries: u64, spread_s: u32) -> Duration {
-    let mut mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        ^ tries.wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    Duration::from_millis((mixed >> 20) % (u64::from(spread_s.max(1)) * 1_000))
+/// How long a client waits after `failures` tries that led to nothing: first a random time within what the relay asked for, then
+/// doubling ones, as the real client does.
+// [SPEC 10.40]
+fn wait(number: u64, failures: u32, spread_s: u32) -> Duration {
+    let mut mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^= u64::from(failures + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 20;
+    let first_ms = u64::from(spread_s.max(1)) * 1_000;
+    Duration::from_millis(match failures.checked_sub(1) {
+        None => mixed % first_ms,
+        Some(doublings) => {
+            let base = BACKOFF_FIRST_MS << doublings.min(BACKOFF_DOUBLINGS_MAX);
+            base / 2 + mixed % base
+        }
+    })
 }
 
 #[cfg(test)]
@@ -320,7 +335,7 @@ mod tests {
     #[test]
     fn waits_are_spread_over_the_time_asked_for() {
         let waits: Vec<u64> = (0..10_000)
-            .map(|number| u64::try_from(random_wait(number, 1, 10).as_millis()).unwrap())
+            .map(|number| u64::try_from(wait(number, 0, 10).as_millis()).unwrap())
             .collect();
         assert!(waits.iter().all(|wait| *wait < 10_000));
         for second in 0..10 {
@@ -328,6 +343,8 @@ mod tests {
             let count = waits.iter().filter(|wait| within.contains(*wait)).count();
             assert!((850..1_150).contains(&count), "{second}: {count}");
         }
-        assert_ne!(random_wait(1, 1, 10), random_wait(1, 2, 10));
+        assert!(wait(1, 1, 10) < Duration::from_millis(1_500));
+        assert!(wait(1, 4, 10) >= Duration::from_secs(4));
+        assert!(wait(1, u32::MAX - 1, 10) < Duration::from_secs(100));
     }
 }
