@@ -31,6 +31,8 @@ const TRY_MAX: Duration = Duration::from_secs(30);
 /// After the first try that failed, doubled so many times at most: a minute.
 const BACKOFF_FIRST_MS: u64 = 1_000;
 const BACKOFF_DOUBLINGS_MAX: u32 = 6;
+/// Failures of a client in a row before the restart, after which it is said that the relay does not take so many: two minutes.
+const FIRST_FAILURES_MAX: u32 = 7;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What all clients are doing.
@@ -89,6 +91,8 @@ pub(super) struct Crowd {
     places: Semaphore,
     /// Clients that are done with the stage.
     done: Cell<usize>,
+    /// Why the clients cannot all be there.
+    trouble: RefCell<Option<String>>,
     pub(super) outcome: RefCell<Outcome>,
 }
 
@@ -105,6 +109,7 @@ impl Crowd {
             stage: watch::Sender::new(Stage::Connect),
             places: Semaphore::new(AT_A_TIME),
             done: Cell::new(0),
+            trouble: RefCell::default(),
             outcome: RefCell::default(),
         });
         for number in numbers {
@@ -120,9 +125,15 @@ impl Crowd {
     }
 
     /// Waits until so many are done with it.
+    ///
+    /// # Errors
+    /// When one of them cannot be, or another thread failed.
     pub(super) async fn done(&self, clients: usize, gate: &Gate) -> Result<(), Trouble> {
         while self.done.get() < clients {
             gate.check()?;
+            if let Some(why) = self.trouble.take() {
+                return Err(why.into());
+            }
             sleep(LOOK_AGAIN).await;
         }
         Ok(())
@@ -136,6 +147,11 @@ impl Crowd {
 
     fn now_at(&self) -> Stage {
         *self.stage.borrow()
+    }
+
+    fn gives_up(&self, what: &str, why: &Trouble) {
+        let text = || format!("a client could not {what}: {why}");
+        self.trouble.borrow_mut().get_or_insert_with(text);
     }
 
     fn failed(&self) {
@@ -152,19 +168,17 @@ type Logs = BTreeMap<Handle, usize>;
 /// One client from beginning to end.
 async fn live(crowd: Rc<Crowd>, number: u64) {
     let mut nexts = [0; LOGS_EACH];
-    let mut wire = first_connection(&crowd, number).await;
+    let mut wire = match first_connection(&crowd, number).await {
+        Ok(wire) => wire,
+        Err(why) => return crowd.gives_up("connect", &why),
+    };
     crowd.step();
     let mut failures = 0;
     let mut logs = match opened(&crowd, number, &mut wire, &mut nexts).await {
         Ok(logs) => Some(logs),
-        Err(_) => {
-            crowd.failed();
-            None
-        }
+        Err(why) => return crowd.gives_up("open its logs", &why),
     };
-    if logs.is_some() {
-        crowd.step();
-    }
+    crowd.step();
     loop {
         if let Some(logs) = logs.take() {
             // It ends with the connection.
@@ -196,7 +210,7 @@ async fn live(crowd: Rc<Crowd>, number: u64) {
     }
 }
 
-async fn first_connection(crowd: &Crowd, number: u64) -> WireClient {
+async fn first_connection(crowd: &Crowd, number: u64) -> Result<WireClient, Trouble> {
     let mut failures = 0;
     loop {
         // The semaphore is never closed.
@@ -205,7 +219,8 @@ async fn first_connection(crowd: &Crowd, number: u64) -> WireClient {
         let dialled = timeout(TRY_MAX, dialling).await;
         drop(place);
         match dialled {
-            Ok(Ok(wire)) => return wire,
+            Ok(Ok(wire)) => return Ok(wire),
+            Ok(Err(why)) if failures >= FIRST_FAILURES_MAX => return Err(why),
             Ok(Err(_)) | Err(_) => crowd.failed(),
         }
         failures += 1;
