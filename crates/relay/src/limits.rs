@@ -41,7 +41,7 @@ pub const UNSENT_TOTAL_BYTES: usize = 256 << 20;
 /// While it is crowded, a connection with so many unsent gets no more entries. [SPEC 6.51]
 pub const UNSENT_WHEN_CROWDED_BYTES: usize = 64 << 10;
 /// Handles on all streams together, unless configured otherwise. [SPEC 4.46]
-pub const HANDLES_TOTAL_MAX: usize = 1 << 20;
+pub const HANDLES_TOTAL_MAX: usize = 1 << 21;
 /// A stream has no more handles than this part of those that are free on all streams together. [SPEC 6.146]
 pub const HANDLES_FREE_PART: usize = 512;
 /// Unless it has so few. [SPEC 6.146]

@@ -3,9 +3,9 @@
 //! One input, drain every output, next input. Whatever clients send ends in an answer, a refusal or a hang-up, never in an error to
 //! the shell.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
-use emptyroom_wire::op::{Handle, Refusal, RefusalCode};
+use emptyroom_wire::op::{Refusal, RefusalCode};
 use emptyroom_wire::relay_key::{IdentityHash, KeyRecord, RelayIdentity};
 use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::time::{DAY_MS, HOUR_MS, Mono, Now};
@@ -13,10 +13,11 @@ use emptyroom_wire::time::{DAY_MS, HOUR_MS, Mono, Now};
 use crate::config::Config;
 use crate::io::{ConnId, Input, Output, Reason, Ticket};
 use crate::limits::FULL_RETRY_S;
-use crate::store::{RowKey, StoreFailure, StoreReply};
+use crate::store::{StoreFailure, StoreReply};
 
 mod conn;
 mod conns;
+mod handles;
 mod job;
 mod keys;
 mod opening;
@@ -27,6 +28,7 @@ mod requests;
 mod sending;
 
 use conns::Conns;
+use handles::OpenLogs;
 use job::Purpose;
 use keys::Keys;
 pub use keys::kept_records;
@@ -40,10 +42,7 @@ pub struct Relay {
     greeting: Option<Vec<u8>>,
     rng: Box<dyn CryptoRng + Send>,
     conns: Conns,
-    /// The handles open on each log.
-    readers: BTreeMap<RowKey, BTreeSet<(ConnId, Handle)>>,
-    /// How many of them there are.
-    handles: usize,
+    open_logs: OpenLogs,
     /// Connections that have something to read and wait for their turn.
     waiting_readers: VecDeque<ConnId>,
     /// Reads for connections that are behind, on their way to the store and back.
@@ -92,8 +91,7 @@ impl Relay {
             greeting: None,
             rng,
             conns: Conns::default(),
-            readers: BTreeMap::new(),
-            handles: 0,
+            open_logs: OpenLogs::default(),
             waiting_readers: VecDeque::new(),
             reads: 0,
             unsent: 0,
@@ -339,8 +337,8 @@ impl Relay {
         };
         self.unsent = self.unsent.saturating_sub(conn.unsent());
         if let conn::Phase::Open(stream) = conn.phase {
-            for (handle, log) in &stream.logs {
-                self.unsubscribe(log.place.key(), (id, *handle));
+            for (handle, log) in stream.logs.iter() {
+                self.open_logs.close(log.place.key(), (id, *handle));
             }
         }
     }

@@ -1,15 +1,14 @@
 //! One connection: how far its stream has come, what it has open, and what waits to be sent on it.
 //!
-//! A handle keeps the place of its log (row key, row secret, log id) and the two keys that later requests are checked against; no
-//! capability, no salt. Nothing here says whose connection it is.
+//! A handle keeps the place of its log (row key, row secret, log id), which all handles on it share; no capability, no salt. Nothing here says whose connection it is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use emptyroom_wire::op::Handle;
-use emptyroom_wire::sign::VerifyKey;
 use emptyroom_wire::stream::RelayStream;
 use emptyroom_wire::time::{Mono, SECOND_MS};
 
+use super::handles::Handles;
 use crate::io::Reason;
 use crate::limits::{
     CAST_PUSHES_PER_SECOND, OPENING_TIMEOUT_MS, SLOW_READER_MS, UNSENT_HIGH_BYTES,
@@ -41,7 +40,7 @@ pub(crate) enum Phase {
 
 pub(crate) struct Stream {
     pub(crate) ends: RelayStream,
-    pub(crate) logs: BTreeMap<Handle, OpenLog>,
+    pub(crate) logs: Handles,
     next_handle: u32,
     /// Handles asked for and not yet given.
     pub(crate) handles_asked: usize,
@@ -68,10 +67,8 @@ pub(crate) struct Casts {
 /// A log that is open on one stream.
 pub(crate) struct OpenLog {
     pub(crate) place: Place,
-    pub(crate) append_key: Option<VerifyKey>,
-    pub(crate) owner_key: Option<VerifyKey>,
-    /// The append key was proved on this handle.
-    pub(crate) proved: bool,
+    /// Appends are allowed without a further proof: the append key was proved on this handle, or there is none.
+    pub(crate) may_append: bool,
     /// It takes no entries any more, and no casts.
     pub(crate) closed: bool,
     pub(crate) reader: Reader,
@@ -166,7 +163,7 @@ impl Stream {
     pub(crate) fn new(ends: RelayStream) -> Stream {
         Stream {
             ends,
-            logs: BTreeMap::new(),
+            logs: Handles::default(),
             next_handle: 0,
             handles_asked: 0,
             requests: 0,
@@ -199,12 +196,5 @@ impl Casts {
             self.pushes = self.pushes.saturating_add(pushes);
         }
         fits
-    }
-}
-
-impl OpenLog {
-    /// Whether appends and casts are allowed without a further proof.
-    pub(crate) fn may_append(&self) -> bool {
-        self.proved || self.append_key.is_none()
     }
 }

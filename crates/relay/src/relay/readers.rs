@@ -13,47 +13,16 @@ use super::job::Purpose;
 use super::queue::Job;
 use super::{Mode, Relay};
 use crate::io::ConnId;
-use crate::limits::{HANDLES_PER_LOG_MAX, READ_BYTES, READ_BYTES_CROWDED, READS_MAX};
+use crate::limits::{READ_BYTES, READ_BYTES_CROWDED, READS_MAX};
 use crate::store::{RowKey, StoreOp, StoreReply, StoredEntry};
 
 impl Relay {
-    pub(super) fn subscribe(&mut self, log: RowKey, reader: (ConnId, Handle)) {
-        if self.readers.entry(log).or_default().insert(reader) {
-            self.handles += 1;
-        }
-    }
-
-    pub(super) fn unsubscribe(&mut self, log: RowKey, reader: (ConnId, Handle)) {
-        if let Some(readers) = self.readers.get_mut(&log) {
-            if readers.remove(&reader) {
-                self.handles -= 1;
-            }
-            if readers.is_empty() {
-                self.readers.remove(&log);
-            }
-        }
-    }
-
-    pub(super) fn readers_of(&self, log: RowKey) -> Vec<(ConnId, Handle)> {
-        let readers = self.readers.get(&log);
-        readers.map_or_else(Vec::new, |readers| readers.iter().copied().collect())
-    }
-
-    /// How many of a log's handles are on one stream, as far as it matters.
-    pub(super) fn handles_on(&self, log: RowKey, conn: ConnId) -> usize {
-        let Some(readers) = self.readers.get(&log) else {
-            return 0;
-        };
-        let all = (conn, Handle(0))..=(conn, Handle(u32::MAX));
-        readers.range(all).take(HANDLES_PER_LOG_MAX).count()
-    }
-
     /// A handle that was just opened, while the log's next entry is `next_seq`.
     pub(super) fn begin_reading(&mut self, now: Now, conn: ConnId, handle: Handle, next_seq: u64) {
         let Some(stream) = self.conns.stream(conn) else {
             return;
         };
-        let Some(log) = stream.logs.get_mut(&handle) else {
+        let Some(log) = stream.logs.get_mut(handle) else {
             return;
         };
         match log.reader {
@@ -71,7 +40,7 @@ impl Relay {
         // [SPEC 4.56]
         let seq = entry.seq;
         let push = entry_push(entry);
-        for (conn, handle) in self.readers_of(log) {
+        for (conn, handle) in self.open_logs.readers(log) {
             let crowded = self.is_crowded();
             let Some(at) = self.conns.conn(conn) else {
                 continue;
@@ -80,7 +49,7 @@ impl Relay {
             let Some(stream) = at.stream() else {
                 continue;
             };
-            let Some(log) = stream.logs.get_mut(&handle) else {
+            let Some(log) = stream.logs.get_mut(handle) else {
                 continue;
             };
             log.closed |= push.close;
@@ -107,7 +76,7 @@ impl Relay {
         };
         stream.reading = false;
         match reply {
-            StoreReply::Read(batch) if stream.logs.contains_key(&handle) => {
+            StoreReply::Read(batch) if stream.logs.contains(handle) => {
                 for entry in batch.entries {
                     let push = Push::Entry(entry_push(entry));
                     self.send(now, conn, &FromRelay::Push(handle, push));
@@ -120,8 +89,8 @@ impl Relay {
             }
             // The log went in between: expired, or destroyed by a request whose answer comes later.
             StoreReply::Refused(refusal) => {
-                if let Some(log) = stream.logs.remove(&handle) {
-                    self.unsubscribe(log.place.key(), (conn, handle));
+                if let Some(log) = stream.logs.remove(handle) {
+                    self.open_logs.close(log.place.key(), (conn, handle));
                     self.send(now, conn, &FromRelay::Push(handle, Push::Gone(refusal)));
                 }
             }
@@ -203,7 +172,7 @@ impl Relay {
             READ_BYTES
         };
         while let Some(handle) = stream.behind.pop_front() {
-            let Some(log) = stream.logs.get(&handle) else {
+            let Some(log) = stream.logs.get(handle) else {
                 continue;
             };
             let Reader::Behind(from) = log.reader else {
@@ -228,7 +197,7 @@ impl Relay {
 
     fn stay_behind(&mut self, conn: ConnId, handle: Handle, cursor: u64) {
         if let Some(stream) = self.conns.stream(conn)
-            && let Some(log) = stream.logs.get_mut(&handle)
+            && let Some(log) = stream.logs.get_mut(handle)
         {
             log.reader = Reader::Behind(cursor);
             stream.behind.push_back(handle);
@@ -237,7 +206,7 @@ impl Relay {
 
     fn go_live(&mut self, now: Now, conn: ConnId, handle: Handle, next_seq: u64) {
         if let Some(stream) = self.conns.stream(conn)
-            && let Some(log) = stream.logs.get_mut(&handle)
+            && let Some(log) = stream.logs.get_mut(handle)
         {
             log.reader = Reader::Live;
             let told = std::mem::replace(&mut log.told, true);

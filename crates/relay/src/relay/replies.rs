@@ -89,6 +89,7 @@ impl Relay {
             return;
         };
         stream.handles_asked = stream.handles_asked.saturating_sub(openings.len());
+        stream.logs.reserve(openings.len());
         let mut logs = Vec::with_capacity(openings.len());
         let mut begun = Vec::new();
         let mut offences = 0;
@@ -142,27 +143,25 @@ impl Relay {
         }
         // Others may have got theirs since this was asked.
         // [SPEC 4.46]
-        if self.handles >= self.config.limits.handles_total_max {
+        if self.open_logs.handles() >= self.config.limits.handles_total_max {
             return Err(super::requests::busy());
         }
         let too_many = Refusal::now(RefusalCode::TooMany);
         // [SPEC 6.147]
-        if self.handles_on(opening.place.key(), conn) >= HANDLES_PER_LOG_MAX {
+        if self.open_logs.of_conn(opening.place.key(), conn) >= HANDLES_PER_LOG_MAX {
             return Err(too_many);
         }
         let stream = self.conns.stream(conn).ok_or(unknown)?;
         let handle = stream.take_handle().ok_or(too_many)?;
+        let place = opening.place.clone();
         let log = OpenLog {
-            place: opening.place.clone(),
-            append_key: rules.append_key,
-            owner_key: rules.owner_key,
-            proved: false,
+            place: self.open_logs.open(place, &rules, (conn, handle)),
+            may_append: rules.append_key.is_none(),
             closed: view.closed,
             reader: Reader::Behind(opening.from),
             told: false,
         };
-        stream.logs.insert(handle, log);
-        self.subscribe(opening.place.key(), (conn, handle));
+        stream.logs.push(handle, log);
         Ok(OpenedLog { handle, view })
     }
 
@@ -200,11 +199,11 @@ impl Relay {
 
     /// Tells the readers of a log that it is gone, and forgets their handles.
     fn push_gone(&mut self, now: Now, log: RowKey, code: RefusalCode) {
-        let readers: Vec<(ConnId, Handle)> = self.readers_of(log);
+        let readers: Vec<(ConnId, Handle)> = self.open_logs.readers(log);
         for (conn, handle) in readers {
-            self.unsubscribe(log, (conn, handle));
+            self.open_logs.close(log, (conn, handle));
             if let Some(stream) = self.conns.stream(conn) {
-                stream.logs.remove(&handle);
+                stream.logs.remove(handle);
             }
             let gone = Push::Gone(Refusal::now(code));
             self.send(now, conn, &FromRelay::Push(handle, gone));

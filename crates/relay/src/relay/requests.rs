@@ -111,10 +111,10 @@ impl Relay {
     fn open(&mut self, asker: Asker, open: Open) -> Result<Next, Denied> {
         let handles_max = self.config.limits.handles_max;
         // [SPEC 4.46]
-        if self.handles + open.logs.len() > self.config.limits.handles_total_max {
+        if self.open_logs.handles() + open.logs.len() > self.config.limits.handles_total_max {
             return Err(Denied::Refused(busy()));
         }
-        let free = self.config.limits.handles_total_max - self.handles;
+        let free = self.config.limits.handles_total_max - self.open_logs.handles();
         let stream = self.stream(asker)?;
         // [SPEC 4.46]
         let asked = open.logs.len();
@@ -184,7 +184,8 @@ impl Relay {
             }
             Some(RenewProof::Owner(proof)) => {
                 let log = self.log(asker, renew.handle)?;
-                let (key, place) = (log.owner_key, log.place.clone());
+                let place = log.place.clone();
+                let key = self.open_logs.owner_key(place.key());
                 let key = key.ok_or(RefusalCode::NotAllowed)?;
                 self.check_proof(asker, &key, Proof::Renew, (&place, proof))?;
                 place
@@ -197,8 +198,9 @@ impl Relay {
         // [SPEC 4.58]
         let relay = self.keys.hash();
         let log = self.log(asker, trim.handle)?;
-        let key = log.owner_key.ok_or(RefusalCode::NotAllowed)?;
         let place = log.place.clone();
+        let key = self.open_logs.owner_key(place.key());
+        let key = key.ok_or(RefusalCode::NotAllowed)?;
         proof::verify_trim(&key, &relay, place.log_id(), trim.up_to, &trim.signature)
             .map_err(|_| Denied::Offence(RefusalCode::BadProof))?;
         let up_to = trim.up_to;
@@ -206,16 +208,16 @@ impl Relay {
     }
 
     fn leave(&mut self, asker: Asker, handle: Handle) -> Result<Next, Denied> {
-        let log = self.stream(asker)?.logs.remove(&handle);
+        let log = self.stream(asker)?.logs.remove(handle);
         let log = log.ok_or(RefusalCode::Unknown)?;
-        self.unsubscribe(log.place.key(), (asker.conn, handle));
+        self.open_logs.close(log.place.key(), (asker.conn, handle));
         Ok(Next::Answer(Answer::Done))
     }
 
     fn cast(&mut self, now: Now, asker: Asker, cast: Cast) -> Result<Next, Denied> {
         // [SPEC 4.60]
         let log = self.log(asker, cast.handle)?;
-        if !log.may_append() {
+        if !log.may_append {
             return Err(Denied::Offence(RefusalCode::BadProof));
         }
         // [SPEC 4.63]
@@ -223,7 +225,7 @@ impl Relay {
             return Err(RefusalCode::Closed.into());
         }
         let key: RowKey = log.place.key();
-        let mut others = self.readers_of(key);
+        let mut others = self.open_logs.readers(key);
         others.retain(|other| *other != (asker.conn, cast.handle));
         if !self.stream(asker)?.casts.take(now.mono, others.len()) {
             return Err(Denied::Refused(busy()));
@@ -252,12 +254,15 @@ impl Relay {
         // [SPEC 4.45]
         let log = self.log(asker, handle)?;
         let place = log.place.clone();
-        let (false, Some(key)) = (log.may_append(), log.append_key) else {
+        if log.may_append {
+            return Ok(place);
+        }
+        let Some(key) = self.open_logs.append_key(place.key()) else {
             return Ok(place);
         };
         let proof = proof.ok_or(Denied::Offence(RefusalCode::BadProof))?;
         self.check_proof(asker, &key, Proof::Append, (&place, proof))?;
-        self.log(asker, handle)?.proved = true;
+        self.log(asker, handle)?.may_append = true;
         Ok(place)
     }
 
@@ -304,7 +309,7 @@ impl Relay {
     }
 
     fn log(&mut self, asker: Asker, handle: Handle) -> Result<&mut OpenLog, Denied> {
-        let log = self.stream(asker)?.logs.get_mut(&handle);
+        let log = self.stream(asker)?.logs.get_mut(handle);
         log.ok_or(RefusalCode::Unknown.into())
     }
 

@@ -14,9 +14,11 @@ pub struct RowKey(pub [u8; 32]);
 ///
 /// An open handle keeps this, never the capability. Copies share one secret, which is erased with the last of them.
 #[derive(Clone)]
-pub struct Place {
+pub struct Place(Arc<Inner>);
+
+struct Inner {
     key: RowKey,
-    secret: Arc<Secret32>,
+    secret: Secret32,
     log_id: LogId,
 }
 
@@ -25,28 +27,32 @@ impl Place {
     #[must_use]
     pub fn of(capability: &Capability) -> Place {
         // [SPEC 6.1]
-        Place {
+        Place(Arc::new(Inner {
             key: RowKey(*expand(capability.expose(), "emptyroom v1 row key", &[]).expose()),
-            secret: Arc::new(expand(capability.expose(), "emptyroom v1 row secret", &[])),
+            secret: expand(capability.expose(), "emptyroom v1 row secret", &[]),
             log_id: capability.log_id(),
-        }
+        }))
     }
 
     /// The key of the log's own row. Also what tells one log from another in memory.
     #[must_use]
     pub fn key(&self) -> RowKey {
-        self.key
+        self.0.key
+    }
+
+    pub(crate) fn key_ref(&self) -> &RowKey {
+        &self.0.key
     }
 
     /// The log's id, which its entries' additional data holds.
     #[must_use]
     pub fn log_id(&self) -> LogId {
-        self.log_id
+        self.0.log_id
     }
 
     /// What the log's rows are sealed under and their keys are derived from.
     pub(crate) fn secret(&self) -> &Secret32 {
-        &self.secret
+        &self.0.secret
     }
 
     /// The key of the row of entry `seq`.
@@ -62,7 +68,7 @@ impl Place {
     }
 
     fn derived(&self, label: &'static str, context: &[u8]) -> RowKey {
-        RowKey(*expand(self.secret.expose(), label, context).expose())
+        RowKey(*expand(self.0.secret.expose(), label, context).expose())
     }
 }
 

@@ -1,0 +1,263 @@
+//! What is open, and by whom: most of what a relay keeps for clients that do nothing.
+//!
+//! An open log is kept once, however many handles are on it; a handle itself is 40 bytes.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use emptyroom_wire::op::Handle;
+use emptyroom_wire::sign::VerifyKey;
+
+use super::conn::OpenLog;
+use crate::io::ConnId;
+use crate::limits::HANDLES_PER_LOG_MAX;
+use crate::store::{Place, RowKey, Rules};
+
+/// A handle of a connection.
+pub(crate) type Reader = (ConnId, Handle);
+
+/// So many handles on a log are kept as a list, more as a tree.
+const FEW: usize = HANDLES_PER_LOG_MAX;
+
+/// All logs that are open.
+#[derive(Default)]
+pub(crate) struct OpenLogs {
+    all: BTreeMap<ByKey, Open>,
+    handles: usize,
+}
+
+/// The keys that requests are checked against, and the handles that are on the log.
+struct Open {
+    append_key: Option<VerifyKey>,
+    owner_key: Option<VerifyKey>,
+    readers: Readers,
+}
+
+enum Readers {
+    /// In order.
+    Few(Vec<Reader>),
+    Many(BTreeSet<Reader>),
+}
+
+impl OpenLogs {
+    /// How many handles there are on all logs.
+    pub(crate) fn handles(&self) -> usize {
+        self.handles
+    }
+
+    /// Adds a handle. The place that comes back is the one that all handles share.
+    pub(crate) fn open(&mut self, place: Place, rules: &Rules, reader: Reader) -> Place {
+        let shared = self.all.get_key_value(&place.key());
+        let place = shared.map_or(place, |(known, _)| known.0.clone());
+        let open = self
+            .all
+            .entry(ByKey(place.clone()))
+            .or_insert_with(|| Open {
+                append_key: rules.append_key,
+                owner_key: rules.owner_key,
+                readers: Readers::Few(Vec::new()),
+            });
+        self.handles += usize::from(open.readers.insert(reader));
+        place
+    }
+
+    /// Takes a handle away.
+    pub(crate) fn close(&mut self, log: RowKey, reader: Reader) {
+        if let Some(open) = self.all.get_mut(&log) {
+            self.handles -= usize::from(open.readers.remove(reader));
+            if open.readers.is_empty() {
+                self.all.remove(&log);
+            }
+        }
+    }
+
+    /// All handles on a log, in order.
+    pub(crate) fn readers(&self, log: RowKey) -> Vec<Reader> {
+        match self.all.get(&log).map(|open| &open.readers) {
+            None => Vec::new(),
+            Some(Readers::Few(few)) => few.clone(),
+            Some(Readers::Many(many)) => many.iter().copied().collect(),
+        }
+    }
+
+    /// How many handles on a log are of one connection, as far as it matters.
+    pub(crate) fn of_conn(&self, log: RowKey, conn: ConnId) -> usize {
+        let of_conn = (conn, Handle(0))..=(conn, Handle(u32::MAX));
+        match self.all.get(&log).map(|open| &open.readers) {
+            None => 0,
+            Some(Readers::Few(few)) => few.iter().filter(|at| of_conn.contains(at)).count(),
+            Some(Readers::Many(many)) => many.range(of_conn).take(HANDLES_PER_LOG_MAX).count(),
+        }
+    }
+
+    /// What appends to an open log are proved with, if they must be.
+    pub(crate) fn append_key(&self, log: RowKey) -> Option<VerifyKey> {
+        self.all.get(&log)?.append_key
+    }
+
+    /// What the owner of an open log signs with, if it has one.
+    pub(crate) fn owner_key(&self, log: RowKey) -> Option<VerifyKey> {
+        self.all.get(&log)?.owner_key
+    }
+}
+
+impl Readers {
+    fn insert(&mut self, reader: Reader) -> bool {
+        match self {
+            Readers::Many(many) => many.insert(reader),
+            Readers::Few(few) => {
+                let Err(at) = few.binary_search(&reader) else {
+                    return false;
+                };
+                if few.len() < FEW {
+                    few.reserve_exact(1);
+                    few.insert(at, reader);
+                } else {
+                    let mut many: BTreeSet<Reader> = few.drain(..).collect();
+                    many.insert(reader);
+                    *self = Readers::Many(many);
+                }
+                true
+            }
+        }
+    }
+
+    fn remove(&mut self, reader: Reader) -> bool {
+        match self {
+            Readers::Many(many) => many.remove(&reader),
+            Readers::Few(few) => few.binary_search(&reader).map(|at| few.remove(at)).is_ok(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Readers::Few(few) => few.is_empty(),
+            Readers::Many(many) => many.is_empty(),
+        }
+    }
+}
+
+/// A place that is found by its key.
+struct ByKey(Place);
+
+impl Borrow<RowKey> for ByKey {
+    fn borrow(&self) -> &RowKey {
+        self.0.key_ref()
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &ByKey) -> bool {
+        self.0.key() == other.0.key()
+    }
+}
+
+impl Eq for ByKey {}
+
+impl PartialOrd for ByKey {
+    fn partial_cmp(&self, other: &ByKey) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByKey {
+    fn cmp(&self, other: &ByKey) -> Ordering {
+        self.0.key_ref().cmp(other.0.key_ref())
+    }
+}
+
+/// The handles of one stream, in order: new ones have higher numbers.
+#[derive(Default)]
+pub(crate) struct Handles(Vec<(Handle, OpenLog)>);
+
+impl Handles {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Makes room for so many more, and for no others.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.0.reserve_exact(more);
+    }
+
+    /// Adds a handle with a higher number than all before.
+    pub(crate) fn push(&mut self, handle: Handle, log: OpenLog) {
+        debug_assert!(self.0.last().is_none_or(|(last, _)| *last < handle));
+        self.0.push((handle, log));
+    }
+
+    pub(crate) fn contains(&self, handle: Handle) -> bool {
+        self.at(handle).is_some()
+    }
+
+    pub(crate) fn get(&self, handle: Handle) -> Option<&OpenLog> {
+        self.0.get(self.at(handle)?).map(|(_, log)| log)
+    }
+
+    pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<&mut OpenLog> {
+        let at = self.at(handle)?;
+        self.0.get_mut(at).map(|(_, log)| log)
+    }
+
+    pub(crate) fn remove(&mut self, handle: Handle) -> Option<OpenLog> {
+        let at = self.at(handle)?;
+        let (_, log) = self.0.remove(at);
+        if self.0.len() < self.0.capacity() / 4 {
+            self.0.shrink_to_fit();
+        }
+        Some(log)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Handle, OpenLog)> {
+        self.0.iter()
+    }
+
+    fn at(&self, handle: Handle) -> Option<usize> {
+        self.0.binary_search_by_key(&handle, |(at, _)| *at).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emptyroom_wire::log::{Capability, Flags};
+
+    use super::*;
+
+    fn rules() -> Rules {
+        Rules {
+            append_key: None,
+            read_key: None,
+            owner_key: Some(VerifyKey([7; 32])),
+            flags: Flags::NONE,
+        }
+    }
+
+    #[test]
+    fn a_log_is_there_as_long_as_somebody_has_it_open() {
+        let mut logs = OpenLogs::default();
+        let place = || Place::of(&Capability::new([1; 32]));
+        let key = place().key();
+        let reader = |number: u32| (ConnId(u64::from(number % 7)), Handle(number));
+        for number in (0..100).rev() {
+            logs.open(place(), &rules(), reader(number));
+            logs.open(place(), &rules(), reader(number));
+        }
+        let mut all: Vec<Reader> = (0..100).map(reader).collect();
+        all.sort_unstable();
+        assert_eq!((logs.handles(), logs.readers(key)), (100, all));
+        assert!(logs.owner_key(key).is_some() && logs.append_key(key).is_none());
+        for number in 0..100 {
+            assert_eq!(logs.handles(), 100 - usize::try_from(number).unwrap());
+            logs.close(key, reader(number));
+            logs.close(key, reader(number));
+        }
+        assert!(logs.all.is_empty() && logs.readers(key).is_empty());
+    }
+
+    /// What the handles of 60,000 clients cost is said to operators.
+    #[test]
+    fn a_handle_is_small() {
+        assert_eq!(size_of::<(Handle, OpenLog)>(), 40);
+    }
+}
