@@ -29,6 +29,7 @@ pub mod scenario;
 pub mod schedule;
 pub mod scratch;
 pub mod session;
+pub mod survival;
 pub mod system;
 pub mod threads;
 pub mod wire_client;

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Measures a relay and its peers. `EMPTYROOM_RELAY` names the relay's program.
 #[derive(Parser)]
 struct Arguments {
-    /// Only this scenario: appends, peers, connected.
+    /// Only this scenario: appends, peers, crash, connected.
     #[arg(long, value_name = "SCENARIO", value_parser = scenario)]
     only: Option<String>,
     /// Clients that are connected at once.

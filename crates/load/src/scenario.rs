@@ -3,6 +3,7 @@
 mod appends;
 mod compare;
 mod connected;
+mod crash;
 mod crowd;
 
 use crate::Trouble;
@@ -34,6 +35,7 @@ pub type Scenario = (
 pub const SCENARIOS: &[Scenario] = &[
     ("appends", appends::measure),
     ("peers", compare::measure),
+    ("crash", crash::measure),
     ("connected", connected::measure),
 ];
 

@@ -1,14 +1,15 @@
 //! The same messages through the relay and through servers that others use.
 
 use super::{ENTRY_LEN, Extent, mib, micros, relay, written};
-use crate::Trouble;
 use crate::drive::Aim;
+use crate::peers::{Kind, Peer};
 use crate::plot::{Picture, Place};
 use crate::relay::{Logs, Relay};
 use crate::report::{Section, Table};
 use crate::scratch::Scratch;
 use crate::session::{Load, Shape, Work, session};
-use crate::system::System;
+use crate::system::{Started, System};
+use crate::{Trouble, threads};
 use emptyroom_wire::address::RelayAddress;
 use std::time::Duration;
 
@@ -50,8 +51,25 @@ pub(super) fn measure(extent: Extent, picture: &mut Picture) -> Result<Section, 
     let own = Relay::new(address, named, Logs::Mesh(SENDERS), 1)?;
     table.row(one(&own, extent, picture)?);
     drop(program);
+    for kind in Kind::ALL {
+        eprintln!("  {kind:?}");
+        match threads::run(Peer::start(kind)) {
+            Ok(Started::Running(peer)) => match one(&peer, extent, picture) {
+                Ok(row) => table.row(row),
+                Err(why) => left_out(&mut section, &format!("{kind:?}: {why}")),
+            },
+            Ok(Started::LeftOut(why)) => left_out(&mut section, &why),
+            Err(why) => left_out(&mut section, &format!("{kind:?}: {why}")),
+        }
+    }
     section.table(table);
     Ok(section)
+}
+
+/// A peer that is not there, or fails, is told and stops nothing.
+fn left_out(section: &mut Section, why: &str) {
+    eprintln!("  left out: {why}");
+    section.note(format!("Left out: {why}."));
 }
 
 fn one<S: System>(

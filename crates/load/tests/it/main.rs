@@ -1,5 +1,7 @@
 //! A tiny load on a real relay: everything that is acknowledged arrives, in both loops and both layouts.
 
+mod peers;
+
 use emptyroom_load::drive::Aim;
 use emptyroom_load::relay::{Logs, Relay};
 use emptyroom_load::scratch::Scratch;
