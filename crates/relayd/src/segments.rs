@@ -102,7 +102,7 @@ impl Default for Sizes {
             journal: 16 * u64::from(MIB),
             frame: 8 * 1024 * 1024,
             piece: 1024 * 1024,
-            removed: 16 * 1024,
+            removed: 1024,
             segment: 64 * MIB,
             wasted: MIB,
             rewritten: 32 * MIB,
