@@ -14,7 +14,7 @@ use std::process::Command;
 /// The parts that the program knows: asked here, because building it takes minutes.
 const PARTS: &[&str] = &["talk", "client", "start", "vault", "stream", "store"];
 /// The scenarios of the other one.
-const SCENARIOS: &[&str] = &["appends", "peers", "connected"];
+const SCENARIOS: &[&str] = &["appends", "peers", "crash", "connected"];
 /// Where the picture is, from the document.
 const PICTURE: &str = "relay-load.svg";
 

@@ -92,7 +92,7 @@ const COMMANDS: &[Command] = &[
         arguments: "--dev               measure the development profile: no other build, and no figures to compare
   PART                print one part and write nothing: talk, client, start, vault, stream
   relay               a relay under load, next to its peers: its own part of the document, and a picture
-  --only SCENARIO     print one scenario of it and write nothing: appends, peers, connected
+  --only SCENARIO     print one scenario of it and write nothing: appends, peers, crash, connected
   --clients N         so many clients at once (60000); nothing is written with another number
   --seconds N         so long each run (8); the same",
         run: bench::command,
