@@ -9,6 +9,7 @@
 
 mod bench;
 mod check;
+mod deb;
 mod demo;
 mod picture;
 mod run;
@@ -64,6 +65,13 @@ const COMMANDS: &[Command] = &[
         about: "every MUST has a test, every citation a clause, every vector a reader",
         arguments: "--list              name the clauses that no test cites",
         run: spec::command,
+    },
+    Command {
+        name: "deb",
+        usage: "[--program FILE]",
+        about: "the relay as a Debian package, in target/deb",
+        arguments: "--program FILE      pack this program instead of building one",
+        run: deb::command,
     },
     Command {
         name: "sim",

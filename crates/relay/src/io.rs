@@ -2,6 +2,7 @@
 
 use emptyroom_wire::relay_key::KeyRecord;
 
+use crate::config::Limits;
 use crate::store::{StoreFailure, StoreOp, StoreReply};
 
 /// A connection of the shell, numbered by it; a number is not used again while the relay runs.
@@ -31,6 +32,8 @@ pub enum Input {
     Expired(Ticket, Result<(), StoreFailure>),
     /// The store can write no more, found out apart from any of these.
     StoreFailed(StoreFailure),
+    /// From now on these limits hold, and this spread of reconnects in seconds, for what is asked from here on.
+    Limits(Limits, u32),
     /// Time went by (at the latest at [`crate::Relay::wake_at`]).
     Tick,
     /// Stop: take no more requests, answer those that came before, hang up, then say [`Output::Stopped`].

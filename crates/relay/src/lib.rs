@@ -16,7 +16,9 @@ pub mod io;
 pub mod limits;
 mod relay;
 pub mod store;
+pub mod totals;
 
 pub use config::{Config, Limits};
 pub use io::{ConnId, Input, Output, Reason, Ticket};
 pub use relay::{Relay, kept_records};
+pub use totals::Totals;

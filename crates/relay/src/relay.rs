@@ -10,10 +10,11 @@ use emptyroom_wire::relay_key::{IdentityHash, KeyRecord, RelayIdentity};
 use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::time::{DAY_MS, HOUR_MS, Mono, Now};
 
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::io::{ConnId, Input, Output, Reason, Ticket};
 use crate::limits::FULL_RETRY_S;
 use crate::store::{StoreFailure, StoreReply};
+use crate::totals::Totals;
 
 mod conn;
 mod conns;
@@ -55,6 +56,8 @@ pub struct Relay {
     /// The store writes no more.
     failure: Option<StoreFailure>,
     mode: Mode,
+    /// What was counted; what can be looked up is filled in by [`Relay::totals`].
+    counted: Totals,
     out: VecDeque<Output>,
 }
 
@@ -100,6 +103,7 @@ impl Relay {
             expiry: Expiry::At(now.mono),
             failure: None,
             mode: Mode::Running,
+            counted: Totals::default(),
             out: VecDeque::new(),
         };
         relay.settle(now);
@@ -136,6 +140,7 @@ impl Relay {
             Input::KeyRecordPersisted(_, Err(failure))
             | Input::Expired(_, Err(failure))
             | Input::StoreFailed(failure) => self.write_no_more(now, failure),
+            Input::Limits(limits, spread_s) => self.set_limits(limits, spread_s),
             Input::Tick => {}
             Input::Drain if self.mode == Mode::Running => self.mode = Mode::Draining,
             Input::Drain => {}
@@ -146,6 +151,22 @@ impl Relay {
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Output> {
         self.out.pop_front()
+    }
+
+    /// What it holds and did, as sums over all clients.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let (queue_requests, queue_bytes) = self.queue.waiting();
+        Totals {
+            connections: self.conns.len(),
+            handles: self.open_logs.handles(),
+            logs_open: self.open_logs.logs(),
+            unsent_bytes: self.unsent,
+            queue_requests,
+            queue_bytes,
+            draining: self.mode != Mode::Running,
+            ..self.counted.clone()
+        }
     }
 
     /// When [`Input::Tick`] is wanted, unless something else comes before.
@@ -193,6 +214,13 @@ impl Relay {
         if self.mode == Mode::Draining && self.queue.is_idle() {
             self.stop(self.failure.map_or(Ok(()), Err));
         }
+    }
+
+    /// What came before stays, also where the new limits would have refused it.
+    fn set_limits(&mut self, limits: Limits, reconnect_spread_s: u32) {
+        // [SPEC 6.129]
+        self.config.limits = limits;
+        self.config.reconnect_spread_s = reconnect_spread_s;
     }
 
     fn turn_key(&mut self, now: Now) {
@@ -326,8 +354,13 @@ impl Relay {
     fn end(&mut self, id: ConnId, reason: Reason) {
         if self.conns.contains(id) {
             self.forget(id);
-            self.out.push_back(Output::Hangup(id, reason));
+            self.hang_up(id, reason);
         }
+    }
+
+    fn hang_up(&mut self, id: ConnId, reason: Reason) {
+        self.counted.hangs_up(reason);
+        self.out.push_back(Output::Hangup(id, reason));
     }
 
     /// Forgets a connection and all its handles.
@@ -337,6 +370,7 @@ impl Relay {
         };
         self.unsent = self.unsent.saturating_sub(conn.unsent());
         if let conn::Phase::Open(stream) = conn.phase {
+            self.counted.streams = self.counted.streams.saturating_sub(1);
             for (handle, log) in stream.logs.iter() {
                 self.open_logs.close(log.place.key(), (id, *handle));
             }

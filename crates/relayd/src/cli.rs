@@ -2,12 +2,16 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::console::say;
+use crate::log;
 
 mod address;
+mod ask;
+mod backup;
 mod completions;
 mod man;
+mod restore;
 mod serve;
+mod status;
 
 const AFTER_HELP: &str = "\
 A relay keeps sealed entries under random-looking keys until they run out. It
@@ -27,6 +31,8 @@ Exit codes:
   4   the data directory cannot be used: rights, space, or a damaged file
   5   the address cannot be listened on
   6   storage failed while running (a failed sync, a damaged file)
+  7   the relay is not healthy (`status`)
+  8   no relay answers (`status`, `backup`)
   70  a bug; please report the line on standard error
 What was acknowledged is on disk in every case.";
 
@@ -42,6 +48,9 @@ pub struct Arguments {
 enum Command {
     Serve(serve::Arguments),
     Address(address::Arguments),
+    Status(status::Arguments),
+    Backup(backup::Arguments),
+    Restore(restore::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -79,6 +88,8 @@ pub(crate) enum Exit {
     Data = 4,
     Listen = 5,
     Storage = 6,
+    Unhealthy = 7,
+    NoAnswer = 8,
     Bug = 70,
 }
 
@@ -88,19 +99,27 @@ pub fn run(arguments: Arguments) -> u8 {
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Address(arguments) => address::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
+        Command::Restore(arguments) => restore::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     };
     match outcome {
         Ok(()) => 0,
         Err(failure) => {
-            say(&failure.what);
-            if let Some(hint) = failure.hint {
-                say(&format!("hint: {hint}"));
-            }
+            log::failure(&failure.what, failure.hint, failure.code);
             failure.code
         }
     }
+}
+
+/// The system did not let the process protect its memory: nothing runs then.
+#[must_use]
+pub fn not_hardened(error: &std::io::Error) -> u8 {
+    let code = Exit::Bug as u8;
+    log::failure(&format!("cannot forbid core dumps: {error}"), None, code);
+    code
 }
 
 impl From<crate::data::DataError> for Failure {
@@ -118,6 +137,10 @@ impl From<crate::data::DataError> for Failure {
             DataError::Damaged { .. } => (
                 Exit::Data,
                 "restore the file from a backup; nothing was changed",
+            ),
+            DataError::Newer { .. } => (
+                Exit::Data,
+                "use the program that wrote it, or a later one; nothing was changed",
             ),
             DataError::NeverServed => (
                 Exit::Data,
@@ -152,6 +175,8 @@ mod tests {
             Exit::Data,
             Exit::Listen,
             Exit::Storage,
+            Exit::Unhealthy,
+            Exit::NoAnswer,
             Exit::Bug,
         ] {
             assert!(

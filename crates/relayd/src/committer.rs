@@ -1,6 +1,8 @@
 //! The one thread that writes: it carries out what the pure relay asks of the disk, one thing after the
 //! other. The relay hands over everything that came in meanwhile as the next batch: that is the group commit.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -9,10 +11,13 @@ use emptyroom_relay::store::{Ledger, Store, StoreFailure, StoreOp, StoreReply};
 use emptyroom_wire::relay_key::KeyRecord;
 use emptyroom_wire::time::{DAY_MS, Wall};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::data::chain::Chain;
+use crate::log::{Event, log};
 use crate::medium::Medium;
+use crate::metrics::Metrics;
 use crate::segments::Settled;
 
 /// After so long without work the store is tidied, so that nothing deleted stays in a write-ahead log or journal.
@@ -22,6 +27,9 @@ const IDLE: Duration = Duration::from_millis(250);
 const UNTIDY_MAX: Duration = Duration::from_secs(2);
 /// On a full disk it is tried again after this.
 const FULL_RETRY: Duration = Duration::from_secs(1);
+/// A backup may hold the store for this long: a little longer than its connection lasts, which ends first.
+// [SPEC 6.133]
+pub(crate) const HOLD_MAX: Duration = Duration::from_secs(605);
 /// A clock that jumps so far ahead would make nearly everything run out: rather stop and ask.
 // [SPEC 6.82]
 pub(crate) const CLOCK_JUMP_MAX_MS: u64 = 40 * DAY_MS;
@@ -32,6 +40,11 @@ pub(crate) enum Job {
     Store(Ticket, Vec<StoreOp>),
     Expire(Ticket),
     Persist(Ticket, KeyRecord),
+    /// Stand still, say so, and go on when the other side is dropped.
+    Hold {
+        ready: oneshot::Sender<()>,
+        released: Receiver<Infallible>,
+    },
 }
 
 /// What came of it.
@@ -39,6 +52,8 @@ pub(crate) enum Done {
     Stored(Ticket, Result<Vec<StoreReply>, StoreFailure>),
     Expired(Ticket, Result<(), StoreFailure>),
     Persisted(Ticket, Result<(), StoreFailure>),
+    /// The store stood still for a while.
+    Held,
     /// The store failed although nothing was asked of it.
     Failed(StoreFailure),
     /// The clock failed: the relay must stop.
@@ -51,6 +66,7 @@ impl Done {
         let failure = match self {
             Self::Stored(_, outcome) => outcome.as_ref().err(),
             Self::Expired(_, outcome) | Self::Persisted(_, outcome) => outcome.as_ref().err(),
+            Self::Held => None,
             Self::Failed(failure) | Self::Broken(failure) => Some(failure),
         };
         matches!(failure, Some(StoreFailure::Broken(_)))
@@ -71,6 +87,7 @@ pub(crate) struct Committer {
     pub(crate) chain: Chain,
     /// The latest time it was told.
     pub(crate) latest: Wall,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Committer {
@@ -80,6 +97,7 @@ impl Committer {
         // Something was written since the tidying that is under way began.
         let mut untidy = false;
         let mut failed = false;
+        self.metrics.set_rows(self.store.rows().count());
         loop {
             let job = match tidying {
                 // An idle relay does not wake up.
@@ -148,9 +166,33 @@ impl Committer {
         }
         self.latest = self.latest.max(now);
         match job {
-            Job::Store(ticket, ops) => Done::Stored(ticket, self.store.apply(now, ops)),
+            Job::Store(ticket, ops) => {
+                let (number, since) = (ops.len(), Instant::now());
+                let outcome = self.store.apply(now, ops);
+                self.metrics.batch(number, since);
+                self.metrics.set_rows(self.store.rows().count());
+                Done::Stored(ticket, outcome)
+            }
             Job::Expire(ticket) => Done::Expired(ticket, self.store.expire(now)),
             Job::Persist(ticket, record) => Done::Persisted(ticket, self.chain.append(now, record)),
+            Job::Hold { ready, released } => self.hold(ready, &released),
         }
+    }
+
+    /// Stands still for whoever copies the files, with as little in the journal as the disk allows.
+    fn hold(&mut self, ready: oneshot::Sender<()>, released: &Receiver<Infallible>) -> Done {
+        loop {
+            match self.store.rows().tidy() {
+                Ok(Settled::More) => {}
+                Ok(Settled::Done | Settled::Full) => break,
+                Err(failure) => return Done::Failed(failure),
+            }
+        }
+        log(&Event::BackupBegins);
+        if ready.send(()).is_ok() {
+            let _ = released.recv_timeout(HOLD_MAX);
+        }
+        log(&Event::BackupEnds);
+        Done::Held
     }
 }

@@ -1,15 +1,6 @@
-//! The two streams that an operator sees: results on standard output, everything else on standard error.
-//!
-//! What goes to standard error is about the relay itself. Nothing about clients is ever written: no
-//! addresses, no ids, no sizes, no times of single events.
+//! Standard output: results of commands, and nothing else. What else is to be said goes through [`crate::log`].
 
 use std::io::{self, Write};
-
-/// One line for the operator on standard error.
-pub fn say(line: &str) {
-    // A closed standard error is no reason to stop relaying.
-    let _ = writeln!(io::stderr().lock(), "emptyroom-relay: {line}");
-}
 
 /// One line of result on standard output.
 ///

@@ -6,6 +6,8 @@
 //!   identity.key  the relay's identity; who loses it loses the address
 //!   access-code   needed to make logs; made at first start
 //!   key-chain     records of the stream keys of the last 30 days
+//!   version       which version of this list it is
+//!   control       a socket: `emptyroom-relay status` and `backup` ask there
 //!   address       the address line of the last start, for `emptyroom-relay address`
 //!   store/        headers, entries and day keys: see `store`
 //! ```
@@ -22,9 +24,13 @@ use zeroize::Zeroizing;
 
 pub mod access;
 pub mod address;
+pub(crate) mod backup;
 pub mod chain;
 pub mod identity;
+pub mod version;
 
+/// The control socket's name.
+pub(crate) const CONTROL: &str = "control";
 /// A small file may be this long, in bytes: none of ours comes near it.
 const SMALL_FILE_MAX: u64 = 64 * 1024;
 
@@ -57,6 +63,11 @@ pub enum DataError {
     },
     /// Nothing was ever served from it.
     NeverServed,
+    /// A later program wrote it.
+    Newer {
+        /// Its version.
+        found: u32,
+    },
 }
 
 impl DataError {
@@ -105,6 +116,11 @@ impl std::fmt::Display for DataError {
             } => write!(f, "cannot {doing} {}: {source}", path.display()),
             Self::Damaged { path, what } => write!(f, "{} is damaged: {what}", path.display()),
             Self::NeverServed => write!(f, "no relay was ever started on this data directory"),
+            Self::Newer { found } => write!(
+                f,
+                "the data directory is of version {found}; this program knows up to {}",
+                version::CURRENT
+            ),
         }
     }
 }
@@ -115,17 +131,19 @@ impl DataDir {
     /// Opens the directory, makes it if it is missing, and takes its lock.
     ///
     /// # Errors
-    /// [`DataError::InUse`] if another process holds the lock; else what the system refused.
+    /// [`DataError::InUse`] if another process holds the lock, [`DataError::Newer`] if a later program wrote it; else what the system refused.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         make_directory(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
             .map_err(|e| DataError::io("set the permissions of", path, e))?;
         // [SPEC 6.60]
         let lock = lock(&path.join("lock"))?;
-        Ok(Self {
+        let data = Self {
             path: path.to_owned(),
             lock,
-        })
+        };
+        version::bring_up(&data)?;
+        Ok(data)
     }
 
     /// Where one of its files is.

@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::clock::Clock;
 use crate::committer::{Done, Job};
 use crate::connection::{Incoming, Written};
-use crate::console::say;
+use crate::log::{Event, log};
 use crate::outbox::Outbox;
+use crate::status::{Order, Report};
 
 /// Only a bug ends it before the engine.
 const THREAD_ENDED: StoreFailure = StoreFailure::Broken("the thread that writes has ended");
@@ -23,6 +24,7 @@ pub(crate) struct Inlets {
     pub(crate) incoming: mpsc::Receiver<Incoming>,
     pub(crate) written: mpsc::UnboundedReceiver<Written>,
     pub(crate) done: mpsc::UnboundedReceiver<Done>,
+    pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) drain: oneshot::Receiver<()>,
 }
 
@@ -71,6 +73,7 @@ impl Engine {
                     draining = true;
                     self.feed(Input::Drain);
                 }
+                Some(order) = inlets.orders.recv() => self.order(order),
                 Some(incoming) = inlets.incoming.recv() => self.client(incoming),
             }
         }
@@ -104,6 +107,20 @@ impl Engine {
         }
     }
 
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Report(to) => {
+                // Whoever asked may have gone.
+                let _ = to.send(Report {
+                    totals: self.relay.totals(),
+                    disk_full: self.full,
+                    failed: self.failed,
+                });
+            }
+            Order::Limits(limits, spread_s) => self.feed(Input::Limits(limits, spread_s)),
+        }
+    }
+
     fn disk(&mut self, done: Done) -> Result<(), StoreFailure> {
         match done {
             Done::Stored(ticket, outcome) => {
@@ -115,6 +132,7 @@ impl Engine {
                 self.notice_full(outcome.as_ref().err());
                 self.feed(Input::KeyRecordPersisted(ticket, outcome));
             }
+            Done::Held => {}
             Done::Failed(failure) => self.feed(Input::StoreFailed(failure)),
             Done::Broken(failure) => return Err(failure),
         }
@@ -129,9 +147,7 @@ impl Engine {
             && self.outcome.is_none()
             && !std::mem::replace(&mut self.failed, true)
         {
-            say(&format!(
-                "{failure}; from now on nothing is written: new entries are refused, what is stored is served; check the disk, then restart"
-            ));
+            log(&Event::StoreFailed(&failure));
         }
     }
 
@@ -139,12 +155,10 @@ impl Engine {
     fn notice_full(&mut self, failure: Option<&StoreFailure>) {
         let full = matches!(failure, Some(StoreFailure::Full));
         if full && !self.full {
-            say(
-                "no space left for the data directory: refusing what needs space until there is some",
-            );
+            log(&Event::DiskFull);
         }
         if !full && self.full && failure.is_none() {
-            say("there is space again");
+            log(&Event::SpaceAgain);
         }
         self.full = full;
     }
@@ -213,11 +227,13 @@ mod tests {
         let (_engine, incoming) = mpsc::channel(1);
         let (_wrote, written) = mpsc::unbounded_channel();
         let (reports, done) = mpsc::unbounded_channel();
+        let (_orders, orders) = mpsc::channel(1);
         let (_drain, drain) = oneshot::channel();
         let inlets = Inlets {
             incoming,
             written,
             done,
+            orders,
             drain,
         };
         drop(reports);

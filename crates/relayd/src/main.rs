@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use emptyroom_relayd::{cli, console, platform};
+use emptyroom_relayd::{cli, platform};
 use zeroizing_alloc::ZeroAlloc;
 
 /// Freed memory is zeroed: what the relay says about its memory holds only with it. (SQLite and the TLS
@@ -14,8 +14,7 @@ static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 fn main() -> ExitCode {
     platform::quiet_panics();
     if let Err(error) = platform::harden() {
-        console::say(&format!("cannot forbid core dumps: {error}"));
-        return ExitCode::from(70);
+        return ExitCode::from(cli::not_hardened(&error));
     }
     ExitCode::from(cli::run(cli::Arguments::parse()))
 }

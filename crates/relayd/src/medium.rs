@@ -11,7 +11,8 @@ use crate::segments::{OnDamage, ROW_MEMORY, SegmentRows, Settled, Sizes, Unopene
 use crate::store::SqliteRows;
 
 /// A kind of store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// SQLite files, one for each expiry day.
     Sqlite,
@@ -109,6 +110,14 @@ impl Medium {
         }
     }
 
+    /// Rows it holds, where that is known without looking.
+    pub(crate) fn count(&self) -> Option<usize> {
+        match self {
+            Medium::Sqlite(_) => None,
+            Medium::Segments(rows) => Some(rows.rows()),
+        }
+    }
+
     fn rows(&mut self) -> &mut dyn Rows {
         match self {
             Medium::Sqlite(rows) => &mut **rows,
@@ -118,7 +127,7 @@ impl Medium {
 }
 
 impl Kind {
-    fn directory(self) -> &'static str {
+    pub(crate) fn directory(self) -> &'static str {
         match self {
             Kind::Sqlite => "store",
             Kind::Segments => "segments",

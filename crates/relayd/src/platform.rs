@@ -79,10 +79,6 @@ pub fn own_descriptor_table() -> io::Result<()> {
 /// Prints where a bug showed itself and nothing of what it held: a panic's text may quote data.
 pub fn quiet_panics() {
     std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map_or_else(
-            || "unknown place".to_owned(),
-            |at| format!("{}:{}", at.file(), at.line()),
-        );
-        crate::console::say(&format!("bug: panic at {place}; please report this line"));
+        crate::log::log(&crate::log::Event::Bug(info.location()));
     }));
 }

@@ -34,14 +34,23 @@ use crate::data::{DataDir, DataError, access, address, chain::Chain, identity};
 use crate::engine::{Engine, Inlets};
 use crate::entropy;
 use crate::lanes::Lanes;
+use crate::log::{Event, log};
 use crate::medium::{Medium, MediumError};
+use crate::metrics::Metrics;
+use crate::status::{Guide, Order};
 use crate::tls::{Tls, TlsUnusable};
 
 mod options;
+mod watch;
+
 pub use options::{Options, Public};
+pub use watch::StatusPort;
+use watch::{Bound, Watch};
 
 /// Frames that may wait for the engine. Their bytes are bounded apart.
 const INCOMING_MAX: usize = 1_024;
+/// Orders of the operator that may wait for the engine.
+const ORDERS_MAX: usize = 16;
 /// How long connections may take to say goodbye when the relay stops.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -62,6 +71,12 @@ pub enum StartError {
     Tls(TlsUnusable),
     /// The thread that writes could not be started.
     Thread(io::Error),
+    /// The status port's address is one that others reach.
+    StatusNotLocal,
+    /// The status port's address cannot be listened on.
+    Status(io::Error),
+    /// The control socket cannot be made.
+    Control(io::Error),
 }
 
 impl From<DataError> for StartError {
@@ -92,6 +107,9 @@ impl std::fmt::Display for StartError {
             Self::NoPublic => write!(f, "the listening address is none that others can dial"),
             Self::Tls(error) => error.fmt(f),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+            Self::StatusNotLocal => write!(f, "the status address is one that others can reach"),
+            Self::Status(error) => write!(f, "cannot serve the status: {error}"),
+            Self::Control(error) => write!(f, "cannot make the control socket: {error}"),
         }
     }
 }
@@ -115,6 +133,10 @@ pub struct Server {
     drain: Option<oneshot::Sender<()>>,
     engine: JoinHandle<Result<(), StoreFailure>>,
     minutes: JoinHandle<()>,
+    door: Arc<Door>,
+    orders: mpsc::Sender<Order>,
+    metrics: Arc<Metrics>,
+    watch: Watch,
     committer: Option<thread::JoinHandle<()>>,
     places: Arc<Semaphore>,
     places_max: u32,
@@ -144,13 +166,22 @@ impl Server {
         };
         listening.begin().map_err(StartError::Listen)?;
         address::store(&disk.data, &address)?;
-        Self::run(disk, (&tls, listening, lanes), address, &options)
+        let bound = Bound::bind(&disk.data, options.status).await?;
+        let open = Open {
+            tls,
+            listening,
+            lanes,
+            bound,
+        };
+        let server = Self::run(disk, open, address, &options)?;
+        log(&Event::Serving);
+        Ok(server)
     }
 
     /// Starts the thread and the tasks, and ties them together.
     fn run(
         disk: Disk,
-        (tls, listening, mut lanes): (&Tls, Listening, Lanes),
+        open: Open,
         address: RelayAddress,
         options: &Options,
     ) -> Result<Self, StartError> {
@@ -161,12 +192,18 @@ impl Server {
             code,
             rows,
         } = disk;
+        let Open {
+            tls,
+            listening,
+            mut lanes,
+            bound,
+        } = open;
         let clock = Clock::start();
         let config = Config {
             access_code: code,
             spki_hash: Some(tls.spki_hash),
+            reconnect_spread_s: options.reconnect_spread_s,
             limits: options.limits,
-            ..Config::open()
         };
         let records = chain.records().to_vec();
         let rng = Box::new(entropy::generator());
@@ -178,6 +215,8 @@ impl Server {
 
         let (jobs, to_do) = threads::channel();
         let (reports, done) = mpsc::unbounded_channel();
+        let metrics = Arc::new(Metrics::default());
+        let counts = Arc::clone(&metrics);
         let committer = thread::Builder::new()
             .name("committer".to_owned())
             .spawn(move || {
@@ -185,6 +224,7 @@ impl Server {
                     store,
                     chain,
                     latest,
+                    metrics: counts,
                 };
                 committer.run(&to_do, &reports);
             })
@@ -192,14 +232,23 @@ impl Server {
         let (engine, incoming) = mpsc::channel(INCOMING_MAX);
         let (wrote, written) = mpsc::unbounded_channel();
         let (drain, drained) = oneshot::channel();
+        let (orders, ordered) = mpsc::channel(ORDERS_MAX);
+        let watch = bound.keep(|| Guide {
+            orders: orders.clone(),
+            metrics: Arc::clone(&metrics),
+            data: options.data.clone(),
+            jobs: Some(jobs.clone()),
+            any_host: true,
+        });
         let inlets = Inlets {
             incoming,
             written,
             done,
+            orders: ordered,
             drain: drained,
         };
         let listening = Arc::new(listening);
-        let places = Arc::new(Semaphore::new(options.limits.streams_max));
+        let places = Arc::new(Semaphore::new(options.places_max));
         let seats = Seats::new(
             options.lanes.number,
             options.of_lane_max,
@@ -208,8 +257,8 @@ impl Server {
         let door = Arc::new(Door::new(
             Arc::clone(&listening),
             seats,
-            tls,
-            options.direct,
+            (&tls, options.direct),
+            Arc::clone(&metrics),
         ));
         let entrance = Entrance {
             places: Arc::clone(&places),
@@ -217,6 +266,7 @@ impl Server {
             engine,
             written: wrote,
             budgets: Arc::new(Budgets::new()),
+            metrics: Arc::clone(&metrics),
             pace: options.pace,
         };
         lanes.work(|number| {
@@ -235,10 +285,17 @@ impl Server {
             lanes,
             drain: Some(drain),
             engine: tokio::spawn(Engine::new(relay, clock, jobs).run(inlets)),
-            minutes: tokio::spawn(async move { door.count_minutes().await }),
+            minutes: tokio::spawn({
+                let door = Arc::clone(&door);
+                async move { door.count_minutes().await }
+            }),
+            door,
+            orders,
+            metrics,
+            watch,
             committer: Some(committer),
             places,
-            places_max: u32::try_from(options.limits.streams_max).unwrap_or(u32::MAX),
+            places_max: u32::try_from(options.places_max).unwrap_or(u32::MAX),
             _data: data,
         })
     }
@@ -253,6 +310,15 @@ impl Server {
     #[must_use]
     pub fn listening(&self) -> SocketAddr {
         self.listening.address()
+    }
+
+    /// From now on the limits of these options hold for what comes; what is there stays.
+    // [SPEC 6.129]
+    pub async fn set_limits(&self, options: &Options) {
+        self.door.set_per_address(options.direct.per_address_max);
+        // If the engine has ended, so has the relay, and whoever waits for that is told.
+        let order = Order::Limits(options.limits, options.reconnect_spread_s);
+        let _ = self.orders.send(order).await;
     }
 
     /// Waits until the relay ends by itself, which only a failure makes it do. May be dropped and called
@@ -274,8 +340,10 @@ impl Server {
     /// What failed on the way.
     // [SPEC 6.78]
     pub async fn stop(mut self) -> Result<(), Ended> {
+        self.metrics.stops();
         self.lanes.close();
         self.listening.end();
+        self.watch.release().await;
         if let Some(drain) = self.drain.take() {
             let _ = drain.send(());
         }
@@ -287,7 +355,7 @@ impl Server {
         let _ = timeout(GOODBYE, self.places.acquire_many(self.places_max)).await;
         self.minutes.abort();
         drop(self.lanes);
-        // The engine took the sender of jobs with it, so the thread is at its end.
+        // The engine and the control socket took the senders of jobs with them, so the thread is at its end.
         if let Some(committer) = self.committer.take() {
             let joined = tokio::task::spawn_blocking(move || committer.join()).await;
             if !matches!(joined, Ok(Ok(()))) {
@@ -296,6 +364,14 @@ impl Server {
         }
         outcome
     }
+}
+
+/// What is open before anything runs.
+struct Open {
+    tls: Tls,
+    listening: Listening,
+    lanes: Lanes,
+    bound: Bound,
 }
 
 /// What a data directory gives to a relay that starts.
@@ -356,6 +432,7 @@ struct Entrance {
     engine: mpsc::Sender<Incoming>,
     written: mpsc::UnboundedSender<Written>,
     budgets: Arc<Budgets>,
+    metrics: Arc<Metrics>,
     pace: Pace,
 }
 
@@ -366,6 +443,7 @@ impl Entrance {
             let bytes = carrier.accept().await;
             // [SPEC 6.53]
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                self.metrics.turned_away_places.add_one();
                 continue;
             };
             let line = Line {

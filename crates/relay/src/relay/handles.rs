@@ -41,6 +41,11 @@ enum Readers {
 }
 
 impl OpenLogs {
+    /// How many logs there are.
+    pub(crate) fn logs(&self) -> usize {
+        self.all.len()
+    }
+
     /// How many handles there are on all logs.
     pub(crate) fn handles(&self) -> usize {
         self.handles

@@ -8,15 +8,15 @@ use emptyroom_wire::time::Now;
 
 use super::conn::{Conn, Phase, Stream};
 use super::{Mode, Relay};
-use crate::io::{ConnId, Output, Reason};
+use crate::io::{ConnId, Reason};
 
 impl Relay {
     pub(super) fn connected(&mut self, now: Now, id: ConnId) {
         // [SPEC 6.53]
         if self.mode == Mode::Draining {
-            self.out.push_back(Output::Hangup(id, Reason::Stopping));
+            self.hang_up(id, Reason::Stopping);
         } else if self.conns.len() >= self.config.limits.streams_max {
-            self.out.push_back(Output::Hangup(id, Reason::Busy));
+            self.hang_up(id, Reason::Busy);
         } else {
             self.conns.insert(id, Conn::new(now.mono));
             self.greet(now, id);
@@ -79,6 +79,8 @@ impl Relay {
         match accepted {
             Ok((ends, answer)) => {
                 if let Some(conn) = self.conns.conn(id) {
+                    self.counted.streams += 1;
+                    self.counted.streams_opened += 1;
                     conn.phase = Phase::Open(Box::new(Stream::new(ends)));
                 }
                 self.send_frame(now, id, answer);
@@ -90,7 +92,9 @@ impl Relay {
             }
             // [SPEC 4.40]
             Err(OpeningFault::Version) => {
-                let answer = refuse_opening(Refusal::now(RefusalCode::UpdateNeeded));
+                let refusal = Refusal::now(RefusalCode::UpdateNeeded);
+                self.counted.refuses(&refusal);
+                let answer = refuse_opening(refusal);
                 self.send_frame(now, id, answer);
                 self.end(id, Reason::UpdateNeeded);
             }

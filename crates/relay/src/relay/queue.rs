@@ -161,6 +161,12 @@ impl<P> Queue<P> {
         }
     }
 
+    /// Requests that wait, and what they weigh in bytes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let jobs = self.lines.values().map(|line| line.jobs.len());
+        (jobs.sum(), self.weight)
+    }
+
     /// Nothing waits and nothing is at the store.
     pub(crate) fn is_idle(&self) -> bool {
         self.lines.is_empty() && self.at_store.is_none()

@@ -27,6 +27,7 @@ impl Relay {
             }
             Purpose::Append(asker, entry) => match replies.next() {
                 Some(StoreReply::Appended(placed)) => {
+                    self.counted.entries_appended += 1;
                     self.answer(
                         now,
                         asker,

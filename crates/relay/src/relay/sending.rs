@@ -18,6 +18,7 @@ impl Relay {
             .encode()
             .ok()
             .and_then(|bytes| stream.ends.seal(now.mono, &bytes).ok());
+        self.counted.sends(message);
         match sealed {
             Some(frame) => self.send_frame(now, id, frame),
             // A day old since the last look: messages always fit a frame.

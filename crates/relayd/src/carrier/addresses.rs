@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Addresses that are remembered at most: those of all connections and handshakes are fewer.
@@ -21,7 +22,8 @@ pub(super) struct Allowance {
 
 /// All addresses that have something here, or had in this minute.
 pub(super) struct Addresses {
-    allowed: Allowance,
+    handshakes: usize,
+    connections: AtomicUsize,
     counts: Mutex<HashMap<IpAddr, Counts>>,
 }
 
@@ -42,9 +44,15 @@ pub(super) struct Visit {
 impl Addresses {
     pub(super) fn new(allowed: Allowance) -> Self {
         Self {
-            allowed,
+            handshakes: allowed.handshakes,
+            connections: AtomicUsize::new(allowed.connections),
             counts: Mutex::default(),
         }
+    }
+
+    /// From now on one address may have so many.
+    pub(super) fn set_connections(&self, connections: usize) {
+        self.connections.store(connections, Ordering::Relaxed);
     }
 
     /// To be called every minute.
@@ -69,10 +77,8 @@ impl Visit {
     /// A newcomer in his handshake; none if his address has all that one address may have.
     pub(super) fn of(addresses: &Arc<Addresses>, from: IpAddr) -> Option<Self> {
         let from = network(from);
-        let Allowance {
-            handshakes,
-            connections,
-        } = addresses.allowed;
+        let handshakes = addresses.handshakes;
+        let connections = addresses.connections.load(Ordering::Relaxed);
         let mut counts = addresses.counts();
         if counts.len() >= REMEMBERED_MAX {
             forget_minute(&mut counts);

@@ -19,7 +19,8 @@ use tokio_rustls::server::TlsStream;
 use super::Carrier;
 use super::addresses::{Addresses, Allowance, Visit};
 use super::listening::{Listening, Seat, Seats, Turn};
-use crate::console::say;
+use crate::log::{Event, log};
+use crate::metrics::Metrics;
 use crate::tls::Tls;
 
 /// After an error of `accept` (no descriptors, mostly) nothing is accepted for this long.
@@ -63,12 +64,18 @@ pub struct Door {
     addresses: Arc<Addresses>,
     /// It was said that connections cannot be accepted.
     complained: AtomicBool,
+    metrics: Arc<Metrics>,
 }
 
 impl Door {
     /// The way in from a socket, with so many seats.
     #[must_use]
-    pub fn new(listening: Arc<Listening>, seats: Seats, tls: &Tls, limits: DirectLimits) -> Self {
+    pub fn new(
+        listening: Arc<Listening>,
+        seats: Seats,
+        (tls, limits): (&Tls, DirectLimits),
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             listening,
             seats: Arc::new(seats),
@@ -80,7 +87,14 @@ impl Door {
                 connections: limits.per_address_max,
             })),
             complained: AtomicBool::new(false),
+            metrics,
         }
+    }
+
+    /// From now on one address may have so many connections, and so many new ones in a minute; those that stand stay.
+    // [SPEC 6.129]
+    pub fn set_per_address(&self, connections: usize) {
+        self.addresses.set_connections(connections);
     }
 
     /// Forgets each minute what each address did in it. Never ends.
@@ -154,7 +168,7 @@ impl Porter {
                 Err(e) if e.kind() == io::ErrorKind::InvalidInput => return,
                 Err(_) => {
                     if !self.door.complained.swap(true, Ordering::Relaxed) {
-                        say("cannot accept connections (too many open files?); going on trying");
+                        log(&Event::CannotAccept);
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }
@@ -166,21 +180,22 @@ impl Porter {
     /// with the connection. Beyond the limits the newcomer is dropped unheard.
     // [SPEC 6.53] [SPEC 6.73] [SPEC 6.81]
     fn admit(&self, socket: TcpStream, from: IpAddr) {
+        let metrics = &self.door.metrics;
         if self.door.seats.turn(self.lane) == Turn::End {
-            return;
+            return metrics.turned_away_places.add_one();
         }
         let seat = Seat::take(&self.door.seats, self.lane);
         let Ok(place) = Arc::clone(&self.door.half_open).try_acquire_owned() else {
-            return;
+            return metrics.turned_away_handshakes.add_one();
         };
         let Some(visit) = Visit::of(&self.door.addresses, from) else {
-            return;
+            return metrics.turned_away_address.add_one();
         };
         let _ = socket.set_nodelay(true);
         tokio::spawn(greet(
             self.door.acceptor.accept(socket),
             self.door.handshake,
-            self.ready.clone(),
+            (self.ready.clone(), Arc::clone(metrics)),
             (place, visit, seat),
         ));
     }
@@ -189,17 +204,18 @@ impl Porter {
 async fn greet(
     accepting: tokio_rustls::Accept<TcpStream>,
     limit: Duration,
-    ready: mpsc::Sender<Guest>,
+    (ready, metrics): (mpsc::Sender<Guest>, Arc<Metrics>),
     (place, mut visit, seat): (OwnedSemaphorePermit, Visit, Seat),
 ) {
     // Whatever went wrong is the stranger's affair; nothing is said about it.
     let Ok(Ok(stream)) = timeout(limit, accepting).await else {
-        return;
+        return metrics.handshakes_failed.add_one();
     };
     // [SPEC 6.72]
     if stream.get_ref().1.alpn_protocol().is_none() {
-        return;
+        return metrics.handshakes_failed.add_one();
     }
+    metrics.accepted.add_one();
     drop(place);
     visit.arrived();
     let _ = ready

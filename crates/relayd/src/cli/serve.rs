@@ -11,12 +11,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::{Exit, Failure};
-use crate::console::{self, say};
-use crate::data::access::Access;
-use crate::medium::{Kind, MediumError, Wanted};
-use crate::platform;
-use crate::segments::OnDamage;
-use crate::server::{Ended, Options, Public, Server, StartError};
+use crate::console;
+use crate::log::{self, Event, Format, log};
+use crate::medium::{Kind, MediumError};
+use crate::server::{Ended, Public, Server, StartError};
+use settings::Settings;
+
+mod notify;
+mod settings;
 
 /// Run a relay until SIGTERM or SIGINT.
 ///
@@ -32,21 +34,23 @@ Examples:
   emptyroom-relay serve --data /var/lib/emptyroom-relay --public relay.example.org
   emptyroom-relay serve --data ./relay --listen 127.0.0.1:7443 --open
 
-Under systemd:
-  StateDirectory=emptyroom-relay        StateDirectoryMode=0700
-  AmbientCapabilities=CAP_NET_BIND_SERVICE
-  LimitNOFILE=65536                     Restart=on-failure
+SIGHUP reads the limits of the configuration file anew; SIGTERM stops: no more
+connections, what was asked before is answered, clients come back by themselves
+within the seconds of limits.reconnect-spread-s.
 
-Back up identity.key and access-code alone. A relay whose store is restored from
-a backup has forgotten entries that it acknowledged, and its users are told so.")]
+docs/self-hosting.md says the rest: packages, systemd, backup, monitoring.")]
 pub(super) struct Arguments {
+    /// Read options and limits from this TOML file; what is said here on the command line counts more. SIGHUP reads its
+    /// limits anew.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Where the relay keeps what lasts: its identity, its access code, sealed entries. Made if missing,
     /// for this user only. One relay at a time.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
-    /// Where to listen. Port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = "[::]:443")]
-    listen: SocketAddr,
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    data: Option<PathBuf>,
+    /// Where to listen. Port 0 takes a free one. [default: [::]:443]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
     /// The name or IP address that clients dial, if it is not the listening one; with a port if that differs.
     #[arg(long, value_name = "HOST[:PORT]", value_parser = Public::parse)]
     public: Option<Public>,
@@ -57,9 +61,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "KIND")]
     store: Option<Kind>,
     /// Up to so many MiB of memory for the places of stored rows, about 6,500 in each; with more, the relay refuses what needs
-    /// space as if the disk were full. For segments; SQLite keeps them on disk.
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
-    store_memory: u32,
+    /// space as if the disk were full. For segments; SQLite keeps them on disk. [default: 1024]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    store_memory: Option<u32>,
     /// Start although commits that were acknowledged are damaged on the disk. They are lost then; the damaged file is kept in
     /// `quarantine`, and clients are told so.
     #[arg(long)]
@@ -82,6 +86,16 @@ pub(super) struct Arguments {
     /// a limit of 20,000 four threads hold 65,536 connections. Where it can be raised, do that instead: LimitNOFILE= of systemd.
     #[arg(long)]
     descriptors_per_thread: bool,
+    /// Serve a status page, health and metrics here over HTTP, as 127.0.0.1:9180: sums only, nothing about clients. Only an
+    /// address of this machine itself is taken.
+    #[arg(long, value_name = "ADDR")]
+    status: Option<SocketAddr>,
+    /// Take any address for --status. Whoever can reach it sees how many people use the relay, and when.
+    #[arg(long)]
+    status_anywhere: bool,
+    /// How lines on standard error are written.
+    #[arg(long, value_name = "FORMAT")]
+    log: Option<Format>,
     /// Start although the clock says that this relay last ran more than 40 days ago. What has run out since is then
     /// removed for good.
     #[arg(long)]
@@ -92,75 +106,45 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let json = arguments.json;
-    let options = options(arguments)?;
+    let settings = Settings::of(arguments)?;
+    log::set_format(settings.log);
     // For the engine and signals; sockets have threads of their own.
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::new(Exit::Data, format!("cannot start threads: {e}")))?;
-    let outcome = runtime.block_on(serve(options, json));
+    let outcome = runtime.block_on(serve(settings));
     // Whatever still hangs on a socket has had its time.
     runtime.shutdown_background();
     outcome
 }
 
-fn options(arguments: Arguments) -> Result<Options, Failure> {
-    let access = match (arguments.access_code_file, arguments.open) {
-        (Some(file), _) => Access::CodeFile(file),
-        (None, true) => Access::Open,
-        (None, false) => Access::OwnCode,
-    };
-    let mut options = Options::new(arguments.data, arguments.listen);
-    options.public = arguments.public;
-    options.store = Wanted {
-        kind: arguments.store,
-        on_damage: if arguments.quarantine_damage {
-            OnDamage::Quarantine
-        } else {
-            OnDamage::Refuse
-        },
-        memory_mib: arguments.store_memory,
-    };
-    options.access = access;
-    options.clock_is_right = arguments.clock_is_right;
-    if let Some(number) = arguments.open_logs {
-        options.limits.handles_total_max = usize::try_from(number).unwrap_or(usize::MAX);
-    }
-    options.lanes.own_descriptors = arguments.descriptors_per_thread;
-    if let Some(number) = arguments.threads {
-        options.lanes.number = usize::from(number);
-    }
-    let descriptors = platform::raise_descriptor_limit().map_err(|e| {
-        Failure::new(
-            Exit::Data,
-            format!("cannot read the limit of open files: {e}"),
-        )
-    })?;
-    options.fit_into_descriptors(descriptors);
-    if let Some(number) = arguments.connections_per_address {
-        options.direct.per_address_max = usize::try_from(number).unwrap_or(usize::MAX);
-    }
-    Ok(options)
-}
-
-async fn serve(options: Options, json: bool) -> Result<(), Failure> {
+async fn serve(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::new()
         .map_err(|e| Failure::new(Exit::Data, format!("cannot take signals: {e}")))?;
+    let Settings {
+        options,
+        json,
+        reload,
+        ..
+    } = settings;
     let mut server = Server::start(options).await?;
     print_address(&server, json)?;
-    let ended = select! {
-        () = signals.stop() => None,
-        ended = server.ended() => Some(ended),
-    };
-    match ended {
-        Some(ended) => Err(ended.into()),
-        None => {
-            say("stopping");
-            server.stop().await?;
-            Ok(())
+    notify::ready();
+    loop {
+        let signal = select! {
+            signal = signals.next() => signal,
+            ended = server.ended() => return Err(ended.into()),
+        };
+        match signal {
+            Wish::Reload => reload.again(&server).await,
+            Wish::Stop => break,
         }
     }
+    log(&Event::Stopping);
+    notify::stopping();
+    server.stop().await?;
+    Ok(())
 }
 
 fn print_address(server: &Server, json: bool) -> io::Result<()> {
@@ -182,9 +166,16 @@ fn shown(address: &RelayAddress, terminal: bool) -> Zeroizing<String> {
     })
 }
 
+/// What a signal asks for.
+enum Wish {
+    Stop,
+    Reload,
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -192,13 +183,15 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn stop(&mut self) {
+    async fn next(&mut self) -> Wish {
         select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
         }
     }
 }
@@ -225,6 +218,14 @@ impl From<StartError> for Failure {
             ),
             StartError::NoPublic => Self::new(Exit::WrongUse, text)
                 .hint("say what clients dial: --public relay.example.org"),
+            StartError::StatusNotLocal => Self::new(Exit::WrongUse, text).hint(
+                "give --status a loopback address; if others are to see it, add --status-anywhere",
+            ),
+            StartError::Status(_) => {
+                Self::new(Exit::Listen, text).hint("is the port taken? see --status")
+            }
+            StartError::Control(_) => Self::new(Exit::Data, text)
+                .hint("the user that runs the relay must own the directory; see --data"),
             StartError::Tls(_) | StartError::Thread(_) => Self::new(Exit::Bug, text),
         }
     }

@@ -8,8 +8,8 @@ use super::journal;
 use super::keyfile;
 use super::record::Spot;
 use super::segment::SegmentId;
-use crate::console::say;
 use crate::data::io_failure;
+use crate::log::{Event, log as say};
 
 /// A file of the store that stops its opening.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,13 +45,13 @@ impl<D: Disk> SegmentRows<D> {
         let files = [id.name("key"), id.name("index"), id.name("data")];
         self.keep_apart(&files)?;
         self.quarantined.insert(id);
-        say(&format!(
-            "{} is damaged ({what}) and lies in {QUARANTINE}/ now; at least {seen} rows ({} bytes) that run out with day {} are lost, \
-             and clients are told so",
-            id.name("*"),
-            bytes.unwrap_or(0),
-            id.day.0
-        ));
+        say(&Event::SegmentDamaged {
+            file: &id.name("*"),
+            what,
+            rows: seen,
+            bytes: bytes.unwrap_or(0),
+            day: id.day.0,
+        });
         Ok(())
     }
 
@@ -65,10 +65,11 @@ impl<D: Disk> SegmentRows<D> {
         let log = journal::log_name(number);
         let bytes = self.disk.open(&log).and_then(|file| file.len());
         self.keep_apart(&[journal::key_name(number), log.clone()])?;
-        say(&format!(
-            "{log} is damaged ({what}) and lies in {QUARANTINE}/ now; of its {} bytes of commits, the last before the stop, those behind              the damage are lost, and clients are told so; remove it when it is of no more use",
-            bytes.unwrap_or(0),
-        ));
+        say(&Event::JournalDamaged {
+            file: &log,
+            what,
+            bytes: bytes.unwrap_or(0),
+        });
         Ok(())
     }
 
@@ -109,10 +110,7 @@ impl<D: Disk> SegmentRows<D> {
     pub(super) fn lost(&mut self, id: SegmentId, spot: &Spot) {
         self.index.lost(id, spot);
         if self.told.insert(id) {
-            say(&format!(
-                "{} is damaged: a row of it does not open and is lost, there may be more; clients are told so",
-                id.name("data")
-            ));
+            say(&Event::RowLost(&id.name("data")));
         }
     }
 }

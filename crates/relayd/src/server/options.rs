@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use emptyroom_relay::Limits;
+use emptyroom_relay::{Config, Limits};
 use emptyroom_wire::address::{AddressFault, Host};
 
+use super::StatusPort;
 use crate::carrier::direct::DirectLimits;
 use crate::connection::Pace;
 use crate::data::access::Access;
@@ -14,6 +15,9 @@ use crate::medium::Wanted;
 
 /// Descriptors that are not for connections: files, runtimes, handshakes under way.
 const OTHER_DESCRIPTORS: usize = 2_048;
+
+/// Places where the number of open files is no bound.
+const PLACES_MAX: usize = 1 << 20;
 
 /// How a relay is to run.
 pub struct Options {
@@ -29,12 +33,18 @@ pub struct Options {
     pub store: Wanted,
     /// The pure relay's limits.
     pub limits: Limits,
+    /// Clients that lost their connection come back within so many seconds.
+    pub reconnect_spread_s: u32,
+    /// Where totals can be looked at, besides the control socket.
+    pub status: Option<StatusPort>,
     /// What strangers may cost.
     pub direct: DirectLimits,
     /// How long things may take.
     pub pace: Pace,
     /// The threads for sockets.
     pub lanes: LaneOptions,
+    /// Connections that the process can have, whatever the limits say.
+    pub(super) places_max: usize,
     /// Connections that one lane may have, those in their handshakes among them.
     pub(super) of_lane_max: usize,
     /// The clock is right also if the relay seems not to have run for long.
@@ -52,9 +62,12 @@ impl Options {
             access: Access::default(),
             store: Wanted::default(),
             limits: Limits::default(),
+            reconnect_spread_s: Config::open().reconnect_spread_s,
+            status: None,
             direct: DirectLimits::default(),
             pace: Pace::default(),
             lanes: LaneOptions::default(),
+            places_max: PLACES_MAX,
             of_lane_max: usize::MAX,
             clock_is_right: false,
         }
@@ -71,8 +84,9 @@ impl Options {
             false => 1,
         };
         // [SPEC 6.53] [SPEC 6.100]
+        self.places_max = fits.saturating_mul(tables).min(PLACES_MAX);
         let limits = &mut self.limits;
-        limits.streams_max = limits.streams_max.min(fits.saturating_mul(tables));
+        limits.streams_max = limits.streams_max.min(self.places_max);
         // [SPEC 6.81]
         let direct = &mut self.direct;
         let quarter = (limits.streams_max / 4).max(1);
@@ -84,8 +98,17 @@ impl Options {
 }
 
 /// A host that clients dial, with or without its port.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub struct Public(String);
+
+impl TryFrom<String> for Public {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).map_err(|fault| format!("not a host that can be dialled: {fault}"))
+    }
+}
 
 impl Public {
     /// `HOST` or `HOST:PORT`; an IPv6 address stands in brackets where a port follows.

@@ -132,6 +132,7 @@ async fn more_connections_than_places_are_dropped() {
     let (written, _written) = mpsc::unbounded_channel();
     let (dial, pipes) = mpsc::channel(8);
     let entrance = Entrance {
+        metrics: Arc::default(),
         places: Arc::new(Semaphore::new(2)),
         numbers: Arc::default(),
         engine,

@@ -12,16 +12,16 @@ use crate::process::{Process, serve};
 use crate::scratch::Scratch;
 
 /// A relay whose disk fails on order.
-struct Failing {
-    relay: Process,
+pub struct Failing {
+    pub relay: Process,
     orders: PathBuf,
-    data: PathBuf,
+    pub data: PathBuf,
     _dir: Scratch,
 }
 
 impl Failing {
     /// A relay with this kind of store; `None` where the library cannot be built.
-    fn start(store: &str) -> Option<Self> {
+    pub fn start(store: &str) -> Option<Self> {
         let dir = Scratch::new(store);
         let library = dir.path().join("failing_disk.so");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/failing_disk.c");
@@ -49,7 +49,7 @@ impl Failing {
         })
     }
 
-    fn order(&self, letter: &str) {
+    pub fn order(&self, letter: &str) {
         fs::write(&self.orders, letter).unwrap();
     }
 }

@@ -13,6 +13,9 @@ fn help_reads_as_it_was_approved() {
         ("help.txt", &["--help"][..]),
         ("serve.txt", &["serve", "--help"]),
         ("address.txt", &["address", "--help"]),
+        ("status.txt", &["status", "--help"]),
+        ("backup.txt", &["backup", "--help"]),
+        ("restore.txt", &["restore", "--help"]),
     ] {
         let output = binary().args(arguments).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();

@@ -69,7 +69,10 @@ fn threads_with_descriptors_of_their_own_hold_more_connections_than_the_limit() 
     are_served(&mut clients);
     let (status, _, stderr) = relay.signal("TERM");
     assert_eq!(status.code(), Some(0), "{stderr}");
-    assert_eq!(stderr, "emptyroom-relay: stopping\n");
+    assert_eq!(
+        stderr,
+        "emptyroom-relay: serving\nemptyroom-relay: stopping\n"
+    );
 }
 
 // [SPEC 6.53]
@@ -87,5 +90,8 @@ fn beyond_the_limit_of_open_files_connections_are_ended_and_others_served() {
     are_served(&mut clients);
     let (status, _, stderr) = relay.signal("TERM");
     assert_eq!(status.code(), Some(0), "{stderr}");
-    assert_eq!(stderr, "emptyroom-relay: stopping\n");
+    assert_eq!(
+        stderr,
+        "emptyroom-relay: serving\nemptyroom-relay: stopping\n"
+    );
 }

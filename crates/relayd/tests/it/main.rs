@@ -10,6 +10,7 @@
 )]
 
 mod abuse;
+mod backup;
 mod client;
 mod conformance;
 mod corpus;
@@ -20,8 +21,10 @@ mod golden;
 mod kill;
 mod lanes;
 mod memory;
+mod operator;
 mod process;
 mod program;
+mod reload;
 mod scratch;
 mod segments;
 mod shadow;

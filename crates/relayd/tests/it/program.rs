@@ -67,7 +67,10 @@ fn a_stop_answers_what_came_before_and_exits_with_0() {
         let (status, stdout, stderr) = relay.wait();
         assert_eq!(status.code(), Some(0), "{stderr}");
         assert_eq!(stdout, "");
-        assert_eq!(stderr, "emptyroom-relay: stopping\n");
+        assert_eq!(
+            stderr,
+            "emptyroom-relay: serving\nemptyroom-relay: stopping\n"
+        );
         let relay = Process::start(&data);
         let (opened, _) = Client::connect(&relay.address).open(&log, 0).unwrap();
         assert!(opened.view.next_seq >= acknowledged);
@@ -114,7 +117,10 @@ fn the_address_line_is_all_of_standard_output_and_holds_no_code() {
     assert_eq!(json["address"], line.trim());
     let (_, rest, stderr) = relay.signal("TERM");
     assert_eq!(rest, "");
-    assert_eq!(stderr, "emptyroom-relay: stopping\n");
+    assert_eq!(
+        stderr,
+        "emptyroom-relay: serving\nemptyroom-relay: stopping\n"
+    );
 }
 
 #[test]
@@ -224,6 +230,6 @@ fn completions_and_man_page_come_from_the_same_definitions() {
     assert!(
         fs::read_to_string(dir.path().join("emptyroom-relay-serve.1"))
             .unwrap()
-            .contains("StateDirectory")
+            .contains("SIGHUP")
     );
 }

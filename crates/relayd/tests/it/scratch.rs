@@ -44,14 +44,14 @@ impl Drop for Scratch {
     }
 }
 
-/// All files below a directory.
+/// All files below a directory, without sockets.
 pub fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for file in fs::read_dir(directory).unwrap() {
         let path = file.unwrap().path();
         if path.is_dir() {
             found.extend(files_below(&path));
-        } else {
+        } else if path.is_file() {
             found.push(path);
         }
     }

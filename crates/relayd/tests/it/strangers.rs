@@ -294,6 +294,6 @@ fn nothing_about_clients_is_logged() {
     let (_, stdout, stderr) = relay.signal("TERM");
     assert_eq!(
         (stdout.as_str(), stderr.as_str()),
-        ("", "emptyroom-relay: stopping\n")
+        ("", "emptyroom-relay: serving\nemptyroom-relay: stopping\n")
     );
 }

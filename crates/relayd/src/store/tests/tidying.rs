@@ -1,5 +1,6 @@
 //! The thread that writes: when it cuts the write-ahead logs, and when it would rather stop.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ fn committer(dir: &Scratch, rows: SqliteRows, latest: Wall) -> Committer {
         ),
         chain: Chain::load(&data, &identity.verify_key()).unwrap(),
         latest,
+        metrics: Arc::default(),
     }
 }
 

@@ -1,0 +1,131 @@
+//! `emptyroom-relay backup`: a copy of what a relay must not lose.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::{Method, Response, StatusCode};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use super::ask::{self, NoAnswer, Place};
+use super::{Exit, Failure};
+use crate::clock;
+use crate::console;
+use crate::data::backup::Draft;
+use crate::data::{DataDir, DataError};
+
+const DAY_S: u64 = 24 * 60 * 60;
+/// After the copy it is looked for so long whether the store was held all the time.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Copy what a relay must not lose into a new directory; it may be running.
+///
+/// That is its identity, its access code and the chain of its key records: with them another machine becomes the same
+/// relay. Entries are left out: they run out within days, clients notice that they are gone and recover by themselves,
+/// and a copy of them would keep keys that the relay destroys.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  emptyroom-relay backup --data /var/lib/emptyroom-relay --to ./relay-backup
+  emptyroom-relay backup --data /var/lib/emptyroom-relay --to ./relay-move --with-entries --days 1
+
+Keep it as secret as the relay's disk: whoever has identity.key can pose as this relay.
+
+--with-entries is for moving to another machine. While the files are copied, appends and the reading of older
+entries wait. THE COPY KEEPS THE DAY KEYS: whoever has it can open, with an address found on somebody's
+device, what has run out on the relay since. Destroy it when the move is done.")]
+pub(super) struct Arguments {
+    /// The data directory of the relay.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Where the copy goes: a directory that is not there yet.
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// Copy the store with all entries and day keys, too.
+    #[arg(long)]
+    with_entries: bool,
+    /// After so many days the entries of this copy are not restored any more.
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=30), requires = "with_entries")]
+    days: u64,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let (data, to) = (&arguments.data, &arguments.to);
+    if !arguments.with_entries {
+        // Each of these files is replaced as a whole or not at all.
+        Draft::copy(data, to, false)?.finish(None)?;
+        console::result(&format!(
+            "{}: identity, access code and key records, no entries",
+            to.display()
+        ))?;
+        return Ok(());
+    }
+    let until_s = clock::wall().0 / 1_000 + arguments.days * DAY_S;
+    copy_still(arguments)?.finish(Some(until_s))?;
+    console::result(&format!(
+        "{}: everything, with entries and day keys; to be restored within {} days, and then destroyed",
+        to.display(),
+        arguments.days
+    ))?;
+    Ok(())
+}
+
+/// Copies while nobody writes: the relay holds its store, or none runs.
+fn copy_still(arguments: &Arguments) -> Result<Draft, Failure> {
+    let (data, to) = (&arguments.data, &arguments.to);
+    if !data.is_dir() {
+        return Err(DataError::NeverServed.into());
+    }
+    match DataDir::open(data) {
+        Ok(_alone) => Ok(Draft::copy(data, to, true)?),
+        Err(DataError::InUse) => {
+            let mut held = Held::take(&Place::of_data(data))?;
+            let draft = Draft::copy(data, to, true)?;
+            if held.is_held() {
+                return Ok(draft);
+            }
+            draft.discard();
+            Err(Failure::new(Exit::NoAnswer, "the relay stopped or went on before the copy was done; nothing is kept")
+                .hint("try again; a store that takes longer than ten minutes to copy must be copied while the relay is stopped"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A relay's store that stands still as long as this lives.
+struct Held {
+    runtime: Runtime,
+    answer: Response<Incoming>,
+}
+
+impl Held {
+    fn take(place: &Place) -> Result<Self, Failure> {
+        let runtime = ask::runtime()?;
+        let asked = runtime.block_on(async {
+            let mut answer = ask::send(place, Method::POST, "/hold").await?;
+            // The first bytes come when it stands.
+            let begun = answer.status() == StatusCode::OK && answer.frame().await.is_some();
+            Ok::<_, NoAnswer>(begun.then_some(answer))
+        });
+        let failed = |why: String| {
+            Failure::new(
+                Exit::NoAnswer,
+                format!("a relay runs there and does not hold its store: {why}"),
+            )
+            .hint("run this as the relay's user or as root; or stop the relay first")
+        };
+        match asked {
+            Ok(Some(answer)) => Ok(Self { runtime, answer }),
+            Ok(None) => Err(failed("it refuses".to_owned())),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+
+    /// The relay has not ended the answer, and with it the hold.
+    fn is_held(&mut self) -> bool {
+        let frame = async { timeout(LOOK, self.answer.frame()).await };
+        self.runtime.block_on(frame).is_err()
+    }
+}

@@ -1,0 +1,352 @@
+//! Copies of a data directory: what is in one, and how it comes back.
+//!
+//! ```text
+//! DIR/            mode 0700
+//!   identity.key  access-code  key-chain  version
+//!   store/ or segments/     with entries only
+//!   backup.json   what is in it, with checksums; written last, so that a copy that was cut off is none
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{
+    DataDir, DataError, identity, make_directory, read_file, sync_directory, write_private,
+};
+use crate::medium::Kind;
+
+const MANIFEST: &str = "backup.json";
+/// The version of the manifest.
+const VERSION: u8 = 1;
+/// Some million files would not fit; a relay has some thousand.
+const MANIFEST_LEN_MAX: u64 = 64 << 20;
+/// What every backup holds, as far as it is there; the identity last, for restoring.
+const KEPT: [&str; 4] = ["version", "access-code", "key-chain", identity::FILE];
+const PIECE: usize = 64 * 1024;
+
+/// What a backup holds.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    v: u8,
+    /// With entries: the unix time after which they are not to be restored.
+    pub(crate) entries_until_s: Option<u64>,
+    files: Vec<Copied>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Copied {
+    name: String,
+    len: u64,
+    sha256: String,
+}
+
+/// Files that were copied and are not yet vouched for.
+pub(crate) struct Draft {
+    to: PathBuf,
+    names: Vec<String>,
+}
+
+impl Draft {
+    /// Copies the small files, and the store's if they are wanted: then nobody may write to it meanwhile.
+    ///
+    /// # Errors
+    /// The target is there already, or something could not be read or written.
+    // [SPEC 6.132] [SPEC 6.133]
+    pub(crate) fn copy(data: &Path, to: &Path, with_entries: bool) -> Result<Self, DataError> {
+        if !data.join(identity::FILE).exists() {
+            return Err(DataError::NeverServed);
+        }
+        if to.exists() {
+            let source = io::ErrorKind::AlreadyExists.into();
+            return Err(DataError::io("make", to, source));
+        }
+        make_directory(to)?;
+        let mut draft = Self {
+            to: to.to_owned(),
+            names: Vec::new(),
+        };
+        for name in KEPT {
+            if data.join(name).exists() {
+                draft.file(data, name.to_owned())?;
+            }
+        }
+        for kind in [Kind::Sqlite, Kind::Segments].map(Kind::directory) {
+            if with_entries && data.join(kind).is_dir() {
+                make_directory(&to.join(kind))?;
+                // What is damaged and kept apart, in a directory below, is no part of the store.
+                for name in names_in(&data.join(kind))? {
+                    if !data.join(kind).join(&name).is_file() {
+                        continue;
+                    }
+                    draft.file(data, format!("{kind}/{name}"))?;
+                }
+            }
+        }
+        Ok(draft)
+    }
+
+    fn file(&mut self, data: &Path, name: String) -> Result<(), DataError> {
+        copy_file(&data.join(&name), &self.to.join(&name))?;
+        self.names.push(name);
+        Ok(())
+    }
+
+    /// Makes everything durable and writes what is in it. Nobody has to wait for this.
+    ///
+    /// # Errors
+    /// What could not be read or written.
+    pub(crate) fn finish(self, entries_until_s: Option<u64>) -> Result<(), DataError> {
+        let mut files = Vec::with_capacity(self.names.len());
+        for name in self.names {
+            files.push(Copied::of(&self.to, name)?);
+        }
+        for kind in [Kind::Sqlite, Kind::Segments].map(Kind::directory) {
+            if self.to.join(kind).is_dir() {
+                sync_directory(&self.to.join(kind).join(MANIFEST))?;
+            }
+        }
+        let manifest = Manifest {
+            v: VERSION,
+            entries_until_s,
+            files,
+        };
+        let path = self.to.join(MANIFEST);
+        let text = serde_json::to_vec_pretty(&manifest)
+            .map_err(|e| DataError::io("write", &path, io::Error::other(e)))?;
+        write_private(&path, &text)
+    }
+
+    /// Takes everything away again.
+    pub(crate) fn discard(self) {
+        let _ = fs::remove_dir_all(&self.to);
+    }
+}
+
+impl Manifest {
+    /// Reads what a backup holds.
+    ///
+    /// # Errors
+    /// It is none, or of a later version, or names what no backup holds.
+    pub(crate) fn load(from: &Path) -> Result<Self, DataError> {
+        let path = from.join(MANIFEST);
+        let damaged = |what| DataError::Damaged {
+            path: path.clone(),
+            what,
+        };
+        let bytes = read_file(&path, MANIFEST_LEN_MAX)?.ok_or_else(|| {
+            damaged("it is not there: this is no backup, or one that was cut off")
+        })?;
+        let manifest: Self = serde_json::from_slice(&bytes)
+            .map_err(|_| damaged("it is no list of a backup's files"))?;
+        if manifest.v != VERSION {
+            return Err(damaged("it is of another version of this program"));
+        }
+        if manifest.files.iter().any(|file| !is_ours(&file.name)) {
+            return Err(damaged("it names a file that no backup holds"));
+        }
+        Ok(manifest)
+    }
+
+    /// Brings everything back, the store only if it is wanted, after all of it was found to be whole.
+    ///
+    /// # Errors
+    /// A file is damaged, or could not be written.
+    // [SPEC 6.134]
+    pub(crate) fn restore(
+        &self,
+        from: &Path,
+        data: &DataDir,
+        entries: bool,
+    ) -> Result<(), DataError> {
+        let wanted = |file: &&Copied| entries || !file.name.contains('/');
+        let mut files: Vec<&Copied> = self.files.iter().filter(wanted).collect();
+        for file in &files {
+            file.check(from)?;
+        }
+        // The identity makes a directory a relay's: it comes last.
+        files.sort_by_key(|file| file.name == identity::FILE);
+        for file in files {
+            let to = data.join(&file.name);
+            if let Some(above) = to.parent() {
+                make_directory(above)?;
+            }
+            let _ = fs::remove_file(&to);
+            copy_file(&from.join(&file.name), &to)?;
+            sync(&to)?;
+            sync_directory(&to)?;
+        }
+        Ok(())
+    }
+}
+
+impl Copied {
+    fn of(directory: &Path, name: String) -> Result<Self, DataError> {
+        let path = directory.join(&name);
+        sync(&path)?;
+        let (len, sha256) = digest(&path)?;
+        Ok(Self { name, len, sha256 })
+    }
+
+    fn check(&self, directory: &Path) -> Result<(), DataError> {
+        let path = directory.join(&self.name);
+        let (len, sha256) = digest(&path)?;
+        if (len, &sha256) == (self.len, &self.sha256) {
+            return Ok(());
+        }
+        Err(DataError::Damaged {
+            path,
+            what: "it is not what the backup's list says",
+        })
+    }
+}
+
+/// Gives everything to whoever owns the directory: it may have been restored by root for a service.
+///
+/// # Errors
+/// What could not be changed.
+pub(crate) fn give_to_owner(directory: &Path) -> Result<(), DataError> {
+    let refused = |path: &Path, e| DataError::io("give to its owner", path, e);
+    let owner = fs::metadata(directory).map_err(|e| refused(directory, e))?;
+    for name in names_in(directory)? {
+        let path = directory.join(name);
+        let meta = fs::symlink_metadata(&path).map_err(|e| refused(&path, e))?;
+        if meta.uid() != owner.uid() || meta.gid() != owner.gid() {
+            std::os::unix::fs::lchown(&path, Some(owner.uid()), Some(owner.gid()))
+                .map_err(|e| refused(&path, e))?;
+        }
+        if meta.is_dir() {
+            give_to_owner(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// One of the small files, or a plain name in a store's directory.
+fn is_ours(name: &str) -> bool {
+    let Some((directory, file)) = name.split_once('/') else {
+        return KEPT.contains(&name);
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    [Kind::Sqlite, Kind::Segments]
+        .iter()
+        .any(|kind| kind.directory() == directory)
+        && !file.is_empty()
+        && !file.starts_with('.')
+        && file.chars().all(plain)
+}
+
+fn names_in(directory: &Path) -> Result<Vec<String>, DataError> {
+    let refused = |e| DataError::io("read", directory, e);
+    let mut names = Vec::new();
+    for file in fs::read_dir(directory).map_err(refused)? {
+        names.push(
+            file.map_err(refused)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned(),
+        );
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Shares the blocks where the file system can, so that nobody waits; else reads and writes, and leaves out what is zero.
+fn copy_file(from: &Path, to: &Path) -> Result<(), DataError> {
+    let refused = |e| DataError::io("copy", from, e);
+    let source = File::open(from).map_err(refused)?;
+    let made = |e| DataError::io("make", to, e);
+    let target = private(to).map_err(made)?;
+    if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
+        return Ok(());
+    }
+    copy_bytes(source, target).map_err(refused)
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+fn copy_bytes(mut from: File, mut to: File) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    let mut len = 0_u64;
+    loop {
+        let read = from.read(&mut piece)?;
+        let bytes = piece.get(..read).unwrap_or_default();
+        if bytes.is_empty() {
+            return to.set_len(len);
+        }
+        len += u64::try_from(read).unwrap_or(0);
+        if bytes.iter().all(|byte| *byte == 0) {
+            to.seek(SeekFrom::Start(len))?;
+        } else {
+            to.write_all(bytes)?;
+        }
+    }
+}
+
+fn digest(path: &Path) -> Result<(u64, String), DataError> {
+    let refused = |e| DataError::io("read", path, e);
+    let mut file = File::open(path).map_err(refused)?;
+    let mut hash = Sha256::new();
+    let len = io::copy(&mut file, &mut HashWriter(&mut hash)).map_err(refused)?;
+    let hex = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok((len, hex))
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn sync(path: &Path) -> Result<(), DataError> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|e| DataError::io("sync", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [SPEC 6.134]
+    #[test]
+    fn a_list_leads_nowhere_else() {
+        for good in ["identity.key", "store/lasting.db", "segments/day-1-2.data"] {
+            assert!(is_ours(good), "{good}");
+        }
+        for bad in [
+            "",
+            "lock",
+            "../x",
+            "store/../x",
+            "store/",
+            "store/.x",
+            "other/x",
+            "/etc/passwd",
+            "store/a/b",
+        ] {
+            assert!(!is_ours(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What is shown to an operator, at one moment: totals, the same in JSON, as metrics and on the page.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use emptyroom_relay::Totals;
+use emptyroom_relay::totals::{HANGUPS, REFUSALS};
+use serde::{Deserialize, Serialize};
+
+use crate::medium::Kind;
+use crate::metrics::{Distribution, Metrics};
+
+/// The version of the JSON.
+pub(crate) const VERSION: u8 = 1;
+
+/// How the relay fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Health {
+    /// It takes, keeps and delivers.
+    Ok,
+    /// The disk is full: what needs space is refused.
+    DiskFull,
+    /// It was told to stop.
+    Draining,
+    /// The store failed: nothing is written any more, what is stored is served.
+    StoreFailed,
+    /// The part that decides does not answer.
+    NotAnswering,
+}
+
+impl Health {
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Ok => "healthy",
+            Self::DiskFull => "the disk is full: whatever needs space is refused, the rest goes on",
+            Self::Draining => "stopping: no new connections, what was asked before is answered",
+            Self::StoreFailed => {
+                "the store failed: new entries are refused, what is stored is served; check the disk, then restart"
+            }
+            Self::NotAnswering => "the relay does not answer: overloaded, or a bug",
+        }
+    }
+}
+
+/// Everything at one moment. What it holds does not grow with clients.
+// [SPEC 6.125]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Snapshot {
+    pub(crate) v: u8,
+    pub(crate) health: Health,
+    pub(crate) version: String,
+    pub(crate) started_unix_s: u64,
+    pub(crate) up_s: u64,
+    pub(crate) memory_bytes: u64,
+    pub(crate) connections: u64,
+    pub(crate) streams: u64,
+    pub(crate) handles: u64,
+    pub(crate) logs_open: u64,
+    pub(crate) unsent_bytes: u64,
+    pub(crate) queue_requests: u64,
+    pub(crate) queue_bytes: u64,
+    pub(crate) handshakes: u64,
+    pub(crate) handshakes_failed: u64,
+    pub(crate) streams_opened: u64,
+    pub(crate) entries_appended: u64,
+    pub(crate) entries_pushed: u64,
+    pub(crate) casts_pushed: u64,
+    pub(crate) turned_away: BTreeMap<String, u64>,
+    pub(crate) refusals: BTreeMap<String, u64>,
+    pub(crate) hangups: BTreeMap<String, u64>,
+    pub(crate) store: Store,
+    pub(crate) batch_operations: Distribution,
+    pub(crate) batch_seconds: Distribution,
+}
+
+/// What lies on the disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Store {
+    pub(crate) kind: String,
+    /// Rows it holds, where it knows.
+    pub(crate) rows: Option<u64>,
+    /// What its files take of the disk.
+    pub(crate) bytes: u64,
+    /// Of that, what is not yet in its place.
+    pub(crate) journal_bytes: u64,
+    pub(crate) disk_free_bytes: u64,
+    pub(crate) disk_bytes: u64,
+}
+
+impl Snapshot {
+    /// Puts together what the relay, the shell and the disk say.
+    pub(crate) fn new(
+        health: Health,
+        totals: &Totals,
+        metrics: &Metrics,
+        (now_s, store): (u64, Store),
+    ) -> Self {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let away = [
+            ("handshakes", &metrics.turned_away_handshakes),
+            ("address", &metrics.turned_away_address),
+            ("places", &metrics.turned_away_places),
+        ];
+        Self {
+            v: VERSION,
+            health,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_unix_s: metrics.started_s,
+            up_s: now_s.saturating_sub(metrics.started_s),
+            memory_bytes: memory_bytes(),
+            connections: count(totals.connections),
+            streams: count(totals.streams),
+            handles: count(totals.handles),
+            logs_open: count(totals.logs_open),
+            unsent_bytes: count(totals.unsent_bytes),
+            queue_requests: count(totals.queue_requests),
+            queue_bytes: count(totals.queue_bytes),
+            handshakes: metrics.accepted.now(),
+            handshakes_failed: metrics.handshakes_failed.now(),
+            streams_opened: totals.streams_opened,
+            entries_appended: totals.entries_appended,
+            entries_pushed: totals.entries_pushed,
+            casts_pushed: totals.casts_pushed,
+            turned_away: away
+                .iter()
+                .map(|(why, count)| ((*why).to_owned(), count.now()))
+                .collect(),
+            refusals: named(&REFUSALS.map(|(_, name)| name), &totals.refusals),
+            hangups: named(&HANGUPS.map(|(_, name)| name), &totals.hangups),
+            store: Store {
+                rows: u64::try_from(metrics.rows.load(Ordering::Relaxed)).ok(),
+                ..store
+            },
+            batch_operations: metrics.batch_ops.now(),
+            batch_seconds: metrics.batch_seconds.now(),
+        }
+    }
+}
+
+fn named(names: &[&str], counts: &[u64]) -> BTreeMap<String, u64> {
+    let names = names.iter().map(|name| (*name).to_owned());
+    names.zip(counts.iter().copied()).collect()
+}
+
+impl Store {
+    /// Nothing is known.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            kind: String::new(),
+            rows: None,
+            bytes: 0,
+            journal_bytes: 0,
+            disk_free_bytes: 0,
+            disk_bytes: 0,
+        }
+    }
+
+    /// Looks at the files. What cannot be read counts as nothing: this is for looking, not for deciding.
+    pub(crate) fn look(data: &Path) -> Self {
+        let kind = [Kind::Segments, Kind::Sqlite]
+            .into_iter()
+            .find(|kind| data.join(kind.directory()).is_dir())
+            .unwrap_or(Kind::Sqlite);
+        let (mut bytes, mut journal_bytes) = (0, 0);
+        let files = std::fs::read_dir(data.join(kind.directory()));
+        for file in files.into_iter().flatten().flatten() {
+            // Holes take nothing.
+            let taken = file.metadata().map_or(0, |meta| meta.blocks() * 512);
+            bytes += taken;
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("journal-") || name.ends_with("-wal") {
+                journal_bytes += taken;
+            }
+        }
+        let disk = rustix::fs::statvfs(data).ok();
+        let space = |blocks: Option<u64>| {
+            let size = disk.as_ref().map_or(0, |disk| disk.f_frsize);
+            blocks.unwrap_or(0).saturating_mul(size)
+        };
+        Self {
+            kind: kind.name().to_owned(),
+            rows: None,
+            bytes,
+            journal_bytes,
+            disk_free_bytes: space(disk.as_ref().map(|disk| disk.f_bavail)),
+            disk_bytes: space(disk.as_ref().map(|disk| disk.f_blocks)),
+        }
+    }
+}
+
+/// What the process holds in memory; nothing where the system does not say.
+fn memory_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
+    let page = u64::try_from(rustix::param::page_size()).unwrap_or(0);
+    pages.unwrap_or(0).saturating_mul(page)
+}
