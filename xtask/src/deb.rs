@@ -113,12 +113,13 @@ fn control(root: &Path, stage: &Path, version: &str) -> Result<(), String> {
         .map(|meta| meta.len())
         .sum();
     let control = format!(
-        "Package: {NAME}\nVersion: {version}\nArchitecture: {}\nMaintainer: Emptyroom <maintainers@users.noreply.example>\n\
+        "Package: {NAME}\nVersion: {version}\nArchitecture: {}\nMaintainer: {}\n\
          Installed-Size: {}\nDepends: libc6 (>= {}), libgcc-s1\nSection: net\nPriority: optional\n\
          Description: relay for Emptyroom: keeps sealed entries, knows nobody\n \
          A relay stores equal-looking, encrypted entries under secret addresses\n \
          and forgets them by the day. It has no users and cannot read what is said.\n",
         architecture.trim(),
+        maintainer(),
         bytes.div_ceil(1024),
         glibc(&read(&stage.join(PROGRAM))?)?,
     );
@@ -134,6 +135,21 @@ fn control(root: &Path, stage: &Path, version: &str) -> Result<(), String> {
         place(&read(&from)?, &debian.join(script), 0o755)?;
     }
     Ok(())
+}
+
+/// Who answers for the package: whoever builds it, as Debian's tools are told. Without that, root of the machine it is on: there is
+/// nobody else to name.
+fn maintainer() -> String {
+    let told = |name: &str| {
+        let value = std::env::var(name).unwrap_or_default();
+        value.lines().next().unwrap_or_default().trim().to_owned()
+    };
+    match (told("DEBFULLNAME"), told("DEBEMAIL")) {
+        (_, email) if email.is_empty() => "Emptyroom <root@localhost>".to_owned(),
+        (_, email) if email.contains('<') => email,
+        (name, email) if name.is_empty() => format!("Emptyroom <{email}>"),
+        (name, email) => format!("{name} <{email}>"),
+    }
 }
 
 /// The same package from the same commit: times are those of the commit.

@@ -114,7 +114,7 @@ impl Engine {
                 let _ = to.send(Report {
                     totals: self.relay.totals(),
                     disk_full: self.full,
-                    failed: self.failed,
+                    failure: self.relay.failure(),
                 });
             }
             Order::Limits(limits, spread_s) => self.feed(Input::Limits(limits, spread_s)),

@@ -20,13 +20,13 @@ use emptyroom_wire::op::AccessCode;
 use emptyroom_wire::relay_key::RelayIdentity;
 use emptyroom_wire::time::{DAY_MS, Wall};
 use tokio::select;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::carrier::Carrier;
 use crate::carrier::direct::{Direct, Door};
-use crate::carrier::listening::{Listening, Seats};
+use crate::carrier::listening::{Listening, Places, Seats};
 use crate::clock::{self, Clock};
 use crate::committer::{CLOCK_JUMP_MAX_MS, Committer};
 use crate::connection::{Budgets, Incoming, Line, Pace, Written, carry};
@@ -34,7 +34,6 @@ use crate::data::{DataDir, DataError, access, address, chain::Chain, identity};
 use crate::engine::{Engine, Inlets};
 use crate::entropy;
 use crate::lanes::Lanes;
-use crate::log::{Event, log};
 use crate::medium::{Medium, MediumError};
 use crate::metrics::Metrics;
 use crate::status::{Guide, Order};
@@ -138,8 +137,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     watch: Watch,
     committer: Option<thread::JoinHandle<()>>,
-    places: Arc<Semaphore>,
-    places_max: u32,
+    places: Arc<Places>,
     /// The lock goes last.
     _data: DataDir,
 }
@@ -173,9 +171,7 @@ impl Server {
             lanes,
             bound,
         };
-        let server = Self::run(disk, open, address, &options)?;
-        log(&Event::Serving);
-        Ok(server)
+        Self::run(disk, open, address, &options)
     }
 
     /// Starts the thread and the tasks, and ties them together.
@@ -248,7 +244,7 @@ impl Server {
             drain: drained,
         };
         let listening = Arc::new(listening);
-        let places = Arc::new(Semaphore::new(options.places_max));
+        let places = Arc::new(Places::new(options.places_max, options.limits.streams_max));
         let seats = Seats::new(
             options.lanes.number,
             options.of_lane_max,
@@ -295,7 +291,6 @@ impl Server {
             watch,
             committer: Some(committer),
             places,
-            places_max: u32::try_from(options.places_max).unwrap_or(u32::MAX),
             _data: data,
         })
     }
@@ -316,6 +311,7 @@ impl Server {
     // [SPEC 6.129]
     pub async fn set_limits(&self, options: &Options) {
         self.door.set_per_address(options.direct.per_address_max);
+        self.places.allow(options.limits.streams_max);
         // If the engine has ended, so has the relay, and whoever waits for that is told.
         let order = Order::Limits(options.limits, options.reconnect_spread_s);
         let _ = self.orders.send(order).await;
@@ -352,7 +348,7 @@ impl Server {
             Ok(Err(failure)) => Err(Ended::Store(failure)),
             Err(_) => Err(Ended::Bug),
         };
-        let _ = timeout(GOODBYE, self.places.acquire_many(self.places_max)).await;
+        let _ = timeout(GOODBYE, self.places.left()).await;
         self.minutes.abort();
         drop(self.lanes);
         // The engine and the control socket took the senders of jobs with them, so the thread is at its end.
@@ -426,7 +422,7 @@ fn dialled(public: Option<&Public>, listening: SocketAddr) -> Result<Host, Start
 /// Where connections come in.
 #[derive(Clone)]
 struct Entrance {
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     /// Of connections, over all lanes.
     numbers: Arc<AtomicU64>,
     engine: mpsc::Sender<Incoming>,
@@ -442,7 +438,7 @@ impl Entrance {
         loop {
             let bytes = carrier.accept().await;
             // [SPEC 6.53]
-            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let Some(place) = self.places.take() else {
                 self.metrics.turned_away_places.add_one();
                 continue;
             };

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc as threads};
 use std::time::Duration;
 
+use emptyroom_relay::store::StoreFailure;
 use emptyroom_relay::{Limits, Totals};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -69,7 +70,7 @@ pub(crate) enum Order {
 pub(crate) struct Report {
     pub(crate) totals: Totals,
     pub(crate) disk_full: bool,
-    pub(crate) failed: bool,
+    pub(crate) failure: Option<StoreFailure>,
 }
 
 /// Knows whom to ask.
@@ -190,7 +191,7 @@ impl Guide {
         let store = tokio::task::spawn_blocking(move || Store::look(&data)).await;
         let store = store.unwrap_or_else(|_| Store::unknown());
         let now_s = clock::wall().0 / 1_000;
-        Snapshot::new(health, &report.totals, &self.metrics, (now_s, store))
+        Snapshot::new(health, &report, &self.metrics, (now_s, store))
     }
 
     async fn ask(&self) -> (Health, Report) {
@@ -202,7 +203,7 @@ impl Guide {
         let stopping = self.metrics.is_stopping();
         match timeout(PATIENCE, asked).await {
             Ok(Some(report)) if report.totals.draining || stopping => (Health::Draining, report),
-            Ok(Some(report)) if report.failed => (Health::StoreFailed, report),
+            Ok(Some(report)) if report.failure.is_some() => (Health::StoreFailed, report),
             Ok(Some(report)) if report.disk_full => (Health::DiskFull, report),
             Ok(Some(report)) => (Health::Ok, report),
             Ok(None) if stopping => (Health::Draining, Report::default()),
@@ -251,7 +252,7 @@ fn health(snapshot: &Snapshot) -> Response<Body> {
     let says = snapshot.health;
     json(
         code,
-        &serde_json::json!({ "v": snapshot::VERSION, "health": says, "text": says.words() }),
+        &serde_json::json!({ "v": snapshot::VERSION, "health": says, "text": says.words(), "failure": snapshot.failure }),
     )
 }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval_at, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -99,7 +99,7 @@ impl Door {
 
     /// Forgets each minute what each address did in it. Never ends.
     pub async fn count_minutes(&self) {
-        let mut minute = interval(MINUTE);
+        let mut minute = interval_at(Instant::now() + MINUTE, MINUTE);
         loop {
             minute.tick().await;
             self.addresses.new_minute();

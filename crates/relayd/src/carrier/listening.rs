@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::net::{self, AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Connections that the system holds until a lane takes them; it may allow fewer.
 const BACKLOG: i32 = 4_096;
@@ -66,12 +66,62 @@ impl Listening {
     }
 }
 
+/// Where finished handshakes are counted, of all lanes.
+pub struct Places {
+    /// One for each connection that the process can have.
+    free: Arc<Semaphore>,
+    of_process: usize,
+    /// Connections that the configuration allows.
+    allowed: AtomicUsize,
+}
+
+impl Places {
+    /// As many as the process can have, of which so many are allowed.
+    #[must_use]
+    pub fn new(of_process: usize, allowed: usize) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(of_process)),
+            of_process,
+            allowed: AtomicUsize::new(allowed),
+        }
+    }
+
+    /// From now on so many are allowed; whoever has a place keeps it.
+    // [SPEC 6.129]
+    pub fn allow(&self, connections: usize) {
+        self.allowed.store(connections, Ordering::Relaxed);
+    }
+
+    /// A place, until it is dropped; none if all are taken.
+    // [SPEC 6.53]
+    #[must_use]
+    pub fn take(&self) -> Option<OwnedSemaphorePermit> {
+        if self.are_taken() {
+            return None;
+        }
+        Arc::clone(&self.free).try_acquire_owned().ok()
+    }
+
+    fn are_taken(&self) -> bool {
+        let free = self.free.available_permits();
+        let taken = self.of_process.saturating_sub(free);
+        free == 0 || taken >= self.allowed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until nobody has a place. Nobody gets one after that.
+    pub async fn left(&self) {
+        let all = u32::try_from(self.of_process).unwrap_or(u32::MAX);
+        if let Ok(all) = self.free.acquire_many(all).await {
+            all.forget();
+        }
+    }
+}
+
 /// How many connections each lane has, those in their handshakes among them.
 pub struct Seats {
     taken: Box<[AtomicUsize]>,
     of_lane_max: usize,
-    /// Those of finished handshakes, of all lanes.
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     changed: Notify,
 }
 
@@ -89,7 +139,7 @@ pub(super) enum Turn {
 impl Seats {
     /// Seats in each lane. More than the relay has places: some are in their handshakes.
     #[must_use]
-    pub fn new(lanes: usize, of_lane_max: usize, places: Arc<Semaphore>) -> Self {
+    pub fn new(lanes: usize, of_lane_max: usize, places: Arc<Places>) -> Self {
         Self {
             taken: (0..lanes).map(|_| AtomicUsize::new(0)).collect(),
             of_lane_max,
@@ -117,7 +167,7 @@ impl Seats {
         let least = self.taken.iter().map(count).min().unwrap_or(0);
         match () {
             // [SPEC 6.53]
-            () if self.places.available_permits() == 0 => Turn::End,
+            () if self.places.are_taken() => Turn::End,
             () if mine >= self.of_lane_max || mine > least + SLACK => Turn::Leave,
             () => Turn::Take,
         }
@@ -159,7 +209,7 @@ mod tests {
     // [SPEC 6.53] [SPEC 6.100]
     #[tokio::test]
     async fn who_has_room_takes_the_next() {
-        let places = Arc::new(Semaphore::new(1));
+        let places = Arc::new(Places::new(9, 1));
         let seats = Arc::new(Seats::new(2, SLACK + 2, Arc::clone(&places)));
         let take = |lane, number: usize| -> Vec<Seat> {
             (0..number).map(|_| Seat::take(&seats, lane)).collect()
@@ -179,8 +229,12 @@ mod tests {
         assert!(still_waits(waiting.as_mut()).await);
         first.pop();
         waiting.await;
-        let place = places.try_acquire().unwrap();
+        let place = places.take().unwrap();
+        assert!(places.take().is_none());
         assert_eq!(turns(), (Turn::End, Turn::End));
+        places.allow(2);
+        assert_eq!(turns(), (Turn::Take, Turn::Take));
+        places.allow(1);
         drop(place);
         other.clear();
         first.clear();

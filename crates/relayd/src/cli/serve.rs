@@ -129,6 +129,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         ..
     } = settings;
     let mut server = Server::start(options).await?;
+    log(&Event::Serving);
     print_address(&server, json)?;
     notify::ready();
     loop {

@@ -56,7 +56,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     match snapshot.health {
         Health::Ok => Ok(()),
-        health => Err(Failure::new(Exit::Unhealthy, health.words())),
+        health => Err(Failure::new(
+            Exit::Unhealthy,
+            why(health, snapshot.failure.as_deref()),
+        )),
+    }
+}
+
+fn why(health: Health, failure: Option<&str>) -> String {
+    match failure {
+        Some(failure) => format!("{} ({failure})", health.words()),
+        None => health.words().to_owned(),
     }
 }
 

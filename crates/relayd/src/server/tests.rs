@@ -133,7 +133,7 @@ async fn more_connections_than_places_are_dropped() {
     let (dial, pipes) = mpsc::channel(8);
     let entrance = Entrance {
         metrics: Arc::default(),
-        places: Arc::new(Semaphore::new(2)),
+        places: Arc::new(Places::new(2, 2)),
         numbers: Arc::default(),
         engine,
         written,

@@ -24,9 +24,13 @@ pub(crate) fn html(all: &Snapshot) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta http-equiv=\"refresh\" content=\"10\">\n\
          <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n<h1>Emptyroom relay</h1>\n\
          <p>Version {version}, running for {up}</p>\n</header>\n\
-         <p class=\"health{class}\" role=\"status\"><strong>{title}</strong></p>\n<div class=\"columns\">\n",
+         <p class=\"health{class}\" role=\"status\"><strong>{title}</strong>{failure}</p>\n<div class=\"columns\">\n",
         version = all.version,
         up = duration(all.up_s),
+        failure = all
+            .failure
+            .as_deref()
+            .map_or_else(String::new, |what| format!("<br>{what}")),
     );
     section(&mut page, "Now", &now(all));
     section(&mut page, "Disk", &disk(all));

@@ -34,6 +34,7 @@ impl Collector for All {
         for (name, help, value) in gauges(all) {
             gauge(&mut to, name, help, value)?;
         }
+        health(&mut to, all.health)?;
         if let Some(rows) = all.store.rows {
             gauge(&mut to, "store_rows", "Rows in the store", rows)?;
         }
@@ -78,6 +79,17 @@ impl Collector for All {
         to.encode_descriptor("build", "Version and kind of store", None, MetricType::Info)?
             .encode_info(&info)
     }
+}
+
+/// Which it is, and which it is not: as many series always.
+fn health(to: &mut DescriptorEncoder, is: Health) -> Result<(), std::fmt::Error> {
+    let help = "1 for how the relay fares, 0 for all else";
+    let mut family = to.encode_descriptor("health", help, None, MetricType::Gauge)?;
+    for (health, name) in Health::NAMED {
+        let value = i64::from(health == is);
+        ConstGauge::new(value).encode(family.encode_family(&[("is", name)])?)?;
+    }
+    Ok(())
 }
 
 /// What is called how, what it means, how much it is.

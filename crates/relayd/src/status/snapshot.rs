@@ -5,10 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use emptyroom_relay::Totals;
 use emptyroom_relay::totals::{HANGUPS, REFUSALS};
 use serde::{Deserialize, Serialize};
 
+use super::Report;
 use crate::medium::Kind;
 use crate::metrics::{Distribution, Metrics};
 
@@ -32,6 +32,15 @@ pub(crate) enum Health {
 }
 
 impl Health {
+    /// All, with the names they have in metrics.
+    pub(crate) const NAMED: [(Self, &str); 5] = [
+        (Self::Ok, "ok"),
+        (Self::DiskFull, "disk-full"),
+        (Self::Draining, "draining"),
+        (Self::StoreFailed, "store-failed"),
+        (Self::NotAnswering, "not-answering"),
+    ];
+
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Ok => "healthy",
@@ -51,6 +60,8 @@ impl Health {
 pub(crate) struct Snapshot {
     pub(crate) v: u8,
     pub(crate) health: Health,
+    /// What failed, in words of the program.
+    pub(crate) failure: Option<String>,
     pub(crate) version: String,
     pub(crate) started_unix_s: u64,
     pub(crate) up_s: u64,
@@ -94,10 +105,11 @@ impl Snapshot {
     /// Puts together what the relay, the shell and the disk say.
     pub(crate) fn new(
         health: Health,
-        totals: &Totals,
+        report: &Report,
         metrics: &Metrics,
         (now_s, store): (u64, Store),
     ) -> Self {
+        let totals = &report.totals;
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let away = [
             ("handshakes", &metrics.turned_away_handshakes),
@@ -107,6 +119,7 @@ impl Snapshot {
         Self {
             v: VERSION,
             health,
+            failure: report.failure.map(|failure| failure.to_string()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_s: metrics.started_s,
             up_s: now_s.saturating_sub(metrics.started_s),

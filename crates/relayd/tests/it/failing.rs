@@ -22,6 +22,11 @@ pub struct Failing {
 impl Failing {
     /// A relay with this kind of store; `None` where the library cannot be built.
     pub fn start(store: &str) -> Option<Self> {
+        Self::start_with(store, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(store: &str, arguments: &[&str]) -> Option<Self> {
         let dir = Scratch::new(store);
         let library = dir.path().join("failing_disk.so");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/failing_disk.c");
@@ -39,6 +44,7 @@ impl Failing {
         let mut command = serve(&data);
         command
             .args(["--open", "--store", store])
+            .args(arguments)
             .env("LD_PRELOAD", &library)
             .env("EMPTYROOM_TEST_DISK", &orders);
         Some(Self {
@@ -51,6 +57,11 @@ impl Failing {
 
     pub fn order(&self, letter: &str) {
         fs::write(&self.orders, letter).unwrap();
+    }
+
+    /// The disk works again.
+    pub fn heal(&self) {
+        fs::remove_file(&self.orders).unwrap();
     }
 }
 
@@ -115,7 +126,7 @@ fn after_a_failed_write_what_is_stored_is_served_and_nothing_is_written() {
         assert!(append(&mut client, handle, &log).is_err());
         serves_and_refuses(&failing, &log, 5);
         // The disk may seem well again: it is not believed before a restart.
-        fs::remove_file(&failing.orders).unwrap();
+        failing.heal();
         serves_and_refuses(&failing, &log, 5);
         assert!(matches!(idle.call(Request::Ping), Answer::Done));
         failing.relay.send("TERM");
@@ -154,7 +165,7 @@ fn a_disk_without_space_refuses_and_goes_on() {
                 answer => panic!("{}", name(&answer)),
             }
         }
-        fs::remove_file(&failing.orders).unwrap();
+        failing.heal();
         let Answer::Appended(appended) = append(&mut client, handle, &log).unwrap() else {
             panic!()
         };

@@ -20,10 +20,14 @@ use crate::scratch::Scratch;
 fn start(data: &Path, arguments: &[&str]) -> (Process, String) {
     let port = ["--status", "127.0.0.1:0"];
     let relay = Process::start_with(data, &[&port, arguments].concat());
+    (relay, status_port(data))
+}
+
+/// Where the log says that it is.
+pub fn status_port(data: &Path) -> String {
     let log = fs::read_to_string(data.with_extension("stderr")).unwrap();
     let at = log.split_once("http://").unwrap().1;
-    let address = at.split_once('/').unwrap().0.to_owned();
-    (relay, address)
+    at.split_once('/').unwrap().0.to_owned()
 }
 
 /// A whole answer, head and body.
@@ -242,6 +246,53 @@ fn a_full_disk_is_unhealthy() {
     let answer = ask(socket, "GET /health HTTP/1.1\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("\"health\":\"disk-full\""), "{answer}");
+}
+
+/// A sync fails: the relay serves what it has, and says to whoever asks that it writes no more, and why.
+// [SPEC 6.126] [SPEC 6.127]
+#[test]
+fn a_failed_store_is_unhealthy_for_good() {
+    for kind in ["sqlite", "segments"] {
+        let Some(relay) = Failing::start_with(kind, &["--status", "127.0.0.1:0"]) else {
+            return;
+        };
+        let at = status_port(&relay.data);
+        let in_data = relay.data.to_str().unwrap();
+        let mut client = Client::connect(&relay.relay.address);
+        client.create(&Log::new(), None);
+        let before = get(&at, "/metrics");
+        assert_eq!(metric(&before, "health{is=\"ok\"}"), 1);
+        relay.order("s");
+        // Not acknowledged; whether it is refused or nothing is said is not this test's affair.
+        let _ = client.try_create(&Log::new());
+        // The disk seems well again, and is not believed.
+        relay.heal();
+        for _ in 0..2 {
+            let health = get(&at, "/health");
+            assert!(health.starts_with("HTTP/1.1 503 "), "{health}");
+            assert!(
+                health.contains("\"health\":\"store-failed\"")
+                    && health.contains("\"failure\":\"store failed: "),
+                "{health}"
+            );
+            let metrics = get(&at, "/metrics");
+            for (name, value) in [
+                ("healthy", 0),
+                ("health{is=\"ok\"}", 0),
+                ("health{is=\"store-failed\"}", 1),
+            ] {
+                assert_eq!(metric(&metrics, name), value, "{name}");
+            }
+            let (code, words, error) = status(&["--data", in_data]);
+            assert_eq!(code, 7, "{words} {error}");
+            assert!(
+                words.contains("the store failed: new entries are refused"),
+                "{words}"
+            );
+            assert!(error.contains("(store failed: "), "{error}");
+            assert!(get(&at, "/").contains("class=\"health bad\""));
+        }
+    }
 }
 
 // [SPEC 6.128] [SPEC 6.79]

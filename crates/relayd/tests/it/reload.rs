@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use emptyroom_wire::op::RefusalCode;
 
-use crate::client::{Client, Log};
+use crate::client::{Client, Log, TlsSettings, dial_tls};
 use crate::process::{Process, binary};
 use crate::scratch::Scratch;
 
@@ -99,6 +99,37 @@ fn connections_of_an_address_change_while_it_runs() {
     relay.send("HUP");
     wait_for(&data, "limits reloaded", 1);
     Client::connect(&relay.address);
+}
+
+/// Who finds no place costs no handshake.
+// [SPEC 6.53] [SPEC 6.129]
+#[test]
+fn places_are_counted_at_the_door_also_after_a_change() {
+    let dir = Scratch::new("reload-places");
+    let many = "connections-per-address = 100\n";
+    let (config, data) = write(&dir, &format!("streams = 2\n{many}"));
+    let relay = start(&config, &data);
+    let refused = || dial_tls(&relay.address, TlsSettings::default()).is_err();
+    let mut there = vec![
+        Client::connect(&relay.address),
+        Client::connect(&relay.address),
+    ];
+    assert!(refused());
+    for (reloads, streams) in [(1, 3), (2, 1)] {
+        write(&dir, &format!("streams = {streams}\n{many}"));
+        relay.send("HUP");
+        wait_for(&data, "limits reloaded", reloads);
+        if streams > there.len() {
+            there.push(Client::connect(&relay.address));
+        }
+        assert!(refused(), "{streams}");
+        for client in &mut there {
+            assert_eq!(
+                client.open(&Log::new(), 0).err(),
+                Some(RefusalCode::Unknown)
+            );
+        }
+    }
 }
 
 // [SPEC 6.130]

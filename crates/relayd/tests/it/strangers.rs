@@ -235,38 +235,61 @@ fn a_slow_handshake_is_given_up() {
     assert!(start.elapsed() < Duration::from_secs(40));
 }
 
-// [SPEC 6.73]
-#[test]
-fn one_address_cannot_take_all_handshakes() {
-    let running = running("half-open");
-    let waiting: Vec<TcpStream> = (0..64)
-        .map(|_| dial_tcp(running.address()).unwrap())
-        .collect();
-    let mut ended = 0;
-    // One more is dropped unheard, as soon as the 64 are counted.
-    for _ in 0..16 {
-        let mut more = dial_tcp(running.address()).unwrap();
-        more.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-        ended += usize::from(is_ended(&mut more));
+/// What the status port counts under this name.
+fn counted(status_port: &str, name: &str) -> u64 {
+    let mut stream = TcpStream::connect(status_port).unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {status_port}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let line = answer.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap().trim().parse().unwrap()
+}
+
+/// Whether 16 of 80 newcomers who say nothing are dropped before the first of them has had his ten seconds: later
+/// others have their turn, and the numbers say nothing.
+fn drops_those_beyond_64() -> bool {
+    let dir = Scratch::new("half-open");
+    let data = dir.path().join("data");
+    let relay = Process::start_with(&data, &["--status", "127.0.0.1:0"]);
+    let status_port = crate::operator::status_port(&data);
+    let waiting: Vec<TcpStream> = (0..80).map(|_| dial_tcp(&relay.address).unwrap()).collect();
+    let dropped = || {
+        let reason = "emptyroom_relay_turned_away_total{reason=\"address\"}";
+        counted(&status_port, reason)
+    };
+    while dropped() < 16 {
+        if counted(&status_port, "emptyroom_relay_handshakes_failed_total") > 0 {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(20));
     }
-    assert!(ended >= 15, "{ended} of 16");
+    // No more than those: one that is through is not counted any more.
+    assert_eq!(dropped(), 16);
     drop(waiting);
-    // And as soon as they are gone there is room again.
+    // As soon as they are gone there is room again.
     let patience = Instant::now();
-    while Client::try_connect(running.address()).is_err() {
+    while Client::try_connect(&relay.address).is_err() {
         assert!(patience.elapsed() < Duration::from_secs(30));
         thread::yield_now();
     }
-    running.serves();
+    true
 }
 
-// [SPEC 6.81]
+// [SPEC 6.73]
 #[test]
-fn one_address_cannot_take_all_connections() {
+fn one_address_cannot_take_all_handshakes() {
+    // A machine that is busy may not get as far in ten seconds.
+    assert!((0..4).any(|_| drops_those_beyond_64()));
+}
+
+/// Whether all of it happened within the relay's first minute, in which nothing is forgotten.
+fn keeps_to_three_in_a_minute() -> bool {
     let dir = Scratch::new("per-address");
     let data = dir.path().join("data");
     let mut command = serve(&data);
     command.args(["--open", "--connections-per-address", "3"]);
+    let start = Instant::now();
     let relay = Process::spawn(command, &data);
     let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(&relay.address)).collect();
     for _ in 0..4 {
@@ -277,7 +300,17 @@ fn one_address_cannot_take_all_connections() {
         assert!(matches!(client.create(&Log::new(), None), Answer::Created));
     }
     clients.clear();
-    assert!(Client::try_connect(&relay.address).is_err());
+    let refused = Client::try_connect(&relay.address).is_err();
+    let within = start.elapsed() < Duration::from_secs(60);
+    assert!(refused || !within);
+    within
+}
+
+// [SPEC 6.81]
+#[test]
+fn one_address_cannot_take_all_connections() {
+    // A machine that is busy may need more than a minute.
+    assert!((0..4).any(|_| keeps_to_three_in_a_minute()));
 }
 
 #[test]
