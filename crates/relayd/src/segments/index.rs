@@ -289,23 +289,23 @@ impl Index {
             settling,
             ..
         } = self;
-        let mut gone = Vec::new();
         lasting.retain(|key, row| {
-            let moved = fresh.moved.get(key).or_else(|| settling.moved.get(key));
-            let stays = moved.unwrap_or(&row.lies) >= &today;
+            let waits_in = [&mut *fresh, &mut *settling]
+                .into_iter()
+                .find(|waiting| waiting.moved.contains_key(key));
+            let last = waits_in.as_ref().and_then(|waiting| waiting.moved.get(key));
+            let stays = last.unwrap_or(&row.lies) >= &today;
             if !stays {
                 let (segment, spot) = row.spot(*key);
                 unuse(used, segment, spot.len);
-                // The others go with their segments.
-                if segment.day >= today {
-                    gone.push((segment, spot));
+                // The others go with their segments. In a segment of a later day it is over only because a journal says so: its bytes
+                // must go before that, in the checkpoint that settles what the journal says.
+                if let Some(waiting) = waits_in.filter(|_| segment.day >= today) {
+                    waiting.gone(segment, spot);
                 }
             }
             stays
         });
-        for (segment, spot) in gone {
-            fresh.gone(segment, spot);
-        }
         fresh.expire(today);
         settling.expire(today);
     }

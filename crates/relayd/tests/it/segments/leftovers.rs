@@ -108,6 +108,44 @@ fn a_day_that_is_over_leaves_no_file_and_no_key() {
     assert_eq!(rows.lasting(&LASTING).unwrap(), None);
 }
 
+/// A row lies in a segment of a later day, and only a journal says that its own day is over: that must not go before the row.
+// [SPEC 6.94]
+#[test]
+fn whenever_the_power_fails_what_is_over_does_not_come_back() {
+    let later = Day(DAY.0 + 5);
+    for operations in 0.. {
+        let (disk, mut rows) = fresh();
+        let change = |change| Changes {
+            entries: Vec::new(),
+            lasting: vec![change],
+        };
+        let put = |key| LastingChange::Put {
+            key,
+            day: later,
+            row: vec![1; 500],
+        };
+        // The other row keeps the segment there.
+        rows.commit(change(put(KEPT))).unwrap();
+        rows.commit(change(put(LASTING))).unwrap();
+        rows.checkpoint().unwrap();
+        let key = LASTING;
+        rows.commit(change(LastingChange::Move { key, day: DAY }))
+            .unwrap();
+        // The day ends in the middle of a checkpoint.
+        assert_eq!(rows.settle(), Ok(Settled::More));
+        disk.fail_after(operations, Fault::Dead);
+        let whole = rows.expire(Day(DAY.0 + 1));
+        disk.mend();
+        let mut rows = reopen(&disk).unwrap();
+        rows.expire(Day(DAY.0 + 1)).unwrap();
+        assert_eq!(rows.lasting(&key), Ok(None), "after {operations}");
+        if whole.is_ok() {
+            assert!(operations > 10);
+            return;
+        }
+    }
+}
+
 /// A log whose life begins anew moves with all its rows, which may be much more than a piece.
 // [SPEC 6.110]
 #[test]
