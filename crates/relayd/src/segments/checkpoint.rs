@@ -331,7 +331,11 @@ impl<D: Disk> SegmentRows<D> {
         let (id, index) = (rewriting.id, &self.index);
         rewriting.left.retain(|_, spot| index.lies_at(id, spot));
         if rewriting.left.is_empty() {
-            return self.drop_segment(id).map(|()| true);
+            // It may have ended with its day, and a clock that went back have begun another of its name.
+            if self.index.used(id).rows == 0 {
+                self.drop_segment(id)?;
+            }
+            return Ok(true);
         }
         let mut places = rewriting.left.values().map(|spot| (id, *spot));
         let rows = self.read_piece(&mut places)?;
