@@ -5,19 +5,18 @@
 
 use std::collections::VecDeque;
 
-use emptyroom_wire::op::{Refusal, RefusalCode};
 use emptyroom_wire::relay_key::{IdentityHash, KeyRecord, RelayIdentity};
 use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::time::{DAY_MS, HOUR_MS, Mono, Now};
 
 use crate::config::{Config, Limits};
 use crate::io::{ConnId, Input, Output, Reason, Ticket};
-use crate::limits::FULL_RETRY_S;
 use crate::store::{StoreFailure, StoreReply};
 use crate::totals::Totals;
 
 mod conn;
 mod conns;
+mod full;
 mod handles;
 mod job;
 mod keys;
@@ -281,20 +280,6 @@ impl Relay {
         }
     }
 
-    /// Nothing of the batch was done: refuse it, go on.
-    fn store_full(&mut self, now: Now, ticket: Ticket) {
-        match self.queue.failed(ticket) {
-            Ok(purposes) => {
-                // [SPEC 6.6]
-                let refusal = Refusal::later(RefusalCode::StorageFull, FULL_RETRY_S);
-                for purpose in purposes {
-                    self.refuse_job(now, purpose, refusal);
-                }
-            }
-            Err(queue::Mismatch) => self.stop(Err(NO_BATCH)),
-        }
-    }
-
     /// Nobody knows what became of the batch.
     fn store_broke(&mut self, now: Now, ticket: Ticket, failure: StoreFailure) {
         let Ok(purposes) = self.queue.failed(ticket) else {
@@ -310,7 +295,7 @@ impl Relay {
             match purpose {
                 // Done or not: neither must be said.
                 // [SPEC 6.5]
-                Purpose::Answer(asker) | Purpose::Append(asker, _) | Purpose::Destroy(asker, _) => {
+                Purpose::Create(asker) | Purpose::Append(asker, _) | Purpose::Change(asker, ..) => {
                     self.end(asker.conn, Reason::StoreFailed)
                 }
                 Purpose::Open(asker, openings) => {

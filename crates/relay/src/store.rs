@@ -18,7 +18,7 @@
 //!   a crash any prefix-closed part of it may be there, because nothing of it was acknowledged.
 //! - **Durability.** When `apply` returns `Ok`, everything in the batch survives a crash of the machine.
 //! - **Failure.** [`StoreFailure::Full`] means that nothing of the batch took effect and the store is usable: the relay refuses
-//!   the batch and goes on. [`StoreFailure::Broken`] means that nobody knows what of the batch is on disk (a failed sync), or that a
+//!   what needs space, and asks for the rest again. [`StoreFailure::Broken`] means that nobody knows what of the batch is on disk (a failed sync), or that a
 //!   row cannot be read. A store that has failed so never writes again until it is opened anew: it answers `Broken` to every batch
 //!   that would write, and goes on to answer those that only read, from what was durable before.
 //! - **Time** only comes in as `now`; days are counted from it. A clock that jumps back makes nothing live again that was removed.

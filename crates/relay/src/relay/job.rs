@@ -6,8 +6,9 @@ use emptyroom_wire::entry::Aad;
 use emptyroom_wire::op::Handle;
 use emptyroom_wire::sign::Signature;
 
+use super::queue::Job;
 use crate::io::ConnId;
-use crate::store::{Place, RowKey};
+use crate::store::{Place, RowKey, StoreOp};
 
 /// Who waits for an answer.
 #[derive(Clone, Copy)]
@@ -18,16 +19,16 @@ pub(crate) struct Asker {
 }
 
 pub(crate) enum Purpose {
-    /// Answer with what the store says: create, renew, trim.
-    Answer(Asker),
+    /// Answer with what the store says of a log to be made.
+    Create(Asker),
     /// Open logs that were looked at.
     Open(Asker, Vec<Opening>),
     /// Answer, and push the entry to its readers.
     Append(Asker, Entry),
     /// Destroy the log that was looked at, if its owner signed.
     DestroyLook(Asker, Place, Signature),
-    /// Answer, and tell the readers.
-    Destroy(Asker, RowKey),
+    /// Answer, and tell the readers what is gone.
+    Change(Asker, Place, Change),
     /// Send stored entries to a handle that is behind.
     CatchUp(ConnId, Handle),
 }
@@ -36,8 +37,33 @@ impl Purpose {
     /// Whether its operations change something.
     pub(crate) fn writes(&self) -> bool {
         match self {
-            Purpose::Answer(_) | Purpose::Append(..) | Purpose::Destroy(..) => true,
+            Purpose::Create(_) | Purpose::Append(..) | Purpose::Change(..) => true,
             Purpose::Open(..) | Purpose::DestroyLook(..) | Purpose::CatchUp(..) => false,
+        }
+    }
+}
+
+/// What is done to a whole log. It needs hardly any space, and makes some.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Renew,
+    Trim { up_to: u64 },
+    Destroy,
+}
+
+impl Change {
+    pub(crate) fn job(self, asker: Asker, place: Place) -> Job<Purpose> {
+        let at = place.clone();
+        let op = match self {
+            Change::Renew => StoreOp::Renew { place },
+            Change::Trim { up_to } => StoreOp::Trim { place, up_to },
+            Change::Destroy => StoreOp::Destroy { place },
+        };
+        Job {
+            ops: vec![op],
+            purpose: Purpose::Change(asker, at, self),
+            bytes: 0,
+            reads: 0,
         }
     }
 }

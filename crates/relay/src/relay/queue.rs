@@ -217,6 +217,21 @@ impl<P> Queue<P> {
         Some(ops)
     }
 
+    /// What is left of a batch that failed, as the next one, before all that waits.
+    pub(crate) fn batch_again(&mut self, ticket: Ticket, jobs: Vec<Job<P>>) -> Vec<StoreOp> {
+        let mut ops = Vec::new();
+        let mut sent = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            sent.push(Sent {
+                ops: job.ops.len(),
+                purpose: job.purpose,
+            });
+            ops.extend(job.ops);
+        }
+        self.at_store = Some((ticket, sent));
+        ops
+    }
+
     /// The purposes of the batch that came back, each with its replies, in order.
     pub(crate) fn answered(
         &mut self,

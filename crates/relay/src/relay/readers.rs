@@ -14,7 +14,7 @@ use super::queue::Job;
 use super::{Mode, Relay};
 use crate::io::ConnId;
 use crate::limits::{READ_BYTES, READ_BYTES_CROWDED, READS_MAX};
-use crate::store::{RowKey, StoreOp, StoreReply, StoredEntry};
+use crate::store::{Place, RowKey, StoreOp, StoreReply, StoredEntry};
 
 impl Relay {
     /// A handle that was just opened, while the log's next entry is `next_seq`.
@@ -109,6 +109,25 @@ impl Relay {
         }
     }
 
+    /// The same read, for a handle whose read was not done, unless nobody wants it any more.
+    pub(super) fn same_read(&mut self, conn: ConnId, handle: Handle) -> Option<Job<Purpose>> {
+        let bytes_max = self.read_bytes();
+        let log = self.conns.stream(conn)?.logs.get(handle)?;
+        match log.reader {
+            Reader::Behind(from) => Some(read(log.place.clone(), from, bytes_max, (conn, handle))),
+            Reader::Live => None,
+        }
+    }
+
+    /// How much is read at a time.
+    fn read_bytes(&self) -> usize {
+        if self.is_crowded() {
+            READ_BYTES_CROWDED
+        } else {
+            READ_BYTES
+        }
+    }
+
     /// The shell sent something on.
     pub(super) fn written(&mut self, now: Now, conn: ConnId, bytes: usize) {
         if let Some(at) = self.conns.conn(conn) {
@@ -153,7 +172,7 @@ impl Relay {
         if self.mode == Mode::Draining {
             return;
         }
-        let crowded = self.is_crowded();
+        let (crowded, bytes_max) = (self.is_crowded(), self.read_bytes());
         let Some(at) = self.conns.conn(conn) else {
             return;
         };
@@ -166,11 +185,6 @@ impl Relay {
         if stuffed {
             return;
         }
-        let bytes_max = if crowded {
-            READ_BYTES_CROWDED
-        } else {
-            READ_BYTES
-        };
         while let Some(handle) = stream.behind.pop_front() {
             let Some(log) = stream.logs.get(handle) else {
                 continue;
@@ -178,19 +192,9 @@ impl Relay {
             let Reader::Behind(from) = log.reader else {
                 continue;
             };
-            let op = StoreOp::Read {
-                place: log.place.clone(),
-                from,
-                bytes_max,
-            };
+            let job = read(log.place.clone(), from, bytes_max, (conn, handle));
             stream.reading = true;
             self.reads += 1;
-            let job = Job {
-                ops: vec![op],
-                purpose: Purpose::CatchUp(conn, handle),
-                bytes: 0,
-                reads: bytes_max,
-            };
             return self.queue_up(now, conn, job);
         }
     }
@@ -218,6 +222,20 @@ impl Relay {
                 );
             }
         }
+    }
+}
+
+fn read(place: Place, from: u64, bytes_max: usize, reader: (ConnId, Handle)) -> Job<Purpose> {
+    let (conn, handle) = reader;
+    Job {
+        ops: vec![StoreOp::Read {
+            place,
+            from,
+            bytes_max,
+        }],
+        purpose: Purpose::CatchUp(conn, handle),
+        bytes: 0,
+        reads: bytes_max,
     }
 }
 

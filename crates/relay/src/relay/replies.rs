@@ -9,18 +9,17 @@ use emptyroom_wire::time::Now;
 
 use super::Relay;
 use super::conn::{OpenLog, Reader};
-use super::job::{Asker, Opening, Purpose};
-use super::queue::Job;
+use super::job::{Asker, Change, Opening, Purpose};
 use crate::io::ConnId;
 use crate::limits::HANDLES_PER_LOG_MAX;
-use crate::store::{Looked, Place, RowKey, StoreOp, StoreReply, StoredEntry};
+use crate::store::{Looked, Place, RowKey, StoreReply, StoredEntry};
 
 impl Relay {
     pub(super) fn reply(&mut self, now: Now, purpose: Purpose, replies: Vec<StoreReply>) {
         let mut replies = replies.into_iter();
         match purpose {
             Purpose::Open(asker, openings) => self.opened(now, asker, openings, replies.collect()),
-            Purpose::Answer(asker) => {
+            Purpose::Create(asker) => {
                 if let Some(reply) = replies.next() {
                     self.answer(now, asker, plain_answer(reply));
                 }
@@ -52,10 +51,10 @@ impl Relay {
                     self.destroy(now, asker, &place, &signature, reply);
                 }
             }
-            Purpose::Destroy(asker, log) => {
+            Purpose::Change(asker, place, change) => {
                 if let Some(reply) = replies.next() {
-                    if matches!(reply, StoreReply::Done) {
-                        self.push_gone(now, log, RefusalCode::Destroyed);
+                    if change == Change::Destroy && matches!(reply, StoreReply::Done) {
+                        self.push_gone(now, place.key(), RefusalCode::Destroyed);
                     }
                     self.answer(now, asker, plain_answer(reply));
                 }
@@ -77,10 +76,10 @@ impl Relay {
                 }
                 self.refuse(now, asker, refusal);
             }
-            Purpose::Answer(asker)
+            Purpose::Create(asker)
             | Purpose::Append(asker, _)
             | Purpose::DestroyLook(asker, ..)
-            | Purpose::Destroy(asker, _) => self.refuse(now, asker, refusal),
+            | Purpose::Change(asker, ..) => self.refuse(now, asker, refusal),
             Purpose::CatchUp(conn, handle) => self.read_again(conn, handle),
         }
     }
@@ -187,14 +186,7 @@ impl Relay {
             self.refuse(now, asker, Refusal::now(RefusalCode::BadProof));
             return self.offence(asker.conn);
         }
-        let job = Job {
-            ops: vec![StoreOp::Destroy {
-                place: place.clone(),
-            }],
-            purpose: Purpose::Destroy(asker, place.key()),
-            bytes: 0,
-            reads: 0,
-        };
+        let job = Change::Destroy.job(asker, place.clone());
         self.queue_up(now, asker.conn, job);
     }
 

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use emptyroom_wire::entry::{Aad, is_class_len, next_hash};
 use emptyroom_wire::op::{
-    Answer, Append, Cast, CastPush, Create, Destroy, FromRelay, Handle, KeyRecords, NewLog, Open,
-    Push, Refusal, RefusalCode, Renew, RenewProof, Request, Trim,
+    Answer, Append, Cast, CastPush, Create, FromRelay, Handle, KeyRecords, NewLog, Open, Push,
+    Refusal, RefusalCode, Renew, RenewProof, Request, Trim,
 };
 use emptyroom_wire::proof::{self, Purpose as Proof, Scope};
 use emptyroom_wire::sign::{Signature, VerifyKey};
 use emptyroom_wire::time::Now;
 
 use super::conn::{OpenLog, Stream};
-use super::job::{Asker, Entry, Opening, Purpose};
+use super::job::{Asker, Change, Entry, Opening, Purpose};
 use super::queue::Job;
 use super::{Mode, Relay};
 use crate::io::ConnId;
@@ -84,7 +84,14 @@ impl Relay {
             Request::Append(append) => self.append(asker, append),
             Request::Renew(renew) => self.renew(asker, &renew),
             Request::Trim(trim) => self.trim(asker, &trim),
-            Request::Destroy(destroy) => Ok(Next::Store(look_to_destroy(asker, &destroy))),
+            Request::Destroy(destroy) => {
+                let place = Place::of(&destroy.capability);
+                Ok(Next::Store(look_to_destroy(
+                    asker,
+                    place,
+                    destroy.signature,
+                )))
+            }
             Request::Leave(handle) => self.leave(asker, handle),
             Request::Cast(cast) => self.cast(now, asker, cast),
             Request::KeyRecords(after) => {
@@ -104,7 +111,7 @@ impl Relay {
             bytes: bytes_of(&new),
             reads: 0,
             ops: vec![StoreOp::Create(new)],
-            purpose: Purpose::Answer(asker),
+            purpose: Purpose::Create(asker),
         }))
     }
 
@@ -191,7 +198,7 @@ impl Relay {
                 place
             }
         };
-        Ok(Next::Store(answered(asker, StoreOp::Renew { place })))
+        Ok(Next::Store(Change::Renew.job(asker, place)))
     }
 
     fn trim(&mut self, asker: Asker, trim: &Trim) -> Result<Next, Denied> {
@@ -203,8 +210,8 @@ impl Relay {
         let key = key.ok_or(RefusalCode::NotAllowed)?;
         proof::verify_trim(&key, &relay, place.log_id(), trim.up_to, &trim.signature)
             .map_err(|_| Denied::Offence(RefusalCode::BadProof))?;
-        let up_to = trim.up_to;
-        Ok(Next::Store(answered(asker, StoreOp::Trim { place, up_to })))
+        let trim = Change::Trim { up_to: trim.up_to };
+        Ok(Next::Store(trim.job(asker, place)))
     }
 
     fn leave(&mut self, asker: Asker, handle: Handle) -> Result<Next, Denied> {
@@ -347,22 +354,12 @@ pub(super) fn busy() -> Refusal {
     Refusal::later(RefusalCode::Busy, BUSY_RETRY_S)
 }
 
-fn look_to_destroy(asker: Asker, destroy: &Destroy) -> Job<Purpose> {
-    let place = Place::of(&destroy.capability);
+pub(super) fn look_to_destroy(asker: Asker, place: Place, signature: Signature) -> Job<Purpose> {
     Job {
         ops: vec![StoreOp::Look {
             place: place.clone(),
         }],
-        purpose: Purpose::DestroyLook(asker, place, destroy.signature),
-        bytes: 0,
-        reads: 0,
-    }
-}
-
-fn answered(asker: Asker, op: StoreOp) -> Job<Purpose> {
-    Job {
-        ops: vec![op],
-        purpose: Purpose::Answer(asker),
+        purpose: Purpose::DestroyLook(asker, place, signature),
         bytes: 0,
         reads: 0,
     }

@@ -14,6 +14,7 @@ mod at_rest;
 mod casts;
 mod corpus;
 mod fairness;
+mod full;
 mod logs;
 mod malformed;
 mod opening;
