@@ -71,6 +71,12 @@ impl Failure {
         }
     }
 
+    /// Says what came of it, too.
+    pub(crate) fn and(mut self, what: &str) -> Self {
+        self.what.push_str(what);
+        self
+    }
+
     pub(crate) fn hint(self, hint: &'static str) -> Self {
         Self {
             hint: Some(hint),

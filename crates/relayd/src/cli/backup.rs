@@ -1,12 +1,16 @@
 //! `emptyroom-relay backup`: a copy of what a relay must not lose.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Method, Response, StatusCode};
 use tokio::runtime::Runtime;
+use tokio::select;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use super::ask::{self, NoAnswer, Place};
@@ -14,7 +18,7 @@ use super::{Exit, Failure};
 use crate::clock;
 use crate::console;
 use crate::data::backup::Draft;
-use crate::data::{DataDir, DataError};
+use crate::data::{DataDir, DataError, identity};
 
 const DAY_S: u64 = 24 * 60 * 60;
 /// After the copy it is looked for so long whether the store was held all the time.
@@ -53,44 +57,118 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (data, to) = (&arguments.data, &arguments.to);
-    if !arguments.with_entries {
-        // Each of these files is replaced as a whole or not at all.
-        Draft::copy(data, to, false)?.finish(None)?;
-        console::result(&format!(
-            "{}: identity, access code and key records, no entries",
-            to.display()
-        ))?;
-        return Ok(());
+    let until_s = arguments
+        .with_entries
+        .then(|| clock::wall().0 / 1_000 + arguments.days * DAY_S);
+    if to.exists() {
+        let source = std::io::ErrorKind::AlreadyExists.into();
+        return Err(DataError::io("make", to, source).into());
     }
-    let until_s = clock::wall().0 / 1_000 + arguments.days * DAY_S;
-    copy_still(arguments)?.finish(Some(until_s))?;
-    console::result(&format!(
-        "{}: everything, with entries and day keys; to be restored within {} days, and then destroyed",
-        to.display(),
-        arguments.days
-    ))?;
+    // Without entries nobody waits: each of these files is replaced as a whole or not at all.
+    let mut still = if arguments.with_entries {
+        Some(Still::take(data)?)
+    } else if data.join(identity::FILE).exists() {
+        None
+    } else {
+        return Err(DataError::NeverServed.into());
+    };
+    let stop = stop_on_signals()?;
+    let mut draft = Draft::begin(to, until_s, stop)?;
+    let copied = draft
+        .copy(data)
+        .map_err(failed)
+        .and_then(|()| still.as_mut().map_or(Ok(()), Still::lasted));
+    // Nobody waits for what is still to be done.
+    drop(still);
+    if let Err(failure) = copied.and_then(|()| draft.finish().map_err(failed)) {
+        let left = if draft.discard() {
+            format!("; nothing is left in {}", to.display())
+        } else {
+            format!(
+                "; {} holds keys and could not be removed: destroy it",
+                to.display()
+            )
+        };
+        return Err(failure.and(&left));
+    }
+    let what = if arguments.with_entries {
+        format!(
+            "everything, with entries and day keys; to be restored within {} days, and then destroyed",
+            arguments.days
+        )
+    } else {
+        "identity, access code and key records, no entries".to_owned()
+    };
+    console::result(&format!("{}: {what}", to.display()))?;
     Ok(())
 }
 
-/// Copies while nobody writes: the relay holds its store, or none runs.
-fn copy_still(arguments: &Arguments) -> Result<Draft, Failure> {
-    let (data, to) = (&arguments.data, &arguments.to);
-    if !data.is_dir() {
-        return Err(DataError::NeverServed.into());
+fn failed(error: DataError) -> Failure {
+    match error {
+        DataError::Io { .. } => Failure::new(Exit::Data, error.to_string())
+            .hint("make space, or mend what the system says, and try again"),
+        error => error.into(),
     }
-    match DataDir::open(data) {
-        Ok(_alone) => Ok(Draft::copy(data, to, true)?),
-        Err(DataError::InUse) => {
-            let mut held = Held::take(&Place::of_data(data))?;
-            let draft = Draft::copy(data, to, true)?;
-            if held.is_held() {
-                return Ok(draft);
+}
+
+/// Becomes true when somebody asks the program to stop: what was begun has to be taken away.
+// [SPEC 6.135]
+fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
+    let refused = |e: std::io::Error| Failure::new(Exit::Data, format!("cannot take signals: {e}"));
+    let runtime = ask::runtime()?;
+    let (mut interrupt, mut terminate, mut hangup) = {
+        let _inside = runtime.enter();
+        (
+            signal(SignalKind::interrupt()).map_err(refused)?,
+            signal(SignalKind::terminate()).map_err(refused)?,
+            signal(SignalKind::hangup()).map_err(refused)?,
+        )
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
             }
-            draft.discard();
-            Err(Failure::new(Exit::NoAnswer, "the relay stopped or went on before the copy was done; nothing is kept")
-                .hint("try again; a store that takes longer than ten minutes to copy must be copied while the relay is stopped"))
+        });
+        told.store(true, Ordering::Relaxed);
+    });
+    Ok(stop)
+}
+
+/// Nobody writes: the relay holds its store, or none runs.
+enum Still {
+    Alone(#[allow(dead_code)] DataDir),
+    Held(Held),
+}
+
+impl Still {
+    fn take(data: &Path) -> Result<Self, Failure> {
+        if !data.join(identity::FILE).exists() {
+            return Err(DataError::NeverServed.into());
         }
-        Err(error) => Err(error.into()),
+        match DataDir::open(data) {
+            Ok(alone) => Ok(Self::Alone(alone)),
+            Err(DataError::InUse) => Ok(Self::Held(Held::take(&Place::of_data(data))?)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// It was so until now.
+    fn lasted(&mut self) -> Result<(), Failure> {
+        let held = match self {
+            Self::Held(held) => held.is_held(),
+            Self::Alone(_) => true,
+        };
+        if held {
+            return Ok(());
+        }
+        let what = "the relay stopped or went on before the copy was done";
+        Err(Failure::new(Exit::NoAnswer, what)
+            .hint("try again; a store that takes longer than ten minutes to copy must be copied while the relay is stopped"))
     }
 }
 

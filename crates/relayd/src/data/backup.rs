@@ -4,13 +4,15 @@
 //! DIR/            mode 0700
 //!   identity.key  access-code  key-chain  version
 //!   store/ or segments/     with entries only
-//!   backup.json   what is in it, with checksums; written last, so that a copy that was cut off is none
+//!   backup.json   what is in it, with checksums; until the end it says that this is no backup yet, and when to destroy it
 //! ```
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -35,6 +37,10 @@ pub(crate) struct Manifest {
     v: u8,
     /// With entries: the unix time after which they are not to be restored.
     pub(crate) entries_until_s: Option<u64>,
+    /// It was begun and is not done.
+    // [SPEC 6.135]
+    #[serde(default)]
+    unfinished: bool,
     files: Vec<Copied>,
 }
 
@@ -45,53 +51,75 @@ struct Copied {
     sha256: String,
 }
 
-/// Files that were copied and are not yet vouched for.
+/// Files that were copied and are not yet vouched for. Unless they are finished, they go again.
 pub(crate) struct Draft {
     to: PathBuf,
+    entries_until_s: Option<u64>,
     names: Vec<String>,
+    stop: Arc<AtomicBool>,
+    /// Nothing of it is to go.
+    done: bool,
 }
 
 impl Draft {
-    /// Copies the small files, and the store's if they are wanted: then nobody may write to it meanwhile.
+    /// Makes the directory, and in it the list that says that it is no backup yet.
+    /// `stop` ends the copying; with a time, entries are to be copied.
     ///
     /// # Errors
-    /// The target is there already, or something could not be read or written.
-    // [SPEC 6.132] [SPEC 6.133]
-    pub(crate) fn copy(data: &Path, to: &Path, with_entries: bool) -> Result<Self, DataError> {
-        if !data.join(identity::FILE).exists() {
-            return Err(DataError::NeverServed);
-        }
+    /// The target is there already, or something could not be written.
+    // [SPEC 6.135]
+    pub(crate) fn begin(
+        to: &Path,
+        entries_until_s: Option<u64>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, DataError> {
         if to.exists() {
             let source = io::ErrorKind::AlreadyExists.into();
             return Err(DataError::io("make", to, source));
         }
         make_directory(to)?;
-        let mut draft = Self {
+        let draft = Self {
             to: to.to_owned(),
+            entries_until_s,
             names: Vec::new(),
+            stop,
+            done: false,
         };
+        draft.list(true, Vec::new())?;
+        Ok(draft)
+    }
+
+    /// Copies the small files, and the store's if they are wanted: then nobody may write to it meanwhile.
+    ///
+    /// # Errors
+    /// Something could not be read or written, or it was stopped.
+    // [SPEC 6.132] [SPEC 6.133]
+    pub(crate) fn copy(&mut self, data: &Path) -> Result<(), DataError> {
+        if !data.join(identity::FILE).exists() {
+            return Err(DataError::NeverServed);
+        }
         for name in KEPT {
             if data.join(name).exists() {
-                draft.file(data, name.to_owned())?;
+                self.file(data, name.to_owned())?;
             }
         }
         for kind in [Kind::Sqlite, Kind::Segments].map(Kind::directory) {
-            if with_entries && data.join(kind).is_dir() {
-                make_directory(&to.join(kind))?;
+            if self.entries_until_s.is_some() && data.join(kind).is_dir() {
+                make_directory(&self.to.join(kind))?;
                 // What is damaged and kept apart, in a directory below, is no part of the store.
                 for name in names_in(&data.join(kind))? {
                     if !data.join(kind).join(&name).is_file() {
                         continue;
                     }
-                    draft.file(data, format!("{kind}/{name}"))?;
+                    self.file(data, format!("{kind}/{name}"))?;
                 }
             }
         }
-        Ok(draft)
+        Ok(())
     }
 
     fn file(&mut self, data: &Path, name: String) -> Result<(), DataError> {
-        copy_file(&data.join(&name), &self.to.join(&name))?;
+        copy_file(&data.join(&name), &self.to.join(&name), &self.stop)?;
         self.names.push(name);
         Ok(())
     }
@@ -99,20 +127,27 @@ impl Draft {
     /// Makes everything durable and writes what is in it. Nobody has to wait for this.
     ///
     /// # Errors
-    /// What could not be read or written.
-    pub(crate) fn finish(self, entries_until_s: Option<u64>) -> Result<(), DataError> {
+    /// What could not be read or written, or it was stopped.
+    pub(crate) fn finish(&mut self) -> Result<(), DataError> {
         let mut files = Vec::with_capacity(self.names.len());
-        for name in self.names {
-            files.push(Copied::of(&self.to, name)?);
+        for name in std::mem::take(&mut self.names) {
+            files.push(Copied::of(&self.to, name, &self.stop)?);
         }
         for kind in [Kind::Sqlite, Kind::Segments].map(Kind::directory) {
             if self.to.join(kind).is_dir() {
                 sync_directory(&self.to.join(kind).join(MANIFEST))?;
             }
         }
+        self.list(false, files)?;
+        self.done = true;
+        Ok(())
+    }
+
+    fn list(&self, unfinished: bool, files: Vec<Copied>) -> Result<(), DataError> {
         let manifest = Manifest {
             v: VERSION,
-            entries_until_s,
+            entries_until_s: self.entries_until_s,
+            unfinished,
             files,
         };
         let path = self.to.join(MANIFEST);
@@ -121,10 +156,46 @@ impl Draft {
         write_private(&path, &text)
     }
 
-    /// Takes everything away again.
-    pub(crate) fn discard(self) {
-        let _ = fs::remove_dir_all(&self.to);
+    /// Takes everything away again, and says whether nothing is left.
+    pub(crate) fn discard(mut self) -> bool {
+        self.done = true;
+        wipe(&self.to).is_ok()
     }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = wipe(&self.to);
+        }
+    }
+}
+
+/// Removes a directory; what is secret in it is overwritten first, as far as the file system does that in its place.
+// [SPEC 6.135]
+fn wipe(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            wipe(&path)?;
+            continue;
+        }
+        let secret = path.extension().is_some_and(|ending| ending == "key")
+            || path.file_name().is_some_and(|name| name == "access-code");
+        if secret {
+            // It goes even if this fails.
+            let _ = overwrite(&path);
+        }
+        fs::remove_file(&path)?;
+    }
+    fs::remove_dir(directory)
+}
+
+fn overwrite(path: &Path) -> io::Result<()> {
+    let mut file = File::options().write(true).open(path)?;
+    let len = file.metadata()?.len();
+    io::copy(&mut io::repeat(0).take(len), &mut file)?;
+    file.sync_all()
 }
 
 impl Manifest {
@@ -145,6 +216,11 @@ impl Manifest {
             .map_err(|_| damaged("it is no list of a backup's files"))?;
         if manifest.v != VERSION {
             return Err(damaged("it is of another version of this program"));
+        }
+        if manifest.unfinished {
+            return Err(damaged(
+                "the backup was cut off; destroy it, and make another",
+            ));
         }
         if manifest.files.iter().any(|file| !is_ours(&file.name)) {
             return Err(damaged("it names a file that no backup holds"));
@@ -168,6 +244,7 @@ impl Manifest {
         for file in &files {
             file.check(from)?;
         }
+        let never = AtomicBool::new(false);
         // The identity makes a directory a relay's: it comes last.
         files.sort_by_key(|file| file.name == identity::FILE);
         for file in files {
@@ -176,7 +253,7 @@ impl Manifest {
                 make_directory(above)?;
             }
             let _ = fs::remove_file(&to);
-            copy_file(&from.join(&file.name), &to)?;
+            copy_file(&from.join(&file.name), &to, &never)?;
             sync(&to)?;
             sync_directory(&to)?;
         }
@@ -185,16 +262,16 @@ impl Manifest {
 }
 
 impl Copied {
-    fn of(directory: &Path, name: String) -> Result<Self, DataError> {
+    fn of(directory: &Path, name: String, stop: &AtomicBool) -> Result<Self, DataError> {
         let path = directory.join(&name);
         sync(&path)?;
-        let (len, sha256) = digest(&path)?;
+        let (len, sha256) = digest(&path, stop)?;
         Ok(Self { name, len, sha256 })
     }
 
     fn check(&self, directory: &Path) -> Result<(), DataError> {
         let path = directory.join(&self.name);
-        let (len, sha256) = digest(&path)?;
+        let (len, sha256) = digest(&path, &AtomicBool::new(false))?;
         if (len, &sha256) == (self.len, &self.sha256) {
             return Ok(());
         }
@@ -256,15 +333,23 @@ fn names_in(directory: &Path) -> Result<Vec<String>, DataError> {
 }
 
 /// Shares the blocks where the file system can, so that nobody waits; else reads and writes, and leaves out what is zero.
-fn copy_file(from: &Path, to: &Path) -> Result<(), DataError> {
+fn copy_file(from: &Path, to: &Path, stop: &AtomicBool) -> Result<(), DataError> {
     let refused = |e| DataError::io("copy", from, e);
     let source = File::open(from).map_err(refused)?;
     let made = |e| DataError::io("make", to, e);
+    not_stopped(stop).map_err(refused)?;
     let target = private(to).map_err(made)?;
     if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
         return Ok(());
     }
-    copy_bytes(source, target).map_err(refused)
+    copy_bytes(source, target, stop).map_err(refused)
+}
+
+fn not_stopped(stop: &AtomicBool) -> io::Result<()> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(io::Error::other("it was stopped by a signal"));
+    }
+    Ok(())
 }
 
 fn private(path: &Path) -> io::Result<File> {
@@ -276,10 +361,11 @@ fn private(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn copy_bytes(mut from: File, mut to: File) -> io::Result<()> {
+fn copy_bytes(mut from: File, mut to: File, stop: &AtomicBool) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     let mut len = 0_u64;
     loop {
+        not_stopped(stop)?;
         let read = from.read(&mut piece)?;
         let bytes = piece.get(..read).unwrap_or_default();
         if bytes.is_empty() {
@@ -294,11 +380,11 @@ fn copy_bytes(mut from: File, mut to: File) -> io::Result<()> {
     }
 }
 
-fn digest(path: &Path) -> Result<(u64, String), DataError> {
+fn digest(path: &Path, stop: &AtomicBool) -> Result<(u64, String), DataError> {
     let refused = |e| DataError::io("read", path, e);
     let mut file = File::open(path).map_err(refused)?;
     let mut hash = Sha256::new();
-    let len = io::copy(&mut file, &mut HashWriter(&mut hash)).map_err(refused)?;
+    let len = io::copy(&mut file, &mut HashWriter(&mut hash, stop)).map_err(refused)?;
     let hex = hash
         .finalize()
         .iter()
@@ -307,10 +393,11 @@ fn digest(path: &Path) -> Result<(u64, String), DataError> {
     Ok((len, hex))
 }
 
-struct HashWriter<'a>(&'a mut Sha256);
+struct HashWriter<'a>(&'a mut Sha256, &'a AtomicBool);
 
 impl Write for HashWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        not_stopped(self.1)?;
         self.0.update(bytes);
         Ok(bytes.len())
     }
@@ -328,6 +415,39 @@ fn sync(path: &Path) -> Result<(), DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::scratch;
+
+    // [SPEC 6.135]
+    #[test]
+    fn a_stopped_backup_leaves_nothing() {
+        let dir = scratch("backup-stopped");
+        let (data, to) = (dir.path().join("data"), dir.path().join("to"));
+        fs::create_dir(&data).unwrap();
+        for name in KEPT {
+            fs::write(data.join(name), name).unwrap();
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut draft = Draft::begin(&to, Some(7), Arc::clone(&stop)).unwrap();
+        draft.copy(&data).unwrap();
+        // What a kill leaves says what it is, and until when.
+        let list = fs::read_to_string(to.join(MANIFEST)).unwrap();
+        assert!(list.contains("\"unfinished\": true") && list.contains("\"entries_until_s\": 7"));
+        assert!(
+            Manifest::load(&to)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("cut off")
+        );
+        // Another name of the same file shows what becomes of what it held.
+        let (key, other) = (to.join(identity::FILE), dir.path().join("other"));
+        fs::hard_link(key, &other).unwrap();
+        stop.store(true, Ordering::Relaxed);
+        assert!(draft.finish().is_err());
+        drop(draft);
+        assert!(!to.exists());
+        assert_eq!(fs::read(other).unwrap(), [0; identity::FILE.len()]);
+    }
 
     // [SPEC 6.134]
     #[test]

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{DataDir, DataError, read_small, write_private};
 use crate::entropy;
 
-pub(super) const FILE: &str = "identity.key";
+pub(crate) const FILE: &str = "identity.key";
 /// Format and version.
 const MAGIC: &[u8; 8] = b"ERRLYID1";
 const SEED_LEN: usize = 32;

@@ -1,8 +1,11 @@
 //! Copies of a relay, and relays that come back from one.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use emptyroom_wire::address::RelayAddress;
 use emptyroom_wire::entry::Ttl;
@@ -119,23 +122,33 @@ fn a_backup_with_entries_is_one_moment_of_a_running_relay() {
         let mut client = Client::connect(&relay.address);
         client.create(&log, None);
         append(&relay.address, &log, &["a", "b"]);
-        // Others go on appending while it is made; what they are told is stored is there or came after.
-        let address = relay.address.clone();
+        // Others go on appending before, while and after it is made; what they are told is stored is there or came after.
+        let (address, stored) = (relay.address.clone(), Arc::new(AtomicU64::new(0)));
+        let enough = Arc::new(AtomicBool::new(false));
+        let (count, until) = (Arc::clone(&stored), Arc::clone(&enough));
         let busy = std::thread::spawn(move || {
             let log = Log::new();
             let mut client = Client::connect(&address);
             client.create(&log, None);
-            let texts: Vec<String> = (0..200).map(|number| number.to_string()).collect();
-            append(
-                &address,
-                &log,
-                &texts.iter().map(String::as_str).collect::<Vec<_>>(),
-            );
+            let (opened, _) = client.open(&log, 0).unwrap();
+            while !until.load(Ordering::SeqCst) {
+                client.append(opened.handle, &log, b"busy", Ttl::Day7);
+                count.fetch_add(1, Ordering::SeqCst);
+            }
             log
         });
+        let more = |than: u64| {
+            while stored.load(Ordering::SeqCst) <= than {
+                std::thread::yield_now();
+            }
+        };
+        more(0);
         let (code, says) = backup(&data, &copy, &["--with-entries"]);
         assert_eq!(code, 0, "{says}");
+        more(stored.load(Ordering::SeqCst));
+        enough.store(true, Ordering::SeqCst);
         let other = busy.join().unwrap();
+        let in_all = stored.load(Ordering::SeqCst);
         append(&relay.address, &log, &["later"]);
         let (_, _, said) = relay.signal("TERM");
         assert!(
@@ -149,10 +162,10 @@ fn a_backup_with_entries_is_one_moment_of_a_running_relay() {
         // It is older, and whole.
         assert_eq!(opened.view.next_seq, 2);
         assert!(log.hash_over(&entries) == opened.view.running_hash);
-        if let Ok((opened, entries)) = client.open(&other, 0) {
-            assert_eq!(entries.len() as u64, opened.view.next_seq);
-            assert!(other.hash_over(&entries) == opened.view.running_hash);
-        }
+        let (opened, entries) = client.open(&other, 0).unwrap();
+        assert_eq!(entries.len() as u64, opened.view.next_seq);
+        assert!(other.hash_over(&entries) == opened.view.running_hash);
+        assert!((1..in_all).contains(&opened.view.next_seq));
         append(&relay.address, &log, &["other"]);
     }
 }
@@ -201,6 +214,69 @@ fn a_damaged_backup_is_not_restored() {
     assert!(!to.exists());
     fs::remove_file(copy.join("backup.json")).unwrap();
     let (code, says) = restore(&copy, &new, &[]);
-    assert!(code == 4 && says.contains("cut off"), "{says}");
+    assert!(code == 4 && says.contains("no backup"), "{says}");
     assert!(!to.exists());
+}
+
+/// A backup that copies a file of so many zeros in the store.
+fn begin(data: &Path, copy: &Path, zeros: u64) -> Child {
+    let file = File::create(data.join("store/zeros")).unwrap();
+    file.set_len(zeros).unwrap();
+    let child = binary()
+        .args(["backup", "--with-entries", "--data"])
+        .args([data, Path::new("--to"), copy])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !copy.join("identity.key").exists() {
+        std::thread::yield_now();
+    }
+    child
+}
+
+fn end(child: Child) -> (i32, String) {
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+// [SPEC 6.135]
+#[test]
+fn a_backup_that_fails_or_is_stopped_leaves_nothing() {
+    let dir = Scratch::new("backup-fails");
+    let (data, copy) = (dir.path().join("data"), dir.path().join("copy"));
+    Process::start(&data).signal("TERM");
+    for signal in ["INT", "TERM", "HUP"] {
+        let child = begin(&data, &copy, 1 << 42);
+        let id = child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(sent.unwrap().success());
+        let (code, says) = end(child);
+        assert!(code == 4 && says.contains("stopped by a signal"), "{says}");
+        assert!(says.contains("nothing is left in"), "{says}");
+        assert!(!copy.exists());
+    }
+    fs::remove_file(data.join("store/zeros")).unwrap();
+    // A file that the disk does not give.
+    symlink("/proc/self/mem", data.join("store/unreadable")).unwrap();
+    let (code, says) = backup(&data, &copy, &["--with-entries"]);
+    assert!(code == 4 && says.contains("cannot copy"), "{says}");
+    assert!(says.contains("nothing is left in"), "{says}");
+    assert!(!copy.exists());
+}
+
+// [SPEC 6.133] [SPEC 6.135]
+#[test]
+fn a_hold_that_ends_before_the_copy_makes_it_void() {
+    let dir = Scratch::new("backup-void");
+    let (data, copy) = (dir.path().join("data"), dir.path().join("copy"));
+    let relay = Process::start(&data);
+    let child = begin(&data, &copy, 4 << 30);
+    relay.kill();
+    let (code, says) = end(child);
+    assert!(
+        code == 8 && says.contains("before the copy was done"),
+        "{says}"
+    );
+    assert!(!copy.exists());
 }
