@@ -47,6 +47,22 @@ pub(crate) enum Job {
     },
 }
 
+impl Job {
+    /// What comes of it after a failure, unless it only reads: it may have waited already when that came.
+    // [SPEC 6.5] [SPEC 6.152]
+    fn after(&self, failure: StoreFailure) -> Option<Done> {
+        match self {
+            Self::Store(ticket, ops) => {
+                let writes = ops.iter().any(StoreOp::writes);
+                writes.then_some(Done::Stored(*ticket, Err(failure)))
+            }
+            Self::Expire(ticket) => Some(Done::Expired(*ticket, Err(failure))),
+            Self::Persist(ticket, _) => Some(Done::Persisted(*ticket, Err(failure))),
+            Self::Hold { .. } => Some(Done::Failed(failure)),
+        }
+    }
+}
+
 /// What came of it.
 pub(crate) enum Done {
     Stored(Ticket, Result<Vec<StoreReply>, StoreFailure>),
@@ -61,15 +77,17 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    /// From now on nothing must be written.
-    fn is_failure(&self) -> bool {
+    /// Why nothing must be written from now on.
+    fn failure(&self) -> Option<StoreFailure> {
         let failure = match self {
             Self::Stored(_, outcome) => outcome.as_ref().err(),
             Self::Expired(_, outcome) | Self::Persisted(_, outcome) => outcome.as_ref().err(),
             Self::Held => None,
             Self::Failed(failure) | Self::Broken(failure) => Some(failure),
         };
-        matches!(failure, Some(StoreFailure::Broken(_)))
+        failure
+            .copied()
+            .filter(|failure| *failure != StoreFailure::Full)
     }
 }
 
@@ -96,7 +114,7 @@ impl Committer {
         let mut tidying = Tidying::Waits(Instant::now(), IDLE);
         // Something was written since the tidying that is under way began.
         let mut untidy = false;
-        let mut failed = false;
+        let mut failed: Option<StoreFailure> = None;
         self.metrics.set_rows(self.store.rows().count());
         loop {
             let job = match tidying {
@@ -108,8 +126,9 @@ impl Committer {
             let idle = match job {
                 Ok(job) => {
                     untidy = true;
-                    let report = self.carry_out(clock::wall(), job);
-                    failed |= report.is_failure();
+                    let refused = failed.and_then(|failure| job.after(failure));
+                    let report = refused.unwrap_or_else(|| self.carry_out(clock::wall(), job));
+                    failed = failed.or(report.failure());
                     if done.send(report).is_err() {
                         break;
                     }
@@ -121,7 +140,7 @@ impl Committer {
             let due = self.store.rows().slices_due();
             tidying = match tidying {
                 // [SPEC 6.5]
-                _ if failed => Tidying::Tidy,
+                _ if failed.is_some() => Tidying::Tidy,
                 Tidying::Tidy => Tidying::Waits(Instant::now(), IDLE),
                 Tidying::Waits(since, _) if idle || due > 0 || since.elapsed() > UNTIDY_MAX => {
                     untidy = false;
@@ -136,7 +155,7 @@ impl Committer {
                     Ok(Settled::Done) => Tidying::Tidy,
                     Ok(Settled::Full) => Tidying::Waits(Instant::now(), FULL_RETRY),
                     Err(failure) => {
-                        failed = true;
+                        failed = Some(failure);
                         let _ = done.send(Done::Failed(failure));
                         Tidying::Tidy
                     }
@@ -144,7 +163,7 @@ impl Committer {
             }
         }
         // Nobody is left to be told; what was acknowledged is durable without it.
-        while !failed && matches!(self.store.rows().tidy(), Ok(Settled::More)) {}
+        while failed.is_none() && matches!(self.store.rows().tidy(), Ok(Settled::More)) {}
     }
 
     /// Some slices: what was committed meanwhile waits for them.
@@ -168,8 +187,11 @@ impl Committer {
         match job {
             Job::Store(ticket, ops) => {
                 let (number, since) = (ops.len(), Instant::now());
+                let writes = ops.iter().any(StoreOp::writes);
                 let outcome = self.store.apply(now, ops);
-                self.metrics.batch(number, since);
+                if writes {
+                    self.metrics.batch(number, since);
+                }
                 self.metrics.set_rows(self.store.rows().count());
                 Done::Stored(ticket, outcome)
             }
@@ -194,5 +216,43 @@ impl Committer {
         }
         log(&Event::BackupEnds);
         Done::Held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emptyroom_relay::store::Place;
+    use emptyroom_wire::log::Capability;
+
+    use super::*;
+
+    // [SPEC 6.152]
+    #[test]
+    fn what_waits_behind_a_failure_is_not_written() {
+        let broken = StoreFailure::Broken("sync");
+        let place = || Place::of(&Capability::new([1; 32]));
+        let look = || StoreOp::Look { place: place() };
+        let destroy = StoreOp::Destroy { place: place() };
+        let after = |job: Job| job.after(broken);
+        assert!(after(Job::Store(Ticket(1), vec![look()])).is_none());
+        assert!(matches!(
+            after(Job::Store(Ticket(2), vec![look(), destroy])),
+            Some(Done::Stored(Ticket(2), Err(StoreFailure::Broken(_))))
+        ));
+        assert!(matches!(
+            after(Job::Expire(Ticket(3))),
+            Some(Done::Expired(Ticket(3), Err(_)))
+        ));
+        let (ready, mut waits) = oneshot::channel();
+        let (_release, released) = std::sync::mpsc::channel();
+        let held = after(Job::Hold { ready, released });
+        assert!(matches!(held, Some(Done::Failed(_))));
+        assert!(waits.try_recv().is_err(), "no copy begins");
+        // A full disk is no such failure.
+        assert!(
+            Done::Stored(Ticket(4), Err(StoreFailure::Full))
+                .failure()
+                .is_none()
+        );
     }
 }

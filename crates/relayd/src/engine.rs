@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc as threads};
 
-use emptyroom_relay::store::StoreFailure;
+use emptyroom_relay::store::{StoreFailure, StoreReply};
 use emptyroom_relay::{ConnId, Input, Output, Relay};
 use tokio::select;
 use tokio::sync::{mpsc, oneshot};
@@ -124,12 +124,16 @@ impl Engine {
     fn disk(&mut self, done: Done) -> Result<(), StoreFailure> {
         match done {
             Done::Stored(ticket, outcome) => {
-                self.notice_full(outcome.as_ref().err());
+                self.notice_full(is_full(self.full, &outcome));
                 self.feed(Input::Stored(ticket, outcome));
             }
             Done::Expired(ticket, outcome) => self.feed(Input::Expired(ticket, outcome)),
             Done::Persisted(ticket, outcome) => {
-                self.notice_full(outcome.as_ref().err());
+                match outcome {
+                    Ok(()) => self.notice_full(false),
+                    Err(StoreFailure::Full) => self.notice_full(true),
+                    Err(StoreFailure::Broken(_)) => {}
+                }
                 self.feed(Input::KeyRecordPersisted(ticket, outcome));
             }
             Done::Held => {}
@@ -152,13 +156,12 @@ impl Engine {
     }
 
     /// Says once that the disk is full, and once that it is not any more.
-    fn notice_full(&mut self, failure: Option<&StoreFailure>) {
-        let full = matches!(failure, Some(StoreFailure::Full));
-        if full && !self.full {
-            log(&Event::DiskFull);
-        }
-        if !full && self.full && failure.is_none() {
-            log(&Event::SpaceAgain);
+    // [SPEC 6.151]
+    fn notice_full(&mut self, full: bool) {
+        match (self.full, full) {
+            (false, true) => log(&Event::DiskFull),
+            (true, false) => log(&Event::SpaceAgain),
+            _ => {}
         }
         self.full = full;
     }
@@ -196,6 +199,15 @@ impl Engine {
     }
 }
 
+/// Whether the disk is full, after a batch that came out so. Only a new entry shows that there is space: reading needs none.
+fn is_full(before: bool, outcome: &Result<Vec<StoreReply>, StoreFailure>) -> bool {
+    let stored = |reply: &StoreReply| matches!(reply, StoreReply::Appended(_));
+    match outcome {
+        Ok(replies) => before && !replies.iter().any(stored),
+        Err(failure) => before || *failure == StoreFailure::Full,
+    }
+}
+
 async fn wait(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,
@@ -206,11 +218,30 @@ async fn wait(when: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use emptyroom_relay::Config;
+    use emptyroom_relay::store::Placed;
+    use emptyroom_wire::entry::RunningHash;
     use emptyroom_wire::relay_key::RelayIdentity;
     use emptyroom_wire::secret::Secret32;
 
     use super::*;
     use crate::entropy;
+
+    // [SPEC 6.151]
+    #[test]
+    fn a_full_disk_is_full_until_something_is_stored() {
+        let placed = || Placed {
+            seq: 0,
+            before: RunningHash([0; 32]),
+            after: RunningHash([0; 32]),
+        };
+        let read = || Ok(vec![StoreReply::Done]);
+        let stored = || Ok(vec![StoreReply::Done, StoreReply::Appended(placed())]);
+        assert!(!is_full(false, &read()));
+        assert!(is_full(false, &Err(StoreFailure::Full)));
+        assert!(is_full(true, &read()));
+        assert!(is_full(true, &Ok(Vec::new())));
+        assert!(!is_full(true, &stored()));
+    }
 
     /// A relay that can write nothing any more does not go on as if it only had to wait.
     #[tokio::test]
