@@ -74,7 +74,8 @@ impl Bound {
         let at_port = |(listener, port): (TcpListener, StatusPort)| {
             let guide = Guide {
                 jobs: None,
-                any_host: port.anywhere,
+                // [SPEC 6.126]
+                any_host: port.anywhere && !port.listen.ip().is_loopback(),
                 ..guide()
             };
             tokio::spawn(keep_port(listener, guide))

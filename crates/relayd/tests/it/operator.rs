@@ -187,6 +187,10 @@ fn an_address_that_others_reach_must_be_asked_for() {
     let arguments = ["--status", "0.0.0.0:0", "--status-anywhere"];
     let relay = Process::start_with(&data, &arguments);
     drop(relay);
+    // Said for a loopback address it changes nothing: a browser here may be led by a name from elsewhere.
+    let (_relay, at) = start(&dir.path().join("local"), &["--status-anywhere"]);
+    let answer = request(&at, "GET", "/health", "evil.example");
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
 }
 
 // [SPEC 6.127]
