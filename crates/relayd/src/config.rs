@@ -153,10 +153,14 @@ impl File {
         }
         let file: Self = toml::from_str(text).map_err(at)?;
         if file.open && file.access_code_file.is_some() {
-            return Err((
-                1,
-                "`open` and `access-code-file` exclude each other".to_owned(),
-            ));
+            // The later of the two.
+            let places = ["open", "access-code-file"].map(|name| {
+                let place = table.get_ref().get_key_value(name);
+                place.map_or(0, |(key, _)| key.span().start)
+            });
+            let at = places.into_iter().max().unwrap_or(0);
+            let what = "`open` and `access-code-file` exclude each other";
+            return Err((line_of(text, at), what.to_owned()));
         }
         let out_of = |name: &str, says: String| {
             let place = table.get_ref().get_key_value(name);
@@ -286,7 +290,8 @@ mod tests {
                 "`limits.stream`; did you mean `limits.streams`?",
             ),
             ("\nlisten = 5\n", 2, "invalid type"),
-            ("open = true\naccess-code-file = \"x\"\n", 1, "exclude"),
+            ("open = true\naccess-code-file = \"x\"\n", 2, "exclude"),
+            ("\naccess-code-file = \"x\"\n\nopen = true\n", 4, "exclude"),
             (
                 "[limits]\nhandles = 16\nrequests = 3\n",
                 3,

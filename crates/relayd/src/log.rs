@@ -1,6 +1,6 @@
 //! What an operator is told on standard error: events of the relay itself, of a closed list.
 //!
-//! Nothing about clients can be written from here: no event holds an address, an id, a size or a key, and none is caused by
+//! Nothing about clients can be written from here: no event holds an address, an id, a size or a key, and none but `row-lost` is caused by
 //! what one client does. Times are added by whoever collects the lines. Text is for people, `--log json` for programs:
 //! `{"v":1,"event":"draining","level":"info","text":"…"}`.
 
