@@ -146,6 +146,24 @@ impl DataDir {
         Ok(data)
     }
 
+    /// Takes the lock of a directory that is only read, if it ever had one, and changes nothing there.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`].
+    // [SPEC 6.136]
+    pub(crate) fn look(path: &Path) -> Result<Option<Self>, DataError> {
+        version::check(path)?;
+        let place = path.join("lock");
+        match File::open(&place) {
+            Ok(file) => Ok(Some(Self {
+                path: path.to_owned(),
+                lock: locked(file, &place)?,
+            })),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(DataError::io("open", &place, e)),
+        }
+    }
+
     /// Where one of its files is.
     #[must_use]
     pub fn join(&self, name: &str) -> PathBuf {
@@ -186,6 +204,10 @@ fn lock(path: &Path) -> Result<File, DataError> {
         .mode(0o600)
         .open(path)
         .map_err(|e| DataError::io("open", path, e))?;
+    locked(file, path)
+}
+
+fn locked(file: File, path: &Path) -> Result<File, DataError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(DataError::InUse),

@@ -141,7 +141,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
 
 /// Nobody writes: the relay holds its store, or none runs.
 enum Still {
-    Alone(#[allow(dead_code)] DataDir),
+    Alone { _lock: Option<DataDir> },
     Held(Held),
 }
 
@@ -150,8 +150,8 @@ impl Still {
         if !data.join(identity::FILE).exists() {
             return Err(DataError::NeverServed.into());
         }
-        match DataDir::open(data) {
-            Ok(alone) => Ok(Self::Alone(alone)),
+        match DataDir::look(data) {
+            Ok(lock) => Ok(Self::Alone { _lock: lock }),
             Err(DataError::InUse) => Ok(Self::Held(Held::take(&Place::of_data(data))?)),
             Err(error) => Err(error.into()),
         }
@@ -161,7 +161,7 @@ impl Still {
     fn lasted(&mut self) -> Result<(), Failure> {
         let held = match self {
             Self::Held(held) => held.is_held(),
-            Self::Alone(_) => true,
+            Self::Alone { .. } => true,
         };
         if held {
             return Ok(());

@@ -6,7 +6,7 @@ use super::{Exit, Failure};
 use crate::clock;
 use crate::console;
 use crate::data::DataDir;
-use crate::data::backup::{Manifest, give_to_owner};
+use crate::data::backup::{Manifest, give_to_owner, is_taken};
 
 /// Make a data directory from a backup.
 ///
@@ -42,18 +42,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )
         .hint("add --without-entries, and destroy the backup afterwards"));
     }
-    let data = DataDir::open(&arguments.data)?;
-    // [SPEC 6.134]
-    if ["identity.key", "store", "segments"]
-        .iter()
-        .any(|name| data.join(name).exists())
-    {
+    manifest.check(&arguments.from, entries)?;
+    // [SPEC 6.134] [SPEC 6.136]
+    drop(DataDir::look(&arguments.data)?);
+    if is_taken(&arguments.data) {
         return Err(Failure::new(
             Exit::Data,
             "there is a relay in this data directory already",
         )
         .hint("move it away, or give another directory; nothing was changed"));
     }
+    let data = DataDir::open(&arguments.data)?;
     manifest.restore(&arguments.from, &data, entries)?;
     give_to_owner(&arguments.data)?;
     let what = if entries {

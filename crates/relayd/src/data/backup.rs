@@ -8,11 +8,11 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -21,6 +21,9 @@ use super::{
     DataDir, DataError, identity, make_directory, read_file, sync_directory, write_private,
 };
 use crate::medium::Kind;
+use files::{copy_file, not_stopped, wipe};
+
+mod files;
 
 const MANIFEST: &str = "backup.json";
 /// The version of the manifest.
@@ -29,7 +32,8 @@ const VERSION: u8 = 1;
 const MANIFEST_LEN_MAX: u64 = 64 << 20;
 /// What every backup holds, as far as it is there; the identity last, for restoring.
 const KEPT: [&str; 4] = ["version", "access-code", "key-chain", identity::FILE];
-const PIECE: usize = 64 * 1024;
+/// Is in a data directory as long as a restore is not done.
+const RESTORING: &str = "restoring";
 
 /// What a backup holds.
 #[derive(Serialize, Deserialize)]
@@ -171,33 +175,6 @@ impl Drop for Draft {
     }
 }
 
-/// Removes a directory; what is secret in it is overwritten first, as far as the file system does that in its place.
-// [SPEC 6.135]
-fn wipe(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            wipe(&path)?;
-            continue;
-        }
-        let secret = path.extension().is_some_and(|ending| ending == "key")
-            || path.file_name().is_some_and(|name| name == "access-code");
-        if secret {
-            // It goes even if this fails.
-            let _ = overwrite(&path);
-        }
-        fs::remove_file(&path)?;
-    }
-    fs::remove_dir(directory)
-}
-
-fn overwrite(path: &Path) -> io::Result<()> {
-    let mut file = File::options().write(true).open(path)?;
-    let len = file.metadata()?.len();
-    io::copy(&mut io::repeat(0).take(len), &mut file)?;
-    file.sync_all()
-}
-
 impl Manifest {
     /// Reads what a backup holds.
     ///
@@ -228,21 +205,41 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Brings everything back, the store only if it is wanted, after all of it was found to be whole.
+    /// Whether all that is wanted is whole.
+    ///
+    /// # Errors
+    /// A file is damaged, or cannot be read.
+    // [SPEC 6.134]
+    pub(crate) fn check(&self, from: &Path, entries: bool) -> Result<(), DataError> {
+        self.wanted(entries)
+            .iter()
+            .try_for_each(|file| file.check(from))
+    }
+
+    fn wanted(&self, entries: bool) -> Vec<&Copied> {
+        let wanted = |file: &&Copied| entries || !file.name.contains('/');
+        self.files.iter().filter(wanted).collect()
+    }
+
+    /// Brings back everything, the store only if it is wanted. Cut off, it can be done again.
     ///
     /// # Errors
     /// A file is damaged, or could not be written.
-    // [SPEC 6.134]
+    // [SPEC 6.136]
     pub(crate) fn restore(
         &self,
         from: &Path,
         data: &DataDir,
         entries: bool,
     ) -> Result<(), DataError> {
-        let wanted = |file: &&Copied| entries || !file.name.contains('/');
-        let mut files: Vec<&Copied> = self.files.iter().filter(wanted).collect();
-        for file in &files {
-            file.check(from)?;
+        let mut files = self.wanted(entries);
+        let mark = data.join(RESTORING);
+        write_private(&mark, b"")?;
+        // What one that was cut off has brought back.
+        for kind in [Kind::Sqlite, Kind::Segments].map(Kind::directory) {
+            if data.join(kind).is_dir() {
+                wipe(&data.join(kind)).map_err(|e| DataError::io("remove", &data.join(kind), e))?;
+            }
         }
         let never = AtomicBool::new(false);
         // The identity makes a directory a relay's: it comes last.
@@ -257,8 +254,18 @@ impl Manifest {
             sync(&to)?;
             sync_directory(&to)?;
         }
-        Ok(())
+        fs::remove_file(&mark).map_err(|e| DataError::io("remove", &mark, e))
     }
+}
+
+/// There is a relay, or a store that no restore left unfinished.
+// [SPEC 6.134] [SPEC 6.136]
+pub(crate) fn is_taken(data: &Path) -> bool {
+    let there = |name: &str| data.join(name).exists();
+    let store = [Kind::Sqlite, Kind::Segments]
+        .iter()
+        .any(|kind| there(kind.directory()));
+    there(identity::FILE) || (store && !there(RESTORING))
 }
 
 impl Copied {
@@ -332,54 +339,6 @@ fn names_in(directory: &Path) -> Result<Vec<String>, DataError> {
     Ok(names)
 }
 
-/// Shares the blocks where the file system can, so that nobody waits; else reads and writes, and leaves out what is zero.
-fn copy_file(from: &Path, to: &Path, stop: &AtomicBool) -> Result<(), DataError> {
-    let refused = |e| DataError::io("copy", from, e);
-    let source = File::open(from).map_err(refused)?;
-    let made = |e| DataError::io("make", to, e);
-    not_stopped(stop).map_err(refused)?;
-    let target = private(to).map_err(made)?;
-    if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
-        return Ok(());
-    }
-    copy_bytes(source, target, stop).map_err(refused)
-}
-
-fn not_stopped(stop: &AtomicBool) -> io::Result<()> {
-    if stop.load(Ordering::Relaxed) {
-        return Err(io::Error::other("it was stopped by a signal"));
-    }
-    Ok(())
-}
-
-fn private(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-}
-
-fn copy_bytes(mut from: File, mut to: File, stop: &AtomicBool) -> io::Result<()> {
-    let mut piece = vec![0; PIECE];
-    let mut len = 0_u64;
-    loop {
-        not_stopped(stop)?;
-        let read = from.read(&mut piece)?;
-        let bytes = piece.get(..read).unwrap_or_default();
-        if bytes.is_empty() {
-            return to.set_len(len);
-        }
-        len += u64::try_from(read).unwrap_or(0);
-        if bytes.iter().all(|byte| *byte == 0) {
-            to.seek(SeekFrom::Start(len))?;
-        } else {
-            to.write_all(bytes)?;
-        }
-    }
-}
-
 fn digest(path: &Path, stop: &AtomicBool) -> Result<(u64, String), DataError> {
     let refused = |e| DataError::io("read", path, e);
     let mut file = File::open(path).map_err(refused)?;
@@ -416,6 +375,7 @@ fn sync(path: &Path) -> Result<(), DataError> {
 mod tests {
     use super::*;
     use crate::testing::scratch;
+    use std::sync::atomic::Ordering;
 
     // [SPEC 6.135]
     #[test]

@@ -3,6 +3,8 @@
 //! The number is raised when something in the directory changes that an older program would misread. Each step from one
 //! number to the next stands here, and leaves a directory that is whole whenever it is cut off.
 
+use std::path::Path;
+
 use super::{DataDir, DataError, read_small, write_private};
 use crate::log::{Event, log};
 
@@ -15,10 +17,7 @@ const UNNUMBERED: u32 = 0;
 /// Brings a directory to [`CURRENT`], step by step.
 // [SPEC 6.131]
 pub(super) fn bring_up(data: &DataDir) -> Result<(), DataError> {
-    let found = read(data)?;
-    if found > CURRENT {
-        return Err(DataError::Newer { found });
-    }
+    let found = check(&data.path)?;
     if found == CURRENT {
         return Ok(());
     }
@@ -30,8 +29,17 @@ pub(super) fn bring_up(data: &DataDir) -> Result<(), DataError> {
     Ok(())
 }
 
-fn read(data: &DataDir) -> Result<u32, DataError> {
-    let path = data.join(FILE);
+/// The version of a directory; nothing is changed.
+pub(super) fn check(directory: &Path) -> Result<u32, DataError> {
+    let found = read(directory)?;
+    if found > CURRENT {
+        return Err(DataError::Newer { found });
+    }
+    Ok(found)
+}
+
+fn read(directory: &Path) -> Result<u32, DataError> {
+    let path = directory.join(FILE);
     let Some(bytes) = read_small(&path)? else {
         return Ok(UNNUMBERED);
     };

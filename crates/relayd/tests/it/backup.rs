@@ -1,7 +1,7 @@
 //! Copies of a relay, and relays that come back from one.
 
-use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -211,7 +211,7 @@ fn a_damaged_backup_is_not_restored() {
     fs::write(&chain, &bytes).unwrap();
     let (code, says) = restore(&copy, &new, &[]);
     assert!(code == 4 && says.contains("key-chain is damaged"), "{says}");
-    assert!(!to.exists());
+    assert!(!new.exists(), "nothing was made");
     fs::remove_file(copy.join("backup.json")).unwrap();
     let (code, says) = restore(&copy, &new, &[]);
     assert!(code == 4 && says.contains("no backup"), "{says}");
@@ -279,4 +279,35 @@ fn a_hold_that_ends_before_the_copy_makes_it_void() {
         "{says}"
     );
     assert!(!copy.exists());
+}
+
+// [SPEC 6.136]
+#[test]
+fn a_restore_that_was_cut_off_is_done_again_and_refusals_change_nothing() {
+    let dir = Scratch::new("restore-again");
+    let (data, copy, new) = (
+        dir.path().join("data"),
+        dir.path().join("copy"),
+        dir.path().join("new"),
+    );
+    Process::start(&data).signal("TERM");
+    // Without a lock and a version, as after a move by hand: neither is made by looking.
+    for name in ["lock", "version"] {
+        fs::remove_file(data.join(name)).unwrap();
+    }
+    fs::set_permissions(&data, Permissions::from_mode(0o750)).unwrap();
+    assert_eq!(backup(&data, &copy, &["--with-entries"]).0, 0);
+    assert_eq!(restore(&copy, &data, &[]).0, 4);
+    assert!(!data.join("lock").exists() && !data.join("version").exists());
+    let mode = fs::metadata(&data).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o750);
+    // A store that nobody knows stays; what an unfinished restore left is replaced.
+    fs::create_dir_all(new.join("store")).unwrap();
+    fs::write(new.join("store/half"), "x").unwrap();
+    assert_eq!(restore(&copy, &new, &[]).0, 4);
+    fs::write(new.join("restoring"), "").unwrap();
+    let (code, says) = restore(&copy, &new, &[]);
+    assert_eq!(code, 0, "{says}");
+    assert!(!new.join("store/half").exists() && !new.join("restoring").exists());
+    assert!(new.join("identity.key").exists());
 }
