@@ -7,7 +7,8 @@ use emptyroom_wire::time::Wall;
 use subtle::ConstantTimeEq;
 
 use crate::limits::{
-    HANDLES_MAX, HANDLES_TOTAL_MAX, REQUESTS_MAX, STREAMS_MAX, UNSENT_TOTAL_BYTES,
+    HANDLES_MAX, HANDLES_TOTAL_MAX, RECONNECTS_PER_SECOND, REQUESTS_MAX, SPREAD_S_MAX, STREAMS_MAX,
+    UNSENT_TOTAL_BYTES,
 };
 
 /// How this relay runs.
@@ -16,7 +17,7 @@ pub struct Config {
     pub access_code: Option<AccessCode>,
     /// SHA-256 of the SPKI of the TLS certificate; without TLS none.
     pub spki_hash: Option<[u8; 32]>,
-    /// Clients wait a random time up to this before they come back.
+    /// Clients wait a random time up to this, or longer where they are many, before they come back.
     pub reconnect_spread_s: u32,
     /// What it takes at most.
     pub limits: Limits,
@@ -64,11 +65,18 @@ impl Config {
         }
     }
 
-    /// What clients are told at the beginning of a stream.
-    pub(crate) fn terms(&self, now: Wall) -> Terms {
+    /// Seconds over which so many clients are to come back.
+    pub(crate) fn reconnect_spread_s(&self, streams: usize) -> u32 {
+        // [SPEC 6.160]
+        let needed = streams.div_ceil(RECONNECTS_PER_SECOND).min(SPREAD_S_MAX);
+        u32::try_from(needed).map_or(self.reconnect_spread_s, |s| s.max(self.reconnect_spread_s))
+    }
+
+    /// What clients are told at the beginning of a stream, where there were so many streams at a time.
+    pub(crate) fn terms(&self, now: Wall, streams: usize) -> Terms {
         Terms {
             time_ms: now.0,
-            reconnect_spread_s: self.reconnect_spread_s,
+            reconnect_spread_s: self.reconnect_spread_s(streams),
             entry_len_max: u32::try_from(self.limits.entry_len_max).unwrap_or(u32::MAX),
             handles_max: u32::try_from(self.limits.handles_max).unwrap_or(u32::MAX),
             requests_max: u16::try_from(self.limits.requests_max).unwrap_or(u16::MAX),

@@ -32,7 +32,7 @@ pub enum Input {
     Expired(Ticket, Result<(), StoreFailure>),
     /// The store can write no more, found out apart from any of these.
     StoreFailed(StoreFailure),
-    /// From now on these limits hold, and this spread of reconnects in seconds, for what is asked from here on.
+    /// From now on these limits hold, and this least spread of reconnects in seconds, for what is asked from here on.
     Limits(Limits, u32),
     /// Time went by (at the latest at [`crate::Relay::wake_at`]).
     Tick,

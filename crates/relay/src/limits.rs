@@ -49,6 +49,11 @@ pub const HANDLES_FEW: usize = 32;
 /// Handles of one stream on one log: an entry is pushed to each. [SPEC 6.147]
 pub const HANDLES_PER_LOG_MAX: usize = 16;
 
+/// Clients come back at so many in a second, about, where the operator asks for nothing slower. [SPEC 6.160]
+pub const RECONNECTS_PER_SECOND: usize = 500;
+/// But within this: no client waits longer. [SPEC 10.40]
+pub const SPREAD_S_MAX: usize = 600;
+
 /// Reads of stored entries that wait for the store at a time.
 pub const READS_MAX: usize = 32;
 /// Bytes of entries that one read of the store takes.

@@ -55,6 +55,8 @@ pub struct Relay {
     /// The store writes no more.
     failure: Option<StoreFailure>,
     mode: Mode,
+    /// Streams at a time, at most, since the start.
+    streams_most: usize,
     /// What was counted; what can be looked up is filled in by [`Relay::totals`].
     counted: Totals,
     out: VecDeque<Output>,
@@ -102,6 +104,7 @@ impl Relay {
             expiry: Expiry::At(now.mono),
             failure: None,
             mode: Mode::Running,
+            streams_most: 0,
             counted: Totals::default(),
             out: VecDeque::new(),
         };

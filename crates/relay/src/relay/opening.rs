@@ -68,7 +68,8 @@ impl Relay {
         if opening.len() > HANDSHAKE_FRAME_LEN_MAX {
             return self.end(id, Reason::Malformed);
         }
-        let terms = self.config.terms(now.wall);
+        let streams = self.streams_most.max(self.counted.streams + 1);
+        let terms = self.config.terms(now.wall, streams);
         let accepted = RelayStream::accept(
             opening,
             key,
@@ -80,6 +81,7 @@ impl Relay {
             Ok((ends, answer)) => {
                 if let Some(conn) = self.conns.conn(id) {
                     self.counted.streams += 1;
+                    self.streams_most = self.streams_most.max(self.counted.streams);
                     self.counted.streams_opened += 1;
                     conn.phase = Phase::Open(Box::new(Stream::new(ends)));
                 }

@@ -52,7 +52,7 @@ impl Relay {
             Err(RefusalCode::TooMany.into())
         } else if self.mode == Mode::Draining {
             // [SPEC 6.54]
-            let retry_after_s = self.config.reconnect_spread_s;
+            let retry_after_s = self.config.reconnect_spread_s(self.streams_most);
             Err(Denied::Refused(Refusal::later(
                 RefusalCode::Draining,
                 retry_after_s,

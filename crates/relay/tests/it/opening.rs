@@ -11,7 +11,7 @@ use emptyroom_wire::time::{HOUR_MS, SECOND_MS};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use crate::world::World;
+use crate::world::{Client, Log, World, create};
 
 fn opening_frame(world: &mut World) -> (ConnId, Opening, Vec<u8>) {
     let conn = world.connect();
@@ -183,6 +183,45 @@ fn more_connections_than_allowed_are_ended() {
     assert!(world.frame(third).is_none(), "no greeting");
     world.input(Input::Disconnected(first.conn));
     world.client();
+}
+
+// [SPEC 6.160]
+#[test]
+fn the_more_clients_the_longer_they_spread() {
+    let mut world = World::with(Config {
+        reconnect_spread_s: 1,
+        ..Config::open()
+    });
+    let mut clients: Vec<Client> = (0..501).map(|_| world.client()).collect();
+    let spread_s = |client: &Client| client.terms.reconnect_spread_s;
+    assert!(clients[..500].iter().all(|client| spread_s(client) == 1));
+    assert_eq!(spread_s(&clients[500]), 2);
+    // The most at a time count: after a crowd left, a crowd may come back.
+    for client in &clients[2..] {
+        world.input(Input::Disconnected(client.conn));
+    }
+    assert_eq!(spread_s(&world.client()), 2);
+    // Whoever is there when the relay stops is told for all.
+    world.hold_store = true;
+    let [first, second, ..] = &mut clients[..] else {
+        panic!("two clients")
+    };
+    let mut log = Log::new(1);
+    log.header.append_key = None;
+    first.send(&mut world, create(&log, None));
+    world.input(Input::Drain);
+    let id = second.send(&mut world, Request::Ping);
+    second.receive(&mut world);
+    let Some(Answer::Refused(refusal)) = second.answers.get(&id) else {
+        panic!("draining")
+    };
+    assert_eq!(
+        (refusal.code, refusal.retry_after_s),
+        (RefusalCode::Draining, 2)
+    );
+    // What an operator asks for is the least.
+    let mut world = World::new();
+    assert_eq!(spread_s(&world.client()), 10);
 }
 
 // [SPEC 6.40]

@@ -36,7 +36,7 @@ Examples:
 
 SIGHUP reads the limits of the configuration file anew; SIGTERM stops: no more
 connections, what was asked before is answered, clients come back by themselves
-within the seconds of limits.reconnect-spread-s.
+within the seconds of limits.reconnect-spread-s, more if they are many.
 
 docs/self-hosting.md says the rest: packages, systemd, backup, monitoring.")]
 pub(super) struct Arguments {
