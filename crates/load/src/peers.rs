@@ -129,7 +129,10 @@ impl Peer {
         loop {
             match self.connect(Role::Sender(u32::MAX)).await {
                 Ok(client) => return client.close().await,
-                Err(why) if Instant::now() > deadline => return Err(why),
+                Err(why) if Instant::now() > deadline => {
+                    let what = format!("it listens and does not serve after a minute ({why})");
+                    return Err(self.server.said(&what));
+                }
                 Err(_) => tokio::time::sleep(START_STEP).await,
             }
         }

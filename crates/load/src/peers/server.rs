@@ -83,7 +83,7 @@ impl Server {
     }
 
     /// An error with the end of the server's own output.
-    fn said(&self, what: &str) -> Trouble {
+    pub(super) fn said(&self, what: &str) -> Trouble {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let shown = lines.len().saturating_sub(LOG_LINES_SHOWN);
