@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use emptyroom_wire::op::{Appended, Refusal, RefusalCode};
 use emptyroom_wire::rng::{self, CryptoRng};
@@ -10,6 +11,7 @@ use emptyroom_wire::time::{Day, Wall};
 use super::account::{self, Account, AccountPlace};
 use super::logrow::{Denied, Funds, LogRow, Room, Row, Share};
 use super::nonces::{self, NoncePage, Seen};
+use super::rowseal::RowSeal;
 use super::runs::{Held, Shelf};
 use super::shelves::{EntryAt, Shelves};
 use crate::limits::{BATCH_REACH_MAX, BUSY_RETRY_S};
@@ -31,7 +33,7 @@ pub(crate) struct Decision<'a, R> {
 
 /// A log's row as far as this batch has come.
 struct Known {
-    place: Place,
+    seal: Rc<RowSeal>,
     row: Option<Row>,
     changed: bool,
 }
@@ -91,7 +93,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         for (key, known) in self.logs {
             if let (Some(row), true) = (known.row, known.changed) {
                 let day = row.last_day();
-                self.shelves.save(key, known.place.secret(), day, &row)?;
+                self.shelves.save(key, &known.seal, day, &row)?;
             }
         }
         Ok(self.shelves.into_changes())
@@ -122,6 +124,7 @@ impl<'a, R: Rows> Decision<'a, R> {
             cursor: next_seq,
             end: true,
         };
+        let seal = self.seal(place);
         let mut bytes = 0;
         for Held { seq, shelf } in held {
             if bytes >= bytes_max && !batch.entries.is_empty() {
@@ -131,7 +134,7 @@ impl<'a, R: Rows> Decision<'a, R> {
             }
             let key = place.entry_key(seq);
             // A row that is not there was removed by an operation whose end a crash took: it stays a hole.
-            if let Some(content) = self.shelves.content(shelf, &key, place.secret())? {
+            if let Some(content) = self.shelves.content(shelf, &key, &seal)? {
                 let entry = entryrow::entry(seq, &content)?;
                 bytes += entry.body.len();
                 batch.entries.push(entry);
@@ -293,7 +296,8 @@ impl<'a, R: Rows> Decision<'a, R> {
         }
         let at = AccountPlace::of(&self.account_seed(place)?);
         let today = self.now.day();
-        let account = self.shelves.load::<Account>(&at.key, &at.secret)?;
+        let seal = RowSeal::of(&at.secret);
+        let account = self.shelves.load::<Account>(&at.key, &seal)?;
         let mut account = account.unwrap_or_else(|| Account::new(today));
         account.begin(today);
         let over = |_| Stop::Refused(account::refusal(self.now));
@@ -309,7 +313,7 @@ impl<'a, R: Rows> Decision<'a, R> {
             }
         }
         let day = account::last_day(today);
-        self.shelves.save(at.key, &at.secret, day, &account)?;
+        self.shelves.save(at.key, &seal, day, &account)?;
         Ok(())
     }
 
@@ -335,19 +339,19 @@ impl<'a, R: Rows> Decision<'a, R> {
         } = writing;
         self.touch(place, log);
         let Placed { seq, before, after } = room.placed;
-        let content = entryrow::content(before, entry)?;
+        let seal = self.seal(place);
+        let head = entryrow::head(before, entry)?;
         let at = EntryAt {
             shelf: room.shelf,
             life: log.last_day(),
             key: place.entry_key(seq),
         };
-        self.shelves.put_entry(at, place.secret(), &content)?;
+        self.shelves.put_entry(at, &seal, &[&head, &entry.body])?;
         self.remove(place, &room.dropped);
         let nonce = entry.aad.nonce;
         page.add(Seen::new(nonce, seq, before, after));
         let key = place.nonce_page_key(nonces::page_of(&log.birth, &nonce));
-        self.shelves
-            .save(key, place.secret(), log.last_day(), &page)
+        self.shelves.save(key, &seal, log.last_day(), &page)
     }
 
     /// Starts a log's life anew, and that of everything that lives as long as it; true if its last day moved.
@@ -400,7 +404,8 @@ impl<'a, R: Rows> Decision<'a, R> {
         nonce: &[u8; 16],
     ) -> Result<NoncePage, StoreFailure> {
         let key = place.nonce_page_key(nonces::page_of(&log.birth, nonce));
-        let page = self.shelves.load::<NoncePage>(&key, place.secret())?;
+        let seal = self.seal(place);
+        let page = self.shelves.load::<NoncePage>(&key, &seal)?;
         Ok(page
             .filter(|page| page.birth == log.birth)
             .unwrap_or_else(|| NoncePage::new(log.birth)))
@@ -421,14 +426,15 @@ impl<'a, R: Rows> Decision<'a, R> {
         let known = match self.logs.entry(place.key()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(vacant) => {
-                let row = self.shelves.load::<Row>(&place.key(), place.secret())?;
+                let seal = Rc::new(RowSeal::of(place.secret()));
+                let row = self.shelves.load::<Row>(&place.key(), &seal)?;
                 // [SPEC 6.21]
                 let mut row = row.filter(|row| row.last_day() >= today);
                 if let Some(Row::Log(log)) = &mut row {
                     log.forget_expired(today);
                 }
                 vacant.insert(Known {
-                    place: place.clone(),
+                    seal,
                     row,
                     changed: false,
                 })
@@ -439,11 +445,19 @@ impl<'a, R: Rows> Decision<'a, R> {
 
     fn put(&mut self, place: &Place, row: Row) {
         let known = Known {
-            place: place.clone(),
+            seal: self.seal(place),
             row: Some(row),
             changed: true,
         };
         self.logs.insert(place.key(), known);
+    }
+
+    /// What seals the rows of the log in this place: derived when the batch first looks at it.
+    fn seal(&self, place: &Place) -> Rc<RowSeal> {
+        match self.logs.get(place.key_ref()) {
+            Some(known) => known.seal.clone(),
+            None => Rc::new(RowSeal::of(place.secret())),
+        }
     }
 
     fn today(&self) -> Day {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use emptyroom_wire::codec;
 use emptyroom_wire::entry::{Aad, RunningHash};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
-use zeroize::Zeroizing;
 
 use super::{NewEntry, StoreFailure, StoredEntry};
 
@@ -16,20 +15,13 @@ struct Head {
     aad: Aad,
 }
 
-/// The content of an entry's row.
-pub(crate) fn content(
-    before: RunningHash,
-    entry: &NewEntry,
-) -> Result<Zeroizing<Vec<u8>>, StoreFailure> {
+/// What stands before the body in an entry's row.
+pub(crate) fn head(before: RunningHash, entry: &NewEntry) -> Result<Vec<u8>, StoreFailure> {
     let head = Head {
         before,
         aad: entry.aad.clone(),
     };
-    let mut content = codec::encode(&head)
-        .map(Zeroizing::new)
-        .map_err(|_| StoreFailure::Broken("an entry does not encode"))?;
-    content.extend_from_slice(&entry.body);
-    Ok(content)
+    codec::encode(&head).map_err(|_| StoreFailure::Broken("an entry does not encode"))
 }
 
 /// The entry with number `seq` whose row has this content.

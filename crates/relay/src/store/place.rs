@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
     use crate::store::account::{AccountPlace, seed_of_root};
-    use crate::store::rowseal;
+    use crate::store::rowseal::RowSeal;
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -111,7 +111,7 @@ mod tests {
             "row_secret": hex(place.secret().expose()),
             "entries": entries,
             "nonces": nonces,
-            "seal_key": hex(rowseal::key(place.secret()).expose()),
+            "seal_key": hex(RowSeal::of(place.secret()).key().expose()),
             "budget": {
                 "seed": hex(&seed),
                 "row_key": hex(&AccountPlace::of(&seed).key.0),

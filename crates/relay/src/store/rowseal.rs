@@ -1,11 +1,12 @@
 //! The sealing of rows: XChaCha20-Poly1305 under the log's row secret, bound to the row's key.
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use std::ops::{Deref, Range};
+
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
 use emptyroom_wire::derive::expand;
 use emptyroom_wire::rng::{self, CryptoRng};
 use emptyroom_wire::secret::Secret32;
-use zeroize::Zeroizing;
 
 use super::{RowKey, StoreFailure};
 
@@ -27,73 +28,94 @@ pub(crate) enum Padding {
     Block,
 }
 
-/// A row ready for the disk: nonce ‖ sealed (length ‖ content ‖ zeros).
-pub(crate) fn seal(
-    secret: &Secret32,
-    row_key: &RowKey,
-    content: &[u8],
-    padding: Padding,
-    rng: &mut dyn CryptoRng,
-) -> Result<Vec<u8>, StoreFailure> {
-    // [SPEC 6.3]
-    let len = u32::try_from(content.len()).map_err(|_| StoreFailure::Broken("row too long"))?;
-    let mut plain = Zeroizing::new(Vec::with_capacity(content.len() + LEN_BYTES + PAD_BYTES));
-    plain.extend_from_slice(&len.to_be_bytes());
-    plain.extend_from_slice(content);
-    if padding == Padding::Block {
-        let padded = (plain.len() + OVERHEAD_BYTES - LEN_BYTES).next_multiple_of(PAD_BYTES);
-        plain.resize(padded + LEN_BYTES - OVERHEAD_BYTES, 0);
+/// Seals and opens the rows of one log. Derived once for all that a batch does to the log, and forgotten with the batch.
+pub(crate) struct RowSeal(Secret32);
+
+/// What a row holds, in the buffer that it was read into.
+pub(crate) struct Content {
+    bytes: Vec<u8>,
+    at: Range<usize>,
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(self.at.clone()).unwrap_or_default()
     }
-    let nonce: [u8; NONCE_BYTES] = rng::bytes(rng);
-    let sealed = cipher(secret)
-        .encrypt(
-            &XNonce::from(nonce),
-            Payload {
-                msg: &plain,
-                aad: &row_key.0,
-            },
-        )
-        .map_err(|_| StoreFailure::Broken("row not sealed"))?;
-    let mut row = Vec::with_capacity(NONCE_BYTES + sealed.len());
-    row.extend_from_slice(&nonce);
-    row.extend_from_slice(&sealed);
-    Ok(row)
 }
 
-/// The content of a row. One that does not open is damage, and damage stops the relay.
-pub(crate) fn open(
-    secret: &Secret32,
-    row_key: &RowKey,
-    row: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, StoreFailure> {
-    // [SPEC 6.3]
-    let damaged = StoreFailure::Broken("a row does not open");
-    let (nonce, sealed) = row.split_first_chunk::<NONCE_BYTES>().ok_or(damaged)?;
-    let plain = cipher(secret)
-        .decrypt(
-            &XNonce::from(*nonce),
-            Payload {
-                msg: sealed,
-                aad: &row_key.0,
-            },
-        )
-        .map_err(|_| damaged)?;
-    let mut plain = Zeroizing::new(plain);
-    let len = plain.first_chunk::<LEN_BYTES>().ok_or(damaged)?;
-    let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| damaged)?;
-    if plain.len() < len + LEN_BYTES {
-        return Err(damaged);
+impl RowSeal {
+    /// That of the log (or account) with this row secret.
+    pub(crate) fn of(secret: &Secret32) -> RowSeal {
+        RowSeal(expand(secret.expose(), "emptyroom v1 row seal", &[]))
     }
-    plain.truncate(len + LEN_BYTES);
-    plain.drain(..LEN_BYTES);
-    Ok(plain)
-}
 
-/// The key of a log's rows.
-pub(crate) fn key(secret: &Secret32) -> Secret32 {
-    expand(secret.expose(), "emptyroom v1 row seal", &[])
-}
+    /// A row ready for the disk: nonce ‖ sealed (length ‖ content ‖ zeros). The content comes in parts, so that a long one is copied once.
+    pub(crate) fn seal(
+        &self,
+        row_key: &RowKey,
+        content: &[&[u8]],
+        padding: Padding,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Vec<u8>, StoreFailure> {
+        // [SPEC 6.3]
+        let content_len = content.iter().map(|part| part.len()).sum::<usize>();
+        let len = u32::try_from(content_len).map_err(|_| StoreFailure::Broken("row too long"))?;
+        let whole = match padding {
+            Padding::Exact => content_len + OVERHEAD_BYTES,
+            Padding::Block => (content_len + OVERHEAD_BYTES).next_multiple_of(PAD_BYTES),
+        };
+        let nonce: [u8; NONCE_BYTES] = rng::bytes(rng);
+        let mut row = Vec::with_capacity(whole);
+        row.extend_from_slice(&nonce);
+        row.extend_from_slice(&len.to_be_bytes());
+        for part in content {
+            row.extend_from_slice(part);
+        }
+        row.resize(whole - TAG_BYTES, 0);
+        let plain = row.get_mut(NONCE_BYTES..).unwrap_or_default();
+        let tag = self
+            .cipher()
+            .encrypt_inout_detached(&XNonce::from(nonce), &row_key.0, plain.into())
+            .map_err(|_| StoreFailure::Broken("row not sealed"))?;
+        row.extend_from_slice(&tag);
+        Ok(row)
+    }
 
-fn cipher(secret: &Secret32) -> XChaCha20Poly1305 {
-    XChaCha20Poly1305::new(key(secret).expose().into())
+    /// The content of a row. One that does not open is damage, and damage stops the relay.
+    pub(crate) fn open(&self, row_key: &RowKey, mut row: Vec<u8>) -> Result<Content, StoreFailure> {
+        // [SPEC 6.3]
+        let damaged = StoreFailure::Broken("a row does not open");
+        let (nonce, sealed) = row.split_first_chunk_mut::<NONCE_BYTES>().ok_or(damaged)?;
+        let (plain, tag) = sealed.split_last_chunk_mut::<TAG_BYTES>().ok_or(damaged)?;
+        self.cipher()
+            .decrypt_inout_detached(
+                &XNonce::from(*nonce),
+                &row_key.0,
+                (&mut *plain).into(),
+                &Tag::from(*tag),
+            )
+            .map_err(|_| damaged)?;
+        let (len, rest) = plain.split_first_chunk::<LEN_BYTES>().ok_or(damaged)?;
+        let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| damaged)?;
+        if len > rest.len() {
+            return Err(damaged);
+        }
+        let from = NONCE_BYTES + LEN_BYTES;
+        Ok(Content {
+            bytes: row,
+            at: from..from + len,
+        })
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new(self.0.expose().into())
+    }
+
+    /// For the vectors.
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> &Secret32 {
+        &self.0
+    }
 }

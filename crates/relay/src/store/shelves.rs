@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use emptyroom_wire::codec;
 use emptyroom_wire::rng::CryptoRng;
-use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::Day;
 use tls_codec::{DeserializeBytes, Serialize};
 use zeroize::Zeroizing;
 
-use super::rowseal::{self, Padding};
+use super::rowseal::{Content, Padding, RowSeal};
 use super::runs::Shelf;
 use super::{Changes, EntryChange, LastingChange, RowKey, Rows, StoreFailure};
 
@@ -53,9 +52,9 @@ impl<'a, R: Rows> Shelves<'a, R> {
     pub(crate) fn load<T: DeserializeBytes>(
         &mut self,
         key: &RowKey,
-        secret: &Secret32,
+        seal: &RowSeal,
     ) -> Result<Option<T>, StoreFailure> {
-        let Some(content) = self.content(Shelf::Life, key, secret)? else {
+        let Some(content) = self.content(Shelf::Life, key, seal)? else {
             return Ok(None);
         };
         codec::decode(&content)
@@ -67,14 +66,14 @@ impl<'a, R: Rows> Shelves<'a, R> {
     pub(crate) fn save<T: Serialize>(
         &mut self,
         key: RowKey,
-        secret: &Secret32,
+        seal: &RowSeal,
         day: Day,
         value: &T,
     ) -> Result<(), StoreFailure> {
         let content = codec::encode(value)
             .map(Zeroizing::new)
             .map_err(|_| StoreFailure::Broken("a row does not encode"))?;
-        let row = rowseal::seal(secret, &key, &content, Padding::Block, self.rng)?;
+        let row = seal.seal(&key, &[&content], Padding::Block, self.rng)?;
         self.lasting.insert(key, Lasting::Put(day, row));
         Ok(())
     }
@@ -84,8 +83,8 @@ impl<'a, R: Rows> Shelves<'a, R> {
         &mut self,
         shelf: Shelf,
         key: &RowKey,
-        secret: &Secret32,
-    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreFailure> {
+        seal: &RowSeal,
+    ) -> Result<Option<Content>, StoreFailure> {
         let row = match shelf {
             Shelf::Day(day) => match self.entries.get(&(day, *key)) {
                 Some(changed) => changed.clone(),
@@ -97,21 +96,21 @@ impl<'a, R: Rows> Shelves<'a, R> {
                 Some(Lasting::Move(_)) | None => self.rows.lasting(key)?,
             },
         };
-        row.map(|row| rowseal::open(secret, key, &row)).transpose()
+        row.map(|row| seal.open(key, row)).transpose()
     }
 
     /// Writes an entry's row.
     pub(crate) fn put_entry(
         &mut self,
         at: EntryAt,
-        secret: &Secret32,
-        content: &[u8],
+        seal: &RowSeal,
+        content: &[&[u8]],
     ) -> Result<(), StoreFailure> {
         let padding = match at.shelf {
             Shelf::Day(_) => Padding::Exact,
             Shelf::Life => Padding::Block,
         };
-        let row = rowseal::seal(secret, &at.key, content, padding, self.rng)?;
+        let row = seal.seal(&at.key, content, padding, self.rng)?;
         match at.shelf {
             Shelf::Day(day) => {
                 self.entries.insert((day, at.key), Some(row));
