@@ -221,7 +221,7 @@ impl Stage {
             teller.printed(&disk::hexdump(&file.bytes, middle, 5));
         }
         let said = [HELLO, ANSWER, BURNS, "documents", "forty pages", "Larkin"].map(str::to_owned);
-        if disk::count(&files, &["SQLite format 3".to_owned()]) == 0 {
+        if disk::count(&files, &["ERFRAM01".to_owned()]) == 0 {
             return Err("the search does not even find what must be there".into());
         }
         let found = disk::count(&files, &said);

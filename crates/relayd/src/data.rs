@@ -88,11 +88,23 @@ impl DataError {
     }
 }
 
-/// Full is told apart from everything else; everything else stops the relay, a failed sync above all.
+const NO_DESCRIPTOR: [i32; 2] = [
+    rustix::io::Errno::MFILE.raw_os_error(),
+    rustix::io::Errno::NFILE.raw_os_error(),
+];
+
+/// Full is told apart from everything else; everything else stops the relay, a failed sync above all. Where nothing more can be opened, that
+/// passes like a full disk.
 // [SPEC 6.69]
 pub(crate) fn io_failure(error: &io::Error, place: &'static str) -> StoreFailure {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreFailure::Full,
+        _ if error
+            .raw_os_error()
+            .is_some_and(|code| NO_DESCRIPTOR.contains(&code)) =>
+        {
+            StoreFailure::Full
+        }
         _ => StoreFailure::Broken(place),
     }
 }

@@ -70,7 +70,7 @@ pub(crate) enum Medium {
 }
 
 impl Medium {
-    /// Opens the store of a data directory: of the kind that is there, else the one that is wanted, else SQLite.
+    /// Opens the store of a data directory: of the kind that is there, else the one that is wanted, else segments.
     // [SPEC 6.90]
     pub(crate) fn open(data: &DataDir, wanted: Wanted, today: Day) -> Result<Self, MediumError> {
         let found = match (Kind::Sqlite.is_in(data)?, Kind::Segments.is_in(data)?) {
@@ -86,7 +86,7 @@ impl Medium {
             (Some(found), Some(wanted)) if found != wanted => {
                 return Err(MediumError::Other { found });
             }
-            (found, wanted) => found.or(wanted).unwrap_or(Kind::Sqlite),
+            (found, wanted) => found.or(wanted).unwrap_or(Kind::Segments),
         };
         kind.open(data, wanted, today)
     }

@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     /// Take the access code from this file (1 to 64 letters, digits, '-' and '_'), not from the data directory.
     #[arg(long, value_name = "FILE", conflicts_with = "open")]
     access_code_file: Option<PathBuf>,
-    /// How a new data directory stores entries; an old one keeps its kind. `sqlite` is the default, `segments` the relay's own log.
+    /// How a new data directory stores entries; an old one keeps its kind. `segments`, the relay's own log, is the default.
     #[arg(long, value_name = "KIND")]
     store: Option<Kind>,
     /// Up to so many MiB of memory for the places of stored rows, about 6,500 in each; with more, the relay refuses what needs

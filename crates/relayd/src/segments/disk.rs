@@ -107,6 +107,8 @@ pub const QUARANTINE: &str = "quarantine";
 /// A directory of this machine.
 pub struct OsDisk {
     directory: PathBuf,
+    /// Open, so that syncing it does not depend on a free descriptor.
+    opened: File,
 }
 
 impl OsDisk {
@@ -116,8 +118,14 @@ impl OsDisk {
     /// What the system refused.
     pub fn new(directory: &Path) -> Result<Self, DataError> {
         make_directory(directory)?;
+        let opened = File::open(directory).map_err(|source| DataError::Io {
+            doing: "opening",
+            path: directory.to_owned(),
+            source,
+        })?;
         Ok(Self {
             directory: directory.to_owned(),
+            opened,
         })
     }
 }
@@ -167,7 +175,7 @@ impl Disk for OsDisk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             apart => apart?.sync_all()?,
         }
-        File::open(&self.directory)?.sync_all()
+        self.opened.sync_all()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Files that hold one random key each. A key is destroyed by overwriting its file, and everything sealed under it is gone with
 //! it, wherever copies of the bytes may have stayed.
 
+use std::io;
+
 use emptyroom_relay::store::StoreFailure;
 use emptyroom_wire::secret::Secret32;
 use sha2::{Digest, Sha256};
@@ -31,7 +33,7 @@ pub(super) enum Found {
 pub(super) fn make<D: Disk>(disk: &D, name: &str) -> Result<Secret32, StoreFailure> {
     let mut key = Secret32::zero();
     entropy::fill(key.expose_mut());
-    let failed = |e: &std::io::Error| io_failure(e, "writing a key");
+    let failed = |e: &io::Error| io_failure(e, "writing a key");
     let file = disk.create(name).map_err(|e| failed(&e))?;
     let write = || {
         file.write_at(0, &encode(&key))?;
@@ -49,9 +51,9 @@ pub(super) fn make<D: Disk>(disk: &D, name: &str) -> Result<Secret32, StoreFailu
 
 /// Reads a key file.
 pub(super) fn read<D: Disk>(disk: &D, name: &str) -> Result<Found, StoreFailure> {
-    let failed = |e: &std::io::Error| io_failure(e, "reading a key");
+    let failed = |e: &io::Error| io_failure(e, "reading a key");
     let file = match disk.open(name) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         opened => opened.map_err(|e| failed(&e))?,
     };
     let len = file.len().map_err(|e| failed(&e))?;
@@ -84,41 +86,42 @@ pub(super) fn destroy<D: Disk>(
     sealed: &[String],
 ) -> Result<(), StoreFailure> {
     let destroy = || {
-        let names = disk.names()?;
-        let has = |name: &str| names.iter().any(|found| found == name);
-        if has(name) {
-            let file = disk.open(name)?;
-            file.write_at(0, &[0; FILE_LEN])?;
-            synced(file.sync())?;
-        }
-        for name in sealed.iter().filter(|name| has(name)) {
-            disk.remove(name)?;
-        }
+        let is_there = match disk.open(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            opened => {
+                let file = opened?;
+                file.write_at(0, &[0; FILE_LEN])?;
+                synced(file.sync())?;
+                true
+            }
+        };
+        sealed.iter().try_for_each(|name| remove(disk, name))?;
         synced(disk.sync_names())?;
-        if has(name) {
-            disk.remove(name)?;
+        if is_there {
+            remove(disk, name)?;
             synced(disk.sync_names())?;
         }
         Ok(())
     };
-    destroy().map_err(|e: std::io::Error| io_failure(&e, "destroying a key and its files"))
+    destroy().map_err(|e: io::Error| io_failure(&e, "destroying a key and its files"))
 }
 
 /// Removes files under whose key nothing was sealed yet, so that the next try makes them anew.
 pub(super) fn unmake<D: Disk>(disk: &D, made: &[String]) -> Result<(), StoreFailure> {
-    let unmake = || {
-        let names = disk.names()?;
-        for name in made.iter().filter(|name| names.contains(name)) {
-            disk.remove(name)?;
-        }
-        Ok(())
-    };
-    unmake().map_err(|e: std::io::Error| io_failure(&e, "removing unfinished files"))
+    let unmade = made.iter().try_for_each(|name| remove(disk, name));
+    unmade.map_err(|e| io_failure(&e, "removing unfinished files"))
+}
+
+fn remove<D: Disk>(disk: &D, name: &str) -> io::Result<()> {
+    match disk.remove(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 /// A failed sync is never a full disk, whatever it says: nobody knows what is durable.
-pub(super) fn synced(outcome: std::io::Result<()>) -> std::io::Result<()> {
-    outcome.map_err(|error| std::io::Error::other(error.to_string()))
+pub(super) fn synced(outcome: io::Result<()>) -> io::Result<()> {
+    outcome.map_err(|error| io::Error::other(error.to_string()))
 }
 
 fn encode(key: &Secret32) -> Zeroizing<Vec<u8>> {

@@ -176,7 +176,7 @@ impl Store {
         let kind = [Kind::Segments, Kind::Sqlite]
             .into_iter()
             .find(|kind| data.join(kind.directory()).is_dir())
-            .unwrap_or(Kind::Sqlite);
+            .unwrap_or(Kind::Segments);
         let (mut bytes, mut journal_bytes) = (0, 0);
         let files = std::fs::read_dir(data.join(kind.directory()));
         for file in files.into_iter().flatten().flatten() {
