@@ -118,11 +118,7 @@ impl OsDisk {
     /// What the system refused.
     pub fn new(directory: &Path) -> Result<Self, DataError> {
         make_directory(directory)?;
-        let opened = File::open(directory).map_err(|source| DataError::Io {
-            doing: "opening",
-            path: directory.to_owned(),
-            source,
-        })?;
+        let opened = File::open(directory).map_err(|e| DataError::io("open", directory, e))?;
         Ok(Self {
             directory: directory.to_owned(),
             opened,
