@@ -115,7 +115,6 @@ impl Committer {
         // Something was written since the tidying that is under way began.
         let mut untidy = false;
         let mut failed: Option<StoreFailure> = None;
-        self.metrics.set_rows(self.store.rows().count());
         loop {
             let job = match tidying {
                 // An idle relay does not wake up.

@@ -207,11 +207,12 @@ impl Server {
         // A machine without a clock of its own starts in the past, and is set right soon after.
         let latest = chain.last_ran().map_or(now.wall, |ran| ran.max(now.wall));
         let relay = Relay::new(now, identity, records, config, rng);
-        let store = Ledger::new(rows, Box::new(entropy::generator()));
+        let mut store = Ledger::new(rows, Box::new(entropy::generator()));
 
         let (jobs, to_do) = threads::channel();
         let (reports, done) = mpsc::unbounded_channel();
         let metrics = Arc::new(Metrics::default());
+        metrics.set_rows(store.rows().count());
         let counts = Arc::clone(&metrics);
         let committer = thread::Builder::new()
             .name("committer".to_owned())

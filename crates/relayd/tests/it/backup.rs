@@ -220,7 +220,7 @@ fn a_damaged_backup_is_not_restored() {
 
 /// A backup that copies a file of so many zeros in the store.
 fn begin(data: &Path, copy: &Path, zeros: u64) -> Child {
-    let file = File::create(data.join("store/zeros")).unwrap();
+    let file = File::create(data.join("segments/zeros")).unwrap();
     file.set_len(zeros).unwrap();
     let child = binary()
         .args(["backup", "--with-entries", "--data"])
@@ -256,9 +256,9 @@ fn a_backup_that_fails_or_is_stopped_leaves_nothing() {
         assert!(says.contains("nothing is left in"), "{says}");
         assert!(!copy.exists());
     }
-    fs::remove_file(data.join("store/zeros")).unwrap();
+    fs::remove_file(data.join("segments/zeros")).unwrap();
     // A file that the disk does not give.
-    symlink("/proc/self/mem", data.join("store/unreadable")).unwrap();
+    symlink("/proc/self/mem", data.join("segments/unreadable")).unwrap();
     let (code, says) = backup(&data, &copy, &["--with-entries"]);
     assert!(code == 4 && says.contains("cannot copy"), "{says}");
     assert!(says.contains("nothing is left in"), "{says}");
