@@ -1,7 +1,7 @@
 //! Servers that others use for the same work, from Debian packages, each with TLS and a fresh directory.
 //!
 //! Each one is started as a child process with a configuration of its own, on a free port, and killed when its value goes.
-//! What it speaks is a [`Dialect`](client::Dialect): a small client without a socket, which knows just what the
+//! What it speaks is a `Dialect`: a small client without a socket, which knows just what the
 //! comparison needs. All of them carry the same payload bytes, and a recipient acknowledges each message to its server.
 
 mod certificate;
