@@ -140,7 +140,10 @@ impl Raw {
             next_hash: entry::next_hash(&next).unwrap(),
         };
         let body = entry::seal(&access.outer, &aad, kind, content, &mut self.rng).unwrap();
-        self.append_body(world, access, handle, (&aad, body), next)
+        let answer = self.append_body(world, access, handle, (&aad, body), next);
+        // A stream may hold a log open a few times only.
+        self.request(world, Request::Leave(handle));
+        answer
     }
 
     pub(crate) fn append_body(
