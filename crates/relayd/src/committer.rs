@@ -19,6 +19,7 @@ use crate::log::{Event, log};
 use crate::medium::Medium;
 use crate::metrics::Metrics;
 use crate::segments::Settled;
+use crate::stack;
 
 /// After so long without work the store is tidied, so that nothing deleted stays in a write-ahead log or journal.
 // [SPEC 6.67]
@@ -128,6 +129,7 @@ impl Committer {
                     let refused = failed.and_then(|failure| job.after(failure));
                     let report = refused.unwrap_or_else(|| self.carry_out(clock::wall(), job));
                     failed = failed.or(report.failure());
+                    stack::wipe();
                     if done.send(report).is_err() {
                         break;
                     }

@@ -14,6 +14,7 @@ use crate::committer::{Done, Job};
 use crate::connection::{Incoming, Written};
 use crate::log::{Event, log};
 use crate::outbox::Outbox;
+use crate::stack;
 use crate::status::{Order, Report};
 
 /// Only a bug ends it before the engine.
@@ -74,7 +75,10 @@ impl Engine {
                     self.feed(Input::Drain);
                 }
                 Some(order) = inlets.orders.recv() => self.order(order),
-                Some(incoming) = inlets.incoming.recv() => self.client(incoming),
+                Some(incoming) = inlets.incoming.recv() => {
+                    self.client(incoming);
+                    stack::wipe();
+                }
             }
         }
     }

@@ -25,6 +25,7 @@ pub mod platform;
 mod seal;
 pub mod segments;
 pub mod server;
+mod stack;
 mod status;
 pub mod store;
 #[cfg(test)]
