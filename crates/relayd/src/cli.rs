@@ -148,6 +148,10 @@ impl From<crate::data::DataError> for Failure {
                 Exit::Data,
                 "use the program that wrote it, or a later one; nothing was changed",
             ),
+            DataError::HalfRestored => (
+                Exit::Data,
+                "run `emptyroom-relay restore` again with this --data; nothing was changed",
+            ),
             DataError::NeverServed => (
                 Exit::Data,
                 "run `emptyroom-relay serve` once; it makes the address",

@@ -34,7 +34,8 @@ pub(crate) const HOLD_MAX: Duration = Duration::from_secs(605);
 /// A clock that jumps so far ahead would make nearly everything run out: rather stop and ask.
 // [SPEC 6.82]
 pub(crate) const CLOCK_JUMP_MAX_MS: u64 = 40 * DAY_MS;
-const CLOCK_JUMPED: StoreFailure = StoreFailure::Broken("the clock jumped more than 40 days ahead");
+pub(crate) const CLOCK_JUMPED: StoreFailure =
+    StoreFailure::Broken("the clock jumped more than 40 days ahead");
 
 /// What the disk is to do.
 pub(crate) enum Job {

@@ -56,8 +56,8 @@ pub struct File {
 pub struct LimitsTable {
     streams: Option<usize>,
     connections_per_address: Option<usize>,
-    handles: Option<usize>,
-    handles_total: Option<usize>,
+    open_logs_per_stream: Option<usize>,
+    open_logs: Option<usize>,
     requests: Option<usize>,
     entry_bytes: Option<usize>,
     unsent_bytes: Option<usize>,
@@ -85,8 +85,8 @@ const TOP: [&str; 14] = [
 const LIMITS: [(&str, Range<usize>); 8] = [
     ("streams", 1..1_000_001),
     ("connections-per-address", 1..1_000_001),
-    ("handles", 16..65_537),
-    ("handles-total", 16..100_000_001),
+    ("open-logs-per-stream", 16..65_537),
+    ("open-logs", 16..100_000_001),
     ("requests", 4..65_536),
     ("entry-bytes", (256 << 10)..ENTRY_LEN_MAX + 1),
     ("unsent-bytes", (16 << 20)..(64 << 30) + 1),
@@ -183,8 +183,8 @@ impl LimitsTable {
         [
             self.streams,
             self.connections_per_address,
-            self.handles,
-            self.handles_total,
+            self.open_logs_per_stream,
+            self.open_logs,
             self.requests,
             self.entry_bytes,
             self.unsent_bytes,
@@ -217,10 +217,10 @@ impl LimitsTable {
     pub fn over(&self, limits: Limits) -> Limits {
         Limits {
             streams_max: self.streams.unwrap_or(limits.streams_max),
-            handles_max: self.handles.unwrap_or(limits.handles_max),
+            handles_max: self.open_logs_per_stream.unwrap_or(limits.handles_max),
             requests_max: self.requests.unwrap_or(limits.requests_max),
             entry_len_max: self.entry_bytes.unwrap_or(limits.entry_len_max),
-            handles_total_max: self.handles_total.unwrap_or(limits.handles_total_max),
+            handles_total_max: self.open_logs.unwrap_or(limits.handles_total_max),
             unsent_total_max: self.unsent_bytes.unwrap_or(limits.unsent_total_max),
         }
     }
@@ -293,7 +293,7 @@ mod tests {
             ("open = true\naccess-code-file = \"x\"\n", 2, "exclude"),
             ("\naccess-code-file = \"x\"\n\nopen = true\n", 4, "exclude"),
             (
-                "[limits]\nhandles = 16\nrequests = 3\n",
+                "[limits]\nopen-logs-per-stream = 16\nrequests = 3\n",
                 3,
                 "`limits.requests` is 3, not within 4 to 65535",
             ),
@@ -312,7 +312,8 @@ mod tests {
 
     #[test]
     fn what_is_not_set_stays() {
-        let file = File::parse("[limits]\nhandles = 32\nreconnect-spread-s = 60\n").unwrap();
+        let file =
+            File::parse("[limits]\nopen-logs-per-stream = 32\nreconnect-spread-s = 60\n").unwrap();
         let limits = file.limits.over(Limits::default());
         let same = Limits {
             handles_max: 32,

@@ -63,6 +63,8 @@ pub enum DataError {
     },
     /// Nothing was ever served from it.
     NeverServed,
+    /// A restore into it was cut off.
+    HalfRestored,
     /// A later program wrote it.
     Newer {
         /// Its version.
@@ -128,6 +130,7 @@ impl std::fmt::Display for DataError {
             } => write!(f, "cannot {doing} {}: {source}", path.display()),
             Self::Damaged { path, what } => write!(f, "{} is damaged: {what}", path.display()),
             Self::NeverServed => write!(f, "no relay was ever started on this data directory"),
+            Self::HalfRestored => write!(f, "a restore into this data directory was cut off"),
             Self::Newer { found } => write!(
                 f,
                 "the data directory is of version {found}; this program knows up to {}",
@@ -140,22 +143,35 @@ impl std::fmt::Display for DataError {
 impl std::error::Error for DataError {}
 
 impl DataDir {
-    /// Opens the directory, makes it if it is missing, and takes its lock.
+    /// Opens the directory, makes it if it is missing, takes its lock, and brings it to this program's version.
     ///
     /// # Errors
-    /// [`DataError::InUse`] if another process holds the lock, [`DataError::Newer`] if a later program wrote it; else what the system refused.
+    /// [`DataError::InUse`] if another process holds the lock, [`DataError::Newer`] if a later program wrote it,
+    /// [`DataError::HalfRestored`] if it is not whole; else what the system refused.
     pub fn open(path: &Path) -> Result<Self, DataError> {
+        let data = Self::take(path)?;
+        // [SPEC 6.138]
+        if backup::is_half_restored(path) {
+            return Err(DataError::HalfRestored);
+        }
+        version::bring_up(&data)?;
+        Ok(data)
+    }
+
+    /// Makes the directory if it is missing, and takes its lock: for a restore, which brings all else.
+    ///
+    /// # Errors
+    /// [`DataError::InUse`] if another process holds the lock; else what the system refused.
+    pub(crate) fn take(path: &Path) -> Result<Self, DataError> {
         make_directory(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
             .map_err(|e| DataError::io("set the permissions of", path, e))?;
         // [SPEC 6.60]
         let lock = lock(&path.join("lock"))?;
-        let data = Self {
+        Ok(Self {
             path: path.to_owned(),
             lock,
-        };
-        version::bring_up(&data)?;
-        Ok(data)
+        })
     }
 
     /// Takes the lock of a directory that is only read, if it ever had one, and changes nothing there.

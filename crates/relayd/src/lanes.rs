@@ -43,8 +43,15 @@ impl Default for LaneOptions {
     }
 }
 
-/// What a lane does as long as connections are taken. It is made and run in the lane.
-pub(crate) type Work = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+/// What a lane does as long as connections are taken, or why it cannot begin. It is made and run in the lane.
+pub(crate) type Work = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = io::Result<()>>>> + Send>;
+
+/// Why a lane takes no connections although it should.
+pub(crate) enum Fallen {
+    /// Its work could not begin.
+    Idle(io::Error),
+    Panicked,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
@@ -58,7 +65,7 @@ enum Phase {
 pub(crate) struct Lanes {
     lanes: Vec<Lane>,
     phase: watch::Sender<Phase>,
-    fallen: mpsc::UnboundedReceiver<()>,
+    fallen: mpsc::UnboundedReceiver<Fallen>,
 }
 
 struct Lane {
@@ -92,9 +99,8 @@ impl Lanes {
                     true => platform::own_descriptor_table(),
                     false => Ok(()),
                 };
-                let _fall = fall;
                 let _ = apart.send(separated);
-                runtime.block_on(live(todo, &mut watched));
+                runtime.block_on(live(todo, &mut watched, &fall));
             };
             let thread = thread::Builder::new().name("lane".to_owned()).spawn(run)?;
             all.lanes.push(Lane {
@@ -119,10 +125,11 @@ impl Lanes {
         }
     }
 
-    /// Waits for a lane to panic.
-    pub(crate) async fn fallen(&mut self) {
-        if self.fallen.recv().await.is_none() {
-            std::future::pending().await
+    /// Waits for a lane to fall.
+    pub(crate) async fn fallen(&mut self) -> Fallen {
+        match self.fallen.recv().await {
+            Some(fallen) => fallen,
+            None => std::future::pending().await,
         }
     }
 
@@ -143,22 +150,24 @@ impl Drop for Lanes {
     }
 }
 
-/// Says that a lane ended in a panic.
-struct Fall(mpsc::UnboundedSender<()>);
+/// Says that a lane fell.
+struct Fall(mpsc::UnboundedSender<Fallen>);
 
 impl Drop for Fall {
     fn drop(&mut self) {
         if thread::panicking() {
-            let _ = self.0.send(());
+            let _ = self.0.send(Fallen::Panicked);
         }
     }
 }
 
-async fn live(todo: oneshot::Receiver<Work>, phase: &mut watch::Receiver<Phase>) {
+async fn live(todo: oneshot::Receiver<Work>, phase: &mut watch::Receiver<Phase>, fall: &Fall) {
     let mut closing = phase.clone();
     let serve = async {
-        if let Ok(work) = todo.await {
-            work().await;
+        if let Ok(work) = todo.await
+            && let Err(error) = work().await
+        {
+            let _ = fall.0.send(Fallen::Idle(error));
         }
     };
     select! {
@@ -167,4 +176,32 @@ async fn live(todo: oneshot::Receiver<Work>, phase: &mut watch::Receiver<Phase>)
     }
     // Connections are tasks of this runtime, and go on until the lane ends.
     let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lane_that_cannot_begin_says_so() {
+        let options = LaneOptions {
+            number: 2,
+            own_descriptors: false,
+        };
+        let mut lanes = Lanes::start(options).unwrap();
+        lanes.work(|number| {
+            Box::new(move || {
+                Box::pin(async move {
+                    match number {
+                        0 => std::future::pending().await,
+                        _ => Err(io::ErrorKind::QuotaExceeded.into()),
+                    }
+                })
+            })
+        });
+        let fallen = lanes.fallen().await;
+        assert!(
+            matches!(fallen, Fallen::Idle(error) if error.kind() == io::ErrorKind::QuotaExceeded)
+        );
+    }
 }

@@ -145,7 +145,7 @@ impl Event<'_> {
             }
             Self::StoreFailed(failure) => {
                 return format!(
-                    "{failure}; from now on nothing is written: new entries are refused, what is stored is served; check the disk, then restart"
+                    "{failure}; from now on nothing is written: whatever would change something is refused, what can be read is served; check the disk, then restart the relay"
                 );
             }
             Self::RowLost(file) => {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::status::snapshot::rounded;
 
 /// Shared by all tasks and threads of one relay.
 // [SPEC 6.125]
@@ -143,6 +144,23 @@ pub(crate) struct Distribution {
 }
 
 impl Distribution {
+    /// The counts up to each end rounded down to a multiple of `step`, so that the whole is, too; the sum to one of `sum_step`.
+    // [SPEC 6.137]
+    pub(crate) fn rounded(self, step: u64, sum_step: u64) -> Self {
+        let (mut seen, mut shown) = (0, 0);
+        let counts = self.counts.iter().map(|count| {
+            seen += count;
+            let before = std::mem::replace(&mut shown, rounded(seen, step));
+            shown - before
+        });
+        let whole = Duration::try_from_secs_f64(self.sum).map_or(u64::MAX, |sum| sum.as_secs());
+        Self {
+            counts: counts.collect(),
+            sum: Duration::from_secs(rounded(whole, sum_step)).as_secs_f64(),
+            upper: self.upper,
+        }
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -182,5 +200,21 @@ mod tests {
         assert_eq!(now.at_most(0.4), Some(1.0));
         assert_eq!(now.at_most(0.5), Some(10.0));
         assert_eq!(now.at_most(0.99), None);
+    }
+
+    // [SPEC 6.137]
+    #[test]
+    fn rounded_values_stay_where_they_fell() {
+        let of = |counts: [u64; 3], sum| Distribution {
+            sum,
+            upper: vec![1.0, 10.0],
+            counts: counts.to_vec(),
+        };
+        assert_eq!(of([15, 0, 0], 0.9).rounded(16, 1), of([0, 0, 0], 0.0));
+        assert_eq!(
+            of([15, 15, 15], 47.5).rounded(16, 16),
+            of([0, 16, 16], 32.0)
+        );
+        assert_eq!(of([16, 1, 31], 9.0).rounded(16, 1), of([16, 0, 32], 9.0));
     }
 }

@@ -28,15 +28,15 @@ use crate::carrier::Carrier;
 use crate::carrier::direct::{Direct, Door};
 use crate::carrier::listening::{Listening, Places, Seats};
 use crate::clock::{self, Clock};
-use crate::committer::{CLOCK_JUMP_MAX_MS, Committer};
+use crate::committer::{CLOCK_JUMP_MAX_MS, CLOCK_JUMPED, Committer};
 use crate::connection::{Budgets, Incoming, Line, Pace, Written, carry};
 use crate::data::{DataDir, DataError, access, address, chain::Chain, identity};
 use crate::engine::{Engine, Inlets};
 use crate::entropy;
-use crate::lanes::Lanes;
+use crate::lanes::{Fallen, Lanes};
 use crate::medium::{Medium, MediumError};
 use crate::metrics::Metrics;
-use crate::status::{Guide, Order};
+use crate::status::{Board, Guide, Order};
 use crate::tls::{Tls, TlsUnusable};
 
 mod options;
@@ -120,8 +120,21 @@ impl std::error::Error for StartError {}
 pub enum Ended {
     /// The store failed; nothing was acknowledged after that.
     Store(StoreFailure),
+    /// The clock jumped; nothing was done after that.
+    Clock,
+    /// A thread cannot take connections.
+    Lane(io::Error),
     /// A bug; the panic's place was printed.
     Bug,
+}
+
+impl From<StoreFailure> for Ended {
+    fn from(failure: StoreFailure) -> Self {
+        match failure {
+            CLOCK_JUMPED => Self::Clock,
+            failure => Self::Store(failure),
+        }
+    }
 }
 
 /// A relay whose engine runs in the current tokio runtime.
@@ -230,9 +243,11 @@ impl Server {
         let (wrote, written) = mpsc::unbounded_channel();
         let (drain, drained) = oneshot::channel();
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
+        let board = Arc::new(Board::new(options.sums_every));
         let watch = bound.keep(|| Guide {
             orders: orders.clone(),
             metrics: Arc::clone(&metrics),
+            board: Arc::clone(&board),
             data: options.data.clone(),
             jobs: Some(jobs.clone()),
             any_host: true,
@@ -270,9 +285,8 @@ impl Server {
             let (door, entrance) = (Arc::clone(&door), entrance.clone());
             Box::new(move || {
                 Box::pin(async move {
-                    if let Ok(carrier) = Direct::begin(door, number) {
-                        entrance.keep(carrier).await;
-                    }
+                    entrance.keep(Direct::begin(door, number)?).await;
+                    Ok(())
                 })
             })
         });
@@ -323,10 +337,13 @@ impl Server {
     pub async fn ended(&mut self) -> Ended {
         select! {
             ended = &mut self.engine => match ended {
-                Ok(Err(failure)) => Ended::Store(failure),
+                Ok(Err(failure)) => failure.into(),
                 Ok(Ok(())) | Err(_) => Ended::Bug,
             },
-            () = self.lanes.fallen() => Ended::Bug,
+            fallen = self.lanes.fallen() => match fallen {
+                Fallen::Idle(error) => Ended::Lane(error),
+                Fallen::Panicked => Ended::Bug,
+            },
         }
     }
 
@@ -346,7 +363,7 @@ impl Server {
         }
         let outcome = match (&mut self.engine).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(failure)) => Err(Ended::Store(failure)),
+            Ok(Err(failure)) => Err(failure.into()),
             Err(_) => Err(Ended::Bug),
         };
         let _ = timeout(GOODBYE, self.places.left()).await;

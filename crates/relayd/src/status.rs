@@ -8,7 +8,8 @@
 //! | `/status.json` | everything, for `emptyroom-relay status` |
 //! | POST `/hold` | on the socket only: the store stands still as long as the answer is read, for a backup |
 //!
-//! Nothing else can be asked, and nothing can be changed. Both ways in are bounded in connections, bytes and time.
+//! Nothing else can be asked, and nothing can be changed. Both ways in are bounded in connections, bytes and time. How the relay fares is
+//! said as of now; sums are taken once a minute for all who ask, and rounded: few clients must not show by what they do.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,9 +28,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::select;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock;
 use crate::committer::Job;
@@ -57,6 +58,10 @@ const REQUEST_LEN_MAX: usize = 8 * 1024;
 const PATIENCE: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// Sums stand for so long: whoever asks more often sees the same again.
+// [SPEC 6.137]
+pub(crate) const SUMS_EVERY: Duration = Duration::from_secs(60);
+
 /// What the engine is told or asked by its operator.
 pub(crate) enum Order {
     /// Say how it goes.
@@ -73,10 +78,26 @@ pub(crate) struct Report {
     pub(crate) failure: Option<StoreFailure>,
 }
 
+/// The sums that are shown at both ways in, until they are due again.
+pub(crate) struct Board {
+    every: Duration,
+    shown: Mutex<Option<(Instant, Snapshot)>>,
+}
+
+impl Board {
+    pub(crate) fn new(every: Duration) -> Self {
+        Self {
+            every,
+            shown: Mutex::new(None),
+        }
+    }
+}
+
 /// Knows whom to ask.
 pub(crate) struct Guide {
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) board: Arc<Board>,
     pub(crate) data: PathBuf,
     /// On the control socket.
     pub(crate) jobs: Option<threads::Sender<Job>>,
@@ -176,7 +197,7 @@ impl Guide {
                 prometheus::TYPE,
                 prometheus::text(self.look().await),
             ),
-            "/health" => health(&self.look().await),
+            "/health" => self.health().await,
             "/status.json" => json(StatusCode::OK, &self.look().await),
             _ => plain(
                 StatusCode::NOT_FOUND,
@@ -185,32 +206,83 @@ impl Guide {
         }
     }
 
+    /// How it fares now, and the sums as they were taken last.
+    // [SPEC 6.137]
     async fn look(&self) -> Snapshot {
         let (health, report) = self.ask().await;
+        let failure = failure_of(report.as_ref());
+        let mut shown = self.board.shown.lock().await;
+        let last = shown.as_ref();
+        let due = last.is_none_or(|(taken, _)| taken.elapsed() >= self.board.every);
+        if let Some(report) = report.filter(|_| due) {
+            *shown = Some((Instant::now(), self.take(&report).await));
+        }
+        let sums = match shown.as_ref() {
+            Some((_, sums)) => sums.clone(),
+            // Nobody answered ever.
+            None => self.take(&Report::default()).await,
+        };
+        Snapshot {
+            health,
+            failure,
+            ..sums
+        }
+    }
+
+    async fn take(&self, report: &Report) -> Snapshot {
         let data = self.data.clone();
         let store = tokio::task::spawn_blocking(move || Store::look(&data)).await;
         let store = store.unwrap_or_else(|_| Store::unknown());
-        let now_s = clock::wall().0 / 1_000;
-        Snapshot::new(health, &report, &self.metrics, (now_s, store))
+        Snapshot::new(&report.totals, &self.metrics, (now_s(), store))
     }
 
-    async fn ask(&self) -> (Health, Report) {
+    async fn health(&self) -> Response<Body> {
+        let (says, report) = self.ask().await;
+        let code = match says {
+            Health::Ok => StatusCode::OK,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        json(
+            code,
+            &serde_json::json!({
+                "v": snapshot::VERSION,
+                "as_of_unix_s": now_s(),
+                "health": says,
+                "text": says.words(),
+                "failure": failure_of(report.as_ref()),
+            }),
+        )
+    }
+
+    /// Nothing if nobody answers.
+    async fn ask(&self) -> (Health, Option<Report>) {
         let (reply, report) = oneshot::channel();
         let asked = async {
             self.orders.send(Order::Report(reply)).await.ok()?;
             report.await.ok()
         };
         let stopping = self.metrics.is_stopping();
-        match timeout(PATIENCE, asked).await {
-            Ok(Some(report)) if report.totals.draining || stopping => (Health::Draining, report),
-            Ok(Some(report)) if report.failure.is_some() => (Health::StoreFailed, report),
-            Ok(Some(report)) if report.disk_full => (Health::DiskFull, report),
-            Ok(Some(report)) => (Health::Ok, report),
-            Ok(None) if stopping => (Health::Draining, Report::default()),
-            Ok(None) => (Health::StoreFailed, Report::default()),
-            Err(_) => (Health::NotAnswering, Report::default()),
-        }
+        let Ok(report) = timeout(PATIENCE, asked).await else {
+            return (Health::NotAnswering, None);
+        };
+        let health = match &report {
+            Some(report) if report.totals.draining => Health::Draining,
+            _ if stopping => Health::Draining,
+            Some(report) if report.failure.is_some() => Health::StoreFailed,
+            Some(report) if report.disk_full => Health::DiskFull,
+            Some(_) => Health::Ok,
+            None => Health::StoreFailed,
+        };
+        (health, report)
     }
+}
+
+fn failure_of(report: Option<&Report>) -> Option<String> {
+    report?.failure.map(|failure| failure.to_string())
+}
+
+fn now_s() -> u64 {
+    clock::wall().0 / 1_000
 }
 
 /// By its address or as `localhost`, or not at all.
@@ -242,18 +314,6 @@ async fn hold(jobs: &threads::Sender<Job>) -> Response<Body> {
         return Response::new(Body::held(guard));
     }
     plain(StatusCode::SERVICE_UNAVAILABLE, "the store has failed\n")
-}
-
-fn health(snapshot: &Snapshot) -> Response<Body> {
-    let code = match snapshot.health {
-        Health::Ok => StatusCode::OK,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let says = snapshot.health;
-    json(
-        code,
-        &serde_json::json!({ "v": snapshot::VERSION, "health": says, "text": says.words(), "failure": snapshot.failure }),
-    )
 }
 
 fn json(code: StatusCode, value: &impl serde::Serialize) -> Response<Body> {

@@ -167,7 +167,14 @@ impl SqliteRows {
         let lasting = self.seal_lasting(changes.lasting)?;
         self.commit_lasting(&lasting, &puts, &removals)?;
         self.undone.extend(removals);
-        // The batch is committed; removals that find no space now are done before the next.
+        // The batch is committed, whatever comes of this: a failure is the next one's.
+        let followed = self.follow_commit();
+        let _ = self.remember(followed);
+        Ok(())
+    }
+
+    /// What a commit owes; where there is no space now, it is done before the next.
+    fn follow_commit(&mut self) -> Result<(), StoreFailure> {
         forgive_full(self.remove_undone())?;
         if self.untidy_bytes > UNTIDY_BYTES_MAX {
             forgive_full(self.try_tidy())?;

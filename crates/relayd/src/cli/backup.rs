@@ -17,7 +17,7 @@ use super::ask::{self, NoAnswer, Place};
 use super::{Exit, Failure};
 use crate::clock;
 use crate::console;
-use crate::data::backup::Draft;
+use crate::data::backup::{Draft, is_half_restored};
 use crate::data::{DataDir, DataError, identity};
 
 const DAY_S: u64 = 24 * 60 * 60;
@@ -63,6 +63,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if to.exists() {
         let source = std::io::ErrorKind::AlreadyExists.into();
         return Err(DataError::io("make", to, source).into());
+    }
+    if is_half_restored(data) {
+        return Err(DataError::HalfRestored.into());
     }
     // Without entries nobody waits: each of these files is replaced as a whole or not at all.
     let mut still = if arguments.with_entries {

@@ -6,7 +6,7 @@ use super::{Exit, Failure};
 use crate::clock;
 use crate::console;
 use crate::data::DataDir;
-use crate::data::backup::{Manifest, give_to_owner, is_taken};
+use crate::data::backup::{Manifest, is_taken};
 
 /// Make a data directory from a backup.
 ///
@@ -52,9 +52,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )
         .hint("move it away, or give another directory; nothing was changed"));
     }
-    let data = DataDir::open(&arguments.data)?;
+    let data = DataDir::take(&arguments.data)?;
     manifest.restore(&arguments.from, &data, entries)?;
-    give_to_owner(&arguments.data)?;
     let what = if entries {
         "with its entries"
     } else {

@@ -75,7 +75,7 @@ pub(super) struct Arguments {
     /// quarter of all where open files are scarce. More where many clients share an address, as behind a Tor service.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     connections_per_address: Option<u32>,
-    /// How many logs may be open at a time on all connections together: 2,097,152. Each takes some 230 bytes of memory where two
+    /// How many logs may be open at a time on all connections together, each counted for everyone who has it open: 2,097,152. Each takes some 230 bytes of memory where two
     /// have the same log open, and 390 where one has.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     open_logs: Option<u32>,
@@ -237,6 +237,15 @@ impl From<Ended> for Failure {
         match ended {
             Ended::Store(failure) => Self::new(Exit::Storage, format!("{failure}; stopped"))
                 .hint("check the disk; what was acknowledged is on it, and the next start finds out what else is"),
+            Ended::Clock => Self::new(
+                Exit::Storage,
+                "the clock jumped more than 40 days ahead; stopped before anything was removed",
+            )
+            .hint("set the clock; if it is right, start once with --clock-is-right, which removes what has run out meanwhile"),
+            Ended::Lane(error) => {
+                Self::new(Exit::Listen, format!("a thread cannot take connections: {error}; stopped"))
+                    .hint("may the process have more open files? see `ulimit -n`, and LimitNOFILE= in the unit")
+            }
             Ended::Bug => Self::new(Exit::Bug, "stopped by a bug"),
         }
     }

@@ -7,11 +7,13 @@ use super::ask::{self, Place};
 use super::{Exit, Failure};
 use crate::console;
 use crate::status::snapshot::{Health, Snapshot};
-use crate::status::words::{bytes, count, duration, milliseconds};
+use crate::status::words::{bytes, count, duration, milliseconds, time_of_day};
 
 /// Print how a running relay fares: sums over everybody, nothing about anybody.
 ///
-/// Asks at the relay's data directory, as the user that runs it or as root; or at its status port, as any user.
+/// Asks at the relay's data directory, as the user that runs it or as root; or at its status port, as any user. Whether it is
+/// healthy is said as of now. Sums are taken once a minute, counts rounded down to multiples of 16 and sizes to MiB: what one of few
+/// clients does must not show.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -121,6 +123,7 @@ fn in_words(all: &Snapshot) -> String {
             count(away)
         ),
         format!("memory     {}", bytes(all.memory_bytes)),
+        format!("as of      {}", time_of_day(all.as_of_unix_s)),
     ]
     .join("\n")
 }

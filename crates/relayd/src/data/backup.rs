@@ -254,18 +254,26 @@ impl Manifest {
             sync(&to)?;
             sync_directory(&to)?;
         }
-        fs::remove_file(&mark).map_err(|e| DataError::io("remove", &mark, e))
+        give_to_owner(&data.path)?;
+        fs::remove_file(&mark).map_err(|e| DataError::io("remove", &mark, e))?;
+        // A mark that came back would keep the relay from starting.
+        sync_directory(&mark)
     }
 }
 
-/// There is a relay, or a store that no restore left unfinished.
+/// A restore into this directory was begun and is not done: it is no relay's yet.
+pub(crate) fn is_half_restored(data: &Path) -> bool {
+    data.join(RESTORING).exists()
+}
+
+/// There is a relay or a store, and not one that a restore left unfinished: no relay starts on that.
 // [SPEC 6.134] [SPEC 6.136]
 pub(crate) fn is_taken(data: &Path) -> bool {
     let there = |name: &str| data.join(name).exists();
     let store = [Kind::Sqlite, Kind::Segments]
         .iter()
         .any(|kind| there(kind.directory()));
-    there(identity::FILE) || (store && !there(RESTORING))
+    (there(identity::FILE) || store) && !is_half_restored(data)
 }
 
 impl Copied {
@@ -290,10 +298,7 @@ impl Copied {
 }
 
 /// Gives everything to whoever owns the directory: it may have been restored by root for a service.
-///
-/// # Errors
-/// What could not be changed.
-pub(crate) fn give_to_owner(directory: &Path) -> Result<(), DataError> {
+fn give_to_owner(directory: &Path) -> Result<(), DataError> {
     let refused = |path: &Path, e| DataError::io("give to its owner", path, e);
     let owner = fs::metadata(directory).map_err(|e| refused(directory, e))?;
     for name in names_in(directory)? {

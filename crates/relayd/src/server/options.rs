@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use emptyroom_relay::{Config, Limits};
 use emptyroom_wire::address::{AddressFault, Host};
@@ -12,6 +13,7 @@ use crate::connection::Pace;
 use crate::data::access::Access;
 use crate::lanes::LaneOptions;
 use crate::medium::Wanted;
+use crate::status::SUMS_EVERY;
 
 /// Descriptors that are not for connections: files, runtimes, handshakes under way.
 const OTHER_DESCRIPTORS: usize = 2_048;
@@ -37,6 +39,9 @@ pub struct Options {
     pub reconnect_spread_s: u32,
     /// Where totals can be looked at, besides the control socket.
     pub status: Option<StatusPort>,
+    /// So long the totals stand before they are taken anew.
+    // [SPEC 6.137]
+    pub sums_every: Duration,
     /// What strangers may cost.
     pub direct: DirectLimits,
     /// How long things may take.
@@ -64,6 +69,7 @@ impl Options {
             limits: Limits::default(),
             reconnect_spread_s: Config::open().reconnect_spread_s,
             status: None,
+            sums_every: SUMS_EVERY,
             direct: DirectLimits::default(),
             pace: Pace::default(),
             lanes: LaneOptions::default(),

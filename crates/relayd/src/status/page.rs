@@ -1,10 +1,10 @@
-//! The page for people: plain HTML, no script, nothing from elsewhere, made anew every ten seconds.
+//! The page for people: plain HTML, no script, nothing from elsewhere, made anew every minute.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::snapshot::{Health, Snapshot};
-use super::words::{bytes, count, duration, milliseconds};
+use super::words::{bytes, count, duration, milliseconds, time_of_day};
 
 const STYLE: &str = include_str!("page.css");
 /// What the page is.
@@ -21,12 +21,13 @@ pub(crate) fn html(all: &Snapshot) -> String {
     let _ = write!(
         page,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Relay: {title}</title>\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta http-equiv=\"refresh\" content=\"10\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta http-equiv=\"refresh\" content=\"60\">\n\
          <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n<h1>Emptyroom relay</h1>\n\
-         <p>Version {version}, running for {up}</p>\n</header>\n\
+         <p>Version {version}, running for {up}; sums as of {as_of}</p>\n</header>\n\
          <p class=\"health{class}\" role=\"status\"><strong>{title}</strong>{failure}</p>\n<div class=\"columns\">\n",
         version = all.version,
         up = duration(all.up_s),
+        as_of = time_of_day(all.as_of_unix_s),
         failure = all
             .failure
             .as_deref()
@@ -49,8 +50,8 @@ pub(crate) fn html(all: &Snapshot) -> String {
         turned_away,
     );
     page.push_str(
-        "</div>\n<footer>Sums over everybody; the relay knows no users, and nothing here is about one. This page is made anew \
-         every ten seconds. For programs: <a href=\"/metrics\">metrics</a>, <a href=\"/health\">health</a>, \
+        "</div>\n<footer>Sums over everybody; the relay knows no users, and nothing here is about one. So that what one of few does \
+         does not show, sums are taken once a minute, counts rounded down to multiples of 16 and sizes to MiB. For programs: <a href=\"/metrics\">metrics</a>, <a href=\"/health\">health</a>, \
          <a href=\"/status.json\">all of this as JSON</a>.</footer>\n</main>\n</body>\n</html>\n",
     );
     page
@@ -181,7 +182,7 @@ fn section(page: &mut String, title: &str, rows: &[Row]) {
     page.push_str("</table>\n</section>\n");
 }
 
-/// Only what happened: most reasons never do.
+/// Only what happened often enough to be counted: most reasons never do.
 fn reasons(
     page: &mut String,
     title: &'static str,
@@ -199,7 +200,7 @@ fn reasons(
     if rows.is_empty() {
         let _ = write!(
             page,
-            "<section>\n<h2>{title}</h2>\n<p class=\"none\">none</p>\n</section>\n"
+            "<section>\n<h2>{title}</h2>\n<p class=\"none\">under 16 for each reason</p>\n</section>\n"
         );
     } else {
         section(page, title, &rows);

@@ -95,10 +95,15 @@ fn health(to: &mut DescriptorEncoder, is: Health) -> Result<(), std::fmt::Error>
 /// What is called how, what it means, how much it is.
 type Row = (&'static str, &'static str, u64);
 
-fn gauges(all: &Snapshot) -> [Row; 14] {
+fn gauges(all: &Snapshot) -> [Row; 15] {
     let healthy = u64::from(all.health == Health::Ok);
     [
         ("healthy", "1 if the relay is healthy, else 0", healthy),
+        (
+            "as_of_time_seconds",
+            "Unix time at which all but the health was taken; counts are rounded down to multiples of 16, sizes to MiB",
+            all.as_of_unix_s,
+        ),
         (
             "start_time_seconds",
             "Unix time of the start",

@@ -1,19 +1,27 @@
-//! What is shown to an operator, at one moment: totals, the same in JSON, as metrics and on the page.
+//! What is shown to an operator, at one moment: totals, the same in JSON, as metrics and on the page. They are rounded down here, so
+//! that nobody sees from them what a single client does.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use emptyroom_relay::Totals;
 use emptyroom_relay::totals::{HANGUPS, REFUSALS};
 use serde::{Deserialize, Serialize};
 
-use super::Report;
 use crate::medium::Kind;
 use crate::metrics::{Distribution, Metrics};
 
 /// The version of the JSON.
 pub(crate) const VERSION: u8 = 1;
+/// Counts are multiples of this,
+// [SPEC 6.137]
+pub(crate) const COUNT_STEP: u64 = 16;
+/// and sizes multiples of this many bytes.
+pub(crate) const BYTES_STEP: u64 = 1 << 20;
+/// Sums of seconds are whole.
+const SECONDS_STEP: u64 = 1;
 
 /// How the relay fares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,14 +62,17 @@ impl Health {
     }
 }
 
-/// Everything at one moment. What it holds does not grow with clients.
-// [SPEC 6.125]
+/// Everything at one moment, all but how the relay fares rounded down. What it holds does not grow with clients.
+// [SPEC 6.125] [SPEC 6.137]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
     pub(crate) v: u8,
+    /// As of now, whatever the sums are of.
     pub(crate) health: Health,
-    /// What failed, in words of the program.
+    /// What failed, in words of the program; of now, too.
     pub(crate) failure: Option<String>,
+    /// When all below was taken.
+    pub(crate) as_of_unix_s: u64,
     pub(crate) version: String,
     pub(crate) started_unix_s: u64,
     pub(crate) up_s: u64,
@@ -103,59 +114,66 @@ pub(crate) struct Store {
 
 impl Snapshot {
     /// Puts together what the relay, the shell and the disk say.
-    pub(crate) fn new(
-        health: Health,
-        report: &Report,
-        metrics: &Metrics,
-        (now_s, store): (u64, Store),
-    ) -> Self {
-        let totals = &report.totals;
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    pub(crate) fn new(totals: &Totals, metrics: &Metrics, (now_s, store): (u64, Store)) -> Self {
+        let count = |number: usize| rounded(u64::try_from(number).unwrap_or(u64::MAX), COUNT_STEP);
+        let since = |number: u64| rounded(number, COUNT_STEP);
+        let size = |number: usize| rounded(u64::try_from(number).unwrap_or(u64::MAX), BYTES_STEP);
         let away = [
             ("handshakes", &metrics.turned_away_handshakes),
             ("address", &metrics.turned_away_address),
             ("places", &metrics.turned_away_places),
         ];
+        let rows = u64::try_from(metrics.rows.load(Ordering::Relaxed)).ok();
         Self {
             v: VERSION,
-            health,
-            failure: report.failure.map(|failure| failure.to_string()),
+            health: Health::Ok,
+            failure: None,
+            as_of_unix_s: now_s,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_s: metrics.started_s,
             up_s: now_s.saturating_sub(metrics.started_s),
-            memory_bytes: memory_bytes(),
+            memory_bytes: rounded(memory_bytes(), BYTES_STEP),
             connections: count(totals.connections),
             streams: count(totals.streams),
             handles: count(totals.handles),
             logs_open: count(totals.logs_open),
-            unsent_bytes: count(totals.unsent_bytes),
+            unsent_bytes: size(totals.unsent_bytes),
             queue_requests: count(totals.queue_requests),
-            queue_bytes: count(totals.queue_bytes),
-            handshakes: metrics.accepted.now(),
-            handshakes_failed: metrics.handshakes_failed.now(),
-            streams_opened: totals.streams_opened,
-            entries_appended: totals.entries_appended,
-            entries_pushed: totals.entries_pushed,
-            casts_pushed: totals.casts_pushed,
+            queue_bytes: size(totals.queue_bytes),
+            handshakes: since(metrics.accepted.now()),
+            handshakes_failed: since(metrics.handshakes_failed.now()),
+            streams_opened: since(totals.streams_opened),
+            entries_appended: since(totals.entries_appended),
+            entries_pushed: since(totals.entries_pushed),
+            casts_pushed: since(totals.casts_pushed),
             turned_away: away
                 .iter()
-                .map(|(why, count)| ((*why).to_owned(), count.now()))
+                .map(|(why, count)| ((*why).to_owned(), since(count.now())))
                 .collect(),
             refusals: named(&REFUSALS.map(|(_, name)| name), &totals.refusals),
             hangups: named(&HANGUPS.map(|(_, name)| name), &totals.hangups),
             store: Store {
-                rows: u64::try_from(metrics.rows.load(Ordering::Relaxed)).ok(),
-                ..store
+                rows: rows.map(since),
+                ..store.rounded()
             },
-            batch_operations: metrics.batch_ops.now(),
-            batch_seconds: metrics.batch_seconds.now(),
+            batch_operations: metrics.batch_ops.now().rounded(COUNT_STEP, COUNT_STEP),
+            batch_seconds: metrics
+                .batch_seconds
+                .now()
+                .rounded(COUNT_STEP, SECONDS_STEP),
         }
     }
 }
 
 fn named(names: &[&str], counts: &[u64]) -> BTreeMap<String, u64> {
     let names = names.iter().map(|name| (*name).to_owned());
-    names.zip(counts.iter().copied()).collect()
+    let counts = counts.iter().map(|count| rounded(*count, COUNT_STEP));
+    names.zip(counts).collect()
+}
+
+/// Down to a multiple of `step`.
+pub(crate) fn rounded(number: u64, step: u64) -> u64 {
+    number - number % step.max(1)
 }
 
 impl Store {
@@ -168,6 +186,17 @@ impl Store {
             journal_bytes: 0,
             disk_free_bytes: 0,
             disk_bytes: 0,
+        }
+    }
+
+    fn rounded(self) -> Self {
+        let size = |bytes| rounded(bytes, BYTES_STEP);
+        Self {
+            bytes: size(self.bytes),
+            journal_bytes: size(self.journal_bytes),
+            disk_free_bytes: size(self.disk_free_bytes),
+            disk_bytes: size(self.disk_bytes),
+            ..self
         }
     }
 
@@ -214,4 +243,67 @@ fn memory_bytes() -> u64 {
         .and_then(|pages| pages.parse::<u64>().ok());
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(0);
     pages.unwrap_or(0).saturating_mul(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [SPEC 6.137]
+    #[test]
+    fn what_few_clients_do_does_not_show() {
+        let metrics = Metrics::default();
+        let store = || Store {
+            bytes: 5 << 20,
+            journal_bytes: 4_096,
+            ..Store::unknown()
+        };
+        let take = |totals: &Totals| Snapshot::new(totals, &metrics, (7, store()));
+        let shown = |totals: &Totals| {
+            // The process grows by itself.
+            let snapshot = Snapshot {
+                memory_bytes: 0,
+                ..take(totals)
+            };
+            serde_json::to_value(snapshot).unwrap()
+        };
+        let nothing = shown(&Totals::default());
+        let mut totals = Totals {
+            connections: 15,
+            streams: 15,
+            handles: 15,
+            logs_open: 15,
+            unsent_bytes: 1_000_000,
+            queue_requests: 15,
+            queue_bytes: 4_196,
+            draining: false,
+            streams_opened: 15,
+            entries_appended: 15,
+            entries_pushed: 15,
+            casts_pushed: 15,
+            refusals: [15; REFUSALS.len()],
+            hangups: [15; HANGUPS.len()],
+        };
+        for _ in 0..15 {
+            metrics.accepted.add_one();
+            metrics.handshakes_failed.add_one();
+            metrics.turned_away_address.add_one();
+            metrics.turned_away_handshakes.add_one();
+            metrics.turned_away_places.add_one();
+            metrics.batch(1, std::time::Instant::now());
+        }
+        assert_eq!(shown(&totals), nothing);
+        totals.entries_appended += 1;
+        metrics.batch(1, std::time::Instant::now());
+        let sixteen = take(&totals);
+        assert_eq!((sixteen.entries_appended, sixteen.streams), (16, 0));
+        assert_eq!(sixteen.batch_operations.counts, [16, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            (sixteen.store.bytes, sixteen.store.journal_bytes),
+            (5 << 20, 0)
+        );
+        assert_eq!(sixteen.as_of_unix_s, 7);
+        metrics.set_rows(Some(33));
+        assert_eq!(take(&totals).store.rows, Some(32));
+    }
 }

@@ -184,11 +184,15 @@ fn killed_before_the_removals_they_are_done_at_the_next_start() {
         entries: vec![entry(7, 1, None)],
         lasting: vec![lasting(30, 3, b"header")],
     };
-    assert_eq!(rows.commit(removal), Err(KILLED));
+    // It is committed; what fails is whatever comes next.
+    rows.commit(removal).unwrap();
+    assert_eq!(rows.commit(put(7, 2, b"x")), Err(KILLED));
+    assert_eq!(rows.tidy(), Err(KILLED));
     drop(rows);
     let mut rows = open(&dir);
     assert_eq!(rows.lasting(&key(3)).unwrap().unwrap(), b"header");
     assert!(rows.entry(day(7), &key(1)).unwrap().is_none());
+    assert!(rows.entry(day(7), &key(2)).unwrap().is_none());
     assert!(rows.lasting.removals().unwrap().is_empty());
 }
 

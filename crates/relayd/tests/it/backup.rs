@@ -12,7 +12,7 @@ use emptyroom_wire::entry::Ttl;
 use emptyroom_wire::op::{Answer, RefusalCode};
 
 use crate::client::{Client, Log};
-use crate::process::{Process, binary};
+use crate::process::{Process, binary, serve};
 use crate::scratch::{Scratch, files_below};
 
 fn run(arguments: &[&str]) -> (i32, String) {
@@ -306,8 +306,38 @@ fn a_restore_that_was_cut_off_is_done_again_and_refusals_change_nothing() {
     fs::write(new.join("store/half"), "x").unwrap();
     assert_eq!(restore(&copy, &new, &[]).0, 4);
     fs::write(new.join("restoring"), "").unwrap();
+    does_not_start(&new);
     let (code, says) = restore(&copy, &new, &[]);
     assert_eq!(code, 0, "{says}");
     assert!(!new.join("store/half").exists() && !new.join("restoring").exists());
     assert!(new.join("identity.key").exists());
+    // Cut off at the very end, when all is there but not for sure on the disk.
+    fs::write(new.join("restoring"), "").unwrap();
+    does_not_start(&new);
+    assert_eq!(backup(&new, &dir.path().join("other"), &[]).0, 4);
+    assert_eq!(restore(&copy, &new, &[]).0, 0);
+    Process::start(&new).signal("TERM");
+}
+
+/// Nor is anything changed there.
+// [SPEC 6.138]
+fn does_not_start(data: &Path) {
+    let before = files_below(data);
+    let Output { status, stderr, .. } = serve(data).output().unwrap();
+    let says = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(4), "{says}");
+    assert!(
+        says.contains("a restore into this data directory was cut off"),
+        "{says}"
+    );
+    assert!(
+        says.contains("hint: run `emptyroom-relay restore` again"),
+        "{says}"
+    );
+    let lock = data.join("lock");
+    let after: Vec<_> = files_below(data)
+        .into_iter()
+        .filter(|file| *file != lock)
+        .collect();
+    assert!(before.iter().filter(|file| **file != lock).eq(&after));
 }

@@ -8,6 +8,7 @@ use emptyroom_wire::entry::Ttl;
 use emptyroom_wire::op::{Answer, Handle, RefusalCode, Request};
 
 use crate::client::{Client, Log, name};
+use crate::machine;
 use crate::process::{Process, serve};
 use crate::scratch::Scratch;
 
@@ -20,26 +21,23 @@ pub struct Failing {
 }
 
 impl Failing {
-    /// A relay with this kind of store; `None` where the library cannot be built.
-    pub fn start(store: &str) -> Option<Self> {
+    /// A relay with this kind of store.
+    pub fn start(store: &str) -> Self {
         Self::start_with(store, &[])
     }
 
     /// The same with more arguments.
-    pub fn start_with(store: &str, arguments: &[&str]) -> Option<Self> {
+    pub fn start_with(store: &str, arguments: &[&str]) -> Self {
         let dir = Scratch::new(store);
         let library = dir.path().join("failing_disk.so");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/failing_disk.c");
-        let built = Command::new("cc")
+        let mut compiler = Command::new("cc");
+        compiler
             .args(["-shared", "-fPIC", "-O1", "-o"])
             .arg(&library)
             .arg(source)
-            .arg("-ldl")
-            .status();
-        if !built.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: no C compiler (store::tests makes the failures inside instead)");
-            return None;
-        }
+            .arg("-ldl");
+        machine::found(machine::succeeds(&mut compiler), "gcc and libc6-dev");
         let (data, orders) = (dir.path().join("data"), dir.path().join("orders"));
         let mut command = serve(&data);
         command
@@ -47,12 +45,12 @@ impl Failing {
             .args(arguments)
             .env("LD_PRELOAD", &library)
             .env("EMPTYROOM_TEST_DISK", &orders);
-        Some(Self {
+        Self {
             relay: Process::spawn(command, &data),
             orders,
             data,
             _dir: dir,
-        })
+        }
     }
 
     pub fn order(&self, letter: &str) {
@@ -110,9 +108,7 @@ fn after_a_failed_write_what_is_stored_is_served_and_nothing_is_written() {
         ("sqlite", "r"),
         ("segments", "r"),
     ] {
-        let Some(mut failing) = Failing::start(store) else {
-            return;
-        };
+        let mut failing = Failing::start(store);
         let log = Log::new();
         let mut client = Client::connect(&failing.relay.address);
         let mut idle = Client::connect(&failing.relay.address);
@@ -151,9 +147,7 @@ fn after_a_failed_write_what_is_stored_is_served_and_nothing_is_written() {
 // [SPEC 6.69]
 #[test]
 fn a_disk_without_space_refuses_and_goes_on() {
-    let Some(failing) = Failing::start("sqlite") else {
-        return;
-    };
+    let failing = Failing::start("sqlite");
     let log = Log::new();
     let mut client = Client::connect(&failing.relay.address);
     let handle = begun(&mut client, &log);

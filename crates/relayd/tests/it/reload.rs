@@ -39,7 +39,7 @@ fn wait_for(data: &Path, says: &str, times: usize) {
 #[test]
 fn limits_change_while_it_runs_and_a_bad_file_changes_nothing() {
     let dir = Scratch::new("reload");
-    let (config, data) = write(&dir, "handles = 20\nreconnect-spread-s = 30\n");
+    let (config, data) = write(&dir, "open-logs-per-stream = 20\nreconnect-spread-s = 30\n");
     let relay = start(&config, &data);
     let mut old = Client::connect(&relay.address);
     assert_eq!(
@@ -48,7 +48,7 @@ fn limits_change_while_it_runs_and_a_bad_file_changes_nothing() {
     );
     write(
         &dir,
-        "handles = 40\nreconnect-spread-s = 90\nstreams = 3\nconnections-per-address = 100\n",
+        "open-logs-per-stream = 40\nreconnect-spread-s = 90\nstreams = 3\nconnections-per-address = 100\n",
     );
     relay.send("HUP");
     wait_for(&data, "limits reloaded", 1);
@@ -62,9 +62,9 @@ fn limits_change_while_it_runs_and_a_bad_file_changes_nothing() {
     let _third = Client::connect(&relay.address);
     assert!(Client::try_connect(&relay.address).is_err());
     let bad = [
-        "handles = 50\nstrems = 9\n",
-        "handles = 50\nstreams = 0\n",
-        "handles = [",
+        "open-logs-per-stream = 50\nstrems = 9\n",
+        "open-logs-per-stream = 50\nstreams = 0\n",
+        "open-logs-per-stream = [",
     ];
     for (refused, limits) in bad.iter().enumerate() {
         write(&dir, limits);
