@@ -37,6 +37,18 @@ const TESTING: &[Need] = &[
         otherwise: "rustup component add rustfmt",
     },
     Need {
+        what: "prlimit and mount (for tests with few open files and small disks)",
+        is_there: || succeeds("prlimit", &["--version"]) && succeeds("mount", &["--version"]),
+        packages: &["util-linux", "mount"],
+        otherwise: "",
+    },
+    Need {
+        what: "mkfs.ext4 (for a test that looks at a raw disk)",
+        is_there: || succeeds("mkfs.ext4", &["-V"]) || succeeds("/sbin/mkfs.ext4", &["-V"]),
+        packages: &["e2fsprogs"],
+        otherwise: "",
+    },
+    Need {
         what: "clippy",
         is_there: || succeeds("cargo", &["clippy", "--version"]),
         packages: &[],
@@ -107,7 +119,7 @@ fn install_packages(packages: &[&str]) {
     }
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

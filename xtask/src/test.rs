@@ -11,6 +11,9 @@ const SEEDS: &str = "300";
 /// Lines of a failed step that the summary repeats.
 const REPEATED_LINES_MAX: usize = 80;
 
+/// Leaves out the tests that need root: to mount small disks, to read another process's memory.
+const WITHOUT_ROOT: &str = "EMPTYROOM_TEST_WITHOUT_ROOT";
+
 /// One command of cargo, as a person would type it.
 struct Step {
     name: &'static str,
@@ -107,6 +110,9 @@ fn carry_out(step: &Step) -> Done {
     let start = Instant::now();
     let mut cargo = run::cargo(step.arguments);
     cargo.envs(step.environment.iter().copied());
+    if !system::is_root() {
+        cargo.env(WITHOUT_ROOT, "1");
+    }
     let mut again = run::shown(&cargo);
     for (name, value) in step.environment {
         again = format!("{name}=\"{value}\" {again}");
@@ -144,6 +150,11 @@ fn summarise(all: &[Done], time: Duration) -> bool {
     }
     let counts = count(all.iter().flat_map(|done| &done.lines));
     println!("   {} tests ignored", counts.ignored);
+    if std::env::var_os(WITHOUT_ROOT).is_some() || !system::is_root() {
+        println!(
+            "   what needs root was left out, and counts as passed: small disks, memory of processes"
+        );
+    }
     let (well, lines) = verdict_lines(all, &counts);
     println!("{lines}");
     well

@@ -17,6 +17,9 @@ mod disk;
 mod endings;
 mod golden;
 mod hygiene;
+#[path = "../../../relayd/tests/it/machine.rs"]
+mod machine;
+mod restored;
 mod signals;
 mod slow;
 mod world;

@@ -17,6 +17,8 @@ mod forensic;
 mod format;
 mod fuzz;
 mod journal;
+#[path = "../../../relayd/tests/it/machine.rs"]
+mod machine;
 mod os;
 mod reader;
 mod support;

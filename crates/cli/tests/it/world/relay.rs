@@ -1,11 +1,14 @@
 //! The relay, and the road to it.
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use clap::Parser;
+use emptyroom_relayd::cli;
 use emptyroom_relayd::server::{Options, Public, Server};
 
 use super::Scratch;
@@ -19,7 +22,7 @@ pub struct Relay {
     /// Dialled in its place.
     road: Option<Road>,
     pub address: String,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Relay {
@@ -46,7 +49,7 @@ impl Relay {
             listen: "127.0.0.1:0".parse().unwrap(),
             road,
             address: String::new(),
-            _scratch: scratch,
+            scratch,
         };
         relay.resume();
         relay
@@ -56,6 +59,25 @@ impl Relay {
         if let Some(server) = self.server.take() {
             assert!(self.runtime.block_on(server.stop()).is_ok());
         }
+    }
+
+    /// A copy of everything, made while it runs. Returns where.
+    pub fn backup(&self) -> PathBuf {
+        let to = self.scratch.path().join("copy");
+        relayd(
+            &["backup", "--with-entries", "--data"],
+            &self.data,
+            ("--to", &to),
+        );
+        to
+    }
+
+    /// Stops, and starts as it was when that copy was made.
+    pub fn go_back_to(&mut self, copy: &Path) {
+        self.stop();
+        std::fs::remove_dir_all(&self.data).unwrap();
+        relayd(&["restore", "--from"], copy, ("--data", &self.data));
+        self.resume();
     }
 
     pub fn resume(&mut self) {
@@ -72,6 +94,18 @@ impl Relay {
         self.address = server.address().with_code();
         self.server = Some(server);
     }
+}
+
+/// A command of the relay's program.
+fn relayd(command: &[&str], from: &Path, (flag, to): (&str, &Path)) {
+    let command = command.iter().copied().map(OsStr::new);
+    let places = [from.as_os_str(), OsStr::new(flag), to.as_os_str()];
+    let all = [OsStr::new("emptyroom-relay")]
+        .into_iter()
+        .chain(command)
+        .chain(places);
+    let arguments = cli::Arguments::try_parse_from(all).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(cli::run(arguments), 0);
 }
 
 impl Drop for Relay {
