@@ -1,15 +1,13 @@
 //! Sealing under the keys of a day, a segment or a journal: nonce (24, random) ‖ XChaCha20-Poly1305. Both kinds of store use it.
 
-use chacha20poly1305::aead::{Aead, AeadInOut, KeyInit, Payload};
-use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use emptyroom_relay::store::{RowKey, StoreFailure};
+use emptyroom_wire::aead::{Once, TAG_LEN};
 use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::Day;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
 pub(crate) const NONCE_LEN: usize = 24;
-const TAG_LEN: usize = 16;
 /// What a row's additional data begins with.
 const ROW_LABEL: &[u8] = b"emptyroom v1 day row";
 
@@ -75,8 +73,8 @@ pub(crate) fn seal_from(
         .and_then(|part| part.split_first_chunk_mut::<NONCE_LEN>())
         .ok_or(failed)?;
     rng.fill_bytes(nonce);
-    let tag = cipher(key)
-        .encrypt_inout_detached(&XNonce::from(*nonce), aad, plain.into())
+    let tag = Once::extended(key.expose(), nonce)
+        .seal(aad, plain)
         .map_err(|_| failed)?;
     bytes.extend_from_slice(&tag);
     Ok(())
@@ -84,12 +82,11 @@ pub(crate) fn seal_from(
 
 /// `None` if it was not sealed so.
 pub(crate) fn open(key: &Secret32, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-    let (nonce, msg) = sealed.split_first_chunk::<NONCE_LEN>()?;
-    cipher(key)
-        .decrypt(&XNonce::from(*nonce), Payload { msg, aad })
-        .ok()
-}
-
-fn cipher(key: &Secret32) -> XChaCha20Poly1305 {
-    XChaCha20Poly1305::new(<&Key>::from(key.expose()))
+    let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>()?;
+    let mut plain = body.to_vec();
+    let len = Once::extended(key.expose(), nonce)
+        .open(aad, &mut plain)?
+        .len();
+    plain.truncate(len);
+    Some(plain)
 }

@@ -12,6 +12,7 @@
 //! [`stream`] (how a request travels).
 
 pub mod address;
+pub mod aead;
 mod base32;
 pub mod codec;
 pub mod derive;

@@ -25,7 +25,6 @@ const NEVER_LINKED: &[&str] = &[
     "socket2",
     "hyper",
     "rustls",
-    "aws-lc-rs",
     "rusqlite",
     "libsqlite3-sys",
     "sled",
@@ -54,7 +53,11 @@ const WORDS: &[&str] = &[
     "thread_rng",
     "HashMap",
     "HashSet",
+    "RandomizedNonceKey",
 ];
+
+/// A library that knows randomness as well, and the one file of the pure crates that may name it, for its ciphers.
+const CIPHERS: (&str, &str) = ("crates/wire/src/aead.rs", "aws_lc_rs");
 
 pub(crate) fn check(tree: &Tree, graph: &Graph) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -84,6 +87,13 @@ fn scan(source: &Source) -> Vec<Finding> {
     for at in words(&source.code, "std") {
         let path = source.code.get(at..).unwrap_or_default();
         found.extend(std_modules(path).map(|module| (at, format!("std::{module}"))));
+    }
+    let (place, library) = CIPHERS;
+    for at in words(&source.code, library) {
+        let path = source.code.get(at + library.len()..).unwrap_or_default();
+        if source.path != place || !path.starts_with("::aead::") {
+            found.push((at, library.to_owned()));
+        }
     }
     found.retain(|(at, _)| !source.in_tests(*at));
     let finding = |(at, what)| Finding::fail(source.place(at), format!("`{what}` in a pure crate"));
@@ -159,9 +169,18 @@ mod tests {
             "use rand_core::OsRng;",
             "fn f() { getrandom::fill(&mut x); }",
             "use std::collections::HashMap;",
+            "use aws_lc_rs::aead::UnboundKey;",
         ];
         for text in broken {
             assert_ne!(places("crates/wire/src/a.rs", text), 0, "{text}");
+        }
+        let more = [
+            "use aws_lc_rs::rand;",
+            "use aws_lc_rs::{aead, rand};",
+            "use aws_lc_rs::aead::RandomizedNonceKey;",
+        ];
+        for text in more {
+            assert_ne!(places("crates/wire/src/aead.rs", text), 0, "{text}");
         }
     }
 
@@ -182,6 +201,10 @@ mod tests {
                 "use std::{collections::{BTreeMap, fs_like}, fmt};",
             ),
             ("crates/vault/src/os.rs", "use std::fs;"),
+            (
+                "crates/wire/src/aead.rs",
+                "use aws_lc_rs::aead::UnboundKey;",
+            ),
             ("crates/node/src/a.rs", "use std::fs;"),
         ];
         for (path, text) in allowed {

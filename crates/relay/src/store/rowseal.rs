@@ -2,8 +2,7 @@
 
 use std::ops::{Deref, Range};
 
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
+use emptyroom_wire::aead::{Once, TAG_LEN};
 use emptyroom_wire::derive::expand;
 use emptyroom_wire::rng::{self, CryptoRng};
 use emptyroom_wire::secret::Secret32;
@@ -11,9 +10,8 @@ use emptyroom_wire::secret::Secret32;
 use super::{RowKey, StoreFailure};
 
 const NONCE_BYTES: usize = 24;
-const TAG_BYTES: usize = 16;
 /// What sealing adds to a row.
-pub(crate) const OVERHEAD_BYTES: usize = NONCE_BYTES + LEN_BYTES + TAG_BYTES;
+pub(crate) const OVERHEAD_BYTES: usize = NONCE_BYTES + LEN_BYTES + TAG_LEN;
 /// The length before the padding.
 const LEN_BYTES: usize = 4;
 /// Lasting rows are padded to a multiple of this, so that headers, nonces, budgets and tombstones look the same.
@@ -73,11 +71,10 @@ impl RowSeal {
         for part in content {
             row.extend_from_slice(part);
         }
-        row.resize(whole - TAG_BYTES, 0);
+        row.resize(whole - TAG_LEN, 0);
         let plain = row.get_mut(NONCE_BYTES..).unwrap_or_default();
-        let tag = self
-            .cipher()
-            .encrypt_inout_detached(&XNonce::from(nonce), &row_key.0, plain.into())
+        let tag = Once::extended(self.0.expose(), &nonce)
+            .seal(&row_key.0, plain)
             .map_err(|_| StoreFailure::Broken("row not sealed"))?;
         row.extend_from_slice(&tag);
         Ok(row)
@@ -88,15 +85,9 @@ impl RowSeal {
         // [SPEC 6.3]
         let damaged = StoreFailure::Broken("a row does not open");
         let (nonce, sealed) = row.split_first_chunk_mut::<NONCE_BYTES>().ok_or(damaged)?;
-        let (plain, tag) = sealed.split_last_chunk_mut::<TAG_BYTES>().ok_or(damaged)?;
-        self.cipher()
-            .decrypt_inout_detached(
-                &XNonce::from(*nonce),
-                &row_key.0,
-                (&mut *plain).into(),
-                &Tag::from(*tag),
-            )
-            .map_err(|_| damaged)?;
+        let plain = Once::extended(self.0.expose(), nonce)
+            .open(&row_key.0, sealed)
+            .ok_or(damaged)?;
         let (len, rest) = plain.split_first_chunk::<LEN_BYTES>().ok_or(damaged)?;
         let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| damaged)?;
         if len > rest.len() {
@@ -107,10 +98,6 @@ impl RowSeal {
             bytes: row,
             at: from..from + len,
         })
-    }
-
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(self.0.expose().into())
     }
 
     /// For the vectors.

@@ -4,11 +4,10 @@
 //! says that the sender turns its key after this frame; the receiver does the same, and both forget
 //! the old one.
 
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{OpenFault, SealFault};
+use crate::aead::Once;
 use crate::derive::expand;
 use crate::limits::{FRAME_CLASSES, FRAME_HEAD_LEN, FRAME_TAG_LEN, STREAM_RATCHET_MS};
 use crate::secret::Secret32;
@@ -72,13 +71,11 @@ impl Direction {
         if !FRAME_CLASSES.contains(&class) {
             return Err(OpenFault::Class);
         }
-        let mut plain = frame.to_vec();
+        let mut opened = frame.to_vec();
         // [SPEC 5.13]
-        self.cipher()
-            .decrypt_in_place(&self.nonce(), &[], &mut plain)
-            .map_err(|_| OpenFault::Seal)?;
+        let plain = self.once().open(&[], &mut opened).ok_or(OpenFault::Seal)?;
         self.counter = self.counter.checked_add(1).ok_or(OpenFault::Seal)?;
-        let (flags, message) = unframe(&plain)?;
+        let (flags, message) = unframe(plain)?;
         if flags == FLAG_TURN {
             self.turn_key();
         }
@@ -99,9 +96,11 @@ impl Direction {
         frame.extend_from_slice(&len);
         frame.extend_from_slice(message);
         frame.resize(class, 0);
-        self.cipher()
-            .encrypt_in_place(&self.nonce(), &[], &mut frame)
+        let tag = self
+            .once()
+            .seal(&[], &mut frame)
             .map_err(|_| SealFault::TooLong)?;
+        frame.extend_from_slice(&tag);
         self.counter = self.counter.checked_add(1).ok_or(SealFault::Expired)?;
         Ok(frame)
     }
@@ -112,14 +111,11 @@ impl Direction {
         self.counter = 0;
     }
 
-    fn cipher(&self) -> ChaCha20Poly1305 {
-        ChaCha20Poly1305::new((&self.key).into())
-    }
-
-    fn nonce(&self) -> Nonce {
+    /// The counter is the nonce.
+    fn once(&self) -> Once {
         let mut nonce = [0; 12];
         nonce[4..].copy_from_slice(&self.counter.to_be_bytes());
-        nonce.into()
+        Once::new(&self.key, nonce)
     }
 }
 

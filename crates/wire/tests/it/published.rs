@@ -3,6 +3,7 @@
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use ed25519_dalek::{Signer, SigningKey};
+use emptyroom_wire::aead::Once;
 use emptyroom_wire::kem::KemSecretKey;
 use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::sign::SignKey;
@@ -36,31 +37,52 @@ fn hkdf_sha256() {
     );
 }
 
-/// draft-irtf-cfrg-xchacha-03, A.3.1.
+const SUNSCREEN: &[u8] = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it.";
+const AAD: &str = "50515253c0c1c2c3c4c5c6c7";
+
+fn key() -> [u8; 32] {
+    std::array::from_fn(|place| 0x80 + place as u8)
+}
+
+/// draft-irtf-cfrg-xchacha-03, A.3.1: what seals entries, and what relays seal with.
+// [SPEC 3.4] [SPEC 6.3]
 #[test]
 fn xchacha20_poly1305() {
-    let mut text =
-        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for \
-              the future, sunscreen would be it."
-            .to_vec();
-    let key: [u8; 32] = std::array::from_fn(|place| 0x80 + place as u8);
-    let nonce: [u8; 24] = std::array::from_fn(|place| 0x40 + place as u8);
-    XChaCha20Poly1305::new(&key.into())
-        .encrypt_in_place(
-            &XNonce::from(nonce),
-            &unhex("50515253c0c1c2c3c4c5c6c7"),
-            &mut text,
-        )
-        .unwrap();
-    assert_eq!(
-        hex(&text),
-        "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb\
+    let sealed = "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb\
          731c7f1b0b4aa6440bf3a82f4eda7e39ae64c6708c54c216cb96b72e1213b452\
          2f8c9ba40db5d945b11b69b982c1bb9e3f3fac2bc369488f76b2383565d3fff9\
          21f9664c97637da9768812f615c68b13b52e\
-         c0875924c1c7987947deafd8780acf49"
-            .replace(' ', "")
+         c0875924c1c7987947deafd8780acf49";
+    let nonce: [u8; 24] = std::array::from_fn(|place| 0x40 + place as u8);
+    let mut text = SUNSCREEN.to_vec();
+    XChaCha20Poly1305::new(&key().into())
+        .encrypt_in_place(&XNonce::from(nonce), &unhex(AAD), &mut text)
+        .unwrap();
+    assert_eq!(hex(&text), sealed);
+    seals_to(|| Once::extended(&key(), &nonce), sealed);
+}
+
+/// RFC 8439, 2.8.2: what seals the frames of streams.
+// [SPEC 5.13]
+#[test]
+fn chacha20_poly1305() {
+    let nonce = *unhex("070000004041424344454647").first_chunk().unwrap();
+    seals_to(
+        || Once::new(&key(), nonce),
+        "d31a8d34648e60db7b86afbc53ef7ec2a4aded51296e08fea9e2b5a736ee62d6\
+         3dbea45e8ca9671282fafb69da92728b1a71de0a9e060b2905d6a5b67ecd3b36\
+         92ddbd7f2d778b8c9803aee328091b58fab324e4fad675945585808b4831d7bc\
+         3ff4def08e4b7a9de576d26586cec64b6116\
+         1ae10b594f09e26a7e902ecbd0600691",
     );
+}
+
+fn seals_to(once: impl Fn() -> Once, sealed: &str) {
+    let mut text = SUNSCREEN.to_vec();
+    let tag = once().seal(&unhex(AAD), &mut text).unwrap();
+    text.extend_from_slice(&tag);
+    assert_eq!(hex(&text), sealed);
+    assert_eq!(once().open(&unhex(AAD), &mut text).unwrap(), SUNSCREEN);
 }
 
 /// RFC 8032, 7.1, tests 1 and 2.
