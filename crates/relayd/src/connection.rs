@@ -4,6 +4,7 @@
 //! made when its length is known, grows with what arrives, and goes to the engine whole.
 
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use emptyroom_wire::limits::{CARRIER_FRAME_LEN_MAX, FRAME_TAG_LEN, HANDSHAKE_FRA
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use crate::outbox::{Outbox, Waiting};
+use crate::outbox::{Outbox, Waiting, Wakes};
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +105,8 @@ pub(crate) struct Line {
     pub(crate) written: mpsc::UnboundedSender<Written>,
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) pace: Pace,
+    /// Wakes the connections of this lane.
+    pub(crate) lane: Arc<Wakes>,
 }
 
 /// Why a connection ends. Nobody is told.
@@ -127,7 +130,7 @@ pub(crate) async fn carry<S>(mut bytes: S, line: Line)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let outbox = Arc::new(Outbox::default());
+    let outbox = Arc::new(Outbox::new(Arc::clone(&line.lane)));
     if line
         .engine
         .send(Incoming::Connected(line.id, Arc::clone(&outbox)))
@@ -148,18 +151,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut reader = Reader::new(line.pace);
+    let mut alarm = pin!(sleep_until(reader.deadline));
     loop {
         select! {
             waiting = outbox.take() => {
                 write_all(bytes, waiting, line).await?;
                 reader.wrote();
             }
-            outcome = reader.read(bytes, &line.budgets) => {
-                outcome?;
-                if let Some(frame) = reader.finished() {
-                    deliver(frame, line).await?;
-                }
-            }
+            frame = reader.frame(bytes, &line.budgets, alarm.as_mut()) => deliver(frame?, line).await?,
         }
     }
 }
@@ -265,18 +264,31 @@ impl Reader {
         }
     }
 
-    /// Reads once.
-    async fn read<S>(&mut self, from: &mut S, budgets: &Budgets) -> Result<(), End>
+    /// The next frame. The alarm is set only when there is something to wait for.
+    async fn frame<S>(
+        &mut self,
+        from: &mut S,
+        budgets: &Budgets,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Result<Vec<u8>, End>
     where
         S: AsyncRead + Unpin,
     {
-        let deadline = self.deadline;
-        timeout_at(deadline, self.read_once(from, budgets))
-            .await
-            .map_err(|_| End::Gone)?
+        loop {
+            let deadline = self.deadline;
+            select! {
+                biased;
+                read = self.read(from, budgets) => read?,
+                () = ring(alarm.as_mut(), deadline) => return Err(End::Gone),
+            }
+            if let Some(frame) = self.finished() {
+                return Ok(frame);
+            }
+        }
     }
 
-    async fn read_once<S>(&mut self, from: &mut S, budgets: &Budgets) -> Result<(), End>
+    /// Reads once, whatever the time.
+    async fn read<S>(&mut self, from: &mut S, budgets: &Budgets) -> Result<(), End>
     where
         S: AsyncRead + Unpin,
     {
@@ -358,6 +370,14 @@ impl Reader {
         };
         Some(body.bytes)
     }
+}
+
+/// Waits for this time, with little to do if it was waited for before.
+async fn ring(mut alarm: Pin<&mut Sleep>, at: Instant) {
+    if alarm.deadline() != at {
+        alarm.as_mut().reset(at);
+    }
+    alarm.await;
 }
 
 /// Reads frames from bytes that are all there, until they end or are none: for [`crate::fuzz`].

@@ -1,4 +1,7 @@
 //! Runs the pure relay: one input, all its outputs, next input.
+//!
+//! It works in rounds. In a round it takes what has come from clients, then what the disk answered: so all of it is in the next batch.
+//! At the end it wakes each lane that has something to write, once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc as threads};
@@ -13,12 +16,15 @@ use crate::clock::Clock;
 use crate::committer::{Done, Job};
 use crate::connection::{Incoming, Written};
 use crate::log::{Event, log};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Round};
 use crate::stack;
 use crate::status::{Order, Report};
 
 /// Only a bug ends it before the engine.
 const THREAD_ENDED: StoreFailure = StoreFailure::Broken("the thread that writes has ended");
+
+/// Frames of clients, and reports of what was written, that one round takes: answers of the disk wait for no more.
+const ROUND_MAX: usize = 128;
 
 /// What the engine listens to.
 pub(crate) struct Inlets {
@@ -35,6 +41,7 @@ pub(crate) struct Engine {
     clock: Clock,
     jobs: threads::Sender<Job>,
     outboxes: BTreeMap<ConnId, Arc<Outbox>>,
+    round: Round,
     full: bool,
     failed: bool,
     outcome: Option<Result<(), StoreFailure>>,
@@ -47,6 +54,7 @@ impl Engine {
             clock,
             jobs,
             outboxes: BTreeMap::new(),
+            round: Round::default(),
             full: false,
             failed: false,
             outcome: None,
@@ -64,10 +72,10 @@ impl Engine {
             if let Some(outcome) = self.outcome.take() {
                 return outcome;
             }
-            // Answers of the disk first: clients wait for them.
+            let (mut done, mut asked) = (None, false);
             select! {
                 biased;
-                done = inlets.done.recv() => self.disk(done.unwrap_or(Done::Broken(THREAD_ENDED)))?,
+                answer = inlets.done.recv() => done = Some(answer.unwrap_or(Done::Broken(THREAD_ENDED))),
                 Some(Written(conn, bytes)) = inlets.written.recv() => self.feed(Input::Written(conn, bytes)),
                 () = wait(self.wake_at()) => self.feed(Input::Tick),
                 _ = &mut inlets.drain, if !draining => {
@@ -77,10 +85,36 @@ impl Engine {
                 Some(order) = inlets.orders.recv() => self.order(order),
                 Some(incoming) = inlets.incoming.recv() => {
                     self.client(incoming);
-                    stack::wipe();
+                    asked = true;
                 }
             }
+            asked |= self.clients(&mut inlets);
+            let outcome = done.map_or(Ok(()), |done| self.disk(done));
+            self.round.end();
+            if asked {
+                stack::wipe();
+            }
+            outcome?;
         }
+    }
+
+    /// What has come from clients by now, as far as it fits in a round; whether anything was asked.
+    fn clients(&mut self, inlets: &mut Inlets) -> bool {
+        for _ in 0..ROUND_MAX {
+            let Ok(Written(conn, bytes)) = inlets.written.try_recv() else {
+                break;
+            };
+            self.feed(Input::Written(conn, bytes));
+        }
+        let mut asked = false;
+        for _ in 0..ROUND_MAX {
+            let Ok(incoming) = inlets.incoming.try_recv() else {
+                break;
+            };
+            self.client(incoming);
+            asked = true;
+        }
+        asked
     }
 
     fn wake_at(&self) -> Option<Instant> {
@@ -181,12 +215,12 @@ impl Engine {
         match output {
             Output::Frame(conn, frame) => {
                 if let Some(outbox) = self.outboxes.get(&conn) {
-                    outbox.push(frame);
+                    outbox.push(frame, &mut self.round);
                 }
             }
             Output::Hangup(conn, _) => {
                 if let Some(outbox) = self.outboxes.remove(&conn) {
-                    outbox.hang_up();
+                    outbox.hang_up(&mut self.round);
                 }
             }
             Output::Store(ticket, ops) => self.ask(Job::Store(ticket, ops)),

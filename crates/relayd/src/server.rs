@@ -36,6 +36,7 @@ use crate::entropy;
 use crate::lanes::{Fallen, Lanes};
 use crate::medium::{Medium, MediumError};
 use crate::metrics::Metrics;
+use crate::outbox::Wakes;
 use crate::status::{Board, Guide, Order};
 use crate::tls::{Tls, TlsUnusable};
 
@@ -453,6 +454,8 @@ struct Entrance {
 impl Entrance {
     /// Numbers connections and gives each a task, as long as there are places.
     async fn keep<C: Carrier>(self, mut carrier: C) {
+        let lane = Arc::new(Wakes::default());
+        tokio::spawn(Arc::clone(&lane).pass_on());
         loop {
             let bytes = carrier.accept().await;
             // [SPEC 6.53]
@@ -466,6 +469,7 @@ impl Entrance {
                 written: self.written.clone(),
                 budgets: Arc::clone(&self.budgets),
                 pace: self.pace,
+                lane: Arc::clone(&lane),
             };
             tokio::spawn(async move {
                 carry(bytes, line).await;

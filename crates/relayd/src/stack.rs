@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-/// Deeper than one input of the relay, or one batch of the store, reaches.
+/// Deeper than inputs of the relay, or a batch of the store, reaches.
 const REACHED: usize = 64 << 10;
 
 /// Overwrites what calls that have returned left on this thread's stack: what was moved out of a call's frame is still

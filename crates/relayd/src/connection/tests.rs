@@ -4,6 +4,7 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::outbox::Round;
 
 /// So short that a test waits for it, so long that a loaded machine does not reach it by mistake.
 const SOON: Duration = Duration::from_millis(300);
@@ -32,13 +33,16 @@ impl Bench {
         let (remote, local) = duplex(1024);
         let (engine, mut incoming) = mpsc::channel(16);
         let (wrote, written) = mpsc::unbounded_channel();
+        let lane = Arc::new(Wakes::default());
         let line = Line {
             id: ConnId(7),
             engine,
             written: wrote,
             budgets: Arc::clone(budgets),
             pace,
+            lane: Arc::clone(&lane),
         };
+        tokio::spawn(lane.pass_on());
         let task = tokio::spawn(carry(local, line));
         let Some(Incoming::Connected(ConnId(7), outbox)) = incoming.recv().await else {
             panic!()
@@ -106,10 +110,12 @@ async fn frames_come_whole_however_they_were_cut() {
 async fn answers_reach_the_other_side_and_are_reported() {
     let mut bench = Bench::new(patient(), &budgets()).await;
     let frames = [vec![1; 3], vec![2; 200_000], vec![3; 1]];
+    let mut round = Round::default();
     for frame in &frames {
-        bench.outbox.push(frame.clone());
+        bench.outbox.push(frame.clone(), &mut round);
     }
-    bench.outbox.hang_up();
+    bench.outbox.hang_up(&mut round);
+    round.end();
     let mut all = Vec::new();
     bench.remote.read_to_end(&mut all).await.unwrap();
     assert!(
@@ -210,7 +216,9 @@ async fn whoever_does_not_read_is_let_go() {
         &budgets(),
     )
     .await;
-    bench.outbox.push(vec![1; 100_000]);
+    let mut round = Round::default();
+    bench.outbox.push(vec![1; 100_000], &mut round);
+    round.end();
     bench.ended().await;
 }
 
