@@ -111,14 +111,15 @@ pub(crate) fn slot_key(
     tpm: &[u8; KEY_LEN],
     relays: &[u8; KEY_LEN],
     index: u8,
-) -> LockedKey {
+    out: &mut [u8; KEY_LEN],
+) {
     // [SPEC 11.5]
     let mut material = Zeroizing::new([0u8; 3 * KEY_LEN]);
     let parts = [stretched.expose(), tpm, relays];
     for (out, part) in material.chunks_exact_mut(KEY_LEN).zip(parts) {
         out.copy_from_slice(part);
     }
-    expand(material.as_slice(), LABEL_SLOT, &[index])
+    expand_into(material.as_slice(), LABEL_SLOT, &[index], out);
 }
 
 /// A key that depends on the vault key only.
@@ -136,13 +137,15 @@ pub(crate) fn root_subkey(vault: &LockedKey, root: &LockedKey, label: &'static s
     expand(material.as_slice(), label, &[])
 }
 
-/// HKDF-SHA256 without salt; info = label length (one byte) ‖ label ‖ context.
 fn expand(secret: &[u8], label: &'static str, context: &[u8]) -> LockedKey {
+    LockedKey::new(|out| expand_into(secret, label, context, out))
+}
+
+/// HKDF-SHA256 without salt; info = label length (one byte) ‖ label ‖ context.
+fn expand_into(secret: &[u8], label: &'static str, context: &[u8], out: &mut [u8]) {
     // [SPEC 11.3]
     let label_len = u8::try_from(label.len()).expect("labels are short constants");
-    LockedKey::new(|out| {
-        Hkdf::<Sha256>::new(None, secret)
-            .expand_multi_info(&[&[label_len], label.as_bytes(), context], out)
-            .expect("32 bytes are within the limit of HKDF");
-    })
+    Hkdf::<Sha256>::new(None, secret)
+        .expand_multi_info(&[&[label_len], label.as_bytes(), context], out)
+        .expect("32 bytes are within the limit of HKDF");
 }

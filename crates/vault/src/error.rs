@@ -80,12 +80,19 @@ pub enum WriteError {
     Full,
     /// A record's name or value is longer than a vault takes.
     TooLong,
-    /// The key derivation parameters are outside of what the format allows.
-    Kdf,
     /// The vault is damaged.
     Corrupt(Part),
     /// Another fault of disk or system. The change may or may not have been made.
     Io(io::ErrorKind),
+}
+
+/// Why the secrets of a vault were not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretError {
+    /// What was given as the present secret is not that.
+    WrongSecret,
+    /// The header was not written.
+    Write(WriteError),
 }
 
 impl fmt::Display for CreateError {
@@ -130,13 +137,22 @@ impl fmt::Display for WriteError {
         match self {
             WriteError::Full => f.write_str("the disk is full"),
             WriteError::TooLong => f.write_str("the record is too long"),
-            WriteError::Kdf => f.write_str("key derivation parameters are out of range"),
             WriteError::Corrupt(part) => write!(f, "the vault is damaged: {part}"),
             WriteError::Io(kind) => write!(f, "the vault could not be written: {kind}"),
         }
     }
 }
 
+impl fmt::Display for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretError::WrongSecret => f.write_str("wrong secret"),
+            SecretError::Write(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SecretError {}
 impl std::error::Error for CreateError {}
 impl std::error::Error for OpenError {}
 impl std::error::Error for ReadError {}

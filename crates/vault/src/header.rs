@@ -3,12 +3,14 @@
 //! Four equal slots, of which any may hold the vault key; a body that says which root the record
 //! keys are under; room for the shares of relays and TPM. What is unused is random, so that the
 //! header looks the same whatever is in use.
+//!
+//! Version 1 is read, and written only until its vault has been opened once.
 
 mod file;
 mod slots;
 
 pub(crate) use file::{HeaderFile, HeaderOpenFault, ReplaceError};
-pub(crate) use slots::{Unlocked, new_slots, unlock};
+pub(crate) use slots::{Found, Unlocked, seal_slots, try_all};
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -19,7 +21,7 @@ use crate::random::Random;
 use crate::seal::{OVERHEAD, open_into, seal_into};
 
 /// The format version this program writes, and the highest it reads.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 /// Length of one copy.
 pub(crate) const COPY_LEN: usize = 4096;
 
@@ -44,6 +46,8 @@ pub(crate) enum HeaderFault {
 /// One copy's content.
 #[derive(Clone)]
 pub(crate) struct Header {
+    /// 1 or 2. What is sealed is bound to it.
+    pub(crate) version: u16,
     pub(crate) kdf: KdfParams,
     pub(crate) salt: [u8; KEY_LEN],
     pub(crate) sequence: u64,
@@ -67,6 +71,7 @@ impl Header {
     /// A new header: slots and areas random, body not yet sealed.
     pub(crate) fn new(random: &Random, kdf: KdfParams) -> Self {
         Header {
+            version: VERSION,
             kdf,
             salt: random.array(),
             sequence: 0,
@@ -80,8 +85,8 @@ impl Header {
     pub(crate) fn clear(&self) -> [u8; CLEAR_LEN] {
         let mut out = Writer::new([0; CLEAR_LEN]);
         out.put(MAGIC);
-        out.put(&VERSION.to_be_bytes());
-        // Factors besides the secret: none in this version. Then padding.
+        out.put(&self.version.to_be_bytes());
+        // The first byte is for factors besides the secret, which are not used yet. Then padding.
         out.put(&[0; 6]);
         out.put(&self.kdf.memory_kib.to_be_bytes());
         out.put(&self.kdf.passes.to_be_bytes());
@@ -195,6 +200,7 @@ impl Header {
             *slot = reader.take()?;
         }
         Ok(Header {
+            version,
             kdf,
             salt,
             sequence,

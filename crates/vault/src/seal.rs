@@ -48,6 +48,8 @@ pub(crate) fn open_into(
     sealed: &[u8],
     out: &mut [u8],
 ) -> Result<(), NotAuthentic> {
+    #[cfg(test)]
+    OPENINGS.set(OPENINGS.get() + 1);
     let (nonce, rest) = sealed
         .split_first_chunk::<NONCE_LEN>()
         .ok_or(NotAuthentic)?;
@@ -56,4 +58,10 @@ pub(crate) fn open_into(
     XChaCha20Poly1305::new(key.into())
         .decrypt_inout_detached(&XNonce::from(*nonce), context, buffer, &Tag::from(*tag))
         .map_err(|_| NotAuthentic)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often something was opened, or tried to.
+    pub(crate) static OPENINGS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }

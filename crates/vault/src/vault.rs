@@ -4,6 +4,7 @@ mod change;
 mod open;
 mod root;
 
+pub use open::{Locked, Stretched, Tried};
 pub use root::ROTATION_PERIOD_MS;
 
 use std::collections::BTreeSet;
@@ -14,11 +15,10 @@ use zeroize::Zeroizing;
 
 use crate::derive::KdfParams;
 use crate::error::{Part, ReadError, WriteError};
-use crate::header::{HeaderFile, Unlocked, VERSION};
+use crate::header::{HeaderFile, Unlocked};
 use crate::keys::Keys;
 use crate::random::Random;
 use crate::record::{open_row, row_key};
-use crate::secret::Passphrase;
 use crate::store::{Fault, Range, Store};
 
 /// An open vault: one directory, one writer.
@@ -129,20 +129,6 @@ impl Vault {
         failed.map_or(Ok(found), Err)
     }
 
-    /// Whether `secret` opens this vault. Costs one key derivation.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub fn check_secret(&self, secret: &Passphrase) -> Result<bool, ReadError> {
-        use subtle::ConstantTimeEq;
-        let found = crate::header::unlock(self.header.current(), secret)
-            .map_err(|_| ReadError::Io(io::ErrorKind::OutOfMemory))?;
-        Ok(found.is_some_and(|found| {
-            let same = found.vault.expose().ct_eq(self.unlocked.vault.expose());
-            same.into()
-        }))
-    }
-
     /// How the vault stands.
     ///
     /// # Errors
@@ -152,7 +138,7 @@ impl Vault {
         let dead = u64::try_from(self.dead_rows.len()).unwrap_or(u64::MAX);
         Ok(Status {
             mode: Mode::PassphraseOnly,
-            version: VERSION,
+            version: self.header.current().version,
             kdf: self.header.current().kdf,
             records: rows.saturating_sub(dead),
             keys: u64::from(self.keys.table.slots()),

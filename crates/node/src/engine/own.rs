@@ -1,6 +1,6 @@
 //! What the engine answers itself: the vault's PIN and state.
 
-use emptyroom_vault::{Mode, Passphrase, ReadError, Vault, WriteError};
+use emptyroom_vault::{Mode, Passphrase, ReadError, SecretError, Vault, WriteError};
 
 use super::Engine;
 use crate::api::{Answer, Exit, Failure, SecretText, VaultInfo};
@@ -16,17 +16,9 @@ impl Engine {
         if new.expose().is_empty() {
             return Err(Failure::new(Exit::Usage, "usage", "the new PIN is empty"));
         }
-        if !self
-            .vault
-            .check_secret(&passphrase(old))
-            .map_err(read_failure)?
-        {
-            return Err(wrong_secret());
-        }
-        let kdf = self.vault.status().map_err(read_failure)?.kdf;
         self.vault
-            .change_secret(&passphrase(new), kdf)
-            .map_err(write_failure)?;
+            .change_secret(&passphrase(old), &passphrase(new))
+            .map_err(secret_failure)?;
         Ok(Answer::Done {})
     }
 }
@@ -54,6 +46,14 @@ pub(crate) fn wrong_secret() -> Failure {
     Failure::new(Exit::Vault, "vault_wrong_secret", "wrong PIN or passphrase").hint("try again")
 }
 
+/// The secrets stay as they were, or which of them counts is in doubt.
+fn secret_failure(error: SecretError) -> Failure {
+    match error {
+        SecretError::WrongSecret => wrong_secret(),
+        SecretError::Write(error) => write_failure(error),
+    }
+}
+
 /// Reading failed.
 pub(crate) fn read_failure(error: ReadError) -> Failure {
     match error {
@@ -76,7 +76,7 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
         .hint("make room, then run the command again"),
         WriteError::Corrupt(_) => Failure::new(Exit::Vault, "vault_corrupt", error.to_string())
             .hint("restore the vault from a backup, or begin a new one"),
-        WriteError::TooLong | WriteError::Kdf | WriteError::Io(_) => {
+        WriteError::TooLong | WriteError::Io(_) => {
             Failure::new(Exit::Vault, "vault_write", error.to_string())
                 .hint("see to the disk, then run the command again")
         }

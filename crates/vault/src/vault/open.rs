@@ -1,4 +1,7 @@
 //! Making a vault, and opening one.
+//!
+//! Opening goes in steps that are apart, so that nothing before [`Locked::proceed`] can depend on what
+//! the secret is.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -6,11 +9,12 @@ use std::io;
 use rand_core::CryptoRng;
 
 use super::Vault;
-use crate::derive::{KdfParams, LABEL_BLOCKS, LABEL_HEADER, vault_subkey};
+use crate::derive::{KdfParams, LABEL_BLOCKS, stretch, vault_subkey};
 use crate::directory::Directory;
 use crate::error::{CreateError, OpenError, Part, WriteError};
 use crate::header::{
-    Body, Header, HeaderFault, HeaderFile, HeaderOpenFault, Unlocked, new_slots, unlock,
+    Body, Found, Header, HeaderFault, HeaderFile, HeaderOpenFault, Unlocked, VERSION, seal_slots,
+    try_all,
 };
 use crate::keys::{Keys, LoadFault, Root, SECTORS_FIRST};
 use crate::memory::LockedKey;
@@ -39,11 +43,7 @@ impl Vault {
             return Err(CreateError::Exists);
         }
         let random = Random::new(rng);
-        let vault = LockedKey::new(|out| random.fill(out));
-        let unlocked = Unlocked {
-            header: vault_subkey(&vault, LABEL_HEADER),
-            vault,
-        };
+        let unlocked = Unlocked::new(LockedKey::new(|out| random.fill(out)));
         let root = LockedKey::new(|out| random.fill(out));
         let keys =
             Keys::create(&*dir, Root::new(&unlocked.vault, root), &random).map_err(create_error)?;
@@ -55,8 +55,9 @@ impl Vault {
             Fault::Io(kind) => CreateError::Io(kind),
         })?;
         let mut header = Header::new(&random, kdf);
-        new_slots(&mut header, &random, secret, &unlocked.vault)
+        let stretched = stretch(secret, &header.salt, kdf)
             .map_err(|_| CreateError::Io(io::ErrorKind::OutOfMemory))?;
+        seal_slots(&mut header, &random, &stretched, &unlocked.vault);
         let body = Body {
             root: LockedKey::new(|out| out.copy_from_slice(keys.root().expose())),
             active: keys.active(),
@@ -90,19 +91,91 @@ impl Vault {
         secret: &Passphrase,
         rng: Box<dyn CryptoRng + Send>,
     ) -> Result<Vault, OpenError> {
+        let locked = Locked::read(dir, rng)?;
+        let stretched = locked.stretch(secret)?;
+        let tried = locked.try_all(&stretched);
+        locked.proceed(&stretched, tried)
+    }
+}
+
+/// A vault whose secret is not known yet: it is read, stretched, tried, and only then is there
+/// anything to decide.
+pub struct Locked {
+    dir: Box<dyn Directory>,
+    header: HeaderFile,
+    random: Random,
+    lock: Box<dyn Send + Sync>,
+}
+
+/// A secret after Argon2id.
+pub struct Stretched(pub(super) LockedKey);
+
+/// What a secret was found to open. It does not show.
+pub struct Tried(Found);
+
+impl Locked {
+    /// Takes the directory's lock and reads the header.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn read(
+        dir: Box<dyn Directory>,
+        rng: Box<dyn CryptoRng + Send>,
+    ) -> Result<Locked, OpenError> {
         let lock = dir.lock().map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => OpenError::Missing,
             _ => open_error(&e, Part::Header),
         })?;
-        let header = HeaderFile::open(&*dir).map_err(header_error)?;
-        let unlocked = unlock(header.current(), secret)
-            .map_err(|_| OpenError::Io(io::ErrorKind::OutOfMemory))?
-            .ok_or(OpenError::WrongSecret)?;
+        let mut header = HeaderFile::open(&*dir).map_err(header_error)?;
+        // [SPEC 11.10]
+        header.mirror().map_err(|e| open_error(&e, Part::Header))?;
+        Ok(Locked {
+            dir,
+            header,
+            random: Random::new(rng),
+            lock,
+        })
+    }
+
+    /// Spends the cost that the header names on one secret.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub fn stretch(&self, secret: &Passphrase) -> Result<Stretched, OpenError> {
+        let header = self.header.current();
+        stretch(secret, &header.salt, header.kdf)
+            .map(Stretched)
+            .map_err(|_| OpenError::Io(io::ErrorKind::OutOfMemory))
+    }
+
+    /// Tries all slots, in the same steps whatever the secret opens.
+    #[must_use]
+    pub fn try_all(&self, stretched: &Stretched) -> Tried {
+        Tried(try_all(self.header.current(), &stretched.0))
+    }
+
+    /// Does what the secret is for.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn proceed(self, stretched: &Stretched, tried: Tried) -> Result<Vault, OpenError> {
+        match tried.0 {
+            Found::Vault(key) => self.unlock(stretched, Unlocked::new(key)),
+            Found::Nothing => Err(OpenError::WrongSecret),
+        }
+    }
+
+    fn unlock(self, stretched: &Stretched, unlocked: Unlocked) -> Result<Vault, OpenError> {
+        let Locked {
+            dir,
+            header,
+            random,
+            lock,
+        } = self;
         let body = header
             .current()
             .open_body(&unlocked.header)
             .map_err(|_| OpenError::Corrupt(Part::Header))?;
-        let random = Random::new(rng);
         let (keys, sweep) = Keys::load(
             &*dir,
             Root::new(&unlocked.vault, body.root),
@@ -131,15 +204,14 @@ impl Vault {
             broken: None,
             _lock: lock,
         };
-        vault.recover(sweep || body.sweep)?;
+        vault.recover(sweep || body.sweep, stretched)?;
         Ok(vault)
     }
+}
 
+impl Vault {
     /// Finishes what a crash interrupted.
-    fn recover(&mut self, sweep: bool) -> Result<(), OpenError> {
-        self.header
-            .mirror()
-            .map_err(|e| open_error(&e, Part::Header))?;
+    fn recover(&mut self, sweep: bool, stretched: &Stretched) -> Result<(), OpenError> {
         self.load_use().map_err(fault_error)?;
         // [SPEC 11.20]
         self.keys.table.taint_free();
@@ -148,12 +220,18 @@ impl Vault {
             self.remove_dead_rows();
         }
         // [SPEC 11.21]
-        match self.rotate() {
+        let rotated = if self.header.current().version < VERSION {
+            // [SPEC 11.45]
+            self.rewrap(&stretched.0)
+        } else {
+            self.rotate()
+        };
+        match rotated {
             // A full disk does not lock anybody out. What is due stays due.
             Ok(()) | Err(WriteError::Full) => Ok(()),
             Err(WriteError::Corrupt(part)) => Err(OpenError::Corrupt(part)),
             Err(WriteError::Io(kind)) => Err(OpenError::Io(kind)),
-            Err(WriteError::TooLong | WriteError::Kdf) => Err(OpenError::Corrupt(Part::Header)),
+            Err(WriteError::TooLong) => Err(OpenError::Corrupt(Part::Header)),
         }
     }
 }
@@ -182,7 +260,7 @@ fn header_error(fault: HeaderOpenFault) -> OpenError {
         HeaderOpenFault::Fault(HeaderFault::Corrupt) => OpenError::Corrupt(Part::Header),
         HeaderOpenFault::Fault(HeaderFault::Newer(found)) => OpenError::Newer {
             found,
-            known: crate::header::VERSION,
+            known: VERSION,
         },
     }
 }

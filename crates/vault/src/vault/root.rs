@@ -1,9 +1,13 @@
 //! The root of the record keys, the secret, and the end.
 
+use std::io;
+
+use subtle::ConstantTimeEq;
+
 use super::{Vault, write_error};
-use crate::derive::KdfParams;
-use crate::error::{Part, WriteError};
-use crate::header::{Body, Header, ReplaceError, new_slots};
+use crate::derive::stretch;
+use crate::error::{Part, SecretError, WriteError};
+use crate::header::{Body, Found, Header, ReplaceError, VERSION, seal_slots, try_all};
 use crate::memory::LockedKey;
 use crate::secret::Passphrase;
 use crate::store::Fault;
@@ -39,22 +43,37 @@ impl Vault {
         Ok(due)
     }
 
-    /// From now on `secret` opens this vault, and the old one does not. Records stay as they are;
-    /// the root is rotated, so that the old secret and an old copy of the header are worth nothing
-    /// for what was deleted.
+    /// From now on `new` opens this vault, and `present` does not. Records stay as they are; the root
+    /// is rotated, so that the old secret and an old copy of the header are worth nothing for what was
+    /// deleted. Costs two key derivations.
     ///
     /// # Errors
-    /// See [`WriteError`]. After an error one of both secrets opens it.
-    pub fn change_secret(&mut self, secret: &Passphrase, kdf: KdfParams) -> Result<(), WriteError> {
-        if !kdf.is_allowed() {
-            return Err(WriteError::Kdf);
+    /// See [`SecretError`]. After a failed write one of both secrets opens it.
+    pub fn change_secret(
+        &mut self,
+        present: &Passphrase,
+        new: &Passphrase,
+    ) -> Result<(), SecretError> {
+        self.present(present)?;
+        let new = self.stretch(new)?;
+        self.rewrap(&new).map_err(SecretError::Write)
+    }
+
+    /// The present secret, stretched, if it is that.
+    fn present(&self, secret: &Passphrase) -> Result<LockedKey, SecretError> {
+        let stretched = self.stretch(secret)?;
+        match try_all(self.header.current(), &stretched) {
+            Found::Vault(key) if bool::from(key.expose().ct_eq(self.unlocked.vault.expose())) => {
+                Ok(stretched)
+            }
+            _ => Err(SecretError::WrongSecret),
         }
-        self.settle_header()?;
-        let mut header = self.header.current().clone();
-        header.kdf = kdf;
-        new_slots(&mut header, &self.random, secret, &self.unlocked.vault)
-            .map_err(|_| WriteError::Io(std::io::ErrorKind::OutOfMemory))?;
-        self.rotate_with(header, self.keys.table.sectors())
+    }
+
+    fn stretch(&self, secret: &Passphrase) -> Result<LockedKey, SecretError> {
+        let header = self.header.current();
+        stretch(secret, &header.salt, header.kdf)
+            .map_err(|_| SecretError::Write(WriteError::Io(io::ErrorKind::OutOfMemory)))
     }
 
     /// Rotates the root if a key was killed, closes everything and forgets all keys.
@@ -85,6 +104,16 @@ impl Vault {
         self.settle_header()?;
         let header = self.header.current().clone();
         self.rotate_with(header, sectors)
+    }
+
+    /// Makes all slots anew, in one replacement of the header with a rotation.
+    pub(super) fn rewrap(&mut self, opens: &LockedKey) -> Result<(), WriteError> {
+        // [SPEC 11.43]
+        self.settle_header()?;
+        let mut header = self.header.current().clone();
+        header.version = VERSION;
+        seal_slots(&mut header, &self.random, opens, &self.unlocked.vault);
+        self.rotate_with(header, self.keys.table.sectors())
     }
 
     fn rotate_with(&mut self, header: Header, sectors: u32) -> Result<(), WriteError> {

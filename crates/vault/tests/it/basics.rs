@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use emptyroom_vault::{
     Change, CreateError, KdfParams, NAME_LEN_MAX, OpenError, Part, Passphrase, ROTATION_PERIOD_MS,
-    VALUE_LEN_MAX, Vault, WriteError,
+    SecretError, VALUE_LEN_MAX, Vault, WriteError,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -297,20 +297,25 @@ fn a_changed_secret_opens_and_the_old_does_not() {
     let mut vault = create(&disk).unwrap();
     vault.apply(vec![put("a", b"1")]).unwrap();
     let new = Passphrase::from("new".to_owned());
-    assert!(vault.check_secret(&secret()).unwrap());
-    assert!(!vault.check_secret(&new).unwrap());
-    let kdf = KdfParams {
-        memory_kib: 16,
-        ..KdfParams::minimum()
-    };
-    vault.change_secret(&new, kdf).unwrap();
-    assert!(!vault.check_secret(&secret()).unwrap());
-    assert!(vault.check_secret(&new).unwrap());
+    let refused = Err(SecretError::WrongSecret);
+    assert_eq!(vault.change_secret(&new, &secret()), refused);
+    let files = ["keys.0", "keys.1", "journal", "records"];
+    let header = || reader::newest_header(&disk.bytes("header"), SECRET).unwrap();
+    let before = (header(), files.map(|name| disk.bytes(name)));
+    let salt = disk.bytes("header")[24..72].to_vec();
+    vault.change_secret(&secret(), &new).unwrap();
+    // [SPEC 11.43]
+    let after = reader::newest_header(&disk.bytes("header"), "new").unwrap();
+    assert_eq!(disk.bytes("header")[24..72], salt, "cost and salt");
+    assert_eq!(after.vault, before.0.vault);
+    assert_eq!(after.sequence, before.0.sequence + 1, "one replacement");
+    assert_ne!(after.root, before.0.root);
+    assert_eq!(disk.bytes("records"), before.1[3]);
+    assert_eq!(vault.change_secret(&secret(), &new), refused);
     vault.apply(vec![put("b", b"2")]).unwrap();
     vault.lock().unwrap();
     assert_eq!(open(&disk).err(), Some(OpenError::WrongSecret));
     let vault = Vault::open(disk.boxed(), &new, fresh_rng()).unwrap();
-    assert_eq!(vault.status().unwrap().kdf, kdf);
     assert_eq!(value(&vault, "a"), Some(b"1".to_vec()));
     assert_eq!(value(&vault, "b"), Some(b"2".to_vec()));
 }

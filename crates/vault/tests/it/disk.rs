@@ -35,6 +35,8 @@ struct State {
     fail_at: Option<(u64, io::ErrorKind)>,
     /// Everything ever written, by name of the file, if it is to be kept.
     recording: Option<Vec<Recorded>>,
+    /// Everything that was asked of it, in order, if it is to be kept.
+    trace: Option<Vec<String>>,
 }
 
 #[derive(Clone, Default)]
@@ -123,6 +125,19 @@ impl Disk {
 
     pub fn recorded(&self) -> Vec<Recorded> {
         self.state().recording.clone().unwrap_or_default()
+    }
+
+    pub fn trace(&self) {
+        self.state().trace = Some(Vec::new());
+    }
+
+    /// What was asked of it since [`Disk::trace`].
+    pub fn traced(&self) -> Vec<String> {
+        self.state().trace.clone().unwrap_or_default()
+    }
+
+    pub fn note(&self, what: String) {
+        self.state().note(|| what);
     }
 
     pub fn names(&self) -> Vec<String> {
@@ -251,6 +266,12 @@ fn write(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
 }
 
 impl State {
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(what());
+        }
+    }
+
     fn used(&self) -> u64 {
         self.files
             .values()
@@ -298,6 +319,7 @@ impl Drop for Lock {
 impl Directory for Disk {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
         let mut state = self.state();
+        state.note(|| "lock".to_owned());
         if state.locked {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -308,11 +330,25 @@ impl Directory for Disk {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
         let mut state = self.state();
+        state.note(|| format!("create {name}"));
         state.step()?;
-        let id = state.next_file;
-        state.next_file += 1;
-        state.files.insert(id, Content::default());
-        state.names.insert(name.to_owned(), id);
+        let id = match state.names.get(name).copied() {
+            // The same file, cut to nothing.
+            Some(id) => {
+                let content = state.files.get_mut(&id).unwrap();
+                content.now.clear();
+                content.reserved = 0;
+                content.unsynced.push(Op::Truncate(0));
+                id
+            }
+            None => {
+                let id = state.next_file;
+                state.next_file += 1;
+                state.files.insert(id, Content::default());
+                state.names.insert(name.to_owned(), id);
+                id
+            }
+        };
         drop(state);
         Ok(Box::new(Handle {
             disk: self.clone(),
@@ -321,7 +357,8 @@ impl Directory for Disk {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
-        let state = self.state();
+        let mut state = self.state();
+        state.note(|| format!("open {name}"));
         state.alive()?;
         let id = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         drop(state);
@@ -333,6 +370,7 @@ impl Directory for Disk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
+        state.note(|| format!("rename {from} {to}"));
         state.step()?;
         let id = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.names.insert(to.to_owned(), id);
@@ -341,6 +379,7 @@ impl Directory for Disk {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state();
+        state.note(|| "sync".to_owned());
         state.step()?;
         state.durable_names = state.names.clone();
         Ok(())
@@ -355,6 +394,12 @@ struct Handle {
 impl Handle {
     fn op(&self, op: Op) -> io::Result<()> {
         let mut state = self.disk.state();
+        let name = state.name_of(self.id);
+        state.note(|| match &op {
+            Op::Write(offset, data) => format!("write {name} {offset} {}", data.len()),
+            Op::Grow(len) => format!("grow {name} {len}"),
+            Op::Truncate(len) => format!("truncate {name} {len}"),
+        });
         state.step()?;
         let end = match &op {
             Op::Write(offset, data) => offset + data.len() as u64,
@@ -364,7 +409,7 @@ impl Handle {
         state.room(self.id, end)?;
         if let Op::Write(offset, data) = &op {
             let recorded = Recorded {
-                name: state.name_of(self.id),
+                name,
                 offset: *offset,
                 bytes: data.clone(),
             };
@@ -393,13 +438,17 @@ impl State {
 
 impl File for Handle {
     fn len(&self) -> io::Result<u64> {
-        let state = self.disk.state();
+        let mut state = self.disk.state();
+        let name = state.name_of(self.id);
+        state.note(|| format!("len {name}"));
         state.alive()?;
         Ok(state.files[&self.id].now.len() as u64)
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.disk.state();
+        let mut state = self.disk.state();
+        let name = state.name_of(self.id);
+        state.note(|| format!("read {name} {offset} {}", out.len()));
         state.alive()?;
         let content = &state.files[&self.id].now;
         let from = offset as usize;
@@ -424,6 +473,8 @@ impl File for Handle {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
+        let name = state.name_of(self.id);
+        state.note(|| format!("sync {name}"));
         state.step()?;
         let content = state.files.get_mut(&self.id).unwrap();
         content.durable = content.now.clone();

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use emptyroom_vault::{CreateError, KdfParams, OpenError, Passphrase, Vault, WriteError};
+use emptyroom_vault::{CreateError, OpenError, Passphrase, Vault, WriteError};
 
 use crate::disk::{Disk, Loss};
 use crate::forensic;
 use crate::reader;
-use crate::support::{SECRET, create, delete, fresh_rng, open, put, value};
+use crate::support::{SECRET, create, delete, fresh_rng, open, put, secret, value};
 
 type Model = BTreeMap<String, Vec<u8>>;
 
@@ -267,7 +267,7 @@ fn a_crash_while_the_secret_changes_leaves_one_that_opens() {
         let mut vault = create(&disk).unwrap();
         vault.apply(vec![put("a", b"1")]).unwrap();
         disk.crash_after(point);
-        let done = vault.change_secret(&new(), KdfParams::minimum()).is_ok();
+        let done = vault.change_secret(&secret(), &new()).is_ok();
         for loss in [Loss::All, Loss::Nothing, Loss::Random(point)] {
             let disk = disk.after_crash(loss);
             let by_old = open(&disk).map(|vault| content(&vault));

@@ -47,6 +47,7 @@ pub fn stretch(secret: &[u8], salt: &[u8], memory: u32, passes: u32, lanes: u32)
 
 /// A header as its copy says, opened with a secret.
 pub struct OpenedHeader {
+    pub version: u16,
     pub slot: usize,
     pub sequence: u64,
     pub vault: Key,
@@ -59,25 +60,30 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
 }
 
-/// Opens one copy of a header.
-pub fn open_header(copy: &[u8], secret: &str) -> Option<OpenedHeader> {
-    assert_eq!(copy.len(), 4096);
-    if Sha256::digest(&copy[..4064]).as_slice() != &copy[4064..] {
-        return None;
-    }
-    assert_eq!(&copy[..18], b"emptyroom vault\0\0\x01");
-    let salt = &copy[40..72];
+/// The stretched secret of one copy of a header, and the keys of its slots without other factors.
+fn slot_keys(copy: &[u8], secret: &str) -> [Key; 4] {
     let stretched = stretch(
         secret.as_bytes(),
-        salt,
+        &copy[40..72],
         u32_at(copy, 24),
         u32_at(copy, 28),
         u32_at(copy, 32),
     );
     let mut material = stretched.to_vec();
     material.resize(96, 0);
-    for index in 0..4 {
-        let key = expand(&material, "emptyroom v1 vault slot", &[index as u8]);
+    [0, 1, 2, 3].map(|index| expand(&material, "emptyroom v1 vault slot", &[index]))
+}
+
+/// Opens one copy of a header.
+pub fn open_header(copy: &[u8], secret: &str) -> Option<OpenedHeader> {
+    assert_eq!(copy.len(), 4096);
+    if Sha256::digest(&copy[..4064]).as_slice() != &copy[4064..] {
+        return None;
+    }
+    assert_eq!(&copy[..16], b"emptyroom vault\0");
+    let version = u16::from_be_bytes([copy[16], copy[17]]);
+    assert!(version == 1 || version == 2);
+    for (index, key) in slot_keys(copy, secret).into_iter().enumerate() {
         let mut context = copy[..72].to_vec();
         context.push(index as u8);
         let at = 80 + 256 * index;
@@ -89,6 +95,7 @@ pub fn open_header(copy: &[u8], secret: &str) -> Option<OpenedHeader> {
         let body_key = expand(&vault, "emptyroom v1 vault header", &[]);
         let body = open_sealed(&body_key, &copy[..1104], &copy[1104..1264])?;
         return Some(OpenedHeader {
+            version,
             slot: index,
             sequence: u64::from_be_bytes(copy[72..80].try_into().unwrap()),
             vault,
@@ -98,6 +105,39 @@ pub fn open_header(copy: &[u8], secret: &str) -> Option<OpenedHeader> {
         });
     }
     None
+}
+
+fn seal(key: &Key, context: &[u8], plain: &[u8]) -> Vec<u8> {
+    // Only ever one value under each of the keys here.
+    let nonce = [5; 24];
+    let payload = Payload {
+        msg: plain,
+        aad: context,
+    };
+    let sealed = XChaCha20Poly1305::new(key.into()).encrypt(&XNonce::from(nonce), payload);
+    [nonce.to_vec(), sealed.unwrap()].concat()
+}
+
+/// The same header as version 1 had it.
+pub fn as_version_1(copy: &[u8], secret: &str) -> Vec<u8> {
+    let opened = open_header(copy, secret).unwrap();
+    let mut old = copy.to_vec();
+    old[17] = 1;
+    let mut payload = vec![1];
+    payload.extend_from_slice(&opened.vault);
+    payload.resize(216, 0);
+    let mut context = old[..72].to_vec();
+    context.push(opened.slot as u8);
+    let key = slot_keys(copy, secret)[opened.slot];
+    let at = 80 + 256 * opened.slot;
+    old[at..at + 256].copy_from_slice(&seal(&key, &context, &payload));
+    let body_key = expand(&opened.vault, "emptyroom v1 vault header", &[]);
+    let body = open_sealed(&body_key, &copy[..1104], &copy[1104..1264]).unwrap();
+    let body = seal(&body_key, &old[..1104], &body);
+    old[1104..1264].copy_from_slice(&body);
+    let checksum = Sha256::digest(&old[..4064]);
+    old[4064..].copy_from_slice(&checksum);
+    old
 }
 
 /// The copy of a header file that counts.
