@@ -125,7 +125,7 @@ impl Relay {
         }
         match input {
             Input::Connected(conn) => self.connected(now, conn),
-            Input::Frame(conn, frame) => self.frame(now, conn, &frame),
+            Input::Frame(conn, frame) => self.frame(now, conn, frame),
             Input::Written(conn, bytes) => self.written(now, conn, bytes),
             Input::Disconnected(conn) => self.forget(conn),
             Input::Stored(ticket, Ok(replies)) => self.stored(now, ticket, replies),

@@ -74,11 +74,10 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// A message goes to a client.
+    /// A message goes to one client. What goes to several is counted where it is handed out.
     pub(crate) fn sends(&mut self, message: &FromRelay) {
         match message {
             FromRelay::Push(_, Push::Entry(_)) => self.entries_pushed += 1,
-            FromRelay::Push(_, Push::Cast(_)) => self.casts_pushed += 1,
             FromRelay::Answer(_, Answer::Refused(refusal)) => self.refuses(refusal),
             FromRelay::Answer(_, Answer::Opened(opened)) => {
                 for outcome in &opened.logs {

@@ -9,7 +9,8 @@ use rand_core::Rng;
 
 pub(crate) const NONCE_LEN: usize = 24;
 /// What a row's additional data begins with.
-const ROW_LABEL: &[u8] = b"emptyroom v1 day row";
+const ROW_LABEL: &[u8; 20] = b"emptyroom v1 day row";
+const ROW_AAD_LEN: usize = ROW_LABEL.len() + 1 + 4 + 32;
 
 /// Which rows: one of a kind cannot be passed off as one of the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Hash)]
@@ -37,12 +38,15 @@ impl Table {
 
 /// The additional data of a row.
 // [SPEC 6.65]
-pub(crate) fn row_aad(table: Table, day: Day, key: &RowKey) -> Vec<u8> {
-    let mut aad = Vec::with_capacity(ROW_LABEL.len() + 1 + 4 + key.0.len());
-    aad.extend_from_slice(ROW_LABEL);
-    aad.push(table.code());
-    aad.extend_from_slice(&day.0.to_be_bytes());
-    aad.extend_from_slice(&key.0);
+pub(crate) fn row_aad(table: Table, day: Day, key: &RowKey) -> [u8; ROW_AAD_LEN] {
+    let mut aad = [0; ROW_AAD_LEN];
+    let (label, rest) = aad.split_at_mut(ROW_LABEL.len());
+    let (code, rest) = rest.split_at_mut(1);
+    let (at, row) = rest.split_at_mut(4);
+    label.copy_from_slice(ROW_LABEL);
+    code.fill(table.code());
+    at.copy_from_slice(&day.0.to_be_bytes());
+    row.copy_from_slice(&key.0);
     aad
 }
 
@@ -80,13 +84,11 @@ pub(crate) fn seal_from(
     Ok(())
 }
 
-/// `None` if it was not sealed so.
-pub(crate) fn open(key: &Secret32, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-    let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>()?;
-    let mut plain = body.to_vec();
-    let len = Once::extended(key.expose(), nonce)
-        .open(aad, &mut plain)?
-        .len();
-    plain.truncate(len);
-    Some(plain)
+/// Opens where it stands; `None` if it was not sealed so.
+pub(crate) fn open(key: &Secret32, aad: &[u8], mut sealed: Vec<u8>) -> Option<Vec<u8>> {
+    let (nonce, body) = sealed.split_first_chunk_mut::<NONCE_LEN>()?;
+    let len = Once::extended(key.expose(), nonce).open(aad, body)?.len();
+    sealed.truncate(NONCE_LEN + len);
+    sealed.drain(..NONCE_LEN);
+    Some(sealed)
 }

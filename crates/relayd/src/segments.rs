@@ -127,6 +127,9 @@ pub struct SegmentRows<D: Disk> {
     told: BTreeSet<SegmentId>,
     index: Index,
     round: Option<Round>,
+    /// Buffers that are used again, until all is settled.
+    writer: Writer,
+    piece: Vec<u8>,
     /// Days before this one were over at the last expiry.
     over_before: Day,
     rng: ChaCha20Rng,
@@ -151,6 +154,8 @@ impl<D: Disk> SegmentRows<D> {
             told: BTreeSet::new(),
             index: Index::default(),
             round: None,
+            writer: Writer::new(sizes.frame),
+            piece: Vec::new(),
             over_before: Day(0),
             rng: entropy::generator(),
             broken: None,
@@ -262,11 +267,6 @@ impl<D: Disk> SegmentRows<D> {
         if !self.has_memory_for(&changes) {
             return Err(StoreFailure::Full);
         }
-        let mut writer = Writer::new(self.sizes.frame);
-        let ops = ops_of(&changes);
-        // What expired and still stands in the journal must not move on when that is carried out once more.
-        ops.filter(|op| !matches!(op, Op::Move(_, key) if self.index.lasting(key).is_none()))
-            .for_each(|op| writer.op(&op));
         if self.waiting_bytes() > self.sizes.journal.saturating_mul(4) {
             // Memory has an end as well.
             self.try_checkpoint()?;
@@ -275,7 +275,13 @@ impl<D: Disk> SegmentRows<D> {
             self.begin_journal()?;
         }
         let journal = self.journal.as_mut().ok_or(StoreFailure::Full)?;
-        journal.frames.append(writer.into_group(), &mut self.rng)?;
+        let (writer, index) = (&mut self.writer, &self.index);
+        writer.begin();
+        // What expired and still stands in the journal must not move on when that is carried out once more.
+        ops_of(&changes)
+            .filter(|op| !matches!(op, Op::Move(_, key) if index.lasting(key).is_none()))
+            .for_each(|op| writer.op(&op));
+        journal.frames.append(writer.group(), &mut self.rng)?;
         journal.frames.sync()?;
         self.take(changes);
         Ok(())

@@ -28,6 +28,6 @@ pub(crate) fn labelled_bytes(label: &'static str, parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-fn label_len(label: &'static str) -> u8 {
+pub(crate) fn label_len(label: &'static str) -> u8 {
     u8::try_from(label.len()).expect("labels are constants shorter than 256 bytes")
 }

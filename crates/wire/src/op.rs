@@ -8,7 +8,7 @@ mod request;
 
 pub use answer::{
     Answer, Appended, CastPush, EntryPush, FromRelay, KeyRecords, OpenOutcome, Opened, OpenedLog,
-    Push, View,
+    Push, SharedPush, View,
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use request::{

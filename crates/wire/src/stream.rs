@@ -151,7 +151,7 @@ impl Ends {
         })
     }
 
-    fn seal(&mut self, now: Mono, message: &[u8]) -> Result<Vec<u8>, SealFault> {
+    fn seal(&mut self, now: Mono, message: &[&[u8]]) -> Result<Vec<u8>, SealFault> {
         // [SPEC 5.12]
         if self.expired(now) {
             return Err(SealFault::Expired);
@@ -159,7 +159,7 @@ impl Ends {
         self.seal.seal(now, message)
     }
 
-    fn open(&mut self, now: Mono, frame: &[u8]) -> Result<Option<Vec<u8>>, OpenFault> {
+    fn open<'f>(&mut self, now: Mono, frame: &'f mut [u8]) -> Result<Option<&'f [u8]>, OpenFault> {
         // [SPEC 5.12]
         if self.expired(now) {
             return Err(OpenFault::Expired);

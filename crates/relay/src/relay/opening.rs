@@ -45,15 +45,15 @@ impl Relay {
         self.send_frame(now, id, greeting);
     }
 
-    pub(super) fn frame(&mut self, now: Now, id: ConnId, frame: &[u8]) {
+    pub(super) fn frame(&mut self, now: Now, id: ConnId, mut frame: Vec<u8>) {
         let Some(conn) = self.conns.conn(id) else {
             return;
         };
         match &mut conn.phase {
             Phase::New => self.end(id, Reason::Malformed),
-            Phase::Greeted { .. } => self.open_stream(now, id, frame),
-            Phase::Open(stream) => match stream.ends.open(now.mono, frame) {
-                Ok(Some(message)) => self.message(now, id, &message),
+            Phase::Greeted { .. } => self.open_stream(now, id, &frame),
+            Phase::Open(stream) => match stream.ends.open_in_place(now.mono, &mut frame) {
+                Ok(Some(message)) => self.message(now, id, message),
                 Ok(None) => {}
                 Err(_) => self.refuse_stream(now, id, 0, RefusalCode::Malformed),
             },

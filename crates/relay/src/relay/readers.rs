@@ -5,7 +5,7 @@
 //! in that order, so the next append after the read is the first one pushed. A live handle on a connection that takes nothing
 //! falls behind again, at the entry that it would have got: nothing piles up in memory, and nothing is lost.
 
-use emptyroom_wire::op::{EntryPush, FromRelay, Handle, Push};
+use emptyroom_wire::op::{EntryPush, FromRelay, Handle, Push, SharedPush};
 use emptyroom_wire::time::Now;
 
 use super::conn::Reader;
@@ -38,9 +38,16 @@ impl Relay {
     /// An entry became durable.
     pub(super) fn push_live(&mut self, now: Now, log: RowKey, entry: StoredEntry) {
         // [SPEC 4.56]
-        let seq = entry.seq;
-        let push = entry_push(entry);
-        for (conn, handle) in self.open_logs.readers(log) {
+        let readers = self.open_logs.readers(log);
+        let (seq, close) = (entry.seq, entry.aad.close);
+        if readers.is_empty() {
+            return;
+        }
+        // Every entry encodes that came in by a frame.
+        let Ok(push) = SharedPush::new(&Push::Entry(entry_push(entry))) else {
+            return;
+        };
+        for (conn, handle) in readers {
             let crowded = self.is_crowded();
             let Some(at) = self.conns.conn(conn) else {
                 continue;
@@ -52,7 +59,7 @@ impl Relay {
             let Some(log) = stream.logs.get_mut(handle) else {
                 continue;
             };
-            log.closed |= push.close;
+            log.closed |= close;
             match log.reader {
                 Reader::Behind(_) => {}
                 Reader::Live if wait => {
@@ -61,8 +68,8 @@ impl Relay {
                     self.read_on(conn);
                 }
                 Reader::Live => {
-                    let push = Push::Entry(push.clone());
-                    self.send(now, conn, &FromRelay::Push(handle, push));
+                    self.counted.entries_pushed += 1;
+                    self.push(now, (conn, handle), &push);
                 }
             }
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use emptyroom_wire::entry::{Aad, is_class_len, next_hash};
 use emptyroom_wire::op::{
-    Answer, Append, Cast, CastPush, Create, FromRelay, Handle, KeyRecords, NewLog, Open, Push,
-    Refusal, RefusalCode, Renew, RenewProof, Request, Trim,
+    Answer, Append, Cast, CastPush, Create, Handle, KeyRecords, NewLog, Open, Push, Refusal,
+    RefusalCode, Renew, RenewProof, Request, SharedPush, Trim,
 };
 use emptyroom_wire::proof::{self, Purpose as Proof, Scope};
 use emptyroom_wire::sign::{Signature, VerifyKey};
@@ -237,15 +237,14 @@ impl Relay {
         if !self.stream(asker)?.casts.take(now.mono, others.len()) {
             return Err(Denied::Refused(busy()));
         }
-        let bytes = cast.bytes;
+        let push = Push::Cast(CastPush { bytes: cast.bytes });
+        let push = SharedPush::new(&push).map_err(|_| RefusalCode::Malformed)?;
         let crowded = self.is_crowded();
         for (conn, handle) in others {
             let conn_at = self.conns.conn(conn);
             if conn_at.is_some_and(|at| !at.is_stuffed(crowded)) {
-                let push = Push::Cast(CastPush {
-                    bytes: bytes.clone(),
-                });
-                self.send(now, conn, &FromRelay::Push(handle, push));
+                self.counted.casts_pushed += 1;
+                self.push(now, (conn, handle), &push);
             }
         }
         Ok(Next::Nothing)

@@ -1,6 +1,6 @@
 //! What is sent on a stream, and how much of it may wait.
 
-use emptyroom_wire::op::{Answer, FromRelay, Refusal};
+use emptyroom_wire::op::{Answer, FromRelay, Handle, Refusal, SharedPush};
 use emptyroom_wire::time::Now;
 
 use super::Relay;
@@ -23,6 +23,19 @@ impl Relay {
             Some(frame) => self.send_frame(now, id, frame),
             // A day old since the last look: messages always fit a frame.
             None => self.end(id, Reason::Age),
+        }
+    }
+
+    /// The same with a push that others get as well. Whoever calls counts it.
+    pub(super) fn push(&mut self, now: Now, (id, handle): (ConnId, Handle), push: &SharedPush) {
+        let Some(stream) = self.conns.stream(id) else {
+            return;
+        };
+        let message = [&SharedPush::head(handle), push.bytes()];
+        let sealed = stream.ends.seal_parts(now.mono, &message);
+        match sealed {
+            Ok(frame) => self.send_frame(now, id, frame),
+            Err(_) => self.end(id, Reason::Age),
         }
     }
 

@@ -10,7 +10,7 @@ use emptyroom_wire::time::{Day, Wall};
 
 use super::account::{self, Account, AccountPlace};
 use super::logrow::{Denied, Funds, LogRow, Room, Row, Share};
-use super::nonces::{self, NoncePage, Seen};
+use super::nonces::{self, Nonces, Seen};
 use super::rowseal::RowSeal;
 use super::runs::{Held, Shelf};
 use super::shelves::{EntryAt, Shelves};
@@ -132,7 +132,7 @@ impl<'a, R: Rows> Decision<'a, R> {
                 batch.end = false;
                 break;
             }
-            let key = place.entry_key(seq);
+            let key = seal.entry_key(seq);
             // A row that is not there was removed by an operation whose end a crash took: it stays a hole.
             if let Some(content) = self.shelves.content(shelf, &key, &seal)? {
                 let entry = entryrow::entry(seq, &content)?;
@@ -147,8 +147,8 @@ impl<'a, R: Rows> Decision<'a, R> {
         let Append { place, entry, next } = append;
         let mut log = self.log(place)?.clone();
         // [SPEC 4.51]
-        let page = self.nonce_page(place, &log, &entry.aad.nonce)?;
-        if let Some(seen) = page.find(&entry.aad.nonce) {
+        let nonces = self.nonces(place, &log, &entry.aad.nonce)?;
+        if let Some(seen) = nonces.page.find(&entry.aad.nonce) {
             return answer_again(seen, entry);
         }
         let view = log.view();
@@ -165,15 +165,12 @@ impl<'a, R: Rows> Decision<'a, R> {
         for made in made {
             self.settle(made)?;
         }
-        self.write(
-            place,
-            &mut log,
-            Writing {
-                entry,
-                room: &room,
-                page,
-            },
-        )?;
+        let writing = Writing {
+            entry,
+            room: &room,
+            nonces,
+        };
+        self.write(place, &mut log, writing)?;
         self.put(place, Row::Log(log));
         Ok(StoreReply::Appended(room.placed))
     }
@@ -204,8 +201,9 @@ impl<'a, R: Rows> Decision<'a, R> {
         let held: Vec<Held> = self.log(place)?.held_from(0).collect();
         self.reach(held.len())?;
         self.remove(place, &held);
+        let seal = self.seal(place);
         for page in 0..nonces::PAGES {
-            self.shelves.remove(Shelf::Life, place.nonce_page_key(page));
+            self.shelves.remove(Shelf::Life, seal.nonce_page_key(page));
         }
         self.put(place, Row::tombstone(self.today()));
         Ok(StoreReply::Done)
@@ -266,8 +264,14 @@ impl<'a, R: Rows> Decision<'a, R> {
     fn settle(&mut self, made: Made<'_>) -> Result<(), StoreFailure> {
         let Made { new, mut log, room } = made;
         if let Some((entry, room)) = &room {
-            let page = NoncePage::new(log.birth);
-            self.write(&new.place, &mut log, Writing { entry, room, page })?;
+            let key = self.nonce_key(&new.place, &log, &entry.aad.nonce);
+            let nonces = Nonces::of(key, log.birth, None);
+            let writing = Writing {
+                entry,
+                room,
+                nonces,
+            };
+            self.write(&new.place, &mut log, writing)?;
         }
         self.put(&new.place, Row::Log(log));
         Ok(())
@@ -335,7 +339,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         let Writing {
             entry,
             room,
-            mut page,
+            mut nonces,
         } = writing;
         self.touch(place, log);
         let Placed { seq, before, after } = room.placed;
@@ -344,14 +348,14 @@ impl<'a, R: Rows> Decision<'a, R> {
         let at = EntryAt {
             shelf: room.shelf,
             life: log.last_day(),
-            key: place.entry_key(seq),
+            key: seal.entry_key(seq),
         };
         self.shelves.put_entry(at, &seal, &[&head, &entry.body])?;
         self.remove(place, &room.dropped);
         let nonce = entry.aad.nonce;
-        page.add(Seen::new(nonce, seq, before, after));
-        let key = place.nonce_page_key(nonces::page_of(&log.birth, &nonce));
-        self.shelves.save(key, &seal, log.last_day(), &page)
+        nonces.page.add(Seen::new(nonce, seq, before, after));
+        self.shelves
+            .save(nonces.key, &seal, log.last_day(), &nonces.page)
     }
 
     /// Starts a log's life anew, and that of everything that lives as long as it; true if its last day moved.
@@ -360,11 +364,12 @@ impl<'a, R: Rows> Decision<'a, R> {
         let moved = log.touch(self.today());
         if moved {
             let day = log.last_day();
+            let seal = self.seal(place);
             for page in 0..nonces::PAGES {
-                self.shelves.move_to(place.nonce_page_key(page), day);
+                self.shelves.move_to(seal.nonce_page_key(page), day);
             }
             for held in log.held_from(0).filter(|held| held.shelf == Shelf::Life) {
-                self.shelves.move_to(place.entry_key(held.seq), day);
+                self.shelves.move_to(seal.entry_key(held.seq), day);
             }
             let seed = match log.funds {
                 Funds::Code => account::seed_of_root(place),
@@ -392,23 +397,27 @@ impl<'a, R: Rows> Decision<'a, R> {
     }
 
     fn remove(&mut self, place: &Place, held: &[Held]) {
+        let seal = self.seal(place);
         for held in held {
-            self.shelves.remove(held.shelf, place.entry_key(held.seq));
+            self.shelves.remove(held.shelf, seal.entry_key(held.seq));
         }
     }
 
-    fn nonce_page(
+    /// The nonces among which this one stands, or would.
+    fn nonces(
         &mut self,
         place: &Place,
         log: &LogRow,
         nonce: &[u8; 16],
-    ) -> Result<NoncePage, StoreFailure> {
-        let key = place.nonce_page_key(nonces::page_of(&log.birth, nonce));
-        let seal = self.seal(place);
-        let page = self.shelves.load::<NoncePage>(&key, &seal)?;
-        Ok(page
-            .filter(|page| page.birth == log.birth)
-            .unwrap_or_else(|| NoncePage::new(log.birth)))
+    ) -> Result<Nonces, StoreFailure> {
+        let key = self.nonce_key(place, log, nonce);
+        let page = self.shelves.load(&key, &self.seal(place))?;
+        Ok(Nonces::of(key, log.birth, page))
+    }
+
+    fn nonce_key(&self, place: &Place, log: &LogRow, nonce: &[u8; 16]) -> RowKey {
+        let page = nonces::page_of(&log.birth, nonce);
+        self.seal(place).nonce_page_key(page)
     }
 
     /// The log in this place.
@@ -476,7 +485,7 @@ struct Made<'n> {
 struct Writing<'e> {
     entry: &'e NewEntry,
     room: &'e Room,
-    page: NoncePage,
+    nonces: Nonces,
 }
 
 fn answer_again(seen: &Seen, entry: &NewEntry) -> Result<StoreReply, Stop> {

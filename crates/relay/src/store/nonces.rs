@@ -9,7 +9,7 @@ use emptyroom_wire::entry::RunningHash;
 use emptyroom_wire::limits::LOG_ENTRIES_MAX;
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
-use super::NewEntry;
+use super::{NewEntry, RowKey};
 
 /// How many pages a log has.
 pub(crate) const PAGES: u8 = 64;
@@ -21,11 +21,29 @@ pub(crate) fn page_of(birth: &[u8; 8], nonce: &[u8; 16]) -> u8 {
     byte % PAGES
 }
 
+/// A page and the key of its row.
+pub(crate) struct Nonces {
+    pub(crate) key: RowKey,
+    pub(crate) page: NoncePage,
+}
+
+impl Nonces {
+    /// The page that is there, unless it is another log's, or a new one.
+    pub(crate) fn of(key: RowKey, birth: [u8; 8], page: Option<NoncePage>) -> Nonces {
+        let page = page.filter(|page| page.birth == birth);
+        let page = page.unwrap_or(NoncePage {
+            birth,
+            seen: Vec::new(),
+        });
+        Nonces { key, page }
+    }
+}
+
 /// One page of a log's nonces.
 #[derive(Clone, TlsSize, TlsSerialize, TlsDeserializeBytes)]
 pub(crate) struct NoncePage {
     /// The log's birth mark: a page left over from an earlier log under the same capability says nothing.
-    pub(crate) birth: [u8; 8],
+    birth: [u8; 8],
     seen: Vec<Seen>,
 }
 
@@ -55,13 +73,6 @@ impl Seen {
 }
 
 impl NoncePage {
-    pub(crate) fn new(birth: [u8; 8]) -> NoncePage {
-        NoncePage {
-            birth,
-            seen: Vec::new(),
-        }
-    }
-
     pub(crate) fn find(&self, nonce: &[u8; 16]) -> Option<&Seen> {
         self.seen.iter().find(|seen| seen.nonce == *nonce)
     }

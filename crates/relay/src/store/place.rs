@@ -54,22 +54,6 @@ impl Place {
     pub(crate) fn secret(&self) -> &Secret32 {
         &self.0.secret
     }
-
-    /// The key of the row of entry `seq`.
-    pub(crate) fn entry_key(&self, seq: u64) -> RowKey {
-        // [SPEC 6.2]
-        self.derived("emptyroom v1 row entry", &seq.to_be_bytes())
-    }
-
-    /// The key of the row of nonce page `page`.
-    pub(crate) fn nonce_page_key(&self, page: u8) -> RowKey {
-        // [SPEC 6.2]
-        self.derived("emptyroom v1 row nonces", &[page])
-    }
-
-    fn derived(&self, label: &'static str, context: &[u8]) -> RowKey {
-        RowKey(*expand(self.0.secret.expose(), label, context).expose())
-    }
 }
 
 impl core::fmt::Debug for RowKey {
@@ -97,12 +81,13 @@ mod tests {
         let capability = Capability::new([0x11; 32]);
         let place = Place::of(&capability);
         let seed = seed_of_root(&place);
+        let rows = RowSeal::of(place.secret());
         let entries = [0_u64, 1, 4_095].map(|seq| {
-            let row_key = hex(&place.entry_key(seq).0);
+            let row_key = hex(&rows.entry_key(seq).0);
             json!({ "seq": seq, "row_key": row_key })
         });
         let nonces = [0_u8, 63].map(|page| {
-            let row_key = hex(&place.nonce_page_key(page).0);
+            let row_key = hex(&rows.nonce_page_key(page).0);
             json!({ "page": page, "row_key": row_key })
         });
         let made = json!({
@@ -111,7 +96,7 @@ mod tests {
             "row_secret": hex(place.secret().expose()),
             "entries": entries,
             "nonces": nonces,
-            "seal_key": hex(RowSeal::of(place.secret()).key().expose()),
+            "seal_key": hex(rows.key().expose()),
             "budget": {
                 "seed": hex(&seed),
                 "row_key": hex(&AccountPlace::of(&seed).key.0),

@@ -3,7 +3,7 @@
 use std::ops::{Deref, Range};
 
 use emptyroom_wire::aead::{Once, TAG_LEN};
-use emptyroom_wire::derive::expand;
+use emptyroom_wire::derive::Source;
 use emptyroom_wire::rng::{self, CryptoRng};
 use emptyroom_wire::secret::Secret32;
 
@@ -26,8 +26,11 @@ pub(crate) enum Padding {
     Block,
 }
 
-/// Seals and opens the rows of one log. Derived once for all that a batch does to the log, and forgotten with the batch.
-pub(crate) struct RowSeal(Secret32);
+/// Seals, opens and finds the rows of one log. Derived once for all that a batch does to the log, and forgotten with the batch.
+pub(crate) struct RowSeal {
+    key: Secret32,
+    source: Source,
+}
 
 /// What a row holds, in the buffer that it was read into.
 pub(crate) struct Content {
@@ -46,7 +49,26 @@ impl Deref for Content {
 impl RowSeal {
     /// That of the log (or account) with this row secret.
     pub(crate) fn of(secret: &Secret32) -> RowSeal {
-        RowSeal(expand(secret.expose(), "emptyroom v1 row seal", &[]))
+        let source = Source::of(secret.expose());
+        RowSeal {
+            key: source.secret("emptyroom v1 row seal", &[]),
+            source,
+        }
+    }
+
+    /// The key of the row of entry `seq`.
+    pub(crate) fn entry_key(&self, seq: u64) -> RowKey {
+        // [SPEC 6.2]
+        RowKey(
+            self.source
+                .bytes("emptyroom v1 row entry", &seq.to_be_bytes()),
+        )
+    }
+
+    /// The key of the row of nonce page `page`.
+    pub(crate) fn nonce_page_key(&self, page: u8) -> RowKey {
+        // [SPEC 6.2]
+        RowKey(self.source.bytes("emptyroom v1 row nonces", &[page]))
     }
 
     /// A row ready for the disk: nonce ‖ sealed (length ‖ content ‖ zeros). The content comes in parts, so that a long one is copied once.
@@ -73,7 +95,7 @@ impl RowSeal {
         }
         row.resize(whole - TAG_LEN, 0);
         let plain = row.get_mut(NONCE_BYTES..).unwrap_or_default();
-        let tag = Once::extended(self.0.expose(), &nonce)
+        let tag = Once::extended(self.key.expose(), &nonce)
             .seal(&row_key.0, plain)
             .map_err(|_| StoreFailure::Broken("row not sealed"))?;
         row.extend_from_slice(&tag);
@@ -85,7 +107,7 @@ impl RowSeal {
         // [SPEC 6.3]
         let damaged = StoreFailure::Broken("a row does not open");
         let (nonce, sealed) = row.split_first_chunk_mut::<NONCE_BYTES>().ok_or(damaged)?;
-        let plain = Once::extended(self.0.expose(), nonce)
+        let plain = Once::extended(self.key.expose(), nonce)
             .open(&row_key.0, sealed)
             .ok_or(damaged)?;
         let (len, rest) = plain.split_first_chunk::<LEN_BYTES>().ok_or(damaged)?;
@@ -103,6 +125,6 @@ impl RowSeal {
     /// For the vectors.
     #[cfg(test)]
     pub(crate) fn key(&self) -> &Secret32 {
-        &self.0
+        &self.key
     }
 }

@@ -56,6 +56,10 @@ impl<D: Disk> SegmentRows<D> {
             return Ok(Settled::More);
         }
         self.round = None;
+        if self.is_settled() {
+            self.writer.rest();
+            self.piece = Vec::new();
+        }
         Ok(Settled::Done)
     }
 
@@ -109,8 +113,8 @@ impl<D: Disk> SegmentRows<D> {
         }
         match &mut self.journal {
             Some(journal) if journal.frames.is_empty() => {
-                let group = vec![frames::empty()];
-                journal.frames.append(group, &mut self.rng)?;
+                let mut group = [frames::empty(Vec::new())];
+                journal.frames.append(&mut group, &mut self.rng)?;
                 journal.frames.sync()
             }
             _ => Ok(()),
@@ -184,7 +188,8 @@ impl<D: Disk> SegmentRows<D> {
             key: *key,
             row,
         });
-        let spots = segment.write(&mut rows.peekable(), &self.sizes, &mut self.rng)?;
+        let tools = (&mut self.piece, &mut self.rng);
+        let spots = segment.write(&mut rows.peekable(), &self.sizes, tools)?;
         for spot in spots {
             self.index.settled(id, &spot);
         }
@@ -205,7 +210,8 @@ impl<D: Disk> SegmentRows<D> {
             key: *key,
             row,
         });
-        let spots = segment.write(&mut rows.peekable(), &self.sizes, &mut self.rng)?;
+        let tools = (&mut self.piece, &mut self.rng);
+        let spots = segment.write(&mut rows.peekable(), &self.sizes, tools)?;
         for spot in spots {
             self.index.settled(id, &spot);
         }
@@ -264,7 +270,8 @@ impl<D: Disk> SegmentRows<D> {
             row,
         });
         let segment = self.segments.get_mut(&id).ok_or(NOT_OPEN)?;
-        segment.write(&mut rows.peekable(), &self.sizes, &mut self.rng)
+        let tools = (&mut self.piece, &mut self.rng);
+        segment.write(&mut rows.peekable(), &self.sizes, tools)
     }
 
     /// The last segment of a day, or a new one behind it.

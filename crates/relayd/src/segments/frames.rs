@@ -62,9 +62,11 @@ impl From<Unreadable> for StoreFailure {
     }
 }
 
-/// A frame to be appended: content goes behind the room.
-pub(super) fn empty() -> Vec<u8> {
-    vec![0; ROOM]
+/// A frame to be appended, in a buffer that was used before: content goes behind the room.
+pub(super) fn empty(mut buffer: Vec<u8>) -> Vec<u8> {
+    buffer.clear();
+    buffer.resize(ROOM, 0);
+    buffer
 }
 
 /// The file, open at its end.
@@ -255,7 +257,7 @@ impl<F: DiskFile> Frames<F> {
         }
         let mut sealed = vec![0; sealed_len];
         self.file.read_at(begin, &mut sealed).map_err(failed)?;
-        let plain = seal::open(&self.key, &self.aad(number), &sealed);
+        let plain = seal::open(&self.key, &self.aad(number), sealed);
         Ok(plain.and_then(|plain| Frame::parse(number, end, plain)))
     }
 
@@ -272,13 +274,13 @@ impl<F: DiskFile> Frames<F> {
         aad
     }
 
-    /// Writes a group of frames. Not durable before [`Self::sync`].
+    /// Seals a group of frames where they stand and writes it. Not durable before [`Self::sync`].
     ///
     /// # Errors
     /// [`StoreFailure::Full`]: nothing was written. Else [`StoreFailure::Broken`].
     pub(super) fn append(
         &mut self,
-        group: Vec<Vec<u8>>,
+        group: &mut [Vec<u8>],
         rng: &mut ChaCha20Rng,
     ) -> Result<(), StoreFailure> {
         if group.is_empty() {
@@ -288,9 +290,9 @@ impl<F: DiskFile> Frames<F> {
         rng.fill_bytes(&mut bond);
         let count = group.len();
         let (mut end, mut number) = (self.end, self.number);
-        for (nth, mut frame) in group.into_iter().enumerate() {
-            self.seal_frame(&mut frame, number, (bond, nth + 1 == count), rng)?;
-            if let Err(error) = self.file.write_at(end, &frame) {
+        for (nth, frame) in group.iter_mut().enumerate() {
+            self.seal_frame(frame, number, (bond, nth + 1 == count), rng)?;
+            if let Err(error) = self.file.write_at(end, frame) {
                 let failure = io_failure(&error, "writing frames");
                 // A part may be there; without it the file is as it was.
                 let cut = self.file.set_len(self.end).and_then(|()| self.file.sync());

@@ -23,6 +23,8 @@ const MOVE: u8 = 4;
 pub(super) struct Writer {
     content_max: usize,
     group: Vec<Vec<u8>>,
+    /// The buffer of a frame that was written, for the next: it holds nothing that was not sealed.
+    spare: Vec<u8>,
 }
 
 impl Writer {
@@ -31,7 +33,21 @@ impl Writer {
         Self {
             content_max,
             group: Vec::new(),
+            spare: Vec::new(),
         }
+    }
+
+    /// Begins a new group.
+    pub(super) fn begin(&mut self) {
+        if let Some(frame) = self.group.drain(..).next() {
+            self.spare = frame;
+        }
+    }
+
+    /// Gives the memory back that waits for the next group.
+    pub(super) fn rest(&mut self) {
+        self.begin();
+        self.spare = Vec::new();
     }
 
     pub(super) fn op(&mut self, op: &Op<'_>) {
@@ -54,8 +70,8 @@ impl Writer {
         self.add(&[&[code], &spot.key.0, &at, &len]);
     }
 
-    pub(super) fn into_group(self) -> Vec<Vec<u8>> {
-        self.group
+    pub(super) fn group(&mut self) -> &mut [Vec<u8>] {
+        &mut self.group
     }
 
     fn add(&mut self, record: &[&[u8]]) {
@@ -65,7 +81,7 @@ impl Writer {
             record.iter().for_each(|part| last.extend_from_slice(part));
             return;
         }
-        let mut frame = frames::empty();
+        let mut frame = frames::empty(std::mem::take(&mut self.spare));
         record.iter().for_each(|part| frame.extend_from_slice(part));
         self.group.push(frame);
     }

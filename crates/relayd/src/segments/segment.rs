@@ -24,7 +24,7 @@ use super::index::Used;
 use super::keyfile::{self, Found};
 use super::record::{self, Spot, Writer};
 use crate::data::io_failure;
-use crate::seal::{self, Table, row_aad};
+use crate::seal::{self, NONCE_LEN, Table, row_aad};
 
 const INDEX_LABEL: &[u8] = b"emptyroom v1 day index";
 
@@ -197,41 +197,40 @@ impl<F: DiskFile> Segment<F> {
             read => read.map_err(|e| io_failure(&e, "reading a row"))?,
         }
         let aad = row_aad(spot.table, self.id.day, &spot.key);
-        seal::open(&self.key, &aad, &sealed).ok_or(Unreadable::Damaged("a row does not open"))
+        seal::open(&self.key, &aad, sealed).ok_or(Unreadable::Damaged("a row does not open"))
     }
 
-    /// Writes rows, as many as fit in one piece, and says where they lie. They are durable then.
+    /// Writes rows, as many as fit in one piece, and says where they lie. They are durable then. The piece is put together in a buffer
+    /// that is used again.
     pub(super) fn write<'a>(
         &mut self,
         rows: &mut std::iter::Peekable<impl Iterator<Item = NewRow<'a>>>,
         sizes: &Sizes,
-        rng: &mut ChaCha20Rng,
+        (bytes, rng): (&mut Vec<u8>, &mut ChaCha20Rng),
     ) -> Result<Vec<Spot>, StoreFailure> {
         let too_long = StoreFailure::Broken("a segment is too long");
-        let mut bytes = Vec::new();
+        bytes.clear();
         let mut spots = Vec::new();
         let mut index = Writer::new(sizes.frame);
         while let Some(new) = rows.next_if(|_| bytes.len() < sizes.piece) {
-            let sealed = seal::seal(
-                &self.key,
-                &row_aad(new.table, self.id.day, &new.key),
-                new.row,
-                rng,
-            )?;
-            let before = u32::try_from(bytes.len()).map_err(|_| too_long)?;
+            let from = bytes.len();
+            bytes.resize(from + NONCE_LEN, 0);
+            bytes.extend_from_slice(new.row);
+            let aad = row_aad(new.table, self.id.day, &new.key);
+            seal::seal_from(bytes, from, &self.key, &aad, rng)?;
+            let before = u32::try_from(from).map_err(|_| too_long)?;
             let spot = Spot {
                 table: new.table,
                 key: new.key,
                 at: self.end.checked_add(before).ok_or(too_long)?,
-                len: u32::try_from(sealed.len()).map_err(|_| too_long)?,
+                len: u32::try_from(bytes.len() - from).map_err(|_| too_long)?,
             };
-            bytes.extend_from_slice(&sealed);
             index.spot(true, &spot);
             spots.push(spot);
         }
         let written = u32::try_from(bytes.len()).map_err(|_| too_long)?;
         let end = self.end.checked_add(written).ok_or(too_long)?;
-        let outcome = self.write_durably(&bytes, index.into_group(), rng);
+        let outcome = self.write_durably(bytes, index.group(), rng);
         if outcome == Err(StoreFailure::Full) {
             // The index does not speak of it, so nothing of it stays.
             let cut = self.data.set_len(u64::from(self.end));
@@ -246,7 +245,7 @@ impl<F: DiskFile> Segment<F> {
     fn write_durably(
         &mut self,
         bytes: &[u8],
-        index: Vec<Vec<u8>>,
+        index: &mut [Vec<u8>],
         rng: &mut ChaCha20Rng,
     ) -> Result<(), StoreFailure> {
         self.finish_erasing()?;
@@ -268,7 +267,7 @@ impl<F: DiskFile> Segment<F> {
         self.finish_erasing()?;
         let mut index = Writer::new(sizes.frame);
         spots.iter().for_each(|spot| index.spot(false, spot));
-        self.index.append(index.into_group(), rng)?;
+        self.index.append(index.group(), rng)?;
         self.index.sync()?;
         self.unerased.extend(spots);
         Ok(())

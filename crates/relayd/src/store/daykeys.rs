@@ -112,7 +112,7 @@ impl DayKeys {
         sealed: &[u8],
     ) -> Result<Vec<u8>, StoreFailure> {
         let day_key = self.keys.get(&day).ok_or(NO_KEY)?;
-        seal::open(day_key, &row_aad(table, day, key), sealed).ok_or(StoreFailure::Broken(
+        seal::open(day_key, &row_aad(table, day, key), sealed.to_vec()).ok_or(StoreFailure::Broken(
             "a row that does not open under its day's key",
         ))
     }

@@ -9,6 +9,9 @@ use crate::limits::{CAST_LEN_MAX, ENTRY_LEN_MAX, KEY_RECORDS_PER_ANSWER_MAX, OPE
 use crate::log::LogId;
 use crate::relay_key::KeyRecord;
 
+/// What a message begins with that is a push.
+const PUSH: u8 = 2;
+
 /// One message from a relay.
 #[derive(Clone, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
 #[repr(u8)]
@@ -17,7 +20,7 @@ pub enum FromRelay {
     #[tls_codec(discriminant = 1)]
     Answer(u32, Answer),
     /// Unasked, for an open handle.
-    #[tls_codec(discriminant = 2)]
+    #[tls_codec(discriminant = "PUSH")]
     Push(Handle, Push),
 }
 
@@ -193,6 +196,32 @@ impl FromRelay {
     /// A [`DecodeFault`]: the relay's fault.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeFault> {
         codec::decode(bytes)
+    }
+}
+
+/// A push that goes to several handles, each on a stream of its own.
+pub struct SharedPush(Vec<u8>);
+
+impl SharedPush {
+    /// Encodes it, once.
+    ///
+    /// # Errors
+    /// [`TooLong`] if a part exceeds its limit: our caller's mistake.
+    pub fn new(push: &Push) -> Result<Self, TooLong> {
+        codec::encode(push).map(SharedPush)
+    }
+
+    /// What stands before it in the message to one of the handles.
+    #[must_use]
+    pub fn head(handle: Handle) -> [u8; 5] {
+        let [a, b, c, d] = handle.0.to_be_bytes();
+        [PUSH, a, b, c, d]
+    }
+
+    /// What follows, the same in all of them.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -152,11 +152,12 @@ impl Opening {
             OpeningAnswer::Accepted(accepted) => {
                 let mut ends = Ends::new(&self.exported, &accepted.nonce, Side::Client, now);
                 // [SPEC 5.10]
+                let mut sealed = accepted.sealed;
                 let welcome = ends
-                    .open(now, &accepted.sealed)
+                    .open(now, &mut sealed)
                     .map_err(|_| RelayFault::NotTheRelay)?
                     .unwrap_or_default();
-                let welcome: Welcome = codec::decode(&welcome).map_err(RelayFault::Malformed)?;
+                let welcome: Welcome = codec::decode(welcome).map_err(RelayFault::Malformed)?;
                 self.check_versions(&welcome)?;
                 Ok(OpeningOutcome::Open(Opened {
                     stream: ClientStream { ends },
@@ -196,7 +197,7 @@ impl ClientStream {
     /// # Errors
     /// [`SealFault`].
     pub fn seal(&mut self, now: Mono, message: &[u8]) -> Result<Vec<u8>, SealFault> {
-        self.ends.seal(now, message)
+        self.ends.seal(now, &[message])
     }
 
     /// The message of the next frame; `None` if the frame held none.
@@ -204,7 +205,9 @@ impl ClientStream {
     /// # Errors
     /// [`OpenFault`]: hang up.
     pub fn open(&mut self, now: Mono, frame: &[u8]) -> Result<Option<Vec<u8>>, OpenFault> {
-        self.ends.open(now, frame)
+        let mut frame = frame.to_vec();
+        let message = self.ends.open(now, &mut frame)?;
+        Ok(message.map(<[u8]>::to_vec))
     }
 
     /// A frame to be sent now so that the key in use is forgotten, if that is due.

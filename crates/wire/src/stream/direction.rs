@@ -36,8 +36,8 @@ impl Direction {
         }
     }
 
-    /// Seals a message; turns the key with it if that is due.
-    pub(super) fn seal(&mut self, now: Mono, message: &[u8]) -> Result<Vec<u8>, SealFault> {
+    /// Seals a message, which comes in parts; turns the key with it if that is due.
+    pub(super) fn seal(&mut self, now: Mono, message: &[&[u8]]) -> Result<Vec<u8>, SealFault> {
         if self.counter == 0 {
             self.used_at = now;
         }
@@ -61,8 +61,8 @@ impl Direction {
         (self.counter > 0).then(|| self.used_at.plus_ms(STREAM_RATCHET_MS))
     }
 
-    /// The message of a frame; `None` if it holds none.
-    pub(super) fn open(&mut self, frame: &[u8]) -> Result<Option<Vec<u8>>, OpenFault> {
+    /// The message of a frame, opened where it stands; `None` if it holds none.
+    pub(super) fn open<'f>(&mut self, frame: &'f mut [u8]) -> Result<Option<&'f [u8]>, OpenFault> {
         let class = frame
             .len()
             .checked_sub(FRAME_TAG_LEN)
@@ -71,30 +71,32 @@ impl Direction {
         if !FRAME_CLASSES.contains(&class) {
             return Err(OpenFault::Class);
         }
-        let mut opened = frame.to_vec();
         // [SPEC 5.13]
-        let plain = self.once().open(&[], &mut opened).ok_or(OpenFault::Seal)?;
+        let plain = self.once().open(&[], frame).ok_or(OpenFault::Seal)?;
         self.counter = self.counter.checked_add(1).ok_or(OpenFault::Seal)?;
         let (flags, message) = unframe(plain)?;
         if flags == FLAG_TURN {
             self.turn_key();
         }
-        Ok((!message.is_empty()).then(|| message.to_vec()))
+        Ok((!message.is_empty()).then_some(message))
     }
 
-    fn seal_frame(&mut self, flags: u8, message: &[u8]) -> Result<Vec<u8>, SealFault> {
-        let whole = message.len().saturating_add(FRAME_HEAD_LEN);
+    fn seal_frame(&mut self, flags: u8, message: &[&[u8]]) -> Result<Vec<u8>, SealFault> {
+        let len: usize = message.iter().map(|part| part.len()).sum();
+        let whole = len.saturating_add(FRAME_HEAD_LEN);
         // [SPEC 5.14]
         let class = FRAME_CLASSES
             .into_iter()
             .find(|class| whole <= *class)
             .ok_or(SealFault::TooLong)?;
-        let len = u32::try_from(message.len()).map_err(|_| SealFault::TooLong)?;
+        let len = u32::try_from(len).map_err(|_| SealFault::TooLong)?;
         let [_, len @ ..] = len.to_be_bytes();
         let mut frame = Vec::with_capacity(class + FRAME_TAG_LEN);
         frame.push(flags);
         frame.extend_from_slice(&len);
-        frame.extend_from_slice(message);
+        message
+            .iter()
+            .for_each(|part| frame.extend_from_slice(part));
         frame.resize(class, 0);
         let tag = self
             .once()

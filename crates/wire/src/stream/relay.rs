@@ -69,7 +69,7 @@ impl RelayStream {
         let welcome =
             codec::encode(&welcome).expect("a welcome has no part that could be too long");
         let sealed = ends
-            .seal(now, &welcome)
+            .seal(now, &[&welcome])
             .expect("a welcome fits the smallest frame of a new stream");
         let answer = encode_answer(&OpeningAnswer::Accepted(Accepted { nonce, sealed }));
         Ok((RelayStream { ends }, answer))
@@ -80,6 +80,14 @@ impl RelayStream {
     /// # Errors
     /// [`SealFault`].
     pub fn seal(&mut self, now: Mono, message: &[u8]) -> Result<Vec<u8>, SealFault> {
+        self.seal_parts(now, &[message])
+    }
+
+    /// Seals one message that comes in parts.
+    ///
+    /// # Errors
+    /// [`SealFault`].
+    pub fn seal_parts(&mut self, now: Mono, message: &[&[u8]]) -> Result<Vec<u8>, SealFault> {
         self.ends.seal(now, message)
     }
 
@@ -88,6 +96,20 @@ impl RelayStream {
     /// # Errors
     /// [`OpenFault`]: hang up.
     pub fn open(&mut self, now: Mono, frame: &[u8]) -> Result<Option<Vec<u8>>, OpenFault> {
+        let mut frame = frame.to_vec();
+        let message = self.open_in_place(now, &mut frame)?;
+        Ok(message.map(<[u8]>::to_vec))
+    }
+
+    /// The same, opened where it stands.
+    ///
+    /// # Errors
+    /// [`OpenFault`]: hang up.
+    pub fn open_in_place<'f>(
+        &mut self,
+        now: Mono,
+        frame: &'f mut [u8],
+    ) -> Result<Option<&'f [u8]>, OpenFault> {
         self.ends.open(now, frame)
     }
 

@@ -7,9 +7,10 @@ use emptyroom_wire::log_keys::{self, Owned};
 use emptyroom_wire::op::{
     AccessCode, Answer, Append, Appended, Cast, CastPush, Create, Destroy, EntryPush, First,
     FromClient, FromRelay, Handle, KeyRecords, NewLog, Open, OpenLog, OpenOutcome, Opened,
-    OpenedLog, Push, Refusal, RefusalCode, Renew, RenewProof, Request, Trim, View,
+    OpenedLog, Push, Refusal, RefusalCode, Renew, RenewProof, Request, SharedPush, Trim, View,
 };
 use emptyroom_wire::sign::Signature;
+use emptyroom_wire::time::Mono;
 
 use crate::support::{Relay, secret};
 
@@ -305,6 +306,31 @@ fn the_aad_of_a_pushed_entry_is_its_fields() {
         (aad.ttl, aad.nonce, aad.next_hash),
         (Ttl::Day30, [0x33; 16], [0x88; 32])
     );
+}
+
+/// Encoded once and sealed in parts, a push is the same message to each reader.
+// [SPEC 4.2]
+#[test]
+fn a_shared_push_is_the_message_to_each_handle() {
+    let now = Mono(5_000);
+    let (mut client, mut there) = Relay::new(1).streams(now);
+    let mut pushes = 0;
+    for (name, message) in from_relay() {
+        let FromRelay::Push(handle, push) = message else {
+            continue;
+        };
+        let shared = SharedPush::new(&push).unwrap();
+        for handle in [handle, Handle(0x0102_0304)] {
+            let parts = [&SharedPush::head(handle), shared.bytes()];
+            let frame = there.seal_parts(now, &parts).unwrap();
+            let opened = client.open(now, &frame).unwrap().unwrap();
+            let message = FromRelay::Push(handle, push.clone());
+            assert_eq!(opened, message.encode().unwrap(), "{name}");
+            assert_eq!(FromRelay::decode(&opened).unwrap(), message);
+        }
+        pushes += 1;
+    }
+    assert!(pushes > 3);
 }
 
 #[test]
