@@ -56,12 +56,20 @@ const TESTING: &[Need] = &[
     },
 ];
 
+/// What only some tests need: without it they are reported as not run.
+const SOME_TESTS: &[Need] = &[Need {
+    what: "swtpm, a TPM in software",
+    is_there: || succeeds("swtpm", &["--version"]),
+    packages: &["swtpm"],
+    otherwise: "",
+}];
+
 /// Looks for what building needs.
 ///
 /// # Errors
 /// Names what is missing and how to get it.
 pub(crate) fn ready_to_build(install: bool) -> Result<(), String> {
-    ready(BUILDING.iter(), install)
+    ready(BUILDING.iter(), &[], install)
 }
 
 /// Looks for what the tests need.
@@ -69,20 +77,43 @@ pub(crate) fn ready_to_build(install: bool) -> Result<(), String> {
 /// # Errors
 /// Names what is missing and how to get it.
 pub(crate) fn ready_to_test(install: bool) -> Result<(), String> {
-    ready(BUILDING.iter().chain(TESTING), install)
+    ready(BUILDING.iter().chain(TESTING), SOME_TESTS, install)
 }
 
-fn ready<'a>(needs: impl Iterator<Item = &'a Need>, install: bool) -> Result<(), String> {
-    let mut missing: Vec<&Need> = needs.filter(|need| !(need.is_there)()).collect();
+/// Looks for all of them, installs what it may, and says what is still missing. What is only `wished` for is no error.
+fn ready<'a>(
+    needs: impl Iterator<Item = &'a Need>,
+    wished: &'a [Need],
+    install: bool,
+) -> Result<(), String> {
+    let is_missing = |need: &&Need| !(need.is_there)();
+    let mut missing: Vec<&Need> = needs.filter(is_missing).collect();
+    let mut wanting: Vec<&Need> = wished.iter().filter(is_missing).collect();
     let packages: Vec<&str> = missing
         .iter()
+        .chain(&wanting)
         .flat_map(|need| need.packages.iter().copied())
         .collect();
     if !packages.is_empty() && (install || is_root()) {
         install_packages(&packages);
-        missing.retain(|need| !(need.is_there)());
+        missing.retain(is_missing);
+        wanting.retain(is_missing);
     }
-    let absent: Vec<String> = missing
+    if !wanting.is_empty() {
+        println!(
+            "some tests will not be run, for this machine lacks\n{}",
+            shown(&wanting)
+        );
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("this machine lacks\n{}", shown(&missing)))
+}
+
+/// What is missing, and how to get it, one line each.
+fn shown(missing: &[&Need]) -> String {
+    let lines: Vec<String> = missing
         .iter()
         .map(|need| {
             let packages = need.packages.join(" ");
@@ -94,10 +125,7 @@ fn ready<'a>(needs: impl Iterator<Item = &'a Need>, install: bool) -> Result<(),
             format!("  {}: {hint}", need.what)
         })
         .collect();
-    if absent.is_empty() {
-        return Ok(());
-    }
-    Err(format!("this machine lacks\n{}", absent.join("\n")))
+    lines.join("\n")
 }
 
 fn install_packages(packages: &[&str]) {
@@ -162,8 +190,9 @@ mod tests {
             packages: &[],
             otherwise: "make it",
         }];
-        let why = ready(NEEDS.iter(), false).unwrap_err();
+        let why = ready(NEEDS.iter(), &[], false).unwrap_err();
         assert!(why.contains("a thing: make it"));
+        assert!(ready([].iter(), NEEDS, false).is_ok());
         assert!(ready_to_build(false).is_ok());
     }
 }

@@ -69,12 +69,16 @@ struct Done {
     lines: Vec<String>,
 }
 
-/// Tests that passed, failed and were ignored.
+/// What a test prints, with its name and why, that cannot be run on this machine. Its harness counts it as passed.
+const NOT_RUN: &str = "not run: ";
+
+/// Tests that passed, failed, were ignored and could not be run.
 #[derive(Default)]
 struct Counts {
     passed: u64,
     failed: u64,
     ignored: u64,
+    not_run: u64,
 }
 
 /// Runs all steps; the last line of the output is the count of tests.
@@ -149,7 +153,10 @@ fn summarise(all: &[Done], time: Duration) -> bool {
         );
     }
     let counts = count(all.iter().flat_map(|done| &done.lines));
-    println!("   {} tests ignored", counts.ignored);
+    println!(
+        "   {} tests ignored, {} not run",
+        counts.ignored, counts.not_run
+    );
     if std::env::var_os(WITHOUT_ROOT).is_some() || !system::is_root() {
         println!(
             "   what needs root was left out, and counts as passed: small disks, memory of processes"
@@ -170,6 +177,9 @@ fn verdict_lines(all: &[Done], counts: &Counts) -> (bool, String) {
     let steps = u64::from(!lines.is_empty() || counts.passed == 0);
     let failed = counts.failed.max(steps);
     lines += &format!("{} passed, {failed} failed", counts.passed);
+    if counts.not_run > 0 {
+        lines += &format!(", {} skipped", counts.not_run);
+    }
     (failed == 0, lines)
 }
 
@@ -208,10 +218,16 @@ fn telling(lines: &[String]) -> Vec<&str> {
     all.into_iter().skip(first).collect()
 }
 
-/// Adds up cargo's `test result:` lines.
+/// Adds up cargo's `test result:` lines, less the tests that say that they were not run.
 fn count<'a>(lines: impl Iterator<Item = &'a String>) -> Counts {
     let mut counts = Counts::default();
-    for line in lines.filter(|line| line.starts_with("test result:")) {
+    for line in lines {
+        if line.starts_with(NOT_RUN) {
+            counts.not_run += 1;
+        }
+        if !line.starts_with("test result:") {
+            continue;
+        }
         for part in line.split([';', '.']) {
             let mut words = part.split_whitespace();
             let number = words.next().and_then(|word| word.parse::<u64>().ok());
@@ -223,6 +239,7 @@ fn count<'a>(lines: impl Iterator<Item = &'a String>) -> Counts {
             }
         }
     }
+    counts.passed = counts.passed.saturating_sub(counts.not_run);
     counts
 }
 
@@ -249,10 +266,12 @@ mod tests {
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s",
             "   test result: no. 5 passed;",
             "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s",
+            "not run: a_test: a program is missing",
         ];
         let lines = lines.map(str::to_owned);
         let counts = count(lines.iter());
-        assert_eq!((counts.passed, counts.failed, counts.ignored), (15, 2, 1));
+        assert_eq!((counts.passed, counts.failed, counts.ignored), (14, 2, 1));
+        assert_eq!(counts.not_run, 1);
     }
 
     #[test]
@@ -268,6 +287,7 @@ mod tests {
             passed,
             failed,
             ignored: 0,
+            not_run: 0,
         };
         let last = |well, passed, failed| verdict_lines(&[done(well)], &counts(passed, failed));
         assert_eq!(last(true, 7, 0), (true, "7 passed, 0 failed".into()));
