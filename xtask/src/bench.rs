@@ -12,7 +12,7 @@ use document::Part;
 use std::process::Command;
 
 /// The parts that the program knows: asked here, because building it takes minutes.
-const PARTS: &[&str] = &["talk", "client", "start", "vault", "stream", "store"];
+const PARTS: &[&str] = &["talk", "client", "start", "vault", "tpm", "stream", "store"];
 /// The scenarios of the other one.
 const SCENARIOS: &[&str] = &["appends", "peers", "crash", "connected"];
 /// Where the picture is, from the document.

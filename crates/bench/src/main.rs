@@ -15,6 +15,7 @@ mod start;
 mod store;
 mod stream;
 mod talk;
+mod tpm;
 mod vault;
 
 use emptyroom_load::Trouble;
@@ -29,6 +30,7 @@ const PARTS: &[Part] = &[
     ("client", client::measure),
     ("start", start::measure),
     ("vault", vault::measure),
+    ("tpm", tpm::measure),
     ("stream", stream::measure),
     ("store", store::measure),
 ];

@@ -8,9 +8,14 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("wire", &[], &[]),
     ("core", &["wire"], &["relay"]),
     ("vault", &[], &[]),
+    ("tpm", &[], &[]),
     ("relay", &["wire"], &[]),
     ("relayd", &["relay", "wire"], &[]),
-    ("node", &["core", "vault", "wire"], &["relay", "relayd"]),
+    (
+        "node",
+        &["core", "tpm", "vault", "wire"],
+        &["relay", "relayd"],
+    ),
     (
         "cli",
         &["node"],
@@ -21,12 +26,16 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("load", &["node", "wire"], &["relayd"]),
     (
         "bench",
-        &["core", "load", "node", "relay", "relayd", "vault", "wire"],
+        &[
+            "core", "load", "node", "relay", "relayd", "tpm", "vault", "wire",
+        ],
         &[],
     ),
     (
         "fuzz",
-        &["cli", "core", "node", "relay", "relayd", "vault", "wire"],
+        &[
+            "cli", "core", "node", "relay", "relayd", "tpm", "vault", "wire",
+        ],
         &[],
     ),
 ];
