@@ -33,7 +33,13 @@ pub trait Directory: Send + Sync {
     /// `NotFound` if there is none.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
-    /// Returns when all names are durable that were created or renamed before.
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Returns when all names are durable that were created, renamed or removed before.
     ///
     /// # Errors
     /// Faults of the disk.

@@ -86,11 +86,24 @@ pub enum WriteError {
     Io(io::ErrorKind),
 }
 
+/// Why a vault was not destroyed, or not wholly: to be done again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WipeError {
+    /// There is nothing of a vault in this directory.
+    Missing,
+    /// Another process has this vault open.
+    InUse,
+    /// A fault of disk or system. Whatever could be overwritten or removed has been.
+    Io(io::ErrorKind),
+}
+
 /// Why the secrets of a vault were not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretError {
     /// What was given as the present secret is not that.
     WrongSecret,
+    /// The secret and the panic PIN would be the same.
+    Same,
     /// The header was not written.
     Write(WriteError),
 }
@@ -147,11 +160,23 @@ impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SecretError::WrongSecret => f.write_str("wrong secret"),
+            SecretError::Same => f.write_str("the secret and the panic PIN would be the same"),
             SecretError::Write(error) => error.fmt(f),
         }
     }
 }
 
+impl fmt::Display for WipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WipeError::Missing => f.write_str("there is no vault"),
+            WipeError::InUse => f.write_str("the vault is in use by another process"),
+            WipeError::Io(kind) => write!(f, "the vault could not be destroyed: {kind}"),
+        }
+    }
+}
+
+impl std::error::Error for WipeError {}
 impl std::error::Error for SecretError {}
 impl std::error::Error for CreateError {}
 impl std::error::Error for OpenError {}

@@ -9,13 +9,13 @@
 mod file;
 mod slots;
 
-pub(crate) use file::{HeaderFile, HeaderOpenFault, ReplaceError};
+pub(crate) use file::{HeaderFile, HeaderOpenFault, NAMES, ReplaceError};
 pub(crate) use slots::{Found, Unlocked, seal_slots, try_all};
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::derive::KdfParams;
+use crate::derive::{ABSENT, KdfParams};
 use crate::memory::{KEY_LEN, LockedBytes, LockedKey};
 use crate::random::Random;
 use crate::seal::{OVERHEAD, open_into, seal_into};
@@ -65,6 +65,10 @@ pub(crate) struct Body {
     pub(crate) sectors: u32,
     /// Whether the table may hold records whose keys are dead.
     pub(crate) sweep: bool,
+    /// Key files, journal and table are still to be made, after a panic.
+    pub(crate) to_be_made: bool,
+    /// The stretched panic PIN, if there is one: with it a change of the PIN can make its slot anew.
+    pub(crate) panic: Option<LockedKey>,
 }
 
 impl Header {
@@ -96,15 +100,21 @@ impl Header {
         out.bytes
     }
 
-    /// Seals the body under the header key, bound to everything before it.
+    /// Seals the body under the header key, bound to everything before it. [SPEC 11.42]
     pub(crate) fn seal_body(&mut self, key: &LockedKey, random: &Random, body: &Body) {
         let mut plain = LockedBytes::zeroed(BODY_PLAIN_LEN);
         for (out, byte) in plain.bytes_mut().iter_mut().zip(
             body.root
                 .expose()
                 .iter()
-                .chain(&[body.active, u8::from(body.sweep), 0, 0])
-                .chain(&body.sectors.to_be_bytes()),
+                .chain(&[
+                    body.active,
+                    u8::from(body.sweep),
+                    u8::from(body.to_be_made),
+                    u8::from(body.panic.is_some()),
+                ])
+                .chain(&body.sectors.to_be_bytes())
+                .chain(body.panic.as_ref().map_or(&ABSENT, LockedKey::expose)),
         ) {
             *out = *byte;
         }
@@ -130,9 +140,10 @@ impl Header {
         .map_err(|_| HeaderFault::Corrupt)?;
         let mut reader = Reader(plain.bytes());
         let root = Zeroizing::new(reader.take::<KEY_LEN>()?);
-        let [active, sweep, _, _] = reader.take::<4>()?;
+        let [active, sweep, to_be_made, has_panic] = reader.take::<4>()?;
         let sectors = u32::from_be_bytes(reader.take()?);
-        if active > 1 || sectors == 0 {
+        let panic = Zeroizing::new(reader.take::<KEY_LEN>()?);
+        if active > 1 || sectors == 0 || to_be_made > 1 || has_panic > 1 {
             return Err(HeaderFault::Corrupt);
         }
         Ok(Body {
@@ -140,6 +151,9 @@ impl Header {
             active,
             sectors,
             sweep: sweep != 0,
+            to_be_made: to_be_made == 1,
+            panic: (has_panic == 1)
+                .then(|| LockedKey::new(|out| out.copy_from_slice(panic.as_slice()))),
         })
     }
 

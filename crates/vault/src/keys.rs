@@ -23,6 +23,8 @@ use crate::random::Random;
 
 const FILE_NAMES: [&str; 2] = ["keys.0", "keys.1"];
 const JOURNAL_NAME: &str = "journal";
+/// Everything here that has a name.
+pub(crate) const NAMES: [&str; 3] = [FILE_NAMES[0], FILE_NAMES[1], JOURNAL_NAME];
 
 /// Sectors of a new vault: 448 keys.
 pub(crate) const SECTORS_FIRST: u32 = 4;
@@ -170,10 +172,6 @@ impl Keys {
         &self.root.root
     }
 
-    pub(crate) fn active(&self) -> u8 {
-        self.active
-    }
-
     /// Kills keys in memory. They are dead on the disk when [`Keys::flush`] has succeeded.
     pub(crate) fn kill(&mut self, keys: impl IntoIterator<Item = KeyRef>) {
         for key in keys {
@@ -311,19 +309,7 @@ impl Keys {
     }
 
     fn scrub_file(&self, which: u8, sectors: u32) -> io::Result<()> {
-        let file = self.file(which);
-        let mut noise = vec![0; SECTOR_LEN * 64];
-        let mut at = 0;
-        let end = sector::offset(sectors);
-        while at < end {
-            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-            let len = left.min(noise.len());
-            let part = noise.get_mut(..len).unwrap_or_default();
-            self.random.fill(part);
-            file.write_at(at, part)?;
-            at += u64::try_from(len).unwrap_or(u64::MAX);
-        }
-        file.sync()
+        scrub(self.file(which), &self.random, sector::offset(sectors))
     }
 
     fn images<'a>(&self, numbers: impl Iterator<Item = &'a u32>) -> Vec<journal::Image> {
@@ -374,4 +360,30 @@ impl Keys {
         self.write_in_place(&journal.images)?;
         Ok(journal.sweep)
     }
+}
+
+/// Overwrites key files and journal, those that are there: each is tried, whatever becomes of the
+/// others.
+pub(crate) fn scrub_files(dir: &dyn Directory, random: &Random) -> io::Result<()> {
+    let scrubbed = NAMES.into_iter().map(|name| match dir.open(name) {
+        Ok(file) => scrub(&*file, random, file.len()?),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    });
+    scrubbed.fold(Ok(()), io::Result::and)
+}
+
+/// Overwrites the first `len` bytes of a file with random ones.
+fn scrub(file: &dyn File, random: &Random, len: u64) -> io::Result<()> {
+    let mut noise = vec![0; SECTOR_LEN * 64];
+    let mut at = 0;
+    while at < len {
+        let left = usize::try_from(len - at).unwrap_or(usize::MAX);
+        let count = left.min(noise.len());
+        let part = noise.get_mut(..count).unwrap_or_default();
+        random.fill(part);
+        file.write_at(at, part)?;
+        at += u64::try_from(count).unwrap_or(u64::MAX);
+    }
+    file.sync()
 }

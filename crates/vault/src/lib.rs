@@ -27,9 +27,9 @@ mod vault;
 
 pub use derive::KdfParams;
 pub use directory::{Directory, File};
-pub use error::{CreateError, OpenError, Part, ReadError, SecretError, WriteError};
+pub use error::{CreateError, OpenError, Part, ReadError, SecretError, WipeError, WriteError};
 pub use record::{NAME_LEN_MAX, VALUE_LEN_MAX};
 pub use secret::Passphrase;
 pub use vault::{
-    Change, Locked, Mode, ROTATION_PERIOD_MS, Record, Status, Stretched, Tried, Vault,
+    Change, Locked, Mode, ROTATION_PERIOD_MS, Record, Status, Stretched, Tried, Vault, wipe,
 };

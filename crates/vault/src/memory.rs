@@ -80,6 +80,11 @@ impl LockedKey {
         LockedKey(bytes)
     }
 
+    /// The same key once more.
+    pub(crate) fn copy(&self) -> Self {
+        LockedKey::new(|out| out.copy_from_slice(self.expose()))
+    }
+
     pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
         self.0
             .bytes()

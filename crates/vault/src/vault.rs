@@ -2,10 +2,13 @@
 
 mod change;
 mod open;
+mod panic;
 mod root;
+mod wipe;
 
 pub use open::{Locked, Stretched, Tried};
 pub use root::ROTATION_PERIOD_MS;
+pub use wipe::wipe;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,9 +17,11 @@ use std::ops::Bound;
 use zeroize::Zeroizing;
 
 use crate::derive::KdfParams;
+use crate::directory::Directory;
 use crate::error::{Part, ReadError, WriteError};
 use crate::header::{HeaderFile, Unlocked};
 use crate::keys::Keys;
+use crate::memory::LockedKey;
 use crate::random::Random;
 use crate::record::{open_row, row_key};
 use crate::store::{Fault, Range, Store};
@@ -30,6 +35,8 @@ pub struct Vault {
     keys: Keys,
     header: HeaderFile,
     unlocked: Unlocked,
+    /// The stretched panic PIN, if there is one.
+    panic: Option<LockedKey>,
     random: Random,
     /// Names of rows whose keys are dead, to be removed from the table.
     dead_rows: BTreeSet<Vec<u8>>,
@@ -40,8 +47,17 @@ pub struct Vault {
     /// A fault of the disk after which nothing is written: what it did is known only by reading
     /// everything again.
     broken: Option<io::ErrorKind>,
+    dir: Box<dyn Directory>,
     /// Held last: the directory is free when everything else is closed.
-    _lock: Box<dyn Send + Sync>,
+    lock: Box<dyn Send + Sync>,
+}
+
+/// Where a vault lies: its directory, header and lock.
+struct Place {
+    header: HeaderFile,
+    random: Random,
+    dir: Box<dyn Directory>,
+    lock: Box<dyn Send + Sync>,
 }
 
 /// One record's new value, or its deletion.
@@ -83,6 +99,29 @@ pub struct Status {
 }
 
 impl Vault {
+    fn new(
+        place: Place,
+        unlocked: Unlocked,
+        panic: Option<LockedKey>,
+        keys: Keys,
+        store: Store,
+    ) -> Self {
+        Vault {
+            store,
+            keys,
+            header: place.header,
+            unlocked,
+            panic,
+            random: place.random,
+            dead_rows: BTreeSet::new(),
+            rotation_due: false,
+            untouched_at_ms: None,
+            broken: None,
+            dir: place.dir,
+            lock: place.lock,
+        }
+    }
+
     /// The value of a record.
     ///
     /// # Errors

@@ -5,9 +5,12 @@ use std::io;
 use super::{COPY_LEN, Header, HeaderFault};
 use crate::directory::{Directory, File};
 use crate::pair::Pair;
+use crate::random::Random;
 
 const NAME: &str = "header";
 const NAME_NEW: &str = "header.new";
+/// Both names that a header can have.
+pub(crate) const NAMES: [&str; 2] = [NAME, NAME_NEW];
 const OFFSETS: [u64; 2] = [0, 4096];
 
 /// The open header file and what its good copy holds.
@@ -79,6 +82,16 @@ impl HeaderFile {
             sequence: current.sequence,
             current,
         })
+    }
+
+    /// Overwrites a header that is not read: it is damaged, or of a newer version.
+    pub(crate) fn scrub(dir: &dyn Directory, random: &Random) -> io::Result<()> {
+        let file = dir.open(NAME)?;
+        for offset in OFFSETS {
+            file.write_at(offset, &random.array::<COPY_LEN>())?;
+            file.sync()?;
+        }
+        Ok(())
     }
 
     pub(crate) fn current(&self) -> &Header {

@@ -11,8 +11,10 @@ use crate::seal::{OVERHEAD, open_into, seal_into};
 const PAYLOAD_LEN: usize = SLOT_LEN - OVERHEAD;
 /// A slot that opens the vault: it holds the vault key.
 const KIND_OPEN: u8 = 1;
+/// A slot of the panic PIN: it holds nothing, as nothing of the vault is needed to destroy it.
+const KIND_PANIC: u8 = 2;
 /// Kinds that are known. Lower ones count before higher ones.
-const KIND_MAX: u8 = KIND_OPEN;
+const KIND_MAX: u8 = KIND_PANIC;
 
 /// The keys that an opened slot gives.
 pub(crate) struct Unlocked {
@@ -35,6 +37,8 @@ impl Unlocked {
 pub(crate) enum Found {
     /// The vault; this is its key.
     Vault(LockedKey),
+    /// The slot of the panic PIN.
+    Panic,
     /// None of the slots.
     Nothing,
 }
@@ -70,6 +74,7 @@ pub(crate) fn try_all(header: &Header, stretched: &LockedKey) -> Found {
                 *out = *byte;
             }
         })),
+        Some((&KIND_PANIC, _)) => Found::Panic,
         _ => Found::Nothing,
     }
 }
@@ -82,17 +87,23 @@ fn rank(payload: &[u8]) -> u8 {
     u8::conditional_select(&0, &(KIND_MAX + 1).wrapping_sub(kind), known)
 }
 
-/// Four new slots, of which one, at a random place, opens the vault.
+/// Four new slots, of which one opens the vault and, if there is a panic PIN, another one is for that;
+/// both at random places.
 pub(crate) fn seal_slots(
     header: &mut Header,
     random: &Random,
     opens: &LockedKey,
     vault: &LockedKey,
+    panic: Option<&LockedKey>,
 ) {
     // [SPEC 11.6]
     header.slots = [(); SLOTS].map(|()| random.array());
     let place = random.below(4);
     seal_slot(header, random, place, KIND_OPEN, opens, vault.expose());
+    if let Some(panic) = panic {
+        let place = (place + 1 + random.below(3)) % 4;
+        seal_slot(header, random, place, KIND_PANIC, panic, &[]);
+    }
 }
 
 fn seal_slot(
@@ -156,9 +167,13 @@ mod tests {
         for seed in 0..20 {
             let random = random(seed);
             let mut header = Header::new(&random, KdfParams::minimum());
-            seal_slots(&mut header, &random, &key(1), &key(9));
+            let panic = (seed % 2 == 0).then(|| key(2));
+            seal_slots(&mut header, &random, &key(1), &key(9), panic.as_ref());
             let (found, openings) = tried(&header, 1);
             assert!(matches!(found, Found::Vault(k) if k.expose() == key(9).expose()));
+            assert_eq!(openings, SLOTS);
+            let (found, openings) = tried(&header, 2);
+            assert_eq!(matches!(found, Found::Panic), panic.is_some());
             assert_eq!(openings, SLOTS);
             let (found, openings) = tried(&header, 3);
             assert!(matches!(found, Found::Nothing));
@@ -177,23 +192,39 @@ mod tests {
         }
     }
 
+    // [SPEC 11.41]
+    #[test]
+    fn a_secret_of_two_kinds_opens() {
+        let random = random(1);
+        let mut header = Header::new(&random, KdfParams::minimum());
+        for (first, second) in [(KIND_OPEN, KIND_PANIC), (KIND_PANIC, KIND_OPEN)] {
+            seal_slot(&mut header, &random, 1, first, &key(1), &[9; KEY_LEN]);
+            seal_slot(&mut header, &random, 3, second, &key(1), &[9; KEY_LEN]);
+            assert!(matches!(tried(&header, 1).0, Found::Vault(_)));
+        }
+    }
+
     // [SPEC 11.43]
     #[test]
     fn all_slots_are_new_at_places_drawn_anew() {
         let random = random(1);
         let mut header = Header::new(&random, KdfParams::minimum());
-        let mut places = [false; SLOTS];
+        let mut places = [(false, false); SLOTS];
         for _ in 0..100 {
             let before = header.clone();
-            seal_slots(&mut header, &random, &key(1), &key(9));
+            seal_slots(&mut header, &random, &key(1), &key(9), Some(&key(2)));
             assert!(before.slots.iter().all(|old| !header.slots.contains(old)));
             for (index, (place, slot)) in places.iter_mut().zip(before.slots).enumerate() {
                 let mut alone = before.clone();
                 alone.slots = [[0; SLOT_LEN]; SLOTS];
                 alone.slots[index] = slot;
-                *place |= matches!(tried(&alone, 1).0, Found::Vault(_));
+                let opens = matches!(tried(&alone, 1).0, Found::Vault(_));
+                let panics = matches!(tried(&alone, 2).0, Found::Panic);
+                assert!(!(opens && panics));
+                place.0 |= opens;
+                place.1 |= panics;
             }
         }
-        assert_eq!(places, [true; SLOTS]);
+        assert_eq!(places, [(true, true); SLOTS]);
     }
 }

@@ -72,6 +72,10 @@ impl Directory for OsDirectory {
         fs::rename(self.path.join(from), self.path.join(to))
     }
 
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
     fn sync(&self) -> io::Result<()> {
         fs::File::open(&self.path)?.sync_all()
     }

@@ -3,12 +3,12 @@
 //! Opening goes in steps that are apart, so that nothing before [`Locked::proceed`] can depend on what
 //! the secret is.
 
-use std::collections::BTreeSet;
 use std::io;
 
 use rand_core::CryptoRng;
 
-use super::Vault;
+use super::panic::Emptied;
+use super::{Place, Vault};
 use crate::derive::{KdfParams, LABEL_BLOCKS, stretch, vault_subkey};
 use crate::directory::Directory;
 use crate::error::{CreateError, OpenError, Part, WriteError};
@@ -22,7 +22,7 @@ use crate::random::Random;
 use crate::secret::Passphrase;
 use crate::store::{Fault, Store};
 
-const RECORDS_NAME: &str = "records";
+pub(super) const RECORDS_NAME: &str = "records";
 
 impl Vault {
     /// Makes a new vault. It exists when this returns; a crash before leaves none.
@@ -45,41 +45,25 @@ impl Vault {
         let random = Random::new(rng);
         let unlocked = Unlocked::new(LockedKey::new(|out| random.fill(out)));
         let root = LockedKey::new(|out| random.fill(out));
-        let keys =
-            Keys::create(&*dir, Root::new(&unlocked.vault, root), &random).map_err(create_error)?;
-        let blocks = vault_subkey(&unlocked.vault, LABEL_BLOCKS);
-        let file = dir.create(RECORDS_NAME).map_err(create_error)?;
-        let store = Store::create(file, blocks, &random).map_err(|fault| match fault {
+        let mut header = Header::new(&random, kdf);
+        let stretched = stretch(secret, &header.salt, kdf)
+            .map_err(|_| CreateError::Io(io::ErrorKind::OutOfMemory))?;
+        seal_slots(&mut header, &random, &stretched, &unlocked.vault, None);
+        header.seal_body(&unlocked.header, &random, &first_body(&root, false));
+        // The header makes it a vault: no crash may keep that name and lose the others.
+        let (keys, store) = make(&*dir, &unlocked, root, &random).map_err(|fault| match fault {
             Fault::Full => CreateError::Full,
             Fault::Corrupt => CreateError::Io(io::ErrorKind::InvalidData),
             Fault::Io(kind) => CreateError::Io(kind),
         })?;
-        let mut header = Header::new(&random, kdf);
-        let stretched = stretch(secret, &header.salt, kdf)
-            .map_err(|_| CreateError::Io(io::ErrorKind::OutOfMemory))?;
-        seal_slots(&mut header, &random, &stretched, &unlocked.vault);
-        let body = Body {
-            root: LockedKey::new(|out| out.copy_from_slice(keys.root().expose())),
-            active: keys.active(),
-            sectors: SECTORS_FIRST,
-            sweep: false,
-        };
-        header.seal_body(&unlocked.header, &random, &body);
-        // The header makes it a vault: no crash may keep that name and lose the others.
-        dir.sync().map_err(create_error)?;
         let header = HeaderFile::create(&*dir, header).map_err(create_error)?;
-        Ok(Vault {
-            store,
-            keys,
+        let place = Place {
             header,
-            unlocked,
             random,
-            dead_rows: BTreeSet::new(),
-            rotation_due: false,
-            untouched_at_ms: None,
-            broken: None,
-            _lock: lock,
-        })
+            dir,
+            lock,
+        };
+        Ok(Vault::new(place, unlocked, None, keys, store))
     }
 
     /// Opens a vault: finishes what a crash interrupted, and rotates the root of the record keys.
@@ -100,12 +84,7 @@ impl Vault {
 
 /// A vault whose secret is not known yet: it is read, stretched, tried, and only then is there
 /// anything to decide.
-pub struct Locked {
-    dir: Box<dyn Directory>,
-    header: HeaderFile,
-    random: Random,
-    lock: Box<dyn Send + Sync>,
-}
+pub struct Locked(Place);
 
 /// A secret after Argon2id.
 pub struct Stretched(pub(super) LockedKey);
@@ -129,12 +108,12 @@ impl Locked {
         let mut header = HeaderFile::open(&*dir).map_err(header_error)?;
         // [SPEC 11.10]
         header.mirror().map_err(|e| open_error(&e, Part::Header))?;
-        Ok(Locked {
-            dir,
+        Ok(Locked(Place {
             header,
             random: Random::new(rng),
+            dir,
             lock,
-        })
+        }))
     }
 
     /// Spends the cost that the header names on one secret.
@@ -142,7 +121,7 @@ impl Locked {
     /// # Errors
     /// When there is not enough memory.
     pub fn stretch(&self, secret: &Passphrase) -> Result<Stretched, OpenError> {
-        let header = self.header.current();
+        let header = self.0.header.current();
         stretch(secret, &header.salt, header.kdf)
             .map(Stretched)
             .map_err(|_| OpenError::Io(io::ErrorKind::OutOfMemory))
@@ -151,59 +130,55 @@ impl Locked {
     /// Tries all slots, in the same steps whatever the secret opens.
     #[must_use]
     pub fn try_all(&self, stretched: &Stretched) -> Tried {
-        Tried(try_all(self.header.current(), &stretched.0))
+        Tried(try_all(self.0.header.current(), &stretched.0))
     }
 
-    /// Does what the secret is for.
+    /// Does what the secret is for: opens the vault, or, if it is the panic PIN, destroys it and opens
+    /// an empty one in its place.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn proceed(self, stretched: &Stretched, tried: Tried) -> Result<Vault, OpenError> {
         match tried.0 {
             Found::Vault(key) => self.unlock(stretched, Unlocked::new(key)),
+            Found::Panic => Emptied::begin(self.0, &stretched.0)
+                .and_then(Emptied::finish)
+                .map_err(fault_error),
             Found::Nothing => Err(OpenError::WrongSecret),
         }
     }
 
     fn unlock(self, stretched: &Stretched, unlocked: Unlocked) -> Result<Vault, OpenError> {
-        let Locked {
-            dir,
-            header,
-            random,
-            lock,
-        } = self;
-        let body = header
+        let place = self.0;
+        let body = place
+            .header
             .current()
             .open_body(&unlocked.header)
             .map_err(|_| OpenError::Corrupt(Part::Header))?;
+        if body.to_be_made {
+            // [SPEC 11.56]
+            let emptied = Emptied::again(place, unlocked, body.root);
+            return emptied.finish().map_err(fault_error);
+        }
         let (keys, sweep) = Keys::load(
-            &*dir,
+            &*place.dir,
             Root::new(&unlocked.vault, body.root),
             body.active,
             body.sectors,
-            &random,
+            &place.random,
         )
         .map_err(|fault| match fault {
             LoadFault::Corrupt => OpenError::Corrupt(Part::Keys),
             LoadFault::Io(e) => open_error(&e, Part::Keys),
         })?;
         let blocks = vault_subkey(&unlocked.vault, LABEL_BLOCKS);
-        let file = dir
+        let file = place
+            .dir
             .open(RECORDS_NAME)
             .map_err(|e| open_error(&e, Part::Records))?;
-        let store = Store::open(file, blocks, &random).map_err(fault_error)?;
-        let mut vault = Vault {
-            store,
-            keys,
-            header,
-            unlocked,
-            random,
-            dead_rows: BTreeSet::new(),
-            rotation_due: true,
-            untouched_at_ms: None,
-            broken: None,
-            _lock: lock,
-        };
+        let store = Store::open(file, blocks, &place.random).map_err(fault_error)?;
+        let mut vault = Vault::new(place, unlocked, body.panic, keys, store);
+        vault.rotation_due = true;
         vault.recover(sweep || body.sweep, stretched)?;
         Ok(vault)
     }
@@ -222,7 +197,7 @@ impl Vault {
         // [SPEC 11.21]
         let rotated = if self.header.current().version < VERSION {
             // [SPEC 11.45]
-            self.rewrap(&stretched.0)
+            self.rewrap(&stretched.0, None)
         } else {
             self.rotate()
         };
@@ -233,6 +208,34 @@ impl Vault {
             Err(WriteError::Io(kind)) => Err(OpenError::Io(kind)),
             Err(WriteError::TooLong) => Err(OpenError::Corrupt(Part::Header)),
         }
+    }
+}
+
+/// Makes key files, journal and table of a new vault, in place of what lies there.
+pub(super) fn make(
+    dir: &dyn Directory,
+    unlocked: &Unlocked,
+    root: LockedKey,
+    random: &Random,
+) -> Result<(Keys, Store), Fault> {
+    let blocks = vault_subkey(&unlocked.vault, LABEL_BLOCKS);
+    // First: on a full disk it is what was in this file that gives the space.
+    let file = dir.create(RECORDS_NAME)?;
+    let store = Store::create(file, blocks, random)?;
+    let keys = Keys::create(dir, Root::new(&unlocked.vault, root), random)?;
+    dir.sync()?;
+    Ok((keys, store))
+}
+
+/// The body of a new vault's header.
+pub(super) fn first_body(root: &LockedKey, to_be_made: bool) -> Body {
+    Body {
+        root: root.copy(),
+        active: 0,
+        sectors: SECTORS_FIRST,
+        sweep: false,
+        to_be_made,
+        panic: None,
     }
 }
 

@@ -56,16 +56,48 @@ impl Vault {
     ) -> Result<(), SecretError> {
         self.present(present)?;
         let new = self.stretch(new)?;
-        self.rewrap(&new).map_err(SecretError::Write)
+        let panic = self.panic.as_ref().map(LockedKey::copy);
+        // [SPEC 11.55]
+        if panic.as_ref().is_some_and(|panic| same(panic, &new)) {
+            return Err(SecretError::Same);
+        }
+        self.rewrap(&new, panic).map_err(SecretError::Write)
+    }
+
+    /// From now on `panic`, entered where the secret goes, destroys this vault and opens an empty one
+    /// in its place. Replaces the panic PIN there is. Costs two key derivations.
+    ///
+    /// # Errors
+    /// See [`SecretError`]. After a failed write it was set or was not.
+    pub fn set_panic(
+        &mut self,
+        present: &Passphrase,
+        panic: &Passphrase,
+    ) -> Result<(), SecretError> {
+        let present = self.present(present)?;
+        let panic = self.stretch(panic)?;
+        // [SPEC 11.55]
+        if same(&panic, &present) {
+            return Err(SecretError::Same);
+        }
+        let rewrapped = self.rewrap(&present, Some(panic));
+        rewrapped.map_err(SecretError::Write)
+    }
+
+    /// From now on there is no panic PIN. Does the same where there was none.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub fn unset_panic(&mut self, present: &Passphrase) -> Result<(), SecretError> {
+        let present = self.present(present)?;
+        self.rewrap(&present, None).map_err(SecretError::Write)
     }
 
     /// The present secret, stretched, if it is that.
     fn present(&self, secret: &Passphrase) -> Result<LockedKey, SecretError> {
         let stretched = self.stretch(secret)?;
         match try_all(self.header.current(), &stretched) {
-            Found::Vault(key) if bool::from(key.expose().ct_eq(self.unlocked.vault.expose())) => {
-                Ok(stretched)
-            }
+            Found::Vault(key) if same(&key, &self.unlocked.vault) => Ok(stretched),
             _ => Err(SecretError::WrongSecret),
         }
     }
@@ -103,20 +135,31 @@ impl Vault {
         }
         self.settle_header()?;
         let header = self.header.current().clone();
-        self.rotate_with(header, sectors)
+        let panic = self.panic.as_ref().map(LockedKey::copy);
+        self.rotate_with(header, sectors, panic)
     }
 
     /// Makes all slots anew, in one replacement of the header with a rotation.
-    pub(super) fn rewrap(&mut self, opens: &LockedKey) -> Result<(), WriteError> {
+    pub(super) fn rewrap(
+        &mut self,
+        opens: &LockedKey,
+        panic: Option<LockedKey>,
+    ) -> Result<(), WriteError> {
         // [SPEC 11.43]
         self.settle_header()?;
         let mut header = self.header.current().clone();
         header.version = VERSION;
-        seal_slots(&mut header, &self.random, opens, &self.unlocked.vault);
-        self.rotate_with(header, self.keys.table.sectors())
+        let vault = &self.unlocked.vault;
+        seal_slots(&mut header, &self.random, opens, vault, panic.as_ref());
+        self.rotate_with(header, self.keys.table.sectors(), panic)
     }
 
-    fn rotate_with(&mut self, header: Header, sectors: u32) -> Result<(), WriteError> {
+    fn rotate_with(
+        &mut self,
+        header: Header,
+        sectors: u32,
+        panic: Option<LockedKey>,
+    ) -> Result<(), WriteError> {
         if let Some(kind) = self.broken {
             return Err(WriteError::Io(kind));
         }
@@ -125,14 +168,17 @@ impl Vault {
             .begin_rotation(&self.unlocked.vault, sectors)
             .map_err(|e| self.key_file_error(e.into()))?;
         let body = Body {
-            root: copy(&rotation.root.root),
+            root: rotation.root.root.copy(),
             active: rotation.active,
             sectors: rotation.sectors(),
             sweep: !self.dead_rows.is_empty(),
+            to_be_made: false,
+            panic,
         };
         match self.write_header(header, &body) {
             Ok(()) => {
                 self.keys.finish_rotation(rotation);
+                self.panic = body.panic;
                 self.rotation_due = false;
                 self.keys
                     .scrub_idle()
@@ -141,6 +187,7 @@ impl Vault {
             Err(ReplaceError::OldRemains(e)) => {
                 // The new root counts; the old one is overwritten before the next change.
                 self.keys.finish_rotation(rotation);
+                self.panic = body.panic;
                 Err(self.key_file_error(e.into()))
             }
             Err(ReplaceError::NotReplaced(e)) => Err(self.key_file_error(e.into())),
@@ -174,6 +221,6 @@ impl Vault {
     }
 }
 
-fn copy(key: &LockedKey) -> LockedKey {
-    LockedKey::new(|out| out.copy_from_slice(key.expose()))
+fn same(one: &LockedKey, other: &LockedKey) -> bool {
+    one.expose().ct_eq(other.expose()).into()
 }

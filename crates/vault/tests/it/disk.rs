@@ -33,6 +33,8 @@ struct State {
     capacity: Option<u64>,
     /// This step fails with an error, once.
     fail_at: Option<(u64, io::ErrorKind)>,
+    /// Writing to this file fails.
+    read_only: Option<String>,
     /// Everything ever written, by name of the file, if it is to be kept.
     recording: Option<Vec<Recorded>>,
     /// Everything that was asked of it, in order, if it is to be kept.
@@ -109,6 +111,10 @@ impl Disk {
 
     pub fn fail_nothing(&self) {
         self.state().fail_at = None;
+    }
+
+    pub fn refuse_writes_to(&self, name: Option<&str>) {
+        self.state().read_only = name.map(str::to_owned);
     }
 
     pub fn set_capacity(&self, bytes: Option<u64>) {
@@ -377,6 +383,18 @@ impl Directory for Disk {
         Ok(())
     }
 
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.note(|| format!("remove {name}"));
+        state.alive()?;
+        if !state.names.contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.step()?;
+        state.names.remove(name);
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state();
         state.note(|| "sync".to_owned());
@@ -401,6 +419,9 @@ impl Handle {
             Op::Truncate(len) => format!("truncate {name} {len}"),
         });
         state.step()?;
+        if state.read_only.as_ref() == Some(&name) {
+            return Err(io::ErrorKind::Other.into());
+        }
         let end = match &op {
             Op::Write(offset, data) => offset + data.len() as u64,
             Op::Grow(len) => *len,

@@ -4,7 +4,7 @@ use emptyroom_vault::{OpenError, Passphrase, Vault};
 use rand_core::{CryptoRng, TryCryptoRng, TryRng};
 
 use crate::disk::{Disk, Loss};
-use crate::support::{SECRET, create, fresh_rng, put, secret};
+use crate::support::{PANIC, SECRET, fresh_rng, secret, with_panic_pin};
 
 /// Randomness whose use is in the trace of the disk.
 struct Traced(Disk, Box<dyn CryptoRng + Send>);
@@ -43,11 +43,7 @@ fn traced(disk: &Disk, secret: &str) -> (Vec<String>, Option<OpenError>) {
 
 /// A vault at rest, and ones whose header's copies differ: there opening writes before it asks.
 fn disks() -> Vec<Disk> {
-    let disk = Disk::new();
-    let mut vault = create(&disk).unwrap();
-    vault.apply(vec![put("a", b"1")]).unwrap();
-    vault.lock().unwrap();
-    let mut disks = vec![disk];
+    let mut disks = vec![with_panic_pin()];
     for point in 0..60 {
         let disk = disks[0].fork();
         disk.crash_after(point);
@@ -73,9 +69,11 @@ fn the_steps_before_the_slots_were_tried_do_not_depend_on_the_secret() {
         let writes = wrong.iter().any(|step| step.starts_with("write header"));
         assert_eq!(writes, n > 0, "the copy that does not count is overwritten");
         assert!(!wrong.iter().any(|step| step.starts_with("draw")));
-        let (right, refused) = traced(disk, SECRET);
-        assert_eq!(refused, None);
-        assert!(right.len() > wrong.len());
-        assert_eq!(right[..wrong.len()], wrong);
+        for secret in [SECRET, PANIC] {
+            let (steps, refused) = traced(disk, secret);
+            assert_eq!(refused, None);
+            assert!(steps.len() > wrong.len());
+            assert_eq!(steps[..wrong.len()], wrong, "{n}: {secret}");
+        }
     }
 }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use emptyroom_vault::os::OsDirectory;
-use emptyroom_vault::{Directory, KdfParams, Vault};
+use emptyroom_vault::{Directory, KdfParams, Vault, wipe};
 
 use crate::disk::{Disk, Recorded};
 use crate::machine;
 use crate::reader::{self, BLOCK_SEALED, DATA_START, Key, SECTOR, Seized};
-use crate::support::{SECRET, delete, fresh_rng, put, secret};
+use crate::support::{SECRET, delete, fresh_rng, panic_pin, put, secret};
 
 const MARKED: usize = 200;
 const MARKER: &[u8] = b"MARKER-of-a-message-that-expired";
@@ -188,6 +188,96 @@ fn nothing_is_left_on_a_medium_that_never_forgets() {
     }
     for write in &recorded {
         assert_eq!(count(&write.bytes, MARKER), 0);
+    }
+}
+
+/// A vault with a panic PIN, and marked messages in it when it is locked: with its keys, and the rows
+/// of those messages.
+fn doomed(
+    dir: impl Fn() -> Box<dyn Directory>,
+    file: impl Fn(&str) -> Vec<u8>,
+) -> (reader::OpenedHeader, Kept) {
+    let mut vault = Vault::create(dir(), &secret(), KdfParams::minimum(), fresh_rng()).unwrap();
+    vault.set_panic(&secret(), &panic_pin()).unwrap();
+    for n in 0..MARKED {
+        let message = put(&format!("message/{n:04}"), &marked(n));
+        vault.apply(vec![message]).unwrap();
+    }
+    vault.lock().unwrap();
+    let seized = reader::seize(&file, SECRET).unwrap();
+    let header = reader::newest_header(&file("header"), SECRET).unwrap();
+    (header, seized.rows.into_iter().collect())
+}
+
+/// The record keys of a vault that whoever knows its key and its root finds in these bytes.
+fn keys_found(bytes: &[u8], header: &reader::OpenedHeader) -> BTreeSet<Key> {
+    let key = reader::sector_key(&header.vault, &header.root);
+    let mut keys = BTreeSet::new();
+    for chunk in bytes.chunks_exact(SECTOR) {
+        if chunk.iter().any(|byte| *byte != 0) {
+            keys_in(chunk, &key, header.sectors, &mut keys);
+        }
+    }
+    keys
+}
+
+/// Even with the old vault's key and root, which no longer exist.
+// [SPEC 11.56]
+// [SPEC 11.58]
+#[test]
+fn nothing_is_left_in_the_files_after_a_panic() {
+    let disk = Disk::new();
+    let (header, kept) = doomed(|| disk.boxed(), |name| disk.bytes(name));
+    let keys = |disk: &Disk| -> BTreeSet<Key> {
+        let files = disk.names().into_iter().map(|name| disk.bytes(&name));
+        files
+            .flat_map(|bytes| keys_found(&bytes, &header))
+            .collect()
+    };
+    assert_eq!(opened(&kept, &keys(&disk)), MARKED, "the search finds them");
+    let vault = Vault::open(disk.boxed(), &panic_pin(), fresh_rng()).unwrap();
+    let look = |when: &str| {
+        for name in disk.names() {
+            let bytes = disk.bytes(&name);
+            assert_eq!(count(&bytes, MARKER), 0, "{when}: {name}");
+        }
+        assert_eq!(keys(&disk).len(), 0, "{when}");
+        assert!(reader::newest_header(&disk.bytes("header"), SECRET).is_none());
+    };
+    look("still open");
+    vault.lock().unwrap();
+    look("locked");
+}
+
+// [SPEC 11.56]
+// [SPEC 11.58]
+// [SPEC 11.59]
+#[test]
+fn nothing_is_left_in_the_raw_image_after_a_panic_or_a_wipe() {
+    for by_pin in [true, false] {
+        let Some(mount) = machine::as_root(Mount::new("emptyroom-vault-panic")) else {
+            return;
+        };
+        let home = mount.path().join("vault");
+        let dir = || -> Box<dyn Directory> { Box::new(OsDirectory::create(&home).unwrap()) };
+        let (header, kept) = doomed(dir, |name| std::fs::read(home.join(name)).unwrap());
+        let raw = mount.raw();
+        let found = opened(&kept, &keys_found(&raw, &header));
+        assert_eq!(found, MARKED, "the search finds them");
+        if by_pin {
+            let vault = Vault::open(dir(), &panic_pin(), fresh_rng()).unwrap();
+            vault.lock().unwrap();
+        } else {
+            wipe(dir(), fresh_rng()).unwrap();
+        }
+        let raw = mount.raw();
+        assert_eq!(count(&raw, MARKER), 0);
+        assert_eq!(keys_found(&raw, &header).len(), 0);
+        // Nor does the PIN open a header, wherever the file system may have one.
+        for block in raw.chunks_exact(4096) {
+            let is_header = block.starts_with(b"emptyroom vault\0");
+            assert!(!is_header || reader::open_header(block, SECRET).is_none());
+        }
     }
 }
 

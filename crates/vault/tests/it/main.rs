@@ -21,6 +21,8 @@ mod journal;
 #[path = "../../../relayd/tests/it/machine.rs"]
 mod machine;
 mod os;
+mod panic;
 mod reader;
 mod support;
 mod versions;
+mod wipe;

@@ -54,6 +54,8 @@ pub struct OpenedHeader {
     pub root: Key,
     pub active: usize,
     pub sectors: u32,
+    /// The stretched panic PIN, if there is one.
+    pub panic: Option<Key>,
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -87,10 +89,10 @@ pub fn open_header(copy: &[u8], secret: &str) -> Option<OpenedHeader> {
         let mut context = copy[..72].to_vec();
         context.push(index as u8);
         let at = 80 + 256 * index;
-        let Some(payload) = open_sealed(&key, &context, &copy[at..at + 256]) else {
+        let payload = open_sealed(&key, &context, &copy[at..at + 256]);
+        let Some(payload) = payload.filter(|payload| payload[0] == 1) else {
             continue;
         };
-        assert_eq!(payload[0], 1);
         let vault: Key = payload[1..33].try_into().unwrap();
         let body_key = expand(&vault, "emptyroom v1 vault header", &[]);
         let body = open_sealed(&body_key, &copy[..1104], &copy[1104..1264])?;
@@ -102,9 +104,22 @@ pub fn open_header(copy: &[u8], secret: &str) -> Option<OpenedHeader> {
             root: body[..32].try_into().unwrap(),
             active: usize::from(body[32]),
             sectors: u32_at(&body, 36),
+            panic: (body[35] == 1).then(|| body[40..72].try_into().unwrap()),
         });
     }
     None
+}
+
+/// The kinds of the slots that a secret opens.
+pub fn kinds(copy: &[u8], secret: &str) -> Vec<u8> {
+    let keys = slot_keys(copy, secret).into_iter().enumerate();
+    keys.filter_map(|(index, key)| {
+        let mut context = copy[..72].to_vec();
+        context.push(index as u8);
+        let at = 80 + 256 * index;
+        Some(open_sealed(&key, &context, &copy[at..at + 256])?[0])
+    })
+    .collect()
 }
 
 fn seal(key: &Key, context: &[u8], plain: &[u8]) -> Vec<u8> {

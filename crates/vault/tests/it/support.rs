@@ -10,6 +10,12 @@ use crate::disk::Disk;
 
 pub const SECRET: &str = "correct horse battery staple orbit lamp";
 
+pub const PANIC: &str = "a panic pin of these tests";
+
+pub fn panic_pin() -> Passphrase {
+    Passphrase::from(PANIC.to_owned())
+}
+
 pub fn secret() -> Passphrase {
     Passphrase::from(SECRET.to_owned())
 }
@@ -34,6 +40,33 @@ pub fn create(disk: &Disk) -> Result<Vault, CreateError> {
 
 pub fn open(disk: &Disk) -> Result<Vault, OpenError> {
     Vault::open(disk.boxed(), &secret(), fresh_rng())
+}
+
+pub fn open_with(disk: &Disk, secret: &str) -> Result<Vault, OpenError> {
+    let secret = Passphrase::from(secret.to_owned());
+    Vault::open(disk.boxed(), &secret, fresh_rng())
+}
+
+/// A locked vault with records and a panic PIN.
+pub fn with_panic_pin() -> Disk {
+    let disk = Disk::new();
+    let mut vault = create(&disk).unwrap();
+    vault.set_panic(&secret(), &panic_pin()).unwrap();
+    vault.apply(vec![put("a", b"1"), put("b", b"2")]).unwrap();
+    let many = (0..600u32).map(|n| put(&format!("many/{n}"), &[n as u8; 300]));
+    vault.apply(many.collect()).unwrap();
+    vault.apply(vec![delete("b")]).unwrap();
+    vault.lock().unwrap();
+    disk
+}
+
+/// Names and sizes of all files.
+pub fn sizes(disk: &Disk) -> Vec<(String, usize)> {
+    let size = |name: String| {
+        let len = disk.bytes(&name).len();
+        (name, len)
+    };
+    disk.names().into_iter().map(size).collect()
 }
 
 pub fn put(key: &str, value: &[u8]) -> Change {

@@ -1,0 +1,122 @@
+//! The panic PIN: a vault is destroyed by making an empty one in its place.
+//!
+//! The header is replaced by that of a vault that is still to be made. That one replacement destroys
+//! the old vault, as nothing else holds its key, and gives birth to the new one; so there is no moment
+//! at which there is neither or both. What follows makes sure of what the disk may have kept, and can
+//! be done again and again: the next opening goes on with it.
+
+use super::open::{RECORDS_NAME, first_body, make};
+use super::wipe::destroy;
+use super::{Place, Vault, write_error};
+use crate::error::WriteError;
+use crate::header::{Header, ReplaceError, Unlocked, seal_slots};
+use crate::keys::scrub_files;
+use crate::memory::LockedKey;
+use crate::store::Fault;
+
+impl Vault {
+    /// Destroys this vault. Where there is a panic PIN, what is left is an empty vault that it opens;
+    /// else nothing is left.
+    ///
+    /// # Errors
+    /// See [`WriteError`]. Whatever could be destroyed has been, and the vault is closed.
+    pub fn panic(self) -> Result<Option<Vault>, WriteError> {
+        let place = Place {
+            header: self.header,
+            random: self.random,
+            dir: self.dir,
+            lock: self.lock,
+        };
+        let secrets = (self.unlocked, self.keys, self.store);
+        let Some(panic) = self.panic else {
+            drop(secrets);
+            return destroy(place)
+                .map(|()| None)
+                .map_err(|e| write_error(e.into()));
+        };
+        let emptied = Emptied::begin(place, &panic);
+        drop(secrets);
+        emptied
+            .and_then(Emptied::finish)
+            .map(Some)
+            .map_err(write_error)
+    }
+}
+
+/// A vault whose header is the new one's, and whose files are still the old one's.
+pub(super) struct Emptied {
+    place: Place,
+    unlocked: Unlocked,
+    root: LockedKey,
+}
+
+impl Emptied {
+    /// Replaces the header by that of an empty vault that `opens` opens.
+    pub(super) fn begin(mut place: Place, opens: &LockedKey) -> Result<Emptied, Fault> {
+        // [SPEC 11.56]
+        let random = &place.random;
+        let unlocked = Unlocked::new(LockedKey::new(|out| random.fill(out)));
+        let root = LockedKey::new(|out| random.fill(out));
+        let old = place.header.current();
+        let mut header = Header::new(random, old.kdf);
+        header.salt = old.salt;
+        seal_slots(&mut header, random, opens, &unlocked.vault, None);
+        let mut replace = || {
+            place.header.replace(header.clone(), |header| {
+                header.seal_body(&unlocked.header, random, &first_body(&root, true));
+            })
+        };
+        let replaced = replace().or_else(|error| match error {
+            // What remains of the old one is overwritten by the next steps.
+            ReplaceError::OldRemains(_) => Ok(()),
+            // The record keys can still be destroyed, and on a disk that is full and writes changes
+            // elsewhere there is space then.
+            ReplaceError::NotReplaced(_) => {
+                let _ = scrub_files(&*place.dir, random);
+                let _ = place.dir.create(RECORDS_NAME);
+                replace()
+            }
+        });
+        match replaced {
+            Ok(()) | Err(ReplaceError::OldRemains(_)) => Ok(Emptied::again(place, unlocked, root)),
+            Err(ReplaceError::NotReplaced(e)) => Err(e.into()),
+        }
+    }
+
+    /// One that an earlier process began.
+    pub(super) fn again(place: Place, unlocked: Unlocked, root: LockedKey) -> Self {
+        Emptied {
+            place,
+            unlocked,
+            root,
+        }
+    }
+
+    /// Overwrites what the old vault's header had the keys for, and makes the new one whole.
+    pub(super) fn finish(self) -> Result<Vault, Fault> {
+        let Emptied {
+            mut place,
+            unlocked,
+            root,
+        } = self;
+        let body = first_body(&root, false);
+        let random = &place.random;
+        // A step that fails does not keep the next ones from being done.
+        let mirrored = place.header.mirror();
+        let scrubbed = scrub_files(&*place.dir, random);
+        let made = make(&*place.dir, &unlocked, root, random);
+        mirrored?;
+        scrubbed?;
+        let (keys, store) = made?;
+        let header = place.header.current().clone();
+        place
+            .header
+            .replace(header, |header| {
+                header.seal_body(&unlocked.header, random, &body);
+            })
+            .map_err(|fault| match fault {
+                ReplaceError::NotReplaced(e) | ReplaceError::OldRemains(e) => Fault::from(e),
+            })?;
+        Ok(Vault::new(place, unlocked, None, keys, store))
+    }
+}

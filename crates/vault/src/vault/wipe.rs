@@ -1,0 +1,79 @@
+//! Destroying a vault without any secret.
+
+use std::io;
+
+use rand_core::CryptoRng;
+
+use super::Place;
+use super::open::RECORDS_NAME;
+use crate::directory::Directory;
+use crate::error::WipeError;
+use crate::header::{self, Header, HeaderFile, HeaderOpenFault, ReplaceError};
+use crate::keys::{self, scrub_files};
+use crate::random::Random;
+
+/// Destroys the vault in a directory: no secret is needed, and none opens it afterwards. One that was
+/// cut off is finished by the next, also where the header is gone already.
+///
+/// # Errors
+/// See [`WipeError`].
+pub fn wipe(dir: Box<dyn Directory>, rng: Box<dyn CryptoRng + Send>) -> Result<(), WipeError> {
+    let lock = dir.lock().map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => WipeError::Missing,
+        io::ErrorKind::WouldBlock => WipeError::InUse,
+        kind => WipeError::Io(kind),
+    })?;
+    if !names().any(|name| dir.open(name).is_ok()) {
+        return Err(WipeError::Missing);
+    }
+    let random = Random::new(rng);
+    let destroyed = match HeaderFile::open(&*dir) {
+        Ok(header) => destroy(Place {
+            header,
+            random,
+            dir,
+            lock,
+        }),
+        Err(HeaderOpenFault::Io(e)) if e.kind() == io::ErrorKind::NotFound => {
+            remove(&*dir, &random)
+        }
+        // Nobody can say which copy counts.
+        Err(_) => {
+            let scrubbed = HeaderFile::scrub(&*dir, &random);
+            scrubbed.and(remove(&*dir, &random))
+        }
+    };
+    destroyed.map_err(|e| WipeError::Io(e.kind()))
+}
+
+/// Replaces the header by one that no secret opens, and removes everything.
+pub(super) fn destroy(mut place: Place) -> io::Result<()> {
+    // [SPEC 11.59]
+    let nothing = Header::new(&place.random, place.header.current().kdf);
+    let replaced = place.header.replace(nothing, |_| {});
+    // A step that fails does not keep the next ones from being done.
+    let removed = remove(&*place.dir, &place.random);
+    match replaced {
+        Ok(()) => removed,
+        Err(ReplaceError::NotReplaced(e) | ReplaceError::OldRemains(e)) => Err(e),
+    }
+}
+
+/// Overwrites the record keys, and removes all files, the header first.
+fn remove(dir: &dyn Directory, random: &Random) -> io::Result<()> {
+    let scrubbed = scrub_files(dir, random);
+    let removed = names().map(|name| match dir.remove(name) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    });
+    let removed = removed.fold(Ok(()), io::Result::and);
+    scrubbed.and(removed).and(dir.sync())
+}
+
+/// The files of a vault, but for the lock.
+fn names() -> impl Iterator<Item = &'static str> {
+    header::NAMES
+        .into_iter()
+        .chain(keys::NAMES)
+        .chain([RECORDS_NAME])
+}
