@@ -50,8 +50,19 @@ pub(crate) fn wrong_secret() -> Failure {
 fn secret_failure(error: SecretError) -> Failure {
     match error {
         SecretError::WrongSecret => wrong_secret(),
+        SecretError::Same => pins_too_close(),
         SecretError::Write(error) => write_failure(error),
     }
+}
+
+/// A PIN that is mistyped must not destroy anything.
+fn pins_too_close() -> Failure {
+    Failure::new(
+        Exit::Refused,
+        "pins_too_close",
+        "the PIN and the panic PIN are the same or too much alike",
+    )
+    .hint("choose one that differs in at least two characters and is not the other read backwards")
 }
 
 /// Reading failed.
