@@ -12,6 +12,7 @@ mod limits;
 mod logs;
 mod model;
 mod rows;
+mod shares;
 mod time;
 mod traces;
 
@@ -125,6 +126,22 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "the budget of lasting bytes",
         run: budget::lasting_bytes,
+    },
+    Check {
+        name: "shares are put once",
+        run: shares::put_once,
+    },
+    Check {
+        name: "the uses of a share",
+        run: shares::uses,
+    },
+    Check {
+        name: "shares run out",
+        run: shares::running_out,
+    },
+    Check {
+        name: "deleting shares",
+        run: shares::deleting,
     },
     Check {
         name: "random operations",

@@ -26,6 +26,7 @@ mod readers;
 mod replies;
 mod requests;
 mod sending;
+mod shares;
 
 use conns::Conns;
 use handles::OpenLogs;
@@ -304,7 +305,11 @@ impl Relay {
                 Purpose::Open(asker, openings) => {
                     self.queue_up(now, asker.conn, requests::look_at(asker, openings));
                 }
-                purpose @ (Purpose::DestroyLook(..) | Purpose::CatchUp(..)) => {
+                Purpose::Share(asker, asked) if asked.writes() => {
+                    self.end(asker.conn, Reason::StoreFailed);
+                }
+                purpose
+                @ (Purpose::DestroyLook(..) | Purpose::CatchUp(..) | Purpose::Share(..)) => {
                     self.refuse_job(now, purpose, requests::store_failed());
                 }
             }

@@ -22,8 +22,8 @@
 //!   row cannot be read. A store that has failed so never writes again until it is opened anew: it answers `Broken` to every batch
 //!   that would write, and goes on to answer those that only read, from what was durable before.
 //! - **Time** only comes in as `now`; days are counted from it. A clock that jumps back makes nothing live again that was removed.
-//! - **Secrecy.** A store writes no capability, and no log id and nothing of a header in clear: rows stand under [`RowKey`]s and are sealed
-//!   under keys from the row secret, both derived from the capability. What it may write in clear is a row's expiry day and length.
+//! - **Secrecy.** A store writes no capability, and no log id, nothing of a header and nothing of a share in clear: rows stand under [`RowKey`]s and are sealed
+//!   under keys from the row secret, both derived from the capability or the share's id. What it may write in clear is a row's expiry day and length.
 
 use std::sync::Arc;
 
@@ -44,10 +44,12 @@ mod nonces;
 mod place;
 mod rowseal;
 mod runs;
+mod share;
 mod shelves;
 
 pub use ledger::{Changes, EntryChange, LastingChange, Ledger, Rows};
 pub use place::{Place, RowKey};
+pub use share::{ShareOp, SharePlace, ShareReply};
 
 /// Keeps logs and decides operations on them. See the module's head for the contract.
 pub trait Store {
@@ -74,7 +76,7 @@ impl<S: Store + ?Sized> Store for Box<S> {
     }
 }
 
-/// One operation on one log. Signatures and codes were checked before; everything else is the store's to decide.
+/// One operation on one log or share. Signatures and codes were checked before; everything else is the store's to decide.
 pub enum StoreOp {
     /// Make a log. The same again succeeds.
     Create(NewPlace),
@@ -111,6 +113,8 @@ pub enum StoreOp {
         /// The log.
         place: Place,
     },
+    /// Something about a share.
+    Share(SharePlace, ShareOp),
 }
 
 impl StoreOp {
@@ -124,6 +128,7 @@ impl StoreOp {
             | StoreOp::Renew { .. }
             | StoreOp::Trim { .. }
             | StoreOp::Destroy { .. } => true,
+            StoreOp::Share(_, op) => op.writes(),
         }
     }
 }
@@ -215,8 +220,10 @@ pub enum StoreReply {
     Already(Appended),
     /// Nothing was written: `expect_slots` is not the log's count of slots.
     Stale(View),
-    /// Renewed, trimmed or destroyed.
+    /// Renewed, trimmed or destroyed; a share put, renewed or deleted.
     Done,
+    /// What was asked of a share.
+    Share(ShareReply),
     /// Not done, nothing written.
     Refused(Refusal),
 }
@@ -294,5 +301,6 @@ pub(crate) fn decode_rows(content: &[u8]) {
         let _ = page.find(&[0; 16]).is_some();
     }
     let _ = codec::decode::<account::Account>(content).is_ok();
+    let _ = codec::decode::<share::Row>(content).is_ok();
     let _ = entryrow::entry(0, content).is_ok();
 }

@@ -4,7 +4,8 @@ use emptyroom_wire::op::{Answer, FromRelay, OpenOutcome, Push, Refusal, RefusalC
 
 use crate::io::Reason;
 
-/// The codes of refusals with their names, in the order of [`Totals::refusals`].
+/// The codes of refusals with their names, in the order of [`Totals::refusals`]. *Used up* is not among them: it would count shares.
+// [SPEC 6.175]
 pub const REFUSALS: [(RefusalCode, &str); 19] = [
     (RefusalCode::Unknown, "unknown"),
     (RefusalCode::Destroyed, "destroyed"),

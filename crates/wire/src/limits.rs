@@ -40,6 +40,11 @@ pub const ACCESS_CODE_LEN_MAX: usize = 64;
 /// Key records in one answer. [SPEC 4.9]
 pub const KEY_RECORDS_PER_ANSWER_MAX: usize = 128;
 
+/// How often a share answers at most. [SPEC 4.14]
+pub const SHARE_USES_MAX: u8 = 32;
+/// How long a share is kept at most, after it was put or renewed. [SPEC 4.14]
+pub const SHARE_DAYS_MAX: u16 = 490;
+
 /// Payloads are padded to these lengths inside a stream. [SPEC 5.14]
 pub const FRAME_CLASSES: [usize; 7] = [
     512,

@@ -5,6 +5,7 @@
 mod answer;
 mod refusal;
 mod request;
+mod share;
 
 pub use answer::{
     Answer, Appended, CastPush, EntryPush, FromRelay, KeyRecords, OpenOutcome, Opened, OpenedLog,
@@ -15,6 +16,7 @@ pub use request::{
     AccessCode, Append, Cast, Create, Destroy, First, FromClient, NewLog, Open, OpenLog, Renew,
     RenewProof, Request, Trim,
 };
+pub use share::{DeleteShare, EvaluateShare, Evaluated, PutShare, RenewShare};
 
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 

@@ -47,6 +47,10 @@ impl StreamBinding {
     pub fn new(bytes: Secret32) -> Self {
         StreamBinding(bytes)
     }
+
+    pub(crate) fn expose(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
 }
 
 /// Signs that this stream may do `purpose` on the log.
@@ -112,7 +116,7 @@ pub fn verify_destroy(
 
 impl Scope<'_> {
     fn parts(&self) -> [&[u8]; 3] {
-        [&self.relay.0, self.binding.0.expose(), &self.log.0]
+        [&self.relay.0, self.binding.expose(), &self.log.0]
     }
 }
 

@@ -287,6 +287,8 @@ impl Kind {
             Answer::Opened(opened) => self == Self::Open && opened.logs.len() == 1,
             Answer::Appended(_) | Answer::Stale(_) => self == Self::Append,
             Answer::KeyRecords(_) => self == Self::KeyRecords,
+            // Nothing that a conversation asks for.
+            Answer::Evaluated(_) => false,
         }
     }
 }

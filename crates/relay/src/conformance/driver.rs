@@ -10,7 +10,9 @@ use emptyroom_wire::sign::VerifyKey;
 use emptyroom_wire::time::{DAY_MS, Wall};
 
 use super::Subject;
-use crate::store::{Append, Batch, NewEntry, NewPlace, Place, StoreFailure, StoreOp, StoreReply};
+use crate::store::{
+    Append, Batch, NewEntry, NewPlace, Place, ShareReply, StoreFailure, StoreOp, StoreReply,
+};
 
 /// A day far enough from 1970 that 400 days before it exist.
 const FIRST_DAY: u64 = 20_000;
@@ -32,6 +34,8 @@ pub(super) enum Outcome {
     Already(u64, RunningHash),
     Stale(View),
     Done,
+    Owner(VerifyKey),
+    Used(Vec<u8>, u8),
     Refused(RefusalCode),
 }
 
@@ -224,6 +228,10 @@ fn outcome(reply: StoreReply) -> Outcome {
         StoreReply::Already(appended) => Outcome::Already(appended.seq, appended.running_hash),
         StoreReply::Stale(view) => Outcome::Stale(view),
         StoreReply::Done => Outcome::Done,
+        StoreReply::Share(ShareReply::Looked(owner)) => Outcome::Owner(owner),
+        StoreReply::Share(ShareReply::Used(key, left)) => {
+            Outcome::Used(super::shares::key_bytes(&key), left)
+        }
         StoreReply::Refused(refusal) => Outcome::Refused(refusal.code),
     }
 }

@@ -11,11 +11,13 @@ use emptyroom_wire::op::{RefusalCode, View};
 use emptyroom_wire::time::Wall;
 
 use super::driver::{Got, Outcome};
+use super::shares::Shares;
 use crate::store::{Append, NewEntry, NewPlace, RowKey, StoreOp};
 
 #[derive(Default)]
 pub(super) struct Model {
     logs: BTreeMap<RowKey, Log>,
+    shares: Shares,
 }
 
 #[derive(Clone)]
@@ -78,6 +80,7 @@ impl Model {
                 self.logs.insert(place.key(), Log::Destroyed(today + 30));
                 Outcome::Done
             }),
+            StoreOp::Share(place, op) => Ok(self.shares.apply(today, place, op)),
         };
         outcome.unwrap_or_else(Outcome::Refused)
     }

@@ -9,7 +9,8 @@ use emptyroom_wire::time::DAY_MS;
 use super::Subject;
 use super::driver::{Driver, first, header, place};
 use super::model::Model;
-use crate::store::{Append, NewEntry, NewPlace, StoreOp};
+use super::shares::{place_of, share_of};
+use crate::store::{Append, NewEntry, NewPlace, ShareOp, StoreOp};
 
 const TRACES: u64 = 24;
 const BATCHES: u64 = 120;
@@ -20,6 +21,7 @@ pub(super) fn random_operations(subject: &mut dyn Subject) {
             dice: Dice(seed),
             headers: headers(seed),
             nonces: Vec::new(),
+            shares: u8::try_from(seed * 4).unwrap(),
         };
         let mut driver = Driver::new(&mut *subject);
         // Traces share the store, not the logs: old ones lie around.
@@ -79,6 +81,8 @@ struct Trace {
     headers: Vec<Header>,
     /// Nonces used before, to be used again.
     nonces: Vec<[u8; 16]>,
+    /// The number of its first share.
+    shares: u8,
 }
 
 impl Trace {
@@ -99,8 +103,25 @@ impl Trace {
                 up_to: self.dice.below(30),
             },
             7 if self.dice.below(8) == 0 => StoreOp::Destroy { place: at },
+            8 => self.share(),
             _ => StoreOp::Append(self.append(&header, model, driver)),
         }
+    }
+
+    fn share(&mut self) -> StoreOp {
+        // Traces share the store: each has three shares of its own.
+        let number = self.shares + u8::try_from(self.dice.below(3)).unwrap();
+        let uses = 1 + u8::try_from(self.dice.below(3)).unwrap();
+        let days = [1, 10, 100][self.dice.pick(3)];
+        let op = match self.dice.below(16) {
+            0..=4 => ShareOp::Put(share_of(number, uses, days)),
+            5 => ShareOp::Put(share_of(number + 1, uses, days)),
+            6 => ShareOp::Look,
+            7..=12 => ShareOp::Use,
+            13..=14 => ShareOp::Renew(days),
+            _ => ShareOp::Delete,
+        };
+        StoreOp::Share(place_of(number), op)
     }
 
     fn append(&mut self, header: &Header, model: &mut Model, driver: &mut Driver<'_>) -> Append {

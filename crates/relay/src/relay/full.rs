@@ -22,7 +22,9 @@ impl Needs {
     fn of(purpose: &Purpose) -> Needs {
         match purpose {
             Purpose::Open(..) | Purpose::DestroyLook(..) | Purpose::CatchUp(..) => Needs::Nothing,
-            Purpose::Change(..) => Needs::Little,
+            Purpose::Share(_, asked) if !asked.writes() => Needs::Nothing,
+            Purpose::Share(_, asked) if asked.adds() => Needs::Space,
+            Purpose::Change(..) | Purpose::Share(..) => Needs::Little,
             Purpose::Create(_) | Purpose::Append(..) => Needs::Space,
         }
     }
@@ -71,6 +73,7 @@ impl Relay {
                 }
                 job
             }
+            Purpose::Share(asker, asked) => asked.job(asker),
             // Refused before.
             Purpose::Create(_) | Purpose::Append(..) => None,
         }

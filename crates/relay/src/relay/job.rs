@@ -7,6 +7,7 @@ use emptyroom_wire::op::Handle;
 use emptyroom_wire::sign::Signature;
 
 use super::queue::Job;
+use super::shares::Asked;
 use crate::io::ConnId;
 use crate::store::{Place, RowKey, StoreOp};
 
@@ -31,6 +32,8 @@ pub(crate) enum Purpose {
     Change(Asker, Place, Change),
     /// Send stored entries to a handle that is behind.
     CatchUp(ConnId, Handle),
+    /// Answer with what the store says of a share.
+    Share(Asker, Box<Asked>),
 }
 
 impl Purpose {
@@ -39,6 +42,7 @@ impl Purpose {
         match self {
             Purpose::Create(_) | Purpose::Append(..) | Purpose::Change(..) => true,
             Purpose::Open(..) | Purpose::DestroyLook(..) | Purpose::CatchUp(..) => false,
+            Purpose::Share(_, asked) => asked.writes(),
         }
     }
 }

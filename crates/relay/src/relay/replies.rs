@@ -59,6 +59,11 @@ impl Relay {
                     self.answer(now, asker, plain_answer(reply));
                 }
             }
+            Purpose::Share(asker, asked) => {
+                if let Some(reply) = replies.next() {
+                    self.share_reply(now, asker, *asked, reply);
+                }
+            }
             Purpose::CatchUp(conn, handle) => {
                 if let Some(reply) = replies.next() {
                     self.caught(now, conn, handle, reply);
@@ -79,7 +84,8 @@ impl Relay {
             Purpose::Create(asker)
             | Purpose::Append(asker, _)
             | Purpose::DestroyLook(asker, ..)
-            | Purpose::Change(asker, ..) => self.refuse(now, asker, refusal),
+            | Purpose::Change(asker, ..)
+            | Purpose::Share(asker, _) => self.refuse(now, asker, refusal),
             Purpose::CatchUp(conn, handle) => self.read_again(conn, handle),
         }
     }
@@ -205,7 +211,7 @@ impl Relay {
 }
 
 /// The answer to a request that needs nothing but the store's word.
-fn plain_answer(reply: StoreReply) -> Answer {
+pub(super) fn plain_answer(reply: StoreReply) -> Answer {
     match reply {
         StoreReply::Created => Answer::Created,
         StoreReply::Already(appended) => Answer::Appended(appended),
@@ -213,8 +219,9 @@ fn plain_answer(reply: StoreReply) -> Answer {
         StoreReply::Done => Answer::Done,
         StoreReply::Refused(refusal) => Answer::Refused(refusal),
         // Not an answer to any operation that leads here.
-        StoreReply::Appended(_) | StoreReply::Looked(_) | StoreReply::Read(_) => {
-            Answer::Refused(Refusal::now(RefusalCode::StoreFailed))
-        }
+        StoreReply::Appended(_)
+        | StoreReply::Looked(_)
+        | StoreReply::Read(_)
+        | StoreReply::Share(_) => Answer::Refused(Refusal::now(RefusalCode::StoreFailed)),
     }
 }

@@ -20,7 +20,7 @@ use crate::limits::{BUSY_RETRY_S, FULL_RETRY_S, HANDLES_FEW, HANDLES_FREE_PART};
 use crate::store::{self, NewEntry, NewPlace, Place, RowKey, StoreOp};
 
 /// Why a request goes no further.
-enum Denied {
+pub(super) enum Denied {
     Refused(Refusal),
     /// Refused, and counted against the stream.
     Offence(RefusalCode),
@@ -33,7 +33,7 @@ impl From<RefusalCode> for Denied {
 }
 
 /// What a request leads to.
-enum Next {
+pub(super) enum Next {
     Answer(Answer),
     Store(Job<Purpose>),
     /// A cast that was passed on.
@@ -98,6 +98,10 @@ impl Relay {
                 let records = self.keys.records_after(after);
                 Ok(Next::Answer(Answer::KeyRecords(KeyRecords { records })))
             }
+            Request::SharePut(put) => self.put_share(asker, put),
+            Request::ShareEvaluate(evaluate) => Relay::evaluate_share(asker, &evaluate),
+            Request::ShareRenew(renew) => Relay::renew_share(asker, &renew),
+            Request::ShareDelete(delete) => Relay::delete_share(asker, &delete),
         }
     }
 

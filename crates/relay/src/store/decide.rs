@@ -18,7 +18,7 @@ use crate::limits::{BATCH_REACH_MAX, BUSY_RETRY_S};
 
 use super::{
     Append, Batch, Changes, Looked, NewEntry, NewPlace, Place, Placed, RowKey, Rows, StoreFailure,
-    StoreOp, StoreReply, entryrow,
+    StoreOp, StoreReply, entryrow, share,
 };
 
 /// A batch being decided.
@@ -39,7 +39,7 @@ struct Known {
 }
 
 /// Why an operation is not done: an answer, or the end of the relay.
-enum Stop {
+pub(super) enum Stop {
     Refused(Refusal),
     Failed(StoreFailure),
 }
@@ -80,6 +80,10 @@ impl<'a, R: Rows> Decision<'a, R> {
             StoreOp::Renew { place } => self.renew(&place),
             StoreOp::Trim { place, up_to } => self.trim(&place, up_to),
             StoreOp::Destroy { place } => self.destroy(&place),
+            StoreOp::Share(place, op) => {
+                let today = self.today();
+                share::decide(&mut self.shelves, today, (&place, op))
+            }
         };
         match outcome {
             Ok(reply) => Ok(reply),

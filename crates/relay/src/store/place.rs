@@ -69,13 +69,15 @@ mod tests {
     use super::*;
     use crate::store::account::{AccountPlace, seed_of_root};
     use crate::store::rowseal::RowSeal;
+    use crate::store::share::SharePlace;
+    use emptyroom_wire::share::ShareId;
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The file is made again from fixed inputs and compared.
-    // [SPEC 6.1] [SPEC 6.2]
+    // [SPEC 6.1] [SPEC 6.2] [SPEC 6.170]
     #[test]
     fn vectors() {
         let capability = Capability::new([0x11; 32]);
@@ -90,6 +92,7 @@ mod tests {
             let row_key = hex(&rows.nonce_page_key(page).0);
             json!({ "page": page, "row_key": row_key })
         });
+        let share = SharePlace::of(&ShareId::new([0x22; 32]));
         let made = json!({
             "capability": hex(capability.expose()),
             "row_key": hex(&place.key().0),
@@ -101,6 +104,11 @@ mod tests {
                 "seed": hex(&seed),
                 "row_key": hex(&AccountPlace::of(&seed).key.0),
                 "row_secret": hex(AccountPlace::of(&seed).secret.expose()),
+            },
+            "share": {
+                "id": hex(&[0x22; 32]),
+                "row_key": hex(&share.key().0),
+                "row_secret": hex(share.secret().expose()),
             },
         });
         let kept: Value =

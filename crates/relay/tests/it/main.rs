@@ -20,6 +20,7 @@ mod malformed;
 mod opening;
 mod readers;
 mod running;
+mod shares;
 mod stores;
 mod storm;
 mod streams;

@@ -165,6 +165,30 @@ fn the_budget_of_lasting_bytes() {
     check("the budget of lasting bytes");
 }
 
+// [SPEC 4.70] [SPEC 4.72]
+#[test]
+fn shares_are_put_once() {
+    check("shares are put once");
+}
+
+// [SPEC 4.72] [SPEC 6.173]
+#[test]
+fn the_uses_of_a_share() {
+    check("the uses of a share");
+}
+
+// [SPEC 4.71] [SPEC 4.73]
+#[test]
+fn shares_run_out() {
+    check("shares run out");
+}
+
+// [SPEC 4.74]
+#[test]
+fn deleting_shares() {
+    check("deleting shares");
+}
+
 #[test]
 fn random_operations() {
     check("random operations");

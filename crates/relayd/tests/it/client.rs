@@ -357,6 +357,7 @@ pub fn name(answer: &Answer) -> String {
         Answer::Appended(_) => "appended".to_owned(),
         Answer::Stale(_) => "stale".to_owned(),
         Answer::KeyRecords(_) => "key records".to_owned(),
+        Answer::Evaluated(_) => "evaluated".to_owned(),
     }
 }
 

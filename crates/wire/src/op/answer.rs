@@ -2,7 +2,7 @@
 
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
-use super::{Handle, Refusal};
+use super::{Evaluated, Handle, Refusal};
 use crate::codec::{self, Boolean, DecodeFault, List, Opaque, TooLong};
 use crate::entry::{Aad, RunningHash, Ttl};
 use crate::limits::{CAST_LEN_MAX, ENTRY_LEN_MAX, KEY_RECORDS_PER_ANSWER_MAX, OPEN_LOGS_MAX};
@@ -28,7 +28,7 @@ pub enum FromRelay {
 #[derive(Clone, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
 #[repr(u8)]
 pub enum Answer {
-    /// To ping, renew, trim, destroy, leave.
+    /// To ping, renew, trim, destroy, leave; to put, renew and delete a share.
     #[tls_codec(discriminant = 0)]
     Done,
     /// It was not done.
@@ -49,6 +49,9 @@ pub enum Answer {
     /// To key records.
     #[tls_codec(discriminant = 6)]
     KeyRecords(KeyRecords),
+    /// To evaluate: the use is durable.
+    #[tls_codec(discriminant = 7)]
+    Evaluated(Evaluated),
 }
 
 /// The outcomes of an open.
@@ -235,6 +238,7 @@ impl Answer {
             Answer::Appended(_) => "appended",
             Answer::Stale(_) => "stale",
             Answer::KeyRecords(_) => "key_records",
+            Answer::Evaluated(_) => "evaluated",
         }
     }
 }

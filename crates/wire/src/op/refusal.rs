@@ -17,15 +17,15 @@ pub struct Refusal {
 )]
 #[repr(u8)]
 pub enum RefusalCode {
-    /// There is no such log, or no such handle on this stream.
+    /// There is no such log or share, or no such handle on this stream.
     Unknown = 1,
-    /// The log was destroyed.
+    /// The log or share was destroyed.
     Destroyed = 2,
     /// The log is closed.
     Closed = 3,
     /// The log has as many entries or bytes as it may.
     Full = 4,
-    /// No key of the header allows it.
+    /// No key of the log or share allows it.
     NotAllowed = 5,
     /// A signature is missing or does not fit.
     BadProof = 6,
@@ -45,7 +45,7 @@ pub enum RefusalCode {
     UpdateNeeded = 13,
     /// The request does not decode, or contradicts itself.
     Malformed = 14,
-    /// A log with this capability exists, with another first entry.
+    /// A log with this capability exists, with another first entry; or another share with this id.
     Exists = 15,
     /// The log's flags refuse to be closed.
     RefusedClose = 16,
@@ -55,6 +55,8 @@ pub enum RefusalCode {
     Draining = 18,
     /// The relay could not store it (its fault).
     StoreFailed = 19,
+    /// The share answered as often as it may.
+    UsedUp = 20,
 }
 
 impl Refusal {
@@ -101,6 +103,7 @@ impl RefusalCode {
             RefusalCode::NonceReused => "nonce_reused",
             RefusalCode::Draining => "draining",
             RefusalCode::StoreFailed => "store_failed",
+            RefusalCode::UsedUp => "used_up",
         }
     }
 }

@@ -3,7 +3,7 @@
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::Handle;
+use super::{DeleteShare, EvaluateShare, Handle, PutShare, RenewShare};
 use crate::codec::{self, Boolean, DecodeFault, List, Opaque, TooLong};
 use crate::entry::Ttl;
 use crate::limits::{
@@ -55,6 +55,18 @@ pub enum Request {
     /// Key records with numbers above this one, oldest first.
     #[tls_codec(discriminant = 9)]
     KeyRecords(u64),
+    /// Keeps a share.
+    #[tls_codec(discriminant = 16)]
+    SharePut(PutShare),
+    /// Multiplies an element with a share's key, which counts as a use.
+    #[tls_codec(discriminant = 17)]
+    ShareEvaluate(EvaluateShare),
+    /// Extends a share's life.
+    #[tls_codec(discriminant = 18)]
+    ShareRenew(RenewShare),
+    /// Removes a share.
+    #[tls_codec(discriminant = 19)]
+    ShareDelete(DeleteShare),
 }
 
 /// A log to be created.
@@ -242,6 +254,10 @@ impl Request {
             Request::Leave(_) => "leave",
             Request::Cast(_) => "cast",
             Request::KeyRecords(_) => "key_records",
+            Request::SharePut(_) => "share_put",
+            Request::ShareEvaluate(_) => "share_evaluate",
+            Request::ShareRenew(_) => "share_renew",
+            Request::ShareDelete(_) => "share_delete",
         }
     }
 }

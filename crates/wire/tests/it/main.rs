@@ -23,6 +23,7 @@ mod op;
 mod proof;
 mod published;
 mod random;
+mod share;
 mod stream;
 mod support;
 mod vectors;

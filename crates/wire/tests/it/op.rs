@@ -5,14 +5,17 @@ use emptyroom_wire::limits::FRAME_CLASSES;
 use emptyroom_wire::log::Capability;
 use emptyroom_wire::log_keys::{self, Owned};
 use emptyroom_wire::op::{
-    AccessCode, Answer, Append, Appended, Cast, CastPush, Create, Destroy, EntryPush, First,
-    FromClient, FromRelay, Handle, KeyRecords, NewLog, Open, OpenLog, OpenOutcome, Opened,
-    OpenedLog, Push, Refusal, RefusalCode, Renew, RenewProof, Request, SharedPush, Trim, View,
+    AccessCode, Answer, Append, Appended, Cast, CastPush, Create, DeleteShare, Destroy, EntryPush,
+    EvaluateShare, Evaluated, First, FromClient, FromRelay, Handle, KeyRecords, NewLog, Open,
+    OpenLog, OpenOutcome, Opened, OpenedLog, Push, PutShare, Refusal, RefusalCode, Renew,
+    RenewProof, RenewShare, Request, SharedPush, Trim, View,
 };
-use emptyroom_wire::sign::Signature;
+use emptyroom_wire::share::{Element, Share, ShareId};
+use emptyroom_wire::sign::{Signature, VerifyKey};
 use emptyroom_wire::time::Mono;
 
-use crate::support::{Relay, secret};
+use crate::share::{EVALUATIONS, key};
+use crate::support::{Relay, secret, unhex32};
 
 const SIGNATURE: Signature = Signature([0x51; 64]);
 
@@ -130,6 +133,7 @@ pub fn from_client() -> Vec<(&'static str, FromClient)> {
         ),
         ("key records", Request::KeyRecords(1_800_000_000)),
     ];
+    let requests = requests.into_iter().chain(shares());
     let with_id = |(name, request)| {
         (
             name,
@@ -139,7 +143,57 @@ pub fn from_client() -> Vec<(&'static str, FromClient)> {
             },
         )
     };
-    requests.into_iter().map(with_id).collect()
+    requests.map(with_id).collect()
+}
+
+fn shares() -> Vec<(&'static str, Request)> {
+    let id = || ShareId::new([0x99; 32]);
+    let share = Share {
+        owner: VerifyKey([0xaa; 32]),
+        key: key(),
+        uses: 10,
+        days: 400,
+    };
+    vec![
+        (
+            "share put",
+            Request::SharePut(PutShare {
+                id: id(),
+                share: share.clone(),
+                code: None,
+            }),
+        ),
+        (
+            "share put with code",
+            Request::SharePut(PutShare {
+                id: id(),
+                share,
+                code: AccessCode::new(b"code".to_vec()),
+            }),
+        ),
+        (
+            "share evaluate",
+            Request::ShareEvaluate(EvaluateShare {
+                id: id(),
+                element: Element::new(unhex32(EVALUATIONS[0].0)).unwrap(),
+            }),
+        ),
+        (
+            "share renew",
+            Request::ShareRenew(RenewShare {
+                id: id(),
+                days: 400,
+                proof: SIGNATURE,
+            }),
+        ),
+        (
+            "share delete",
+            Request::ShareDelete(DeleteShare {
+                id: id(),
+                signature: SIGNATURE,
+            }),
+        ),
+    ]
 }
 
 fn view() -> View {
@@ -201,6 +255,13 @@ pub fn from_relay() -> Vec<(&'static str, FromRelay)> {
         (
             "no key records",
             Answer::KeyRecords(KeyRecords { records: vec![] }),
+        ),
+        (
+            "evaluated",
+            Answer::Evaluated(Evaluated {
+                element: Element::new(unhex32(EVALUATIONS[0].1)).unwrap(),
+                uses_left: 9,
+            }),
         ),
     ];
     let pushes = [
@@ -335,7 +396,7 @@ fn a_shared_push_is_the_message_to_each_handle() {
 
 #[test]
 fn refusals_have_stable_names() {
-    let names: Vec<&str> = (1..=19)
+    let names: Vec<&str> = (1..=20)
         .map(|code| {
             let bytes = [code, 0, 0, 0, 0];
             emptyroom_wire::codec::decode::<Refusal>(&bytes)
@@ -348,6 +409,6 @@ fn refusals_have_stable_names() {
     unique.sort_unstable();
     unique.dedup();
     assert_eq!(unique.len(), names.len());
-    assert!(emptyroom_wire::codec::decode::<Refusal>(&[20, 0, 0, 0, 0]).is_err());
+    assert!(emptyroom_wire::codec::decode::<Refusal>(&[21, 0, 0, 0, 0]).is_err());
     assert!(emptyroom_wire::codec::decode::<Refusal>(&[0, 0, 0, 0, 0]).is_err());
 }

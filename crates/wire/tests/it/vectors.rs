@@ -24,6 +24,7 @@ use crate::op::{from_client, from_relay};
 use crate::support::{SPKI, START, aad, hex, outer, secret, unhex};
 
 mod links;
+mod shares;
 mod streams;
 
 pub use links::link_text;

@@ -166,6 +166,10 @@ impl World {
                 | StoreOp::Renew { place }
                 | StoreOp::Trim { place, .. }
                 | StoreOp::Destroy { place } => place,
+                StoreOp::Share(..) => {
+                    hidden.push(false);
+                    continue;
+                }
             };
             hidden.push(self.lost.contains(&place.log_id()));
         }

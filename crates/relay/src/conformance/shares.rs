@@ -1,0 +1,230 @@
+//! Shares: put, used up, renewed, deleted, run out; and the oracle for them.
+
+use std::collections::BTreeMap;
+
+use emptyroom_wire::codec;
+use emptyroom_wire::op::RefusalCode;
+use emptyroom_wire::share::{Share, ShareId, ShareKey};
+use emptyroom_wire::sign::VerifyKey;
+use emptyroom_wire::time::{DAY_MS, Wall};
+
+use super::Subject;
+use super::driver::{Driver, Outcome};
+use crate::store::{ShareOp, SharePlace, StoreOp};
+
+const UNKNOWN: Outcome = Outcome::Refused(RefusalCode::Unknown);
+const DESTROYED: Outcome = Outcome::Refused(RefusalCode::Destroyed);
+const EXISTS: Outcome = Outcome::Refused(RefusalCode::Exists);
+const USED_UP: Outcome = Outcome::Refused(RefusalCode::UsedUp);
+
+pub(super) fn place_of(number: u8) -> SharePlace {
+    SharePlace::of(&ShareId::new([number; 32]))
+}
+
+pub(super) fn share_of(number: u8, uses: u8, days: u16) -> Share {
+    let mut key = [0; 32];
+    key[0] = number.max(1);
+    Share {
+        owner: VerifyKey([number; 32]),
+        key: ShareKey::new(key).unwrap(),
+        uses,
+        days,
+    }
+}
+
+fn used(number: u8, left: u8) -> Outcome {
+    Outcome::Used(key_bytes(&share_of(number, 1, 1).key), left)
+}
+
+pub(super) fn key_bytes(key: &ShareKey) -> Vec<u8> {
+    codec::encode(key).unwrap()
+}
+
+fn op(number: u8, op: ShareOp) -> StoreOp {
+    StoreOp::Share(place_of(number), op)
+}
+
+fn put(number: u8, uses: u8, days: u16) -> StoreOp {
+    op(number, ShareOp::Put(share_of(number, uses, days)))
+}
+
+pub(super) fn put_once(subject: &mut dyn Subject) {
+    let mut driver = Driver::new(subject);
+    assert_eq!(driver.one(op(1, ShareOp::Use)), UNKNOWN);
+    assert_eq!(driver.one(put(1, 3, 400)), Outcome::Done);
+    assert_eq!(driver.one(op(1, ShareOp::Use)), used(1, 2));
+    driver.subject.crash();
+    // The same again, whose answer was lost, brings back no use; nor does another one.
+    assert_eq!(driver.one(put(1, 3, 400)), Outcome::Done);
+    let other_owner = Share {
+        owner: VerifyKey([9; 32]),
+        ..share_of(1, 3, 400)
+    };
+    assert_eq!(driver.one(op(1, ShareOp::Put(other_owner))), EXISTS);
+    let other_key = Share {
+        key: share_of(9, 1, 1).key,
+        ..share_of(1, 3, 400)
+    };
+    assert_eq!(driver.one(op(1, ShareOp::Put(other_key))), EXISTS);
+    let looked = driver.one(op(1, ShareOp::Look));
+    assert_eq!(looked, Outcome::Owner(VerifyKey([1; 32])));
+    assert_eq!(driver.one(op(1, ShareOp::Use)), used(1, 1));
+    assert_eq!(driver.one(op(2, ShareOp::Look)), UNKNOWN);
+}
+
+pub(super) fn uses(subject: &mut dyn Subject) {
+    let mut driver = Driver::new(subject);
+    driver.one(put(1, 5, 400));
+    // Two in one batch are two.
+    let both = driver.apply(vec![op(1, ShareOp::Use), op(1, ShareOp::Use)]);
+    assert_eq!(both, [used(1, 4), used(1, 3)]);
+    for left in [2, 1, 0] {
+        driver.subject.crash();
+        assert_eq!(driver.one(op(1, ShareOp::Use)), used(1, left));
+    }
+    for _ in 0..2 {
+        assert_eq!(driver.one(op(1, ShareOp::Use)), USED_UP);
+        // Neither putting it again nor renewing it brings a use back.
+        assert_eq!(driver.one(put(1, 5, 400)), EXISTS);
+        assert_eq!(driver.one(op(1, ShareOp::Renew(490))), Outcome::Done);
+        driver.subject.crash();
+    }
+    assert_eq!(driver.one(op(1, ShareOp::Delete)), Outcome::Done);
+    assert_eq!(driver.one(op(1, ShareOp::Use)), DESTROYED);
+    // A batch is decided in order.
+    let all = driver.apply(vec![
+        op(2, ShareOp::Use),
+        put(2, 1, 1),
+        op(2, ShareOp::Use),
+        op(2, ShareOp::Use),
+        op(2, ShareOp::Delete),
+        op(2, ShareOp::Use),
+        put(2, 1, 1),
+    ]);
+    let done = Outcome::Done;
+    let wanted = [
+        UNKNOWN,
+        done.clone(),
+        used(2, 0),
+        USED_UP,
+        done,
+        DESTROYED,
+        DESTROYED,
+    ];
+    assert_eq!(all, wanted);
+}
+
+pub(super) fn running_out(subject: &mut dyn Subject) {
+    let mut driver = Driver::new(subject);
+    for number in 1..=3 {
+        driver.one(put(number, 3, 10));
+    }
+    driver.days_later(5);
+    assert_eq!(driver.one(op(2, ShareOp::Renew(10))), Outcome::Done);
+    // It never shortens.
+    assert_eq!(driver.one(op(3, ShareOp::Renew(1))), Outcome::Done);
+    driver.subject.crash();
+    driver.days_later(5);
+    for number in 1..=3 {
+        assert_eq!(driver.one(op(number, ShareOp::Use)), used(number, 2));
+    }
+    // Also if nothing was removed yet.
+    driver.now = driver.now.plus_ms(DAY_MS);
+    assert_eq!(driver.one(op(1, ShareOp::Use)), UNKNOWN);
+    driver.days_later(0);
+    driver.subject.crash();
+    // A clock that jumps back makes nothing live again.
+    driver.now = Wall(driver.now.0 - 5 * DAY_MS);
+    for number in [1, 3] {
+        for what in [ShareOp::Use, ShareOp::Look, ShareOp::Renew(9)] {
+            assert_eq!(driver.one(op(number, what)), UNKNOWN);
+        }
+        assert_eq!(driver.one(op(number, ShareOp::Delete)), UNKNOWN);
+    }
+    driver.now = driver.now.plus_ms(5 * DAY_MS);
+    assert_eq!(driver.one(op(2, ShareOp::Use)), used(2, 1));
+    driver.days_later(5);
+    assert_eq!(driver.one(op(2, ShareOp::Look)), UNKNOWN);
+}
+
+pub(super) fn deleting(subject: &mut dyn Subject) {
+    let mut driver = Driver::new(subject);
+    driver.one(put(1, 3, 400));
+    assert_eq!(driver.one(op(2, ShareOp::Delete)), UNKNOWN);
+    assert_eq!(driver.one(op(1, ShareOp::Delete)), Outcome::Done);
+    for _ in 0..2 {
+        driver.subject.crash();
+        for what in [ShareOp::Use, ShareOp::Look, ShareOp::Renew(400)] {
+            assert_eq!(driver.one(op(1, what)), DESTROYED);
+        }
+        assert_eq!(driver.one(put(1, 3, 400)), DESTROYED);
+        assert_eq!(driver.one(op(1, ShareOp::Delete)), Outcome::Done);
+        driver.days_later(15);
+    }
+    assert_eq!(driver.one(put(1, 3, 400)), DESTROYED);
+    driver.days_later(1);
+    // The id is like any other that was never used.
+    assert_eq!(driver.one(op(1, ShareOp::Use)), UNKNOWN);
+    assert_eq!(driver.one(put(1, 3, 400)), Outcome::Done);
+}
+
+/// What shares there are, as simply as can be.
+#[derive(Default)]
+pub(super) struct Shares(BTreeMap<[u8; 32], State>);
+
+struct State {
+    /// None when it was deleted.
+    share: Option<Share>,
+    left: u8,
+    until: u32,
+}
+
+impl Shares {
+    pub(super) fn apply(&mut self, today: u32, place: &SharePlace, op: &ShareOp) -> Outcome {
+        self.0.retain(|_, state| state.until >= today);
+        let name = place.name().0;
+        let Some(state) = self.0.get_mut(&name) else {
+            let ShareOp::Put(share) = op else {
+                return UNKNOWN;
+            };
+            let state = State {
+                left: share.uses,
+                until: today + u32::from(share.days),
+                share: Some(share.clone()),
+            };
+            self.0.insert(name, state);
+            return Outcome::Done;
+        };
+        let Some(share) = &state.share else {
+            return match op {
+                ShareOp::Delete => Outcome::Done,
+                _ => DESTROYED,
+            };
+        };
+        match op {
+            ShareOp::Put(other) => {
+                let same = share.owner == other.owner && share.key == other.key;
+                if same && state.left > 0 {
+                    Outcome::Done
+                } else {
+                    EXISTS
+                }
+            }
+            ShareOp::Look => Outcome::Owner(share.owner),
+            ShareOp::Use if state.left == 0 => USED_UP,
+            ShareOp::Use => {
+                state.left -= 1;
+                Outcome::Used(key_bytes(&share.key), state.left)
+            }
+            ShareOp::Renew(days) => {
+                state.until = state.until.max(today + u32::from(*days));
+                Outcome::Done
+            }
+            ShareOp::Delete => {
+                state.share = None;
+                state.until = today + 30;
+                Outcome::Done
+            }
+        }
+    }
+}
