@@ -78,7 +78,7 @@ fn in_words(all: &Snapshot) -> String {
         .rows
         .map_or_else(String::new, |rows| format!("{} rows, ", count(rows)));
     let latency = all.batch_seconds.at_most(0.99).map_or_else(
-        || "nothing written yet".to_owned(),
+        || format!("{} batches written", count(0)),
         |seconds| format!("99 of 100 batches durable within {}", milliseconds(seconds)),
     );
     let refused: u64 = all.refusals.values().sum();
