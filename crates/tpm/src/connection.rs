@@ -265,7 +265,7 @@ fn verified(
     let attributes = reader.u8()?;
     let code = reader.sized_array::<HASH_LEN>()?;
     reader.end()?;
-    Ok(session.verify(value, hash, nonce, attributes, &code))
+    Ok(session.verify(value, hash, *nonce, attributes, code))
 }
 
 /// The bytes of a first parameter that is a sized buffer.

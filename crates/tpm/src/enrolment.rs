@@ -163,3 +163,59 @@ impl std::error::Error for NotAnEnrolment {}
 const _: () = assert!(
     ENROLMENT_LEN_MAX >= 1 + 4 + 2 + HASH_LEN + 2 * (2 + PUBLIC_LEN_MAX + 2 + PRIVATE_LEN_MAX)
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Command;
+
+    /// An enrolment whose gate has this public area but for its unique value.
+    fn behind(gate_template: &[u8]) -> Vec<u8> {
+        let made = |template: &[u8]| {
+            let fixed = &template[..template.len() - 2];
+            [fixed, &[0, 32], &[9; 32]].concat()
+        };
+        let blob = |public| Blob {
+            public,
+            private: vec![7; 126],
+        };
+        let place = Place(OWNER_FIRST);
+        let gate = blob(made(gate_template));
+        let index = object::name(&object::index_public(place.0, &gate.name(), true));
+        let policy = object::secret_policy(&index, Command::Hmac);
+        let enrolment = Enrolment {
+            place,
+            primary: [3; NAME_LEN],
+            key: blob(made(&object::key_template(&policy))),
+            gate,
+        };
+        enrolment.encode()
+    }
+
+    // [SPEC 11.30]
+    #[test]
+    fn key_and_gate_are_what_an_enrolment_makes() {
+        let right = object::gate_template();
+        assert!(Enrolment::decode(&behind(&right)).is_ok());
+        // A gate that the TPM did not make, in front of a key whose policy is that gate's.
+        let mut wrong = right.clone();
+        wrong[7] ^= 1 << 5;
+        assert!(Enrolment::decode(&behind(&wrong)).is_err());
+        let mut elsewhere = behind(&right);
+        elsewhere[1] = 0;
+        assert!(Enrolment::decode(&elsewhere).is_err());
+        let mut at_another_place = behind(&right);
+        at_another_place[4] ^= 1;
+        assert!(Enrolment::decode(&at_another_place).is_err());
+    }
+
+    #[test]
+    fn places_are_the_owners() {
+        assert_eq!(Place::from_number(OWNER_FIRST - 1), None);
+        assert_eq!(Place::from_number(OWNER_FIRST + OWNER_COUNT), None);
+        let last = OWNER_FIRST + OWNER_COUNT - 1;
+        assert_eq!(Place::from_number(last).map(Place::number), Some(last));
+        let drawn = Place::random(&mut crate::fuzz::Sevens);
+        assert_eq!(Place::from_number(drawn.number()), Some(drawn));
+    }
+}

@@ -193,6 +193,11 @@ impl std::error::Error for Fault {}
 
 impl From<io::Error> for Fault {
     fn from(why: io::Error) -> Self {
+        // A device without a chip behind it.
+        const NO_SUCH_DEVICE: [Option<i32>; 2] = [Some(6), Some(19)];
+        if NO_SUCH_DEVICE.contains(&why.raw_os_error()) {
+            return Fault::Missing;
+        }
         match why.kind() {
             io::ErrorKind::NotFound => Fault::Missing,
             io::ErrorKind::PermissionDenied => Fault::NoPermission,

@@ -88,7 +88,7 @@ pub(crate) fn primary_point(public: &[u8]) -> Result<([u8; HASH_LEN], [u8; HASH_
     if Some(reader.take(fixed_len)?) != template.get(..fixed_len) {
         return Err(Malformed);
     }
-    let point = (reader.sized_array()?, reader.sized_array()?);
+    let point = (*reader.sized_array()?, *reader.sized_array()?);
     reader.end()?;
     Ok(point)
 }

@@ -146,7 +146,7 @@ impl Connection<'_> {
         let answer = self.start(primary.handle, kind, &nonce, &salt.point)?;
         let mut reader = Reader::new(&answer.parameters);
         let nonce_tpm = parsed(Command::StartAuthSession, reader.sized_array())?;
-        Ok(Session::new(answer.handle, &salt, nonce, nonce_tpm))
+        Ok(Session::new(answer.handle, &salt, nonce, *nonce_tpm))
     }
 
     fn start(
@@ -212,9 +212,9 @@ impl Connection<'_> {
             parameters: Writer::new().sized(s.expose()).u16(ALG_SHA256).finish(),
         })?;
         let mut reader = Reader::new(&answer.parameters);
-        let share = Zeroizing::new(parsed(Command::Hmac, reader.sized_array())?);
+        let share = parsed(Command::Hmac, reader.sized_array())?;
         parsed(Command::Hmac, reader.end())?;
-        Ok(Share::new(&share))
+        Ok(Share::new(share))
     }
 
     /// Writes "none used, so many allowed" to the index of this name, by the gate's password.
@@ -287,8 +287,8 @@ impl Connection<'_> {
             parameters: Writer::new().u16(INDEX_LEN).u16(0).finish(),
         })?;
         let mut reader = Reader::new(&answer.parameters);
-        let pin: [u8; 8] = parsed(command, reader.sized_array())?;
-        let mut pin = Reader::new(&pin);
+        let pin: &[u8; 8] = parsed(command, reader.sized_array())?;
+        let mut pin = Reader::new(pin);
         Ok(Tries {
             used: parsed(command, pin.u32())?,
             limit: parsed(command, pin.u32())?,
@@ -360,7 +360,7 @@ fn index_of(parameters: &[u8]) -> Result<Vec<u8>, Malformed> {
     let public = reader.sized(PUBLIC_LEN_MAX)?;
     let name = reader.sized_array::<NAME_LEN>()?;
     reader.end()?;
-    if object::name(public) == name {
+    if object::name(public) == *name {
         Ok(public.to_vec())
     } else {
         Err(Malformed)

@@ -18,6 +18,9 @@ pub const DEVICE: &str = "/dev/tpmrm0";
 /// Questions that a key answers until the count is set back.
 pub const TRIES: u32 = 10;
 
+/// Places that are drawn until one is free.
+const DRAWS_MAX: u32 = 16;
+
 /// A TPM that can be asked.
 ///
 /// Every operation opens the device anew and leaves nothing in it but what it says, so several
@@ -85,6 +88,10 @@ impl Tpm {
     /// Makes a new key behind a new index at `place`, with all [`TRIES`], and the secret that sets
     /// them back. Earlier enrolments stay as they are; destroying one makes its key useless for ever.
     ///
+    /// So a new enrolment and the end of the old one is how a TPM forgets: of a secret that the old
+    /// key's share was part of, no copy on any disk opens any more. (What the key is asked need not
+    /// be a stretched PIN: a value from the open vault does for a secret that is replaced often.)
+    ///
     /// # Errors
     /// [`EnrolError::Taken`] if something is there already.
     pub fn enrol(&mut self, place: Place) -> Result<(Enrolment, ResetSecret), EnrolError> {
@@ -138,12 +145,14 @@ impl fmt::Debug for Tpm {
 }
 
 fn free_place(connection: &mut Connection<'_>) -> Result<Place, Fault> {
-    loop {
+    for _ in 0..DRAWS_MAX {
         let place = Place::random(connection.rng);
         if connection.index_public(place)?.is_none() {
             return Ok(place);
         }
     }
+    // A TPM has space for some dozens: this is no honest answer.
+    Err(Fault::Malformed(Command::NvReadPublic.name()))
 }
 
 pub(crate) fn enrol(

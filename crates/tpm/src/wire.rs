@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A sized buffer of exactly `N` bytes.
-    pub(crate) fn sized_array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    pub(crate) fn sized_array<const N: usize>(&mut self) -> Result<&'a [u8; N], Malformed> {
         self.sized(N)?.try_into().map_err(|_| Malformed)
     }
 

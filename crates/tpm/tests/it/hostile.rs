@@ -90,6 +90,27 @@ fn nothing_secret_is_on_the_wire() {
     }
 }
 
+// [SPEC 11.32]
+#[test]
+fn every_question_takes_the_same_commands() {
+    let mut line = Line::new(swtpm!("every_question_takes_the_same"));
+    let mut questions = Vec::new();
+    for pin in [1, 1, 2, 77] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let recorder = Arc::clone(&seen);
+        line.bus.tap(move |_, is_answer, message| {
+            // Length, and the command or what became of it.
+            let shape = (is_answer, message[2..10].to_vec());
+            recorder.lock().unwrap().push(shape);
+            Verdict::Pass
+        });
+        line.tapped.share(&line.enrolment, &stretched(pin)).unwrap();
+        questions.push(seen.lock().unwrap().clone());
+    }
+    assert_eq!(questions[0].len(), 2 * 9);
+    assert!(questions.iter().all(|seen| *seen == questions[0]));
+}
+
 // [SPEC 11.33]
 #[test]
 fn altered_messages_never_give_a_wrong_share() {
@@ -284,6 +305,35 @@ fn power_that_fails_while_enrolling_leaves_a_place_that_can_be_cleared() {
         line.direct.share(&line.enrolment, &stretched(1)).is_ok(),
         "the other one is untouched"
     );
+}
+
+#[test]
+fn what_is_refused_while_enrolling_leaves_nothing() {
+    let mut line = Line::new(swtpm!("what_is_refused_while_enrolling"));
+    let place = line.direct.free_place().unwrap();
+    line.bus.tap(|_, _, _| Verdict::Pass);
+    line.tapped.enrol(place).unwrap();
+    let commands = line.bus.count();
+    assert_eq!(line.direct.destroy(place), Ok(Destroyed::Removed));
+    let mut refused = 0;
+    for at in 0..commands {
+        line.bus.tap(move |number, is_answer, _| {
+            if number == at && !is_answer {
+                Verdict::Answer(code(0x101))
+            } else {
+                Verdict::Pass
+            }
+        });
+        match line.tapped.enrol(place) {
+            // Only what is taken out of the TPM at the end may fail unheard.
+            Ok(_) => assert_eq!(line.direct.destroy(place), Ok(Destroyed::Removed)),
+            Err(EnrolError::Fault(Fault::Refused(_, 0x101))) => refused += 1,
+            Err(other) => panic!("{at}: {other:?}"),
+        }
+        assert_eq!(line.direct.destroy(place), Ok(Destroyed::WasGone));
+        line.afresh();
+    }
+    assert!(refused > 10, "{refused}");
 }
 
 // [SPEC 11.32]

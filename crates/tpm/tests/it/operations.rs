@@ -284,4 +284,10 @@ fn without_a_tpm_there_is_none() {
     let denied = Fault::from(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
     assert_eq!(denied, Fault::NoPermission);
     assert!(denied.to_string().contains("group `tss`"));
+    for number in [2, 6, 19] {
+        let nothing_there = std::io::Error::from_raw_os_error(number);
+        assert_eq!(Fault::from(nothing_there), Fault::Missing);
+    }
+    let in_use = std::io::Error::from_raw_os_error(16);
+    assert_eq!(Fault::from(in_use), Fault::Busy);
 }
