@@ -152,10 +152,8 @@ fn totals_are_counted_and_hold_nobody() {
     }
 }
 
-/// Who asks again within a minute sees the same, at whichever door.
-// [SPEC 6.137]
-#[test]
-fn sums_stand_for_a_minute_for_all_who_ask() {
+/// Whether all of it happened within the minute for which the first sums stand.
+fn sees_the_same_for_a_minute() -> bool {
     let dir = Scratch::new("minute");
     let data = dir.path().join("data");
     let begin = Instant::now();
@@ -167,7 +165,7 @@ fn sums_stand_for_a_minute_for_all_who_ask() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let page = get(&at, "/");
     if begin.elapsed() > Duration::from_secs(60) {
-        panic!("this machine is too busy to connect sixteen clients in a minute");
+        return false;
     }
     assert_eq!(code, 0);
     let as_of = metric(&first, "as_of_time_seconds");
@@ -179,4 +177,13 @@ fn sums_stand_for_a_minute_for_all_who_ask() {
     assert!(page.contains("sums as of "), "{page}");
     assert!(get(&at, "/health").contains("\"as_of_unix_s\":"));
     drop(clients);
+    true
+}
+
+/// Who asks again within a minute sees the same, at whichever door.
+// [SPEC 6.137]
+#[test]
+fn sums_stand_for_a_minute_for_all_who_ask() {
+    // A machine that is busy may need more than a minute.
+    assert!((0..4).any(|_| sees_the_same_for_a_minute()));
 }
