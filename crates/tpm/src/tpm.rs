@@ -102,7 +102,9 @@ impl Tpm {
     /// the TPM cannot know.
     ///
     /// # Errors
-    /// [`ShareError::UsedUp`] and [`ShareError::Gone`], for which there is no help here.
+    /// [`ShareError::UsedUp`] and [`ShareError::Gone`], for which there is no help here. A share is
+    /// authenticated, a refusal is not: whoever sits between can feign one. So none is a reason to
+    /// erase anything.
     pub fn share(&mut self, enrolment: &Enrolment, s: &Stretched) -> Result<Share, ShareError> {
         share(&mut self.connect()?, enrolment, s)
     }
