@@ -364,8 +364,8 @@ impl Relay {
         self.unsent = self.unsent.saturating_sub(conn.unsent());
         if let conn::Phase::Open(stream) = conn.phase {
             self.counted.streams = self.counted.streams.saturating_sub(1);
-            for (handle, log) in stream.logs.iter() {
-                self.open_logs.close(log.place.key(), (id, *handle));
+            for log in stream.logs.iter() {
+                self.open_logs.close(log.place.key(), (id, log.handle));
             }
         }
     }

@@ -66,6 +66,7 @@ pub(crate) struct Casts {
 
 /// A log that is open on one stream.
 pub(crate) struct OpenLog {
+    pub(crate) handle: Handle,
     pub(crate) place: Place,
     /// Appends are allowed without a further proof: the append key was proved on this handle, or there is none.
     pub(crate) may_append: bool,
@@ -76,13 +77,23 @@ pub(crate) struct OpenLog {
     pub(crate) told: bool,
 }
 
-/// What a handle is sent.
+/// What a handle is sent: stored entries from a number on, while live ones wait until it has those; or everything that is appended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reader {
-    /// Stored entries from this one on; live ones wait until it has those.
-    Behind(u64),
+pub(crate) struct Reader(u64);
+
+impl Reader {
     /// Everything that is appended.
-    Live,
+    pub(crate) const LIVE: Reader = Reader(u64::MAX);
+
+    /// Stored entries from this one on. The last number of all, which no entry has, stands for those that are live.
+    pub(crate) fn behind(from: u64) -> Reader {
+        Reader(from.min(u64::MAX - 1))
+    }
+
+    /// The next stored entry that it is to have, unless it is live.
+    pub(crate) fn cursor(self) -> Option<u64> {
+        (self != Reader::LIVE).then_some(self.0)
+    }
 }
 
 impl Conn {

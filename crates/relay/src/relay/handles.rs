@@ -1,9 +1,10 @@
 //! What is open, and by whom: most of what a relay keeps for clients that do nothing.
 //!
-//! An open log is kept once, however many handles are on it; a handle itself is 40 bytes.
+//! An open log is kept once, however many handles are on it; a handle itself is 24 bytes. Keys of logs stand apart: many have none.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use emptyroom_wire::op::Handle;
@@ -23,18 +24,25 @@ const FEW: usize = HANDLES_PER_LOG_MAX;
 /// All logs that are open.
 #[derive(Default)]
 pub(crate) struct OpenLogs {
-    all: BTreeMap<ByKey, Open>,
+    all: BTreeMap<ByKey, Readers>,
+    /// Of those that have any.
+    keys: BTreeMap<ByKey, Box<Keys>>,
     handles: usize,
 }
 
-/// The keys that requests are checked against, and the handles that are on the log.
-struct Open {
-    append_key: Option<VerifyKey>,
-    owner_key: Option<VerifyKey>,
-    readers: Readers,
+/// The keys that requests are checked against.
+struct Keys {
+    append: Option<VerifyKey>,
+    owner: Option<VerifyKey>,
 }
 
+/// The handles that are on a log. No more than 16 bytes, which is what most logs need.
 enum Readers {
+    One(ConnId, Handle),
+    More(Box<More>),
+}
+
+enum More {
     /// In order.
     Few(Vec<Reader>),
     Many(BTreeSet<Reader>),
@@ -55,63 +63,100 @@ impl OpenLogs {
     pub(crate) fn open(&mut self, place: Place, rules: &Rules, reader: Reader) -> Place {
         let shared = self.all.get_key_value(&place.key());
         let place = shared.map_or(place, |(known, _)| known.0.clone());
-        let open = self
-            .all
-            .entry(ByKey(place.clone()))
-            .or_insert_with(|| Open {
-                append_key: rules.append_key,
-                owner_key: rules.owner_key,
-                readers: Readers::Few(Vec::new()),
-            });
-        self.handles += usize::from(open.readers.insert(reader));
+        match self.all.entry(ByKey(place.clone())) {
+            Entry::Occupied(mut open) => {
+                self.handles += usize::from(open.get_mut().insert(reader));
+            }
+            Entry::Vacant(new) => {
+                new.insert(Readers::One(reader.0, reader.1));
+                self.handles += 1;
+                let (append, owner) = (rules.append_key, rules.owner_key);
+                if append.is_some() || owner.is_some() {
+                    let keys = Box::new(Keys { append, owner });
+                    self.keys.insert(ByKey(place.clone()), keys);
+                }
+            }
+        }
         place
     }
 
     /// Takes a handle away.
     pub(crate) fn close(&mut self, log: RowKey, reader: Reader) {
-        if let Some(open) = self.all.get_mut(&log) {
-            self.handles -= usize::from(open.readers.remove(reader));
-            if open.readers.is_empty() {
+        let Some(open) = self.all.get_mut(&log) else {
+            return;
+        };
+        match open.remove(reader) {
+            Left::All => {}
+            Left::Some => self.handles -= 1,
+            Left::None => {
+                self.handles -= 1;
                 self.all.remove(&log);
+                self.keys.remove(&log);
             }
         }
     }
 
     /// All handles on a log, in order.
     pub(crate) fn readers(&self, log: RowKey) -> Vec<Reader> {
-        match self.all.get(&log).map(|open| &open.readers) {
+        match self.all.get(&log) {
             None => Vec::new(),
-            Some(Readers::Few(few)) => few.clone(),
-            Some(Readers::Many(many)) => many.iter().copied().collect(),
+            Some(Readers::One(conn, handle)) => vec![(*conn, *handle)],
+            Some(Readers::More(more)) => more.all(),
         }
     }
 
     /// How many handles on a log are of one connection, as far as it matters.
     pub(crate) fn of_conn(&self, log: RowKey, conn: ConnId) -> usize {
-        let of_conn = (conn, Handle(0))..=(conn, Handle(u32::MAX));
-        match self.all.get(&log).map(|open| &open.readers) {
+        match self.all.get(&log) {
             None => 0,
-            Some(Readers::Few(few)) => few.iter().filter(|at| of_conn.contains(at)).count(),
-            Some(Readers::Many(many)) => many.range(of_conn).take(HANDLES_PER_LOG_MAX).count(),
+            Some(Readers::One(at, _)) => usize::from(*at == conn),
+            Some(Readers::More(more)) => more.of_conn(conn),
         }
     }
 
     /// What appends to an open log are proved with, if they must be.
     pub(crate) fn append_key(&self, log: RowKey) -> Option<VerifyKey> {
-        self.all.get(&log)?.append_key
+        self.keys.get(&log)?.append
     }
 
     /// What the owner of an open log signs with, if it has one.
     pub(crate) fn owner_key(&self, log: RowKey) -> Option<VerifyKey> {
-        self.all.get(&log)?.owner_key
+        self.keys.get(&log)?.owner
     }
 }
 
 impl Readers {
     fn insert(&mut self, reader: Reader) -> bool {
         match self {
-            Readers::Many(many) => many.insert(reader),
-            Readers::Few(few) => {
+            Readers::One(conn, handle) if (*conn, *handle) == reader => false,
+            Readers::One(conn, handle) => {
+                let mut few = vec![(*conn, *handle), reader];
+                few.sort_unstable();
+                *self = Readers::More(Box::new(More::Few(few)));
+                true
+            }
+            Readers::More(more) => more.insert(reader),
+        }
+    }
+
+    fn remove(&mut self, reader: Reader) -> Left {
+        let (removed, left) = match self {
+            Readers::One(conn, handle) => ((*conn, *handle) == reader, 0),
+            Readers::More(more) => (more.remove(reader), more.len()),
+        };
+        match (removed, left) {
+            (false, _) => Left::All,
+            (true, 0) => Left::None,
+            (true, _) => Left::Some,
+        }
+    }
+}
+
+impl More {
+    fn insert(&mut self, reader: Reader) -> bool {
+        match self {
+            More::Many(many) => many.insert(reader),
+            More::Few(few) => {
                 let Err(at) = few.binary_search(&reader) else {
                     return false;
                 };
@@ -121,7 +166,7 @@ impl Readers {
                 } else {
                     let mut many: BTreeSet<Reader> = few.drain(..).collect();
                     many.insert(reader);
-                    *self = Readers::Many(many);
+                    *self = More::Many(many);
                 }
                 true
             }
@@ -130,17 +175,40 @@ impl Readers {
 
     fn remove(&mut self, reader: Reader) -> bool {
         match self {
-            Readers::Many(many) => many.remove(&reader),
-            Readers::Few(few) => few.binary_search(&reader).map(|at| few.remove(at)).is_ok(),
+            More::Many(many) => many.remove(&reader),
+            More::Few(few) => few.binary_search(&reader).map(|at| few.remove(at)).is_ok(),
         }
     }
 
-    fn is_empty(&self) -> bool {
+    fn len(&self) -> usize {
         match self {
-            Readers::Few(few) => few.is_empty(),
-            Readers::Many(many) => many.is_empty(),
+            More::Few(few) => few.len(),
+            More::Many(many) => many.len(),
         }
     }
+
+    fn all(&self) -> Vec<Reader> {
+        match self {
+            More::Few(few) => few.clone(),
+            More::Many(many) => many.iter().copied().collect(),
+        }
+    }
+
+    /// How many are of one connection, as far as it matters.
+    fn of_conn(&self, conn: ConnId) -> usize {
+        let of_conn = (conn, Handle(0))..=(conn, Handle(u32::MAX));
+        match self {
+            More::Few(few) => few.iter().filter(|at| of_conn.contains(at)).count(),
+            More::Many(many) => many.range(of_conn).take(HANDLES_PER_LOG_MAX).count(),
+        }
+    }
+}
+
+/// What is left of a log's handles after one was to go.
+enum Left {
+    All,
+    Some,
+    None,
 }
 
 /// A place that is found by its key.
@@ -174,7 +242,7 @@ impl Ord for ByKey {
 
 /// The handles of one stream, in order: new ones have higher numbers.
 #[derive(Default)]
-pub(crate) struct Handles(Vec<(Handle, OpenLog)>);
+pub(crate) struct Handles(Vec<OpenLog>);
 
 impl Handles {
     pub(crate) fn len(&self) -> usize {
@@ -187,9 +255,9 @@ impl Handles {
     }
 
     /// Adds a handle with a higher number than all before.
-    pub(crate) fn push(&mut self, handle: Handle, log: OpenLog) {
-        debug_assert!(self.0.last().is_none_or(|(last, _)| *last < handle));
-        self.0.push((handle, log));
+    pub(crate) fn push(&mut self, log: OpenLog) {
+        debug_assert!(self.0.last().is_none_or(|last| last.handle < log.handle));
+        self.0.push(log);
     }
 
     pub(crate) fn contains(&self, handle: Handle) -> bool {
@@ -197,29 +265,29 @@ impl Handles {
     }
 
     pub(crate) fn get(&self, handle: Handle) -> Option<&OpenLog> {
-        self.0.get(self.at(handle)?).map(|(_, log)| log)
+        self.0.get(self.at(handle)?)
     }
 
     pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<&mut OpenLog> {
         let at = self.at(handle)?;
-        self.0.get_mut(at).map(|(_, log)| log)
+        self.0.get_mut(at)
     }
 
     pub(crate) fn remove(&mut self, handle: Handle) -> Option<OpenLog> {
         let at = self.at(handle)?;
-        let (_, log) = self.0.remove(at);
+        let log = self.0.remove(at);
         if self.0.len() < self.0.capacity() / 4 {
             self.0.shrink_to_fit();
         }
         Some(log)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Handle, OpenLog)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &OpenLog> {
         self.0.iter()
     }
 
     fn at(&self, handle: Handle) -> Option<usize> {
-        self.0.binary_search_by_key(&handle, |(at, _)| *at).ok()
+        self.0.binary_search_by_key(&handle, |log| log.handle).ok()
     }
 }
 
@@ -257,12 +325,12 @@ mod tests {
             logs.close(key, reader(number));
             logs.close(key, reader(number));
         }
-        assert!(logs.all.is_empty() && logs.readers(key).is_empty());
+        assert!(logs.all.is_empty() && logs.keys.is_empty() && logs.readers(key).is_empty());
     }
 
     /// What the handles of 60,000 clients cost is said to operators.
     #[test]
     fn a_handle_is_small() {
-        assert_eq!(size_of::<(Handle, OpenLog)>(), 40);
+        assert_eq!((size_of::<OpenLog>(), size_of::<Readers>()), (24, 16));
     }
 }

@@ -25,8 +25,8 @@ impl Relay {
         let Some(log) = stream.logs.get_mut(handle) else {
             return;
         };
-        match log.reader {
-            Reader::Behind(from) if from < next_seq => {
+        match log.reader.cursor() {
+            Some(from) if from < next_seq => {
                 stream.behind.push_back(handle);
                 self.read_on(conn);
             }
@@ -60,17 +60,16 @@ impl Relay {
                 continue;
             };
             log.closed |= close;
-            match log.reader {
-                Reader::Behind(_) => {}
-                Reader::Live if wait => {
-                    log.reader = Reader::Behind(seq);
-                    stream.behind.push_back(handle);
-                    self.read_on(conn);
-                }
-                Reader::Live => {
-                    self.counted.entries_pushed += 1;
-                    self.push(now, (conn, handle), &push);
-                }
+            if log.reader != Reader::LIVE {
+                continue;
+            }
+            if wait {
+                log.reader = Reader::behind(seq);
+                stream.behind.push_back(handle);
+                self.read_on(conn);
+            } else {
+                self.counted.entries_pushed += 1;
+                self.push(now, (conn, handle), &push);
             }
         }
     }
@@ -120,10 +119,8 @@ impl Relay {
     pub(super) fn same_read(&mut self, conn: ConnId, handle: Handle) -> Option<Job<Purpose>> {
         let bytes_max = self.read_bytes();
         let log = self.conns.stream(conn)?.logs.get(handle)?;
-        match log.reader {
-            Reader::Behind(from) => Some(read(log.place.clone(), from, bytes_max, (conn, handle))),
-            Reader::Live => None,
-        }
+        let from = log.reader.cursor()?;
+        Some(read(log.place.clone(), from, bytes_max, (conn, handle)))
     }
 
     /// How much is read at a time.
@@ -196,7 +193,7 @@ impl Relay {
             let Some(log) = stream.logs.get(handle) else {
                 continue;
             };
-            let Reader::Behind(from) = log.reader else {
+            let Some(from) = log.reader.cursor() else {
                 continue;
             };
             let job = read(log.place.clone(), from, bytes_max, (conn, handle));
@@ -210,7 +207,7 @@ impl Relay {
         if let Some(stream) = self.conns.stream(conn)
             && let Some(log) = stream.logs.get_mut(handle)
         {
-            log.reader = Reader::Behind(cursor);
+            log.reader = Reader::behind(cursor);
             stream.behind.push_back(handle);
         }
     }
@@ -219,7 +216,7 @@ impl Relay {
         if let Some(stream) = self.conns.stream(conn)
             && let Some(log) = stream.logs.get_mut(handle)
         {
-            log.reader = Reader::Live;
+            log.reader = Reader::LIVE;
             let told = std::mem::replace(&mut log.told, true);
             if !told {
                 self.send(

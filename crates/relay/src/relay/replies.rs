@@ -161,13 +161,14 @@ impl Relay {
         let handle = stream.take_handle().ok_or(too_many)?;
         let place = opening.place.clone();
         let log = OpenLog {
+            handle,
             place: self.open_logs.open(place, &rules, (conn, handle)),
             may_append: rules.append_key.is_none(),
             closed: view.closed,
-            reader: Reader::Behind(opening.from),
+            reader: Reader::behind(opening.from),
             told: false,
         };
-        stream.logs.push(handle, log);
+        stream.logs.push(log);
         Ok(OpenedLog { handle, view })
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct AccountPlace {
 
 /// The seed of the account that descendants of this log, which was made with a code, share.
 pub(crate) fn seed_of_root(place: &Place) -> [u8; 32] {
-    *expand(place.secret().expose(), "emptyroom v1 row budget", &[]).expose()
+    *expand(place.secret(), "emptyroom v1 row budget", &[]).expose()
 }
 
 impl AccountPlace {

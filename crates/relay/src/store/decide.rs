@@ -304,7 +304,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         }
         let at = AccountPlace::of(&self.account_seed(place)?);
         let today = self.now.day();
-        let seal = RowSeal::of(&at.secret);
+        let seal = RowSeal::of(at.secret.expose());
         let account = self.shelves.load::<Account>(&at.key, &seal)?;
         let mut account = account.unwrap_or_else(|| Account::new(today));
         account.begin(today);

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use emptyroom_wire::derive::expand;
+use emptyroom_wire::derive::Source;
 use emptyroom_wire::log::{Capability, LogId};
 use emptyroom_wire::secret::Secret32;
+use zeroize::ZeroizeOnDrop;
 
 /// The key a row stands under: equal-looking bytes to whoever does not know the capability.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,9 +17,13 @@ pub struct RowKey(pub [u8; 32]);
 #[derive(Clone)]
 pub struct Place(Arc<Inner>);
 
+/// All in one allocation: a relay keeps very many of these.
+#[derive(ZeroizeOnDrop)]
 struct Inner {
+    #[zeroize(skip)]
     key: RowKey,
-    secret: Secret32,
+    secret: [u8; 32],
+    #[zeroize(skip)]
     log_id: LogId,
 }
 
@@ -27,9 +32,11 @@ impl Place {
     #[must_use]
     pub fn of(capability: &Capability) -> Place {
         // [SPEC 6.1]
+        let source = Source::of(capability.expose());
+        let secret: Secret32 = source.secret("emptyroom v1 row secret", &[]);
         Place(Arc::new(Inner {
-            key: RowKey(*expand(capability.expose(), "emptyroom v1 row key", &[]).expose()),
-            secret: expand(capability.expose(), "emptyroom v1 row secret", &[]),
+            key: RowKey(source.bytes("emptyroom v1 row key", &[])),
+            secret: *secret.expose(),
             log_id: capability.log_id(),
         }))
     }
@@ -51,7 +58,7 @@ impl Place {
     }
 
     /// What the log's rows are sealed under and their keys are derived from.
-    pub(crate) fn secret(&self) -> &Secret32 {
+    pub(crate) fn secret(&self) -> &[u8; 32] {
         &self.0.secret
     }
 }
@@ -96,7 +103,7 @@ mod tests {
         let made = json!({
             "capability": hex(capability.expose()),
             "row_key": hex(&place.key().0),
-            "row_secret": hex(place.secret().expose()),
+            "row_secret": hex(place.secret()),
             "entries": entries,
             "nonces": nonces,
             "seal_key": hex(rows.key().expose()),

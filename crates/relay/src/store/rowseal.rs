@@ -48,8 +48,8 @@ impl Deref for Content {
 
 impl RowSeal {
     /// That of the log (or account) with this row secret.
-    pub(crate) fn of(secret: &Secret32) -> RowSeal {
-        let source = Source::of(secret.expose());
+    pub(crate) fn of(secret: &[u8; 32]) -> RowSeal {
+        let source = Source::of(secret);
         RowSeal {
             key: source.secret("emptyroom v1 row seal", &[]),
             source,

@@ -148,7 +148,7 @@ pub(super) fn decide<R: Rows>(
     today: Day,
     (place, op): (&SharePlace, ShareOp),
 ) -> Result<StoreReply, Stop> {
-    let seal = RowSeal::of(place.secret());
+    let seal = RowSeal::of(place.secret().expose());
     let row = shelves.load::<Row>(&place.key(), &seal)?;
     // [SPEC 4.71]
     let row = row.filter(|row| row.last_day() >= today);

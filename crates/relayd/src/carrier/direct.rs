@@ -109,7 +109,7 @@ impl Door {
 
 /// The direct carrier in one lane.
 pub struct Direct {
-    ready: mpsc::Receiver<Guest>,
+    ready: mpsc::Receiver<Box<Guest>>,
     accepting: JoinHandle<()>,
 }
 
@@ -140,7 +140,8 @@ impl Drop for Direct {
 }
 
 impl Carrier for Direct {
-    type Bytes = Guest;
+    /// In a box: the task of a connection would keep a copy of its place for each call that hands it on.
+    type Bytes = Box<Guest>;
 
     async fn accept(&mut self) -> Self::Bytes {
         match self.ready.recv().await {
@@ -155,7 +156,7 @@ impl Carrier for Direct {
 struct Porter {
     door: Arc<Door>,
     lane: usize,
-    ready: mpsc::Sender<Guest>,
+    ready: mpsc::Sender<Box<Guest>>,
 }
 
 impl Porter {
@@ -204,7 +205,7 @@ impl Porter {
 async fn greet(
     accepting: tokio_rustls::Accept<TcpStream>,
     limit: Duration,
-    (ready, metrics): (mpsc::Sender<Guest>, Arc<Metrics>),
+    (ready, metrics): (mpsc::Sender<Box<Guest>>, Arc<Metrics>),
     (place, mut visit, seat): (OwnedSemaphorePermit, Visit, Seat),
 ) {
     // Whatever went wrong is the stranger's affair; nothing is said about it.
@@ -218,13 +219,12 @@ async fn greet(
     metrics.accepted.add_one();
     drop(place);
     visit.arrived();
-    let _ = ready
-        .send(Guest {
-            stream,
-            _visit: visit,
-            _seat: seat,
-        })
-        .await;
+    let guest = Box::new(Guest {
+        stream,
+        _visit: visit,
+        _seat: seat,
+    });
+    let _ = ready.send(guest).await;
 }
 
 /// A connection that counts for its address and its lane as long as it lasts.

@@ -4,6 +4,8 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::carrier::Carrier;
+use crate::carrier::direct::Direct;
 use crate::outbox::Round;
 
 /// So short that a test waits for it, so long that a loaded machine does not reach it by mistake.
@@ -292,4 +294,14 @@ async fn large_frames_share_a_budget_and_small_ones_do_not_wait_for_it() {
     let (_, frame) = tokio::join!(later.remote.write_all(&large), frame);
     assert!(matches!(frame, Some(Incoming::Frame(_, frame, _)) if frame.len() == 60 << 10));
     waiting.ended().await;
+}
+
+/// Tens of thousands of them wait for something at the same time.
+#[test]
+fn the_task_of_a_connection_is_small() {
+    fn size<A, B, F: Future>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+    let carried = size(carry::<<Direct as Carrier>::Bytes>);
+    assert!(carried <= 1_200, "{carried} bytes");
 }
