@@ -165,7 +165,9 @@ impl Committer {
             }
         }
         // Nobody is left to be told; what was acknowledged is durable without it.
-        while failed.is_none() && matches!(self.store.rows().tidy(), Ok(Settled::More)) {}
+        if failed.is_none() {
+            let _ = self.store.rows().tidy_all();
+        }
     }
 
     /// Some slices: what was committed meanwhile waits for them.
@@ -205,12 +207,8 @@ impl Committer {
 
     /// Stands still for whoever copies the files, with as little in the journal as the disk allows.
     fn hold(&mut self, ready: oneshot::Sender<()>, released: &Receiver<Infallible>) -> Done {
-        loop {
-            match self.store.rows().tidy() {
-                Ok(Settled::More) => {}
-                Ok(Settled::Done | Settled::Full) => break,
-                Err(failure) => return Done::Failed(failure),
-            }
+        if let Err(failure) = self.store.rows().tidy_all() {
+            return Done::Failed(failure);
         }
         log(&Event::BackupBegins);
         if ready.send(()).is_ok() {
@@ -223,10 +221,83 @@ impl Committer {
 
 #[cfg(test)]
 mod tests {
-    use emptyroom_relay::store::Place;
-    use emptyroom_wire::log::Capability;
+    use emptyroom_relay::store::{NewPlace, Place};
+    use emptyroom_wire::log::{Capability, Flags, Header};
+    use emptyroom_wire::relay_key::RelayIdentity;
+    use emptyroom_wire::secret::{Private, Secret32};
 
     use super::*;
+    use crate::data::DataDir;
+    use crate::entropy;
+    use crate::medium::Wanted;
+    use crate::testing::scratch;
+
+    /// A store with a checkpoint under way, and a commit behind it.
+    fn untidy(data: &DataDir) -> Committer {
+        let now = clock::wall();
+        let rows = Medium::open(data, Wanted::default(), now.day()).unwrap();
+        let identity = RelayIdentity::from_seed(&Secret32::new([1; 32]));
+        let mut committer = Committer {
+            store: Ledger::new(rows, Box::new(entropy::generator())),
+            chain: Chain::load(data, &identity.verify_key()).unwrap(),
+            latest: now,
+            metrics: Arc::default(),
+        };
+        for salt in 0..2 {
+            let header = Header {
+                salt: Private([salt; 32]),
+                append_key: None,
+                read_key: None,
+                owner_key: None,
+                flags: Flags::NONE,
+            };
+            let create = StoreOp::Create(NewPlace::new(&header, None));
+            committer.store.apply(now, vec![create]).unwrap();
+            if salt == 0 {
+                assert_eq!(committer.store.rows().tidy(), Ok(Settled::More));
+            }
+        }
+        assert!(journal_bytes(data) > 0);
+        committer
+    }
+
+    /// What stands in journals, behind their heads.
+    fn journal_bytes(data: &DataDir) -> u64 {
+        let files = std::fs::read_dir(data.join("segments")).unwrap();
+        let files = files.map(Result::unwrap);
+        let logs = files.filter(|file| file.file_name().to_string_lossy().ends_with(".log"));
+        logs.map(|log| log.metadata().unwrap().len() - 16).sum()
+    }
+
+    // [SPEC 6.115]
+    #[test]
+    fn nothing_stands_in_journals_after_the_end() {
+        let dir = scratch("graceful-end");
+        let data = DataDir::open(dir.path()).unwrap();
+        let (jobs, to_do) = std::sync::mpsc::channel();
+        let (reports, _done) = tokio::sync::mpsc::unbounded_channel();
+        drop(jobs);
+        untidy(&data).run(&to_do, &reports);
+        assert_eq!(journal_bytes(&data), 0);
+    }
+
+    // [SPEC 6.115] [SPEC 6.133]
+    #[test]
+    fn nothing_stands_in_journals_while_files_are_copied() {
+        let dir = scratch("held");
+        let data = DataDir::open(dir.path()).unwrap();
+        let mut committer = untidy(&data);
+        let (ready, mut begun) = oneshot::channel();
+        let (release, released) = std::sync::mpsc::channel();
+        drop(release);
+        let hold = Job::Hold { ready, released };
+        assert!(matches!(
+            committer.carry_out(clock::wall(), hold),
+            Done::Held
+        ));
+        assert!(begun.try_recv().is_ok());
+        assert_eq!(journal_bytes(&data), 0);
+    }
 
     // [SPEC 6.152]
     #[test]

@@ -31,6 +31,8 @@ pub mod version;
 
 /// The control socket's name.
 pub(crate) const CONTROL: &str = "control";
+/// What was tried when a sync failed.
+const SYNC: &str = "sync";
 /// A small file may be this long, in bytes: none of ours comes near it.
 const SMALL_FILE_MAX: u64 = 64 * 1024;
 
@@ -81,10 +83,11 @@ impl DataError {
         }
     }
 
-    /// What it means for something that was to be made durable.
+    /// What it means for something that was to be made durable. A failed sync is never a full disk.
+    // [SPEC 6.69]
     pub(crate) fn failure(&self, place: &'static str) -> StoreFailure {
         match self {
-            Self::Io { source, .. } => io_failure(source, place),
+            Self::Io { doing, source, .. } if *doing != SYNC => io_failure(source, place),
             _ => StoreFailure::Broken(place),
         }
     }
@@ -101,14 +104,24 @@ const NO_DESCRIPTOR: [i32; 2] = [
 pub(crate) fn io_failure(error: &io::Error, place: &'static str) -> StoreFailure {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreFailure::Full,
-        _ if error
-            .raw_os_error()
-            .is_some_and(|code| NO_DESCRIPTOR.contains(&code)) =>
-        {
-            StoreFailure::Full
-        }
+        _ if is_without_descriptor(error) => StoreFailure::Full,
         _ => StoreFailure::Broken(place),
     }
+}
+
+/// At a start nothing passes: where nothing more can be opened, it is said so.
+// [SPEC 6.117]
+pub(crate) fn open_failure(error: &io::Error, place: &'static str) -> StoreFailure {
+    if is_without_descriptor(error) {
+        return StoreFailure::Broken("too many open files; raise their limit (ulimit -n)");
+    }
+    io_failure(error, place)
+}
+
+/// The process, or the system, has as many files open as it may.
+pub(crate) fn is_without_descriptor(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    code.is_some_and(|code| NO_DESCRIPTOR.contains(&code))
 }
 
 /// For what is done later where there is no space now.
@@ -290,7 +303,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), DataError> 
     file.write_all(bytes)
         .map_err(|e| DataError::io("write", &beside, e))?;
     file.sync_all()
-        .map_err(|e| DataError::io("sync", &beside, e))?;
+        .map_err(|e| DataError::io(SYNC, &beside, e))?;
     fs::rename(&beside, path).map_err(|e| DataError::io("rename", &beside, e))?;
     sync_directory(path)
 }
@@ -306,9 +319,10 @@ pub(crate) fn sync_directory(of: &Path) -> Result<(), DataError> {
     } else {
         parent
     };
-    File::open(parent)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|e| DataError::io("sync", parent, e))
+    let directory = File::open(parent).map_err(|e| DataError::io("open", parent, e))?;
+    directory
+        .sync_all()
+        .map_err(|e| DataError::io(SYNC, parent, e))
 }
 
 #[cfg(test)]

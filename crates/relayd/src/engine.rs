@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc as threads};
 
 use emptyroom_relay::store::{StoreFailure, StoreReply};
 use emptyroom_relay::{ConnId, Input, Output, Relay};
+use emptyroom_wire::op::RefusalCode;
 use tokio::select;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -237,10 +238,13 @@ impl Engine {
     }
 }
 
-/// Whether the disk is full, after a batch that came out so. Only a new entry shows that there is space: reading needs none.
+/// Whether the disk is full, after a batch that came out so. Only a new entry shows that there is space: reading needs none. Where memory
+/// for rows is what ends, a part of a batch may find none.
 fn is_full(before: bool, outcome: &Result<Vec<StoreReply>, StoreFailure>) -> bool {
     let stored = |reply: &StoreReply| matches!(reply, StoreReply::Appended(_));
+    let refused = |reply: &StoreReply| matches!(reply, StoreReply::Refused(refusal) if refusal.code == RefusalCode::StorageFull);
     match outcome {
+        Ok(replies) if replies.iter().any(refused) => true,
         Ok(replies) => before && !replies.iter().any(stored),
         Err(failure) => before || *failure == StoreFailure::Full,
     }
@@ -258,6 +262,7 @@ mod tests {
     use emptyroom_relay::Config;
     use emptyroom_relay::store::Placed;
     use emptyroom_wire::entry::RunningHash;
+    use emptyroom_wire::op::Refusal;
     use emptyroom_wire::relay_key::RelayIdentity;
     use emptyroom_wire::secret::Secret32;
 
@@ -279,6 +284,10 @@ mod tests {
         assert!(is_full(true, &read()));
         assert!(is_full(true, &Ok(Vec::new())));
         assert!(!is_full(true, &stored()));
+        // [SPEC 6.114]
+        let refusal = Refusal::later(RefusalCode::StorageFull, 1);
+        let part = vec![StoreReply::Appended(placed()), StoreReply::Refused(refusal)];
+        assert!(is_full(false, &Ok(part)));
     }
 
     /// A relay that can write nothing any more does not go on as if it only had to wait.

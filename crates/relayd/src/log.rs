@@ -77,6 +77,8 @@ pub enum Event<'a> {
         what: &'a str,
         /// How long it is.
         bytes: u64,
+        /// The day with which it is destroyed.
+        until: u32,
     },
     /// A row in this file does not open.
     RowLost(&'a str),
@@ -137,10 +139,15 @@ impl Event<'_> {
                      and clients are told so"
                 );
             }
-            Self::JournalDamaged { file, what, bytes } => {
+            Self::JournalDamaged {
+                file,
+                what,
+                bytes,
+                until,
+            } => {
                 return format!(
-                    "{file} is damaged ({what}) and lies in {QUARANTINE}/ now; of its {bytes} bytes of commits, the last before the stop, those behind \
-                     the damage are lost, and clients are told so; remove it when it is of no more use"
+                    "{file} is damaged ({what}) and lies in {QUARANTINE}/ until day {until} is over; of its {bytes} bytes of commits, the last before the \
+                     stop, those behind the damage are lost, and clients are told so"
                 );
             }
             Self::StoreFailed(failure) => {

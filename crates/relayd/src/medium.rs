@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use emptyroom_relay::store::{Changes, RowKey, Rows, StoreFailure};
 use emptyroom_wire::time::Day;
 
-use crate::data::{DataDir, io_failure};
+use crate::data::{DataDir, DataError, open_failure};
 use crate::segments::disk::OsDisk;
 use crate::segments::{OnDamage, ROW_MEMORY, SegmentRows, Settled, Sizes, Unopened};
 use crate::store::SqliteRows;
@@ -101,6 +101,15 @@ impl Medium {
         }
     }
 
+    /// All such steps, as far as there is space.
+    // [SPEC 6.115]
+    pub(crate) fn tidy_all(&mut self) -> Result<(), StoreFailure> {
+        match self {
+            Medium::Sqlite(rows) => rows.tidy().map(drop),
+            Medium::Segments(rows) => rows.checkpoint().map(drop),
+        }
+    }
+
     /// How many such steps are due, however much there is to be done.
     pub(crate) fn slices_due(&self) -> u64 {
         match self {
@@ -139,7 +148,7 @@ impl Kind {
         match std::fs::read_dir(data.join(self.directory())) {
             Ok(mut files) => Ok(files.next().is_some()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(MediumError::Store(io_failure(
+            Err(error) => Err(MediumError::Store(open_failure(
                 &error,
                 "reading the store's directory",
             ))),
@@ -167,14 +176,19 @@ impl Kind {
                 .map(|rows| Medium::Sqlite(Box::new(rows)))
                 .map_err(|failure| at("", failure, false)),
             Kind::Segments => {
-                let disk =
-                    OsDisk::new(&directory).map_err(|e| at("", e.failure("making it"), false))?;
+                let disk = OsDisk::new(&directory).map_err(|error| {
+                    let failure = match &error {
+                        DataError::Io { source, .. } => open_failure(source, "making it"),
+                        other => other.failure("making it"),
+                    };
+                    at("", failure, false)
+                })?;
                 let memory = usize::try_from(wanted.memory_mib).unwrap_or(usize::MAX);
                 let sizes = Sizes {
                     rows: memory.saturating_mul(1024 * 1024) / ROW_MEMORY,
                     ..Sizes::default()
                 };
-                SegmentRows::open(disk, sizes, wanted.on_damage)
+                SegmentRows::open(disk, sizes, wanted.on_damage, today)
                     .map(|rows| Medium::Segments(Box::new(rows)))
                     .map_err(
                         |Unopened {
@@ -203,5 +217,12 @@ impl Rows for Medium {
 
     fn expire(&mut self, today: Day) -> Result<(), StoreFailure> {
         self.rows().expire(today)
+    }
+
+    fn room(&self) -> usize {
+        match self {
+            Medium::Sqlite(rows) => rows.room(),
+            Medium::Segments(rows) => rows.room(),
+        }
     }
 }

@@ -13,29 +13,29 @@
 //!   It is done in slices ([`SegmentRows::settle`]), between which commits go on.
 //! - **Expiry** destroys the keys of a day and removes its files.
 //! - At **start** the indexes are read, then the journals are carried out once more: each operation says what is to be, so that
-//!   carrying it out twice changes nothing.
+//!   carrying it out twice changes nothing. See `opening`.
 //!
 //! In memory stand the place of every row and the rows of the journals. A failed sync is never tried again: the store writes nothing
 //! more until it is opened anew, and goes on reading what was durable before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use emptyroom_relay::store::{Changes, EntryChange, LastingChange, RowKey, Rows, StoreFailure};
 use emptyroom_wire::time::Day;
 use rand_chacha::ChaCha20Rng;
 
 use checkpoint::Round;
-use disk::{Disk, QUARANTINE};
+use disk::Disk;
 use frames::Unreadable;
 use index::{Found, Index};
 use journal::Journal;
+use quarantine::KeptJournal;
 use record::{Op, Spot, Writer};
 use segment::{Segment, SegmentId};
 
 pub use quarantine::Unopened;
 
-use crate::data::forgive_full;
-use crate::entropy;
 use crate::seal::Table;
 
 mod checkpoint;
@@ -44,6 +44,7 @@ mod frames;
 mod index;
 mod journal;
 mod keyfile;
+mod opening;
 mod quarantine;
 mod record;
 mod segment;
@@ -68,6 +69,8 @@ pub struct Sizes {
     pub rewritten: u32,
     /// With so many rows there is no space for more.
     pub rows: usize,
+    /// Threads that read indexes at start; none, and they are read one after the other.
+    pub readers: usize,
 }
 
 /// What memory a row needs at most: its key and place, in a table that may be growing.
@@ -107,22 +110,47 @@ impl Default for Sizes {
             wasted: MIB,
             rewritten: 32 * MIB,
             rows: usize::MAX,
+            readers: 2,
+        }
+    }
+}
+
+/// A journal of before.
+#[derive(Clone, Copy)]
+struct Done {
+    /// In bytes; nothing from when its end began.
+    len: u64,
+    /// It is put away, not destroyed.
+    damage: Option<&'static str>,
+}
+
+impl Done {
+    fn whole(len: u64) -> Self {
+        Self { len, damage: None }
+    }
+
+    /// It holds something, however much.
+    fn damaged(what: &'static str) -> Self {
+        Self {
+            len: u64::MAX,
+            damage: Some(what),
         }
     }
 }
 
 /// Rows in a journal and day segments on a disk.
 pub struct SegmentRows<D: Disk> {
-    disk: D,
+    disk: Arc<D>,
     sizes: Sizes,
     /// None while the disk has no space for one.
     journal: Option<Journal<D::File>>,
-    /// Journals of before, with their lengths: their rows are in memory or written already, they go with the next checkpoint.
-    done_journals: BTreeMap<u64, u64>,
+    /// Journals of before: their rows are in memory or written already, they go with the next checkpoint.
+    done_journals: BTreeMap<u64, Done>,
     next_journal: u64,
     segments: BTreeMap<SegmentId, Segment<D::File>>,
     /// Damaged ones, kept apart.
     quarantined: BTreeSet<SegmentId>,
+    kept_journals: BTreeSet<KeptJournal>,
     /// Segments of which it was said that rows are lost.
     told: BTreeSet<SegmentId>,
     index: Index,
@@ -130,6 +158,7 @@ pub struct SegmentRows<D: Disk> {
     /// Buffers that are used again, until all is settled.
     writer: Writer,
     piece: Vec<u8>,
+    opened_on: Day,
     /// Days before this one were over at the last expiry.
     over_before: Day,
     rng: ChaCha20Rng,
@@ -138,106 +167,6 @@ pub struct SegmentRows<D: Disk> {
 }
 
 impl<D: Disk> SegmentRows<D> {
-    /// Opens the store on a disk that is this store's alone.
-    ///
-    /// # Errors
-    /// [`Unopened`] says what is damaged or cannot be read.
-    pub fn open(disk: D, sizes: Sizes, damage: OnDamage) -> Result<Self, Unopened> {
-        let mut rows = Self {
-            disk,
-            sizes,
-            journal: None,
-            done_journals: BTreeMap::new(),
-            next_journal: 0,
-            segments: BTreeMap::new(),
-            quarantined: BTreeSet::new(),
-            told: BTreeSet::new(),
-            index: Index::default(),
-            round: None,
-            writer: Writer::new(sizes.frame),
-            piece: Vec::new(),
-            over_before: Day(0),
-            rng: entropy::generator(),
-            broken: None,
-        };
-        let names = rows.names()?;
-        let numbers = journal::numbers(&names);
-        let apart = names.iter().filter_map(|name| {
-            let name = name.strip_prefix(QUARANTINE)?.strip_prefix('/')?;
-            SegmentId::parse(name)
-        });
-        rows.quarantined = apart.collect();
-        rows.next_journal = numbers.last().map_or(0, |last| last.saturating_add(1));
-        rows.disk
-            .sync_names()
-            .map_err(|_| StoreFailure::Broken("sync of the store's directory"))?;
-        let may_be_torn = journal::any_written(&rows.disk, &numbers)?;
-        let ids: BTreeSet<SegmentId> = names
-            .iter()
-            .filter_map(|name| SegmentId::parse(name))
-            .collect();
-        for id in ids {
-            rows.open_segment(id, may_be_torn)?;
-        }
-        for number in numbers {
-            rows.replay(number, &names, damage)?;
-        }
-        forgive_full(rows.begin_journal())?;
-        Ok(rows)
-    }
-
-    /// Of two copies of a row in segments of one day the later one counts. In segments of two days there are two if a checkpoint that
-    /// gave it another day was cut off: then the journal says what is to be. The other one goes.
-    fn open_segment(&mut self, id: SegmentId, may_be_torn: bool) -> Result<(), Unopened> {
-        let mut seen = 0;
-        let (segment, spots) = match Segment::open(&self.disk, id, may_be_torn, &mut seen) {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return Ok(()),
-            Err(Unreadable::Damaged(what)) => {
-                return Ok(self.quarantine_segment(id, what, seen)?);
-            }
-            Err(Unreadable::Failed(failure)) => {
-                let file = id.name("*");
-                return Err(Unopened {
-                    file,
-                    ..failure.into()
-                });
-            }
-        };
-        self.segments.insert(id, segment);
-        let entries = spots.iter().filter(|spot| spot.table == Table::Entries);
-        let entries = entries.count();
-        let lasting = spots.len().saturating_sub(entries);
-        self.index.reserve(id.day, entries, lasting);
-        for spot in spots {
-            self.index.found(id, &spot);
-        }
-        Ok(())
-    }
-
-    fn replay(&mut self, number: u64, names: &[String], damage: OnDamage) -> Result<(), Unopened> {
-        let index = &mut self.index;
-        let read = journal::replay(&self.disk, number, names, &mut |op| index.carry_out(op));
-        let unopened = |failure: StoreFailure| Unopened {
-            file: journal::log_name(number),
-            ..failure.into()
-        };
-        match read {
-            Ok(Some(len)) => drop(self.done_journals.insert(number, len)),
-            Ok(None) => {}
-            Err(Unreadable::Damaged(what)) if damage == OnDamage::Quarantine => {
-                self.quarantine_journal(number, what)?;
-            }
-            Err(why) => {
-                return Err(Unopened {
-                    damaged_journal: matches!(why, Unreadable::Damaged(_)),
-                    ..unopened(why.into())
-                });
-            }
-        }
-        Ok(())
-    }
-
     fn usable(&self) -> Result<(), StoreFailure> {
         self.broken.map_or(Ok(()), Err)
     }
@@ -309,7 +238,7 @@ impl<D: Disk> SegmentRows<D> {
     // [SPEC 6.112]
     fn has_memory_for(&self, changes: &Changes) -> bool {
         let changed = changes.entries.len().saturating_add(changes.lasting.len());
-        let left = self.sizes.rows.saturating_sub(self.index.rows());
+        let left = self.room();
         if changed <= left {
             return true;
         }
@@ -333,7 +262,7 @@ impl<D: Disk> SegmentRows<D> {
             .map_or(0, |journal| journal.frames.len());
         self.done_journals
             .values()
-            .fold(journal, |sum, len| sum.saturating_add(*len))
+            .fold(journal, |sum, done| sum.saturating_add(done.len))
     }
 
     /// How many slices of a checkpoint are to be done before the next commit, so that memory does not fill.
@@ -372,9 +301,15 @@ impl<D: Disk> SegmentRows<D> {
     }
 
     fn try_expire(&mut self, today: Day) -> Result<(), StoreFailure> {
-        self.index.expire(today);
+        let ran_out = self.index.expire(today);
         self.over_before = today;
-        self.try_checkpoint()
+        let first = self.segments.keys().next();
+        let files_are_over = first.is_some_and(|id| id.day < today) || self.is_apart_over();
+        // Else whoever waits behind this need not wait for a checkpoint.
+        if ran_out || files_are_over {
+            self.try_checkpoint()?;
+        }
+        Ok(())
     }
 
     /// How many rows there are.
@@ -424,5 +359,10 @@ impl<D: Disk> Rows for SegmentRows<D> {
         self.usable()?;
         let outcome = self.try_expire(today);
         self.remember(outcome)
+    }
+
+    // [SPEC 6.112]
+    fn room(&self) -> usize {
+        self.sizes.rows.saturating_sub(self.index.rows())
     }
 }

@@ -14,6 +14,8 @@ pub struct MemoryRows {
     pub lasting: BTreeMap<RowKey, (Day, Vec<u8>)>,
     /// How the next commits fail, the last one first.
     pub failures: Vec<StoreFailure>,
+    /// With so many rows there is no space for more; 0 is no bound.
+    pub rows_max: usize,
 }
 
 impl Rows for MemoryRows {
@@ -57,5 +59,13 @@ impl Rows for MemoryRows {
         self.entries.retain(|(day, _), _| *day >= today);
         self.lasting.retain(|_, (day, _)| *day >= today);
         Ok(())
+    }
+
+    fn room(&self) -> usize {
+        let rows = self.entries.len() + self.lasting.len();
+        match self.rows_max {
+            0 => usize::MAX,
+            bound => bound.saturating_sub(rows),
+        }
     }
 }

@@ -14,12 +14,17 @@ use super::nonces::{self, Nonces, Seen};
 use super::rowseal::RowSeal;
 use super::runs::{Held, Shelf};
 use super::shelves::{EntryAt, Shelves};
-use crate::limits::{BATCH_REACH_MAX, BUSY_RETRY_S};
+use crate::limits::{BATCH_REACH_MAX, BUSY_RETRY_S, FULL_RETRY_S};
 
 use super::{
     Append, Batch, Changes, Looked, NewEntry, NewPlace, Place, Placed, RowKey, Rows, StoreFailure,
     StoreOp, StoreReply, entryrow, share,
 };
+
+/// Rows that a new log makes at most: its own, its first entry, a page of nonces.
+const ROWS_OF_LOG: usize = 3;
+/// Rows that an append makes at most, besides new logs: the entry, a page of nonces, an account.
+const ROWS_OF_APPEND: usize = 3;
 
 /// A batch being decided.
 pub(crate) struct Decision<'a, R> {
@@ -28,6 +33,8 @@ pub(crate) struct Decision<'a, R> {
     logs: BTreeMap<RowKey, Known>,
     /// Entries that it removes or moves by order.
     reached: usize,
+    /// Rows that it may still make.
+    room: usize,
     now: Wall,
 }
 
@@ -59,6 +66,7 @@ impl From<RefusalCode> for Stop {
 impl<'a, R: Rows> Decision<'a, R> {
     pub(crate) fn new(rows: &'a mut R, rng: &'a mut dyn CryptoRng, now: Wall) -> Self {
         Decision {
+            room: rows.room(),
             shelves: Shelves::new(rows, rng),
             logs: BTreeMap::new(),
             reached: 0,
@@ -106,6 +114,7 @@ impl<'a, R: Rows> Decision<'a, R> {
     fn create(&mut self, new: &NewPlace) -> Result<StoreReply, Stop> {
         if !self.is_made(new)? {
             let made = self.prepare(new, Funds::Code)?;
+            self.take_room(ROWS_OF_LOG)?;
             self.settle(made)?;
         }
         Ok(StoreReply::Created)
@@ -164,6 +173,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         // [SPEC 4.53]
         let mut made = self.prepare_next(place, next)?;
         self.reach(log.moving(self.today()))?;
+        self.take_room(ROWS_OF_APPEND + made.len() * ROWS_OF_LOG)?;
         self.pay(place, &mut log, entry, &mut made)?;
         // Nothing is refused from here on.
         for made in made {
@@ -397,6 +407,14 @@ impl<'a, R: Rows> Decision<'a, R> {
             )));
         }
         self.reached = reached;
+        Ok(())
+    }
+
+    /// Where the store has space for so many rows only, what finds none is refused alone.
+    // [SPEC 6.114]
+    fn take_room(&mut self, rows: usize) -> Result<(), Stop> {
+        let full = Refusal::later(RefusalCode::StorageFull, FULL_RETRY_S);
+        self.room = self.room.checked_sub(rows).ok_or(Stop::Refused(full))?;
         Ok(())
     }
 

@@ -42,6 +42,11 @@ pub trait Rows {
     /// # Errors
     /// As [`Rows::commit`].
     fn expire(&mut self, today: Day) -> Result<(), StoreFailure>;
+
+    /// For how many rows more there is space, where that is a number known before.
+    fn room(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// What a batch changes. The changes are independent of each other: a store may write them in any order.

@@ -95,3 +95,45 @@ fn what_reads_is_done_although_not_even_removing_goes() {
     assert!(matches!(owner.answers[&destroy], Answer::Done));
     assert_eq!(reader.seqs(Handle(0)), [0, 1]);
 }
+
+/// Where the store has space for so many rows, what finds none is refused alone.
+// [SPEC 6.114]
+#[test]
+fn of_a_batch_only_what_finds_no_space_for_rows_is_refused() {
+    let mut world = World::new();
+    let mut owner = world.client();
+    let (log, other) = (Log::new(1), Log::new(2));
+    owner.create(&mut world, &log);
+    owner.create(&mut world, &other);
+    let handle = owner.open(&mut world, &log, 0).handle;
+    for number in 0..2 {
+        let append = owner.message(&world, &log, handle, number);
+        owner.ask(&mut world, Request::Append(append));
+    }
+    let rows = world.ledger.rows();
+    // For an append, and no more.
+    rows.rows_max = rows.entries.len() + rows.lasting.len() + 4;
+    world.hold_store = true;
+    world.client().send(&mut world, open(&other, 0, None));
+    let fits = owner.message(&world, &log, handle, 2);
+    let fits = owner.send(&mut world, Request::Append(fits));
+    let [append, trim, renew, destroy] = ask_all(&mut world, &mut owner, handle, (&log, &other));
+    let made = owner.send(&mut world, create(&Log::new(3), None));
+    let there = owner.send(&mut world, create(&log, None));
+    world.run_store();
+    world.release_store();
+    owner.receive(&mut world);
+    assert!(matches!(owner.answers[&fits], Answer::Appended(_)));
+    assert!(is_full(&owner.answers[&append]));
+    assert!(is_full(&owner.answers[&made]));
+    assert!(matches!(owner.answers[&there], Answer::Created));
+    for id in [trim, renew, destroy] {
+        assert!(matches!(owner.answers[&id], Answer::Done));
+    }
+    // What was destroyed made room.
+    world.hold_store = false;
+    assert!(matches!(
+        owner.ask(&mut world, create(&Log::new(3), None)),
+        Answer::Created
+    ));
+}

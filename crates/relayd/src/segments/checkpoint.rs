@@ -15,13 +15,15 @@ use super::index::Found;
 use super::journal::{self, Journal};
 use super::record::Spot;
 use super::segment::{self, NewRow, Segment, SegmentId};
-use super::{SegmentRows, Settled};
+use super::{Done, SegmentRows, Settled};
 use crate::seal::Table;
 
 const NOT_OPEN: StoreFailure = StoreFailure::Broken("a segment that is not open");
 
 /// A checkpoint under way.
 pub(super) struct Round {
+    /// There was no space for a new journal, so that the one that is written does not end.
+    journal_stays: bool,
     /// Journals before this one go at its end.
     journals_before: u64,
     /// Segments to be written anew, once it was looked for them.
@@ -38,16 +40,15 @@ struct Rewriting {
 
 impl<D: Disk> SegmentRows<D> {
     pub(super) fn try_settle(&mut self) -> Result<Settled, StoreFailure> {
-        // On a full disk above all: this is what makes space.
-        if self.drop_over()? {
+        // On a full disk above all the latter: it makes space.
+        if self.mend_index()? || self.drop_over()? {
             return Ok(Settled::More);
         }
         if self.round.is_none() {
             return self.begin_round();
         }
         let worked = self.erase_gone()?
-            || self.write_entries()?
-            || self.write_lasting()?
+            || self.write_waiting()?
             || self.write_moved()?
             || self.finish_erasing()?
             || self.rewrite_wasteful()?
@@ -55,17 +56,19 @@ impl<D: Disk> SegmentRows<D> {
         if worked {
             return Ok(Settled::More);
         }
-        self.round = None;
+        // What this journal says is in segments, and its bytes are there still.
+        let stays = self.round.take().is_some_and(|round| round.journal_stays);
         if self.is_settled() {
             self.writer.rest();
             self.piece = Vec::new();
         }
-        Ok(Settled::Done)
+        Ok(if stays { Settled::Full } else { Settled::Done })
     }
 
     /// Settles everything.
     pub(super) fn try_checkpoint(&mut self) -> Result<(), StoreFailure> {
         loop {
+            // A round that leaves its journal is followed by one that needs space for another.
             if self.try_settle()? == Settled::Done && self.is_settled() {
                 return Ok(());
             }
@@ -92,8 +95,10 @@ impl<D: Disk> SegmentRows<D> {
             begun?;
         }
         let number = self.journal.as_ref().map(|journal| journal.number);
+        let journal_stays = begun.is_err();
         self.index.settling = std::mem::take(&mut self.index.fresh);
         self.round = Some(Round {
+            journal_stays,
             journals_before: number.unwrap_or(self.next_journal),
             wasteful: None,
             rewriting: None,
@@ -104,7 +109,7 @@ impl<D: Disk> SegmentRows<D> {
     /// An index may end torn only where a journal has frames: an empty one gets a frame without operations.
     // [SPEC 6.92]
     fn mark(&mut self) -> Result<(), StoreFailure> {
-        let empty = |len: &u64| *len <= frames::FILE_HEAD as u64;
+        let empty = |done: &Done| done.len <= frames::FILE_HEAD as u64;
         if !self.done_journals.values().all(empty) {
             return Ok(());
         }
@@ -123,15 +128,16 @@ impl<D: Disk> SegmentRows<D> {
 
     /// Begins a journal; the one before is done then.
     pub(super) fn begin_journal(&mut self) -> Result<(), StoreFailure> {
-        let begun = Journal::begin(&self.disk, self.next_journal, &mut self.rng);
+        let begun = Journal::begin(&*self.disk, self.next_journal, &mut self.rng);
         self.next_journal = self.next_journal.saturating_add(1);
         if let Some(done) = self.journal.replace(begun?) {
-            self.done_journals.insert(done.number, done.frames.len());
+            let len = done.frames.len();
+            self.done_journals.insert(done.number, Done::whole(len));
         }
         Ok(())
     }
 
-    /// The oldest first, and none before an older one: carried out after what came later it would undo that.
+    /// The oldest first, and none before an older one: carried out after what came later it would undo that. What is damaged is put away.
     fn end_journal(&mut self) -> Result<bool, StoreFailure> {
         let before = self.round.as_ref().map_or(0, |round| round.journals_before);
         let mut oldest = match self.done_journals.first_entry() {
@@ -139,9 +145,13 @@ impl<D: Disk> SegmentRows<D> {
             _ => return Ok(false),
         };
         // Once that has begun it stands for nothing.
-        *oldest.get_mut() = 0;
-        journal::destroy(&self.disk, *oldest.key())?;
-        oldest.remove();
+        oldest.get_mut().len = 0;
+        let (number, damage) = (*oldest.key(), oldest.get().damage);
+        match damage {
+            None => journal::destroy(&*self.disk, number)?,
+            Some(what) => self.quarantine_journal(number, what)?,
+        }
+        self.done_journals.remove(&number);
         Ok(true)
     }
 
@@ -175,43 +185,26 @@ impl<D: Disk> SegmentRows<D> {
         segment.finish_erasing().map(|()| true)
     }
 
-    fn write_entries(&mut self) -> Result<bool, StoreFailure> {
-        let Some((&(day, _), _)) = self.index.settling.entries.first_key_value() else {
+    /// A copy of a row of which only an unsure group speaks may be the only one when the others are erased.
+    fn mend_index(&mut self) -> Result<bool, StoreFailure> {
+        let mut segments = self.segments.values_mut();
+        let Some(segment) = segments.find(|segment| segment.is_unsure()) else {
             return Ok(false);
         };
-        let id = self.writable(day)?;
-        let segment = self.segments.get_mut(&id).ok_or(NOT_OPEN)?;
-        let of_day = (day, RowKey([0; 32]))..=(day, RowKey([u8::MAX; 32]));
-        let waiting = self.index.settling.entries.range(of_day);
-        let rows = waiting.map(|((_, key), row)| NewRow {
-            table: Table::Entries,
-            key: *key,
-            row,
-        });
-        let tools = (&mut self.piece, &mut self.rng);
-        let spots = segment.write(&mut rows.peekable(), &self.sizes, tools)?;
-        for spot in spots {
-            self.index.settled(id, &spot);
-        }
-        Ok(true)
+        segment.mend().map(|()| true)
     }
 
-    fn write_lasting(&mut self) -> Result<bool, StoreFailure> {
-        let waiting = &self.index.settling.lasting;
-        let Some(day) = waiting.values().next().map(|(day, _)| *day) else {
+    /// Writes a piece of what waits to a segment of its day.
+    fn write_waiting(&mut self) -> Result<bool, StoreFailure> {
+        let Some(day) = self.index.settling.first_day() else {
             return Ok(false);
         };
         let id = self.writable(day)?;
         let segment = self.segments.get_mut(&id).ok_or(NOT_OPEN)?;
-        let waiting = self.index.settling.lasting.iter();
-        let of_day = waiting.filter(|(_, (last, _))| *last == day);
-        let rows = of_day.map(|(key, (_, row))| NewRow {
-            table: Table::Lasting,
-            key: *key,
-            row,
-        });
+        let mut rows = self.index.settling.rows_of(day).peekable();
         let tools = (&mut self.piece, &mut self.rng);
-        let spots = segment.write(&mut rows.peekable(), &self.sizes, tools)?;
+        let spots = segment.write(&mut rows, &self.sizes, tools)?;
+        drop(rows);
         for spot in spots {
             self.index.settled(id, &spot);
         }
@@ -264,11 +257,9 @@ impl<D: Disk> SegmentRows<D> {
         id: SegmentId,
         rows: &[(Spot, Vec<u8>)],
     ) -> Result<Vec<Spot>, StoreFailure> {
-        let rows = rows.iter().map(|(spot, row)| NewRow {
-            table: spot.table,
-            key: spot.key,
-            row,
-        });
+        let rows = rows
+            .iter()
+            .map(|(spot, row)| NewRow::of(spot.table, spot.key, row));
         let segment = self.segments.get_mut(&id).ok_or(NOT_OPEN)?;
         let tools = (&mut self.piece, &mut self.rng);
         segment.write(&mut rows.peekable(), &self.sizes, tools)
@@ -291,7 +282,7 @@ impl<D: Disk> SegmentRows<D> {
         let number = last.map_or(Some(0), |last| last.checked_add(1));
         let number = number.ok_or(StoreFailure::Broken("too many segments"))?;
         let id = SegmentId { day, number };
-        let segment = Segment::create(&self.disk, id, &mut self.rng)?;
+        let segment = Segment::create(&*self.disk, id, &mut self.rng)?;
         self.segments.insert(id, segment);
         Ok(id)
     }
@@ -311,7 +302,7 @@ impl<D: Disk> SegmentRows<D> {
         if let Some(segment) = self.segments.get_mut(&id) {
             segment.ends();
         }
-        segment::remove(&self.disk, id)?;
+        segment::remove(&*self.disk, id)?;
         self.segments.remove(&id);
         self.index.forget_segment(id);
         Ok(())
@@ -382,5 +373,45 @@ impl<D: Disk> SegmentRows<D> {
         let left = rows.map(|spot| ((spot.key, spot.table), spot)).collect();
         round.rewriting = Some(Rewriting { id, left });
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emptyroom_relay::store::{Changes, LastingChange, Rows};
+
+    use super::*;
+    use crate::segments::disk::OsDisk;
+    use crate::segments::{OnDamage, Sizes};
+    use crate::testing::scratch;
+
+    /// Its day may have ended meanwhile, and a clock that went back have begun another of its name.
+    // [SPEC 6.96]
+    #[test]
+    fn a_segment_that_is_written_anew_ends_only_when_nothing_is_left_of_it() {
+        let dir = scratch("rewriting");
+        let (disk, day) = (OsDisk::new(dir.path()).unwrap(), Day(20_000));
+        let sizes = Sizes::default();
+        let mut rows = SegmentRows::open(disk, sizes, OnDamage::Refuse, day).unwrap();
+        let (key, row) = (RowKey([1; 32]), vec![1; 500]);
+        let put = LastingChange::Put {
+            key,
+            day,
+            row: row.clone(),
+        };
+        let lasting = vec![put];
+        let entries = Vec::new();
+        rows.commit(Changes { entries, lasting }).unwrap();
+        assert_eq!(rows.checkpoint(), Ok(true));
+        let id = *rows.segments.keys().next().unwrap();
+        let left = BTreeMap::new();
+        rows.round = Some(Round {
+            journal_stays: false,
+            journals_before: 0,
+            wasteful: Some(Vec::new()),
+            rewriting: Some(Rewriting { id, left }),
+        });
+        assert_eq!(rows.checkpoint(), Ok(true));
+        assert_eq!(rows.lasting(&key), Ok(Some(row)));
     }
 }

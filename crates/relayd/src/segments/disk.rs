@@ -3,19 +3,21 @@
 //!
 //! Behind an interface, so that tests can put a disk under the store that loses, tears and reorders what was not synced.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::data::{DataError, make_directory};
 
-/// A directory of files. Names are durable after [`Disk::sync_names`], not before.
-pub trait Disk {
-    /// An open file.
-    type File: DiskFile;
+mod files;
+
+use files::OpenFiles;
+pub use files::OsFile;
+
+/// A directory of files. Names are durable after [`Disk::sync_names`], not before. Several threads may read different files of it.
+pub trait Disk: Send + Sync {
+    /// A file that can be read and written.
+    type File: DiskFile + Send;
 
     /// The names of all files.
     ///
@@ -104,11 +106,18 @@ pub trait DiskFile {
 /// Where damaged files are kept apart.
 pub const QUARANTINE: &str = "quarantine";
 
+/// A failed sync is never a full disk, whatever it says: nobody knows what is durable.
+// [SPEC 6.69]
+pub(super) fn synced(outcome: io::Result<()>) -> io::Result<()> {
+    outcome.map_err(|error| io::Error::other(error.to_string()))
+}
+
 /// A directory of this machine.
 pub struct OsDisk {
     directory: PathBuf,
     /// Open, so that syncing it does not depend on a free descriptor.
     opened: File,
+    files: OpenFiles,
 }
 
 impl OsDisk {
@@ -122,12 +131,13 @@ impl OsDisk {
         Ok(Self {
             directory: directory.to_owned(),
             opened,
+            files: OpenFiles::default(),
         })
     }
 }
 
 impl Disk for OsDisk {
-    type File = File;
+    type File = OsFile;
 
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = names_in(&self.directory)?;
@@ -138,24 +148,19 @@ impl Disk for OsDisk {
         Ok(names)
     }
 
-    fn create(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.directory.join(name))
+    fn create(&self, name: &str) -> io::Result<OsFile> {
+        self.files.create(self.directory.join(name))
     }
 
-    fn open(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.directory.join(name))
+    fn open(&self, name: &str) -> io::Result<OsFile> {
+        self.files.open(self.directory.join(name))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.directory.join(name))
+        let path = self.directory.join(name);
+        let below = self.below(&path)?;
+        fs::remove_file(path)?;
+        below.map_or(Ok(()), |below| synced(below.sync_all()))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -163,15 +168,21 @@ impl Disk for OsDisk {
         if let Some(parent) = to.parent() {
             make_directory(parent).map_err(io::Error::other)?;
         }
-        fs::rename(self.directory.join(from), to)
+        let below = self.below(&to)?;
+        fs::rename(self.directory.join(from), to)?;
+        below.map_or(Ok(()), |below| synced(below.sync_all()))
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        match File::open(self.directory.join(QUARANTINE)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            apart => apart?.sync_all()?,
-        }
         self.opened.sync_all()
+    }
+}
+
+impl OsDisk {
+    /// The directory of a file, if it is one below: its names are synced at once, so that syncing all others needs no descriptor.
+    fn below(&self, path: &Path) -> io::Result<Option<File>> {
+        let parent = path.parent().filter(|parent| *parent != self.directory);
+        parent.map(File::open).transpose()
     }
 }
 
@@ -182,51 +193,4 @@ fn names_in(directory: &Path) -> io::Result<Vec<String>> {
         names.extend(entry?.file_name().into_string().ok());
     }
     Ok(names)
-}
-
-impl DiskFile for File {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-
-    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.read_exact_at(bytes, at)
-    }
-
-    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        self.write_all_at(bytes, at)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        File::set_len(self, len)
-    }
-
-    fn erase(&self, at: u64, len: u64) -> io::Result<()> {
-        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match fallocate(self, hole, at, len) {
-            Ok(()) => Ok(()),
-            Err(rustix::io::Errno::OPNOTSUPP) => write_zeros(self, at, len),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-}
-
-/// For file systems without holes: nothing is given back, but nothing is left either.
-fn write_zeros(file: &File, at: u64, len: u64) -> io::Result<()> {
-    const ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
-    let end = at.saturating_add(len);
-    let mut at = at;
-    while at < end {
-        let step = usize::try_from(end - at)
-            .unwrap_or(ZEROS.len())
-            .min(ZEROS.len());
-        let zeros = ZEROS.get(..step).unwrap_or(&ZEROS);
-        file.write_all_at(zeros, at)?;
-        at = at.saturating_add(zeros.len() as u64);
-    }
-    Ok(())
 }

@@ -17,8 +17,8 @@ use emptyroom_wire::secret::Secret32;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
-use super::disk::DiskFile;
-use crate::data::io_failure;
+use super::disk::{DiskFile, synced};
+use crate::data::{io_failure, open_failure};
 use crate::seal::{self, NONCE_LEN};
 
 const MAGIC: &[u8; 8] = b"ERFRAM01";
@@ -35,8 +35,8 @@ const SEALED_MAX: usize = 64 * 1024 * 1024;
 /// What a frame adds before its content.
 pub(super) const ROOM: usize = FRAME_HEAD + NONCE_LEN + INNER_HEAD;
 
-/// Takes the contents of a group of frames.
-pub(super) type TakeGroup<'a> = dyn FnMut(&[Frame]) -> Result<(), Unreadable> + 'a;
+/// Takes a group of frames.
+pub(super) type TakeGroup<'a> = dyn FnMut(Vec<Frame>) -> Result<(), Unreadable> + 'a;
 
 /// Why a file does not give what was written to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,15 @@ pub(super) fn empty(mut buffer: Vec<u8>) -> Vec<u8> {
     buffer
 }
 
+/// How a file that was read ends.
+#[derive(Clone, Copy)]
+pub(super) struct Tail {
+    /// Its length, a torn group included.
+    len: u64,
+    /// Where the last whole group begins.
+    last_group: u64,
+}
+
 /// The file, open at its end.
 pub(super) struct Frames<F> {
     file: F,
@@ -80,6 +89,8 @@ pub(super) struct Frames<F> {
     number: u64,
     /// The number of the next group.
     group: u64,
+    /// How it was found after a crash, until it is mended.
+    unsure: Option<Tail>,
 }
 
 impl<F: DiskFile> Frames<F> {
@@ -98,7 +109,7 @@ impl<F: DiskFile> Frames<F> {
         random.copy_from_slice(&marker);
         file.set_len(0)?;
         file.write_at(0, &head)?;
-        file.sync()?;
+        synced(file.sync())?;
         Ok(Self {
             file,
             key,
@@ -107,22 +118,23 @@ impl<F: DiskFile> Frames<F> {
             end: FILE_HEAD as u64,
             number: 0,
             group: 0,
+            unsure: None,
         })
     }
 
-    /// Reads a file from its beginning and hands each whole group to `take`. `None` if it was never begun. A last group that is not
-    /// whole is cut off, or damage where a crash can have left none.
+    /// Reads a file from its beginning, hands each whole group to `take`, and changes nothing. `None` if it was never begun. A last
+    /// group that is not whole is damage where a crash can have left none; else [`Self::doubt`] is for it.
     ///
     /// # Errors
     /// [`Unreadable`].
-    pub(super) fn open(
+    pub(super) fn read(
         file: F,
         key: Secret32,
         label: Vec<u8>,
         may_be_torn: bool,
         take: &mut TakeGroup<'_>,
-    ) -> Result<Option<Self>, Unreadable> {
-        let failed = |e: io::Error| io_failure(&e, "reading frames");
+    ) -> Result<Option<(Self, Tail)>, Unreadable> {
+        let failed = |e: io::Error| open_failure(&e, "reading frames");
         let len = file.len().map_err(failed)?;
         if len < FILE_HEAD as u64 {
             return Ok(None);
@@ -144,9 +156,10 @@ impl<F: DiskFile> Frames<F> {
             end: FILE_HEAD as u64,
             number: 0,
             group: 0,
+            unsure: None,
         };
-        frames.read_groups(len, may_be_torn, take)?;
-        Ok(Some(frames))
+        let tail = frames.read_groups(len, may_be_torn, take)?;
+        Ok(Some((frames, tail)))
     }
 
     fn read_groups(
@@ -154,7 +167,7 @@ impl<F: DiskFile> Frames<F> {
         len: u64,
         may_be_torn: bool,
         take: &mut TakeGroup<'_>,
-    ) -> Result<(), Unreadable> {
+    ) -> Result<Tail, Unreadable> {
         let (mut at, mut number) = (self.end, self.number);
         let mut last_group = self.end;
         let (mut frames, mut bond) = (Vec::new(), None);
@@ -168,8 +181,8 @@ impl<F: DiskFile> Frames<F> {
             let last = frame.last;
             frames.push(frame);
             if last {
-                take(&frames)?;
-                (frames, bond) = (Vec::new(), None);
+                take(std::mem::take(&mut frames))?;
+                bond = None;
                 last_group = self.end;
                 (self.end, self.number) = (at, number);
                 self.group += 1;
@@ -178,14 +191,40 @@ impl<F: DiskFile> Frames<F> {
         if self.end < len && (!may_be_torn || self.later_group_follows(len)?) {
             return Err(Unreadable::Damaged("a part of it does not open"));
         }
-        if self.end < len {
+        Ok(Tail { len, last_group })
+    }
+
+    /// After a crash it may end with a torn group. And the process may have been killed between writing the last whole group and its sync,
+    /// which may even have failed. [`Self::mend`] comes before anything is appended or relies on it.
+    pub(super) fn doubt(&mut self, tail: Tail) {
+        self.unsure = Some(tail);
+    }
+
+    pub(super) fn is_unsure(&self) -> bool {
+        self.unsure.is_some()
+    }
+
+    /// Cuts off a torn group, and writes the last whole one again.
+    ///
+    /// # Errors
+    /// [`StoreFailure`].
+    pub(super) fn mend(&mut self) -> Result<(), StoreFailure> {
+        let Some(tail) = self.unsure else {
+            return Ok(());
+        };
+        if self.end < tail.len {
             let cut = self.file.set_len(self.end);
             cut.map_err(|e| io_failure(&e, "cutting a torn frame"))?;
         }
-        // Where no crash can have torn a group, none waited for its sync.
-        if may_be_torn {
-            self.make_durable(last_group)?;
-        }
+        let again = || {
+            let len = self.end.saturating_sub(tail.last_group);
+            let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+            self.file.read_at(tail.last_group, &mut bytes)?;
+            self.file.write_at(tail.last_group, &bytes)
+        };
+        again().map_err(|e: io::Error| io_failure(&e, "writing a group again"))?;
+        self.sync()?;
+        self.unsure = None;
         Ok(())
     }
 
@@ -199,20 +238,9 @@ impl<F: DiskFile> Frames<F> {
             let frame = self.frame_at(at, self.end)?;
             let frame = frame.ok_or(Unreadable::Damaged("a part of it does not open"))?;
             at = frame.end;
-            take(&[frame])?;
+            take(vec![frame])?;
         }
         Ok(())
-    }
-
-    /// The process may have been killed between writing the last group and its sync, which may even have failed: it is written again.
-    fn make_durable(&self, from: u64) -> Result<(), StoreFailure> {
-        let again = || {
-            let mut bytes = vec![0; usize::try_from(self.end - from).unwrap_or(0)];
-            self.file.read_at(from, &mut bytes)?;
-            self.file.write_at(from, &bytes)
-        };
-        again().map_err(|e: io::Error| io_failure(&e, "writing a group again"))?;
-        self.sync()
     }
 
     /// Whether there is a frame of a later group than the one that is not whole.
@@ -286,6 +314,7 @@ impl<F: DiskFile> Frames<F> {
         if group.is_empty() {
             return Ok(());
         }
+        self.mend()?;
         let mut bond = [0; BOND_LEN];
         rng.fill_bytes(&mut bond);
         let count = group.len();

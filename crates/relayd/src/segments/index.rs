@@ -3,10 +3,11 @@
 //! A row in a segment costs its key (32 bytes) and its place (12, a lasting row 16) in a hash table that is at most 7/8 full: 51 to 112
 //! bytes. Rows that no segment holds yet are kept whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map};
 
 use emptyroom_relay::store::RowKey;
 use emptyroom_wire::time::Day;
+use foldhash::fast::RandomState;
 
 use super::record::{Op, Spot};
 use super::segment::SegmentId;
@@ -42,11 +43,14 @@ pub(super) struct Used {
     pub(super) bytes: u32,
 }
 
+/// Keys are random already. Whoever makes a log can choose among its keys, but does not know the seed of a table.
+type Places<T> = HashMap<RowKey, T, RandomState>;
+
 /// All rows.
 #[derive(Default)]
 pub(super) struct Index {
-    entries: BTreeMap<Day, HashMap<RowKey, Place>>,
-    lasting: HashMap<RowKey, Lasting>,
+    entries: BTreeMap<Day, Places<Place>>,
+    lasting: Places<Lasting>,
     used: BTreeMap<SegmentId, Used>,
     /// What was committed since the last checkpoint began.
     pub(super) fresh: Waiting,
@@ -129,8 +133,16 @@ impl Index {
 
     /// There will be so many more rows in segments of a day.
     pub(super) fn reserve(&mut self, day: Day, entries: usize, lasting: usize) {
-        self.entries.entry(day).or_default().reserve(entries);
+        if entries > 0 {
+            self.entries.entry(day).or_default().reserve(entries);
+        }
         self.lasting.reserve(lasting);
+    }
+
+    /// Gives back what was reserved for rows that did not come.
+    pub(super) fn trim(&mut self) {
+        self.entries.values_mut().for_each(trim);
+        trim(&mut self.lasting);
     }
 
     /// Takes a row that lies in a segment, and returns the place of another that it takes the place of.
@@ -156,10 +168,33 @@ impl Index {
         before
     }
 
-    /// A row that an index speaks of. Of two copies the later one counts, the other goes.
-    pub(super) fn found(&mut self, segment: SegmentId, spot: &Spot) {
-        if let Some((segment, spot)) = self.put(segment, spot) {
-            self.fresh.gone(segment, spot);
+    /// Rows that an index speaks of, in the order in which they were written; indexes may come in any order. Of two copies the one in the
+    /// later segment counts, the other goes.
+    pub(super) fn found(&mut self, segment: SegmentId, spots: &[Spot]) {
+        let used = self.used.entry(segment).or_default();
+        for spot in spots {
+            used.rows = used.rows.saturating_add(1);
+            used.bytes = used.bytes.saturating_add(spot.len);
+        }
+        let day = segment.day;
+        for spot in spots {
+            let place = Place::of(segment, spot);
+            let gone = match spot.table {
+                Table::Entries => {
+                    let rows = self.entries.entry(day).or_default();
+                    let other = keep_later(rows, spot.key, place, |place| place.segment);
+                    other.map(|place| place.spot(Table::Entries, day, spot.key))
+                }
+                Table::Lasting => {
+                    let row = Lasting { lies: day, place };
+                    let later = |row: &Lasting| (row.lies, row.place.segment);
+                    let other = keep_later(&mut self.lasting, spot.key, row, later);
+                    other.map(|row| row.spot(spot.key))
+                }
+            };
+            if let Some((segment, spot)) = gone {
+                self.gone(segment, spot);
+            }
         }
     }
 
@@ -182,12 +217,13 @@ impl Index {
         self.put(segment, spot);
     }
 
-    /// A row cannot be read any more. Its bytes stay where they are.
+    /// A row cannot be read any more. It goes like one that was removed: found again by the next start, it would hide another that was
+    /// written under its key since.
     pub(super) fn lost(&mut self, segment: SegmentId, spot: &Spot) {
         if !self.lies_at(segment, spot) {
             return;
         }
-        unuse(&mut self.used, segment, spot.len);
+        self.gone(segment, *spot);
         match spot.table {
             Table::Entries => {
                 if let Some(rows) = self.entries.get_mut(&segment.day) {
@@ -273,8 +309,9 @@ impl Index {
         self.fresh.gone(segment, spot);
     }
 
-    /// Forgets all rows of days before `today`.
-    pub(super) fn expire(&mut self, today: Day) {
+    /// Forgets all rows of days before `today`; false if there is none.
+    pub(super) fn expire(&mut self, today: Day) -> bool {
+        let before = self.rows();
         let later = self.entries.split_off(&today);
         for (day, rows) in std::mem::replace(&mut self.entries, later) {
             for (key, place) in rows {
@@ -308,6 +345,31 @@ impl Index {
         });
         fresh.expire(today);
         settling.expire(today);
+        self.rows() < before
+    }
+}
+
+/// Puts a row in its place and returns the other one, if there are two: of them the later one stays.
+fn keep_later<T: Copy, O: Ord>(
+    rows: &mut Places<T>,
+    key: RowKey,
+    row: T,
+    order: impl Fn(&T) -> O,
+) -> Option<T> {
+    match rows.entry(key) {
+        hash_map::Entry::Vacant(vacant) => {
+            vacant.insert(row);
+            None
+        }
+        hash_map::Entry::Occupied(there) if order(there.get()) > order(&row) => Some(row),
+        hash_map::Entry::Occupied(mut there) => Some(there.insert(row)),
+    }
+}
+
+fn trim<T>(rows: &mut Places<T>) {
+    // A table that grew by itself is never so empty.
+    if rows.capacity() / 3 > rows.len() {
+        rows.shrink_to_fit();
     }
 }
 

@@ -6,11 +6,11 @@ use std::io;
 use emptyroom_relay::store::StoreFailure;
 use rand_chacha::ChaCha20Rng;
 
-use super::disk::{Disk, DiskFile};
-use super::frames::{self, Frames, Unreadable};
+use super::disk::{Disk, DiskFile, synced};
+use super::frames::{self, Frame, Frames, Tail, Unreadable};
 use super::keyfile::{self, Found};
 use super::record::{self, Op};
-use crate::data::io_failure;
+use crate::data::{io_failure, open_failure};
 
 const LABEL: &[u8] = b"emptyroom v1 journal";
 
@@ -31,7 +31,7 @@ impl<F: DiskFile> Journal<F> {
         let mut begin = || -> io::Result<_> {
             let file = disk.create(&log_name(number))?;
             let frames = Frames::begin(file, key.duplicate(), label(number), rng)?;
-            keyfile::synced(disk.sync_names())?;
+            synced(disk.sync_names())?;
             Ok(frames)
         };
         begin()
@@ -44,37 +44,60 @@ impl<F: DiskFile> Journal<F> {
     }
 }
 
-/// Reads an earlier journal, each operation in order, and says how long it is. What was never begun or on its way out is removed.
-pub(super) fn replay<D: Disk>(
+/// An earlier journal, as far as it can be read.
+pub(super) struct Read<F> {
+    contents: Vec<Frame>,
+    /// The file to go on with, or what is damaged behind these contents.
+    pub(super) end: Result<(Frames<F>, Tail), &'static str>,
+}
+
+/// Journals by their numbers, in order. Those without content go.
+pub(super) type Journals<F> = Vec<(u64, Option<Read<F>>)>;
+
+impl<F> Read<F> {
+    /// Hands over each operation in order.
+    pub(super) fn carry_out(&self, take: &mut dyn FnMut(Op<'_>)) {
+        for frame in &self.contents {
+            // It was looked at when it was read.
+            let _ = record::ops(frame.content(), take);
+        }
+    }
+}
+
+/// Reads an earlier journal, and changes nothing. `None`: it was never begun or is on its way out.
+// [SPEC 6.111]
+pub(super) fn read<D: Disk>(
     disk: &D,
     number: u64,
     names: &[String],
-    take: &mut dyn FnMut(Op<'_>),
-) -> Result<Option<u64>, Unreadable> {
-    let failed = |e: io::Error| io_failure(&e, "opening a journal");
+) -> Result<Option<Read<D::File>>, StoreFailure> {
+    let mut contents = Vec::new();
     let has = |name: &str| names.iter().any(|found| found == name);
     // One without frames was being begun or given up.
     let holds_frames = || any_written(disk, &[number]);
     let key = match keyfile::read(disk, &key_name(number))? {
         Found::Key(key) if has(&log_name(number)) => key,
         Found::Damaged | Found::Nothing if holds_frames()? => {
-            return Err(Unreadable::Damaged("its key is damaged or lost"));
+            let end = Err("its key is damaged or lost");
+            return Ok(Some(Read { contents, end }));
         }
-        _ => {
-            destroy(disk, number)?;
-            return Ok(None);
-        }
+        _ => return Ok(None),
     };
-    let file = disk.open(&log_name(number)).map_err(failed)?;
-    let read = Frames::open(file, key, label(number), true, &mut |group| {
-        group
-            .iter()
-            .try_for_each(|frame| record::ops(frame.content(), take))
-    })?;
-    if read.is_none() {
-        destroy(disk, number)?;
-    }
-    Ok(read.map(|frames| frames.len()))
+    let file = disk.open(&log_name(number));
+    let file = file.map_err(|e| open_failure(&e, "opening a journal"))?;
+    let read = Frames::read(file, key, label(number), true, &mut |group| {
+        let mut frames = group.iter();
+        frames.try_for_each(|frame| record::ops(frame.content(), &mut |_| ()))?;
+        contents.extend(group);
+        Ok(())
+    });
+    let end = match read {
+        Ok(Some(read)) => Ok(read),
+        Ok(None) => return Ok(None),
+        Err(Unreadable::Damaged(what)) => Err(what),
+        Err(Unreadable::Failed(failure)) => return Err(failure),
+    };
+    Ok(Some(Read { contents, end }))
 }
 
 /// Destroys a journal's key and removes its files, as far as they are there.
@@ -88,7 +111,7 @@ pub(super) fn any_written<D: Disk>(disk: &D, numbers: &[u64]) -> Result<bool, St
         match disk.open(&log_name(*number)).and_then(|file| file.len()) {
             Ok(len) if len > frames::FILE_HEAD as u64 => return Ok(true),
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_failure(&error, "opening a journal"));
+                return Err(open_failure(&error, "opening a journal"));
             }
             Ok(_) | Err(_) => {}
         }

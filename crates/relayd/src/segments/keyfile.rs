@@ -8,8 +8,8 @@ use emptyroom_wire::secret::Secret32;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::disk::{Disk, DiskFile};
-use crate::data::io_failure;
+use super::disk::{Disk, DiskFile, synced};
+use crate::data::{io_failure, open_failure};
 use crate::entropy;
 
 /// Format and version.
@@ -51,7 +51,7 @@ pub(super) fn make<D: Disk>(disk: &D, name: &str) -> Result<Secret32, StoreFailu
 
 /// Reads a key file.
 pub(super) fn read<D: Disk>(disk: &D, name: &str) -> Result<Found, StoreFailure> {
-    let failed = |e: &io::Error| io_failure(e, "reading a key");
+    let failed = |e: &io::Error| open_failure(e, "reading a key");
     let file = match disk.open(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         opened => opened.map_err(|e| failed(&e))?,
@@ -117,11 +117,6 @@ fn remove<D: Disk>(disk: &D, name: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
     }
-}
-
-/// A failed sync is never a full disk, whatever it says: nobody knows what is durable.
-pub(super) fn synced(outcome: io::Result<()>) -> io::Result<()> {
-    outcome.map_err(|error| io::Error::other(error.to_string()))
 }
 
 fn encode(key: &Secret32) -> Zeroizing<Vec<u8>> {

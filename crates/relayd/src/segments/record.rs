@@ -87,6 +87,9 @@ impl Writer {
     }
 }
 
+/// What an index takes for each place, in bytes.
+pub(super) const SPOT_LEN: u64 = 1 + 32 + 4 + 4;
+
 /// A row in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spot {

@@ -18,12 +18,12 @@ use emptyroom_wire::time::Day;
 use rand_chacha::ChaCha20Rng;
 
 use super::Sizes;
-use super::disk::{Disk, DiskFile};
-use super::frames::{Frame, Frames, Unreadable};
+use super::disk::{Disk, DiskFile, synced};
+use super::frames::{self, Frame, Frames, Unreadable};
 use super::index::Used;
 use super::keyfile::{self, Found};
 use super::record::{self, Spot, Writer};
-use crate::data::io_failure;
+use crate::data::{io_failure, open_failure};
 use crate::seal::{self, NONCE_LEN, Table, row_aad};
 
 const INDEX_LABEL: &[u8] = b"emptyroom v1 day index";
@@ -48,11 +48,20 @@ pub(super) struct Segment<F> {
     ends: bool,
 }
 
+/// What opening a segment gives: it and the rows that it holds.
+pub(super) type Outcome<F> = Result<Option<(Segment<F>, Vec<Spot>)>, Unreadable>;
+
 /// A row to be written.
 pub(super) struct NewRow<'a> {
     pub(super) table: Table,
     pub(super) key: RowKey,
     pub(super) row: &'a [u8],
+}
+
+impl<'a> NewRow<'a> {
+    pub(super) fn of(table: Table, key: RowKey, row: &'a [u8]) -> Self {
+        Self { table, key, row }
+    }
 }
 
 impl SegmentId {
@@ -89,7 +98,7 @@ impl<F: DiskFile> Segment<F> {
             let data = disk.create(&id.name("data"))?;
             let index = disk.create(&id.name("index"))?;
             let index = Frames::begin(index, key.duplicate(), id.label(), rng)?;
-            keyfile::synced(disk.sync_names())?;
+            synced(disk.sync_names())?;
             Ok((data, index))
         };
         match files() {
@@ -118,62 +127,61 @@ impl<F: DiskFile> Segment<F> {
         id: SegmentId,
         may_be_torn: bool,
         seen: &mut usize,
-    ) -> Result<Option<(Self, Vec<Spot>)>, Unreadable> {
-        let failed = |e: io::Error| io_failure(&e, "opening a segment");
+    ) -> Outcome<F> {
+        let failed = |e: io::Error| open_failure(&e, "opening a segment");
         let file = |ending: &str| match disk.open(&id.name(ending)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             opened => opened.map(Some).map_err(failed),
         };
         let (data, index) = (file("data")?, file("index")?);
-        let len = data.as_ref().map_or(Ok(0), DiskFile::len).map_err(failed)?;
-        let damaged = |what| {
-            if len > 0 {
-                Some(Unreadable::Damaged(what))
-            } else {
-                None
-            }
-        };
-        let key = keyfile::read(disk, &id.name("key"))?;
-        let (key, data, index, fault) = match (key, data, index) {
-            (Found::Key(key), Some(data), Some(index)) => {
-                (key, data, index, damaged("its index has no head"))
-            }
-            (Found::Key(_), _, None) => return gone(disk, id, damaged("its index is missing")),
-            (Found::Damaged | Found::Nothing, ..) => {
+        let len = |file: &Option<F>| file.as_ref().map_or(Ok(0), DiskFile::len).map_err(failed);
+        let (len, index_len) = (len(&data)?, len(&index)?);
+        // What is on its way in has no rows, and what is on its way out no key.
+        let holds_rows = len > 0 || index_len > frames::FILE_HEAD as u64;
+        let damaged = |what| holds_rows.then_some(Unreadable::Damaged(what));
+        let (key, index) = match (keyfile::read(disk, &id.name("key"))?, index) {
+            (Found::Key(key), Some(index)) => (key, index),
+            (Found::Key(_), None) => return gone(disk, id, damaged("its index is missing")),
+            (Found::Damaged | Found::Nothing, _) => {
                 return gone(disk, id, damaged("its key is damaged or lost"));
             }
-            _ => return gone(disk, id, None),
+            (Found::Destroyed, _) => return gone(disk, id, None),
         };
-        let mut reading = Reading::default();
+        let mut reading = Reading::expecting(index_len);
         let label = id.label();
-        let index = Frames::open(index, key.duplicate(), label, may_be_torn, &mut |group| {
-            reading.group(group)?;
+        let read = Frames::read(index, key.duplicate(), label, may_be_torn, &mut |group| {
+            reading.group(&group)?;
             *seen = reading.rows.len().saturating_sub(reading.removed.len());
             Ok(())
         })?;
-        let Some(index) = index else {
-            return gone(disk, id, fault);
+        let Some((mut index, tail)) = read else {
+            return gone(disk, id, damaged("its index has no head"));
         };
-        if len < u64::from(reading.end) {
-            return Err(Unreadable::Damaged("its rows are cut off"));
+        let end = reading.end;
+        let data = match data {
+            Some(data) if len >= u64::from(end) => data,
+            Some(_) => return Err(Unreadable::Damaged("its rows are cut off")),
+            None if end > 0 => return Err(Unreadable::Damaged("its rows are missing")),
+            None => return gone(disk, id, None),
+        };
+        let mut unerased = Vec::new();
+        if may_be_torn {
+            index.doubt(tail);
+            // A crash may have come before these were erased.
+            unerased = std::mem::take(&mut reading.last_removed);
         }
-        if len > u64::from(reading.end) {
+        if len > u64::from(end) {
             // Rows of a checkpoint that was cut off: nobody would remember to erase them.
-            data.set_len(u64::from(reading.end)).map_err(failed)?;
-            data.sync().map_err(failed)?;
+            data.set_len(u64::from(end)).map_err(failed)?;
+            synced(data.sync()).map_err(failed)?;
         }
         let segment = Self {
             id,
             key,
             data,
-            end: reading.end,
+            end,
             index,
-            // A crash may have come before these were erased.
-            unerased: if may_be_torn {
-                std::mem::take(&mut reading.last_removed)
-            } else {
-                Vec::new()
-            },
+            unerased,
             ends: false,
         };
         Ok(Some((segment, reading.into_rows())))
@@ -181,8 +189,8 @@ impl<F: DiskFile> Segment<F> {
 
     /// The rows of which its index says that they are there.
     pub(super) fn rows(&self) -> Result<Vec<Spot>, Unreadable> {
-        let mut reading = Reading::default();
-        self.index.read_again(&mut |group| reading.group(group))?;
+        let mut reading = Reading::expecting(self.index.len());
+        self.index.read_again(&mut |group| reading.group(&group))?;
         Ok(reading.into_rows())
     }
 
@@ -273,6 +281,15 @@ impl<F: DiskFile> Segment<F> {
         Ok(())
     }
 
+    /// Its index was not mended since a crash.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.index.is_unsure()
+    }
+
+    pub(super) fn mend(&mut self) -> Result<(), StoreFailure> {
+        self.index.mend()
+    }
+
     pub(super) fn has_unerased(&self) -> bool {
         !self.unerased.is_empty()
     }
@@ -282,6 +299,7 @@ impl<F: DiskFile> Segment<F> {
         if self.unerased.is_empty() {
             return Ok(());
         }
+        self.index.mend()?;
         self.erase(&self.unerased)?;
         self.sync_data()?;
         self.unerased.clear();
@@ -331,6 +349,11 @@ impl<F: DiskFile> Segment<F> {
         rows || self.index.len() > u64::from(sizes.wasted) + u64::from(self.end / 3)
     }
 
+    /// How long its index is.
+    pub(super) fn index_len(&self) -> u64 {
+        self.index.len()
+    }
+
     /// Its length in bytes.
     pub(super) fn len(&self) -> u32 {
         self.end
@@ -365,6 +388,15 @@ struct Reading {
 }
 
 impl Reading {
+    /// Of an index of this length.
+    fn expecting(index_len: u64) -> Self {
+        let rows = index_len / record::SPOT_LEN;
+        Self {
+            rows: Vec::with_capacity(usize::try_from(rows).unwrap_or(0)),
+            ..Self::default()
+        }
+    }
+
     fn group(&mut self, group: &[Frame]) -> Result<(), Unreadable> {
         self.last_removed.clear();
         for frame in group {
@@ -383,11 +415,14 @@ impl Reading {
         }
     }
 
+    /// Rows stand in the order in which they lie.
     fn into_rows(mut self) -> Vec<Spot> {
         self.removed.sort_unstable();
-        let removed = self.removed;
-        self.rows
-            .retain(|spot| removed.binary_search(&spot.at).is_err());
+        let mut removed = self.removed.into_iter().peekable();
+        self.rows.retain(|spot| {
+            while removed.next_if(|at| *at < spot.at).is_some() {}
+            removed.peek() != Some(&spot.at)
+        });
         self.rows
     }
 }

@@ -6,7 +6,8 @@ use emptyroom_relay::store::RowKey;
 use emptyroom_wire::time::Day;
 
 use super::record::Spot;
-use super::segment::SegmentId;
+use super::segment::{NewRow, SegmentId};
+use crate::seal::Table;
 
 /// Keys are random, so their order says nothing of the order in which rows came.
 // [SPEC 6.68]
@@ -29,6 +30,25 @@ impl Waiting {
     /// Rows that are in no segment.
     pub(super) fn rows(&self) -> usize {
         self.entries.len() + self.lasting.len()
+    }
+
+    /// A day of which rows are in no segment.
+    pub(super) fn first_day(&self) -> Option<Day> {
+        let entry = self.entries.first_key_value().map(|((day, _), _)| *day);
+        entry.or_else(|| self.lasting.values().next().map(|(day, _)| *day))
+    }
+
+    /// Rows of a day that are in no segment.
+    pub(super) fn rows_of(&self, day: Day) -> impl Iterator<Item = NewRow<'_>> {
+        let of_day = (day, RowKey([0; 32]))..=(day, RowKey([u8::MAX; 32]));
+        let entries = self.entries.range(of_day);
+        let entries = entries.map(|((_, key), row)| (Table::Entries, key, row));
+        let lasting = self.lasting.iter();
+        let lasting = lasting.filter(move |(_, (last, _))| *last == day);
+        let lasting = lasting.map(|(key, (_, row))| (Table::Lasting, key, row));
+        entries
+            .chain(lasting)
+            .map(|(table, key, row)| NewRow::of(table, *key, row))
     }
 
     /// A row is not there any more; its bytes are to be erased.

@@ -1,8 +1,9 @@
 //! What the disk holds, and when there is no more of it.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use emptyroom_relay::store::{
@@ -15,7 +16,7 @@ use emptyroom_wire::time::{DAY_MS, Day, Wall};
 
 use crate::client::{Client, Log, generator, name};
 use crate::machine;
-use crate::process::{Process, serve};
+use crate::process::{Process, serve, with_descriptors};
 use crate::scratch::{Scratch, count_below, files_below};
 
 /// Everything that a thief of the disk would look for.
@@ -227,6 +228,39 @@ fn on_a_read_only_disk_nothing_starts_and_the_cause_is_said() {
             assert_eq!(files_below(&data), before);
         }
     }
+}
+
+/// A start that can open no more files says that, and not that the disk is full.
+// [SPEC 6.117]
+#[test]
+fn a_start_without_descriptors_says_so() {
+    let dir = Scratch::new("descriptors");
+    let data = dir.path().join("data");
+    assert_eq!(Process::start(&data).signal("TERM").0.code(), Some(0));
+    let mut seen = 0;
+    for limit in 5..200 {
+        let mut command = serve(&data);
+        command.arg("--open");
+        let mut command = with_descriptors(&command, limit);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        if !line.is_empty() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            break;
+        }
+        let output = child.wait_with_output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert!(!words.contains("no space left"), "{limit}: {words}");
+        if words.contains("cannot open the store") {
+            assert!(words.contains("too many open files"), "{limit}: {words}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
 }
 
 // [SPEC 6.69]

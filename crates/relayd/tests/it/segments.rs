@@ -30,6 +30,8 @@ const SIZES: Sizes = Sizes {
     wasted: 2_000,
     rewritten: 30_000,
     rows: usize::MAX,
+    // A fault comes at the same operation each time.
+    readers: 0,
 };
 
 struct Segments {
@@ -186,8 +188,9 @@ fn trace(seed: u64) {
     // A full disk may keep what is over until there is space, and a clock that went back would show it.
     let clock_jumps_back = dice.below(2) == 0;
     for _ in 0..60 {
-        let fault = match dice.below(8) {
+        let fault = match dice.below(9) {
             0 => Some(Fault::Dead),
+            8 => Some(Fault::FullSync),
             1 | 2 if clock_jumps_back => None,
             1 | 2 => Some(Fault::Full),
             3 => Some(Fault::Sync),
@@ -338,7 +341,7 @@ fn remove(rows: &mut SegmentRows<ShadowDisk>) {
 }
 
 fn reopen(disk: &ShadowDisk) -> Result<SegmentRows<ShadowDisk>, StoreFailure> {
-    let opened = SegmentRows::open(disk.clone(), SIZES, OnDamage::Refuse);
+    let opened = SegmentRows::open(disk.clone(), SIZES, OnDamage::Refuse, DAY);
     opened.map_err(|unopened| unopened.failure)
 }
 

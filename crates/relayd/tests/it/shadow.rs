@@ -39,6 +39,8 @@ pub enum Fault {
     Sync,
     /// One sync fails, and the next ones do not.
     OneSync,
+    /// Syncs fail, and say that there is no space.
+    FullSync,
 }
 
 /// What an operation needs, and a fault can deny it.
@@ -182,6 +184,7 @@ impl State {
             }
             Fault::NoNewFiles if needs == Needs::Name => Err(io::ErrorKind::StorageFull.into()),
             Fault::Sync if needs == Needs::Sync => Err(io::Error::other("sync")),
+            Fault::FullSync if needs == Needs::Sync => Err(io::ErrorKind::StorageFull.into()),
             Fault::OneSync if needs == Needs::Sync => {
                 self.fault = None;
                 Err(io::Error::other("sync"))
@@ -363,12 +366,16 @@ impl DiskFile for ShadowFile {
         self.change(Change::Write(at, zeros), Needs::Nothing)
     }
 
+    /// What a sync that fails should have written is lost, though it is read: the next sync that goes well knows nothing of it.
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.reach(Needs::Sync)?;
+        let reached = state.reach(Needs::Sync);
         let file = &mut state.files[self.id];
-        file.durable = file.current.clone();
-        file.pending.clear();
+        let pending = std::mem::take(&mut file.pending);
+        reached?;
+        for change in &pending {
+            File::apply(&mut file.durable, change);
+        }
         Ok(())
     }
 }

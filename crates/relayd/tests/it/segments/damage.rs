@@ -147,23 +147,223 @@ fn a_damaged_journal_is_left_out_only_if_that_is_wanted() {
     drop(rows);
     disk.damage("journal-1.log", |bytes| bytes[first + 100] ^= 1);
     let before = disk.contents();
-    let refused = SegmentRows::open(disk.clone(), SIZES, OnDamage::Refuse);
+    let refused = SegmentRows::open(disk.clone(), SIZES, OnDamage::Refuse, DAY);
     let refused = refused.err().unwrap();
     assert!(refused.damaged_journal);
     assert_eq!(refused.file, "journal-1.log");
     assert_eq!(disk.contents(), before);
-    let mut rows = SegmentRows::open(disk.clone(), SIZES, OnDamage::Quarantine).unwrap();
+    let mut rows = SegmentRows::open(disk.clone(), SIZES, OnDamage::Quarantine, DAY).unwrap();
     // What came before the damage is there.
     assert_eq!(rows.entry(DAY, &ENTRY).unwrap(), Some(vec![1; 500]));
     assert_eq!(rows.lasting(&KEPT).unwrap(), Some(vec![7; 600]));
+    let kept_until = DAY.0 + 30;
     let apart = disk.contents();
-    for name in ["journal-1.log", "journal-1.key"] {
-        assert_eq!(apart[&format!("quarantine/{name}")], before[name]);
+    for ending in ["log", "key"] {
+        let name = format!("quarantine/journal-1-until-{kept_until}.{ending}");
+        assert_eq!(apart[&name], before[&format!("journal-1.{ending}")]);
     }
-    rows.checkpoint().unwrap();
+    // It lies in a segment already: whatever happens now, the next start needs no permission and loses nothing more.
     drop(rows);
+    let disk = disk.crash(&mut ChaCha20Rng::seed_from_u64(1));
     let mut rows = reopen(&disk).unwrap();
     assert_eq!(rows.entry(DAY, &ENTRY).unwrap(), Some(vec![1; 500]));
+    // The damaged journal has an end, and no other gets its number before.
+    let is_kept = |name: &String| name.starts_with("quarantine/journal-1-");
+    assert!(!disk.contents().contains_key("journal-1.log"));
+    rows.expire(Day(kept_until)).unwrap();
+    assert_eq!(
+        disk.contents().keys().filter(|name| is_kept(name)).count(),
+        2
+    );
+    rows.expire(Day(kept_until + 1)).unwrap();
+    assert_eq!(
+        disk.contents().keys().filter(|name| is_kept(name)).count(),
+        0
+    );
+    assert!(
+        disk.removed().contains(&vec![0; 48]),
+        "its key was overwritten"
+    );
+}
+
+/// Whenever the power fails, what came before the damage is not lost, and what came later is not undone by it.
+// [SPEC 6.113]
+#[test]
+fn a_crash_while_damage_is_settled_loses_nothing_more() {
+    let mut rng = ChaCha20Rng::seed_from_u64(3);
+    for operations in 0.. {
+        let (disk, mut rows) = fresh();
+        keep(&mut rows);
+        put(&mut rows, 1);
+        let first = disk.contents()["journal-1.log"].len();
+        put(&mut rows, 2);
+        put(&mut rows, 3);
+        // Another journal, behind which this one stays.
+        disk.fail_after(0, Fault::Dead);
+        assert!(rows.settle().is_err());
+        drop(rows);
+        disk.mend();
+        drop(reopen(&disk).unwrap());
+        disk.damage("journal-1.log", |bytes| bytes[first + 100] ^= 1);
+        disk.fail_after(operations, Fault::Dead);
+        let whole = SegmentRows::open(disk.clone(), SIZES, OnDamage::Quarantine, DAY).is_ok();
+        disk.mend();
+        let disk = disk.crash(&mut rng);
+        let mut rows = SegmentRows::open(disk, SIZES, OnDamage::Quarantine, DAY).unwrap();
+        let row = rows.entry(DAY, &ENTRY).unwrap();
+        assert_eq!(row, Some(vec![1; 500]), "after {operations}");
+        assert_eq!(rows.lasting(&KEPT).unwrap(), Some(vec![7; 600]));
+        if whole {
+            assert!(operations > 20);
+            return;
+        }
+    }
+}
+
+/// Segments and torn ends are looked at only when all journals were.
+// [SPEC 6.111]
+#[test]
+fn a_refused_start_changes_nothing() {
+    let disk = two_days();
+    disk.damage("day-20000-0.index", |bytes| bytes[60] ^= 1);
+    // As a checkpoint leaves it that is cut off.
+    disk.damage("day-20001-0.data", |bytes| bytes.extend([1; 700]));
+    disk.damage("day-20001-0.index", |bytes| bytes.extend([1; 70]));
+    let mut journals = disk.contents().into_keys();
+    let journal = journals.find(|name| name.ends_with(".log")).unwrap();
+    disk.damage(&journal, |bytes| bytes.extend([1; 100]));
+    disk.damage(&journal.replace(".log", ".key"), |bytes| bytes[20] ^= 1);
+    let before = disk.contents();
+    let refused = SegmentRows::open(disk.clone(), SIZES, OnDamage::Refuse, DAY);
+    assert!(refused.err().unwrap().damaged_journal);
+    assert!(disk.contents() == before);
+    let mut rows = SegmentRows::open(disk.clone(), SIZES, OnDamage::Quarantine, DAY).unwrap();
+    assert_eq!(rows.lasting(&KEPT).unwrap(), Some(vec![7; 600]));
+    assert_eq!(disk.contents()["day-20001-0.data"].len(), 640);
+}
+
+/// Read again after a start, it would take the place of what was written since.
+// [SPEC 6.111]
+#[test]
+fn a_lost_row_never_hides_a_later_one() {
+    let (disk, mut rows) = fresh();
+    let put_on = |rows: &mut SegmentRows<ShadowDisk>, day: Day, byte: u8| {
+        let (key, row) = (LASTING, vec![byte; 500]);
+        rows.commit(Changes {
+            entries: Vec::new(),
+            lasting: vec![LastingChange::Put { key, day, row }],
+        })
+        .unwrap();
+        rows.checkpoint().unwrap();
+    };
+    put_on(&mut rows, LATER, 1);
+    disk.damage("day-20001-0.data", |bytes| *bytes.last_mut().unwrap() ^= 1);
+    assert_eq!(rows.lasting(&LASTING).unwrap(), None);
+    // To an earlier day, as when a log is destroyed.
+    put_on(&mut rows, DAY, 2);
+    for _ in 0..2 {
+        drop(rows);
+        rows = reopen(&disk).unwrap();
+        assert_eq!(rows.lasting(&LASTING).unwrap(), Some(vec![2; 500]));
+        rows.checkpoint().unwrap();
+    }
+}
+
+/// What was erased has no key any more; rows without their file are lost, and said to be.
+// [SPEC 6.111]
+#[test]
+fn a_missing_file_of_rows_is_damage() {
+    let disk = two_days();
+    let before = disk.contents();
+    Disk::remove(&disk, "day-20000-0.data").unwrap();
+    let mut rows = reopen(&disk).unwrap();
+    assert_eq!(rows.lasting(&KEPT).unwrap(), Some(vec![7; 600]));
+    assert_eq!(rows.entry(DAY, &ENTRY).unwrap(), None);
+    for ending in ["key", "index"] {
+        let name = format!("day-20000-0.{ending}");
+        assert_eq!(
+            disk.contents()[&format!("quarantine/{name}")],
+            before[&name]
+        );
+    }
+}
+
+/// A sync that fails for want of space tells no more of what is durable than any other.
+// [SPEC 6.69]
+#[test]
+fn a_failed_sync_is_never_a_full_disk() {
+    for operations in 0.. {
+        let (disk, mut rows) = fresh();
+        keep(&mut rows);
+        disk.fail_after(operations, Fault::FullSync);
+        let outcome = try_put(&mut rows, 1)
+            .and_then(|()| rows.checkpoint())
+            .and_then(|_| rows.expire(Day(DAY.0 + 1)));
+        if outcome.is_ok() {
+            assert!(operations > 20);
+            break;
+        }
+        assert!(
+            matches!(outcome, Err(StoreFailure::Broken(_))),
+            "{operations}"
+        );
+    }
+    // At a start, with a piece that a crash cut off.
+    for operations in 0.. {
+        let (disk, mut rows) = fresh();
+        keep(&mut rows);
+        put(&mut rows, 1);
+        drop(rows);
+        disk.damage("day-20000-0.data", |bytes| bytes.extend([1; 700]));
+        disk.fail_after(operations, Fault::FullSync);
+        let opened = reopen(&disk).map(drop);
+        if opened.is_ok() {
+            assert!(operations > 5);
+            return;
+        }
+        assert!(
+            matches!(opened, Err(StoreFailure::Broken(_))),
+            "{operations}"
+        );
+    }
+}
+
+/// Segments are read on two threads at once, and in no order.
+// [SPEC 6.91] [SPEC 6.94]
+#[test]
+fn segments_are_read_in_any_order() {
+    let (disk, mut rows) = fresh();
+    let number = |n: u32| {
+        let mut key = [9; 32];
+        key[..4].copy_from_slice(&n.to_be_bytes());
+        RowKey(key)
+    };
+    for n in 0..400 {
+        // Most of it moves once, and there are two copies while a crash can come.
+        let (key, day) = (number(n / 2), Day(DAY.0 + n % 7));
+        let row = vec![u8::try_from(n % 251).unwrap(); 300];
+        rows.commit(Changes {
+            entries: Vec::new(),
+            lasting: vec![LastingChange::Put { key, day, row }],
+        })
+        .unwrap();
+        rows.settle().unwrap();
+    }
+    drop(rows);
+    let sizes = Sizes {
+        readers: 2,
+        ..SIZES
+    };
+    let names = disk.contents().into_keys();
+    assert!(names.filter(|name| name.ends_with(".data")).count() >= 5);
+    for _ in 0..20 {
+        let mut rows = SegmentRows::open(disk.clone(), sizes, OnDamage::Refuse, DAY).unwrap();
+        assert_eq!(rows.rows(), 200);
+        for n in (1..400).step_by(2) {
+            let row = vec![u8::try_from(n % 251).unwrap(); 300];
+            assert_eq!(rows.lasting(&number(n / 2)).unwrap(), Some(row));
+        }
+    }
 }
 
 // [SPEC 6.95]
@@ -247,7 +447,7 @@ fn a_checkpoint_that_fails_leaves_everything_to_read() {
 fn memory_for_rows_has_a_bound() {
     let disk = ShadowDisk::default();
     let sizes = Sizes { rows: 10, ..SIZES };
-    let mut rows = SegmentRows::open(disk, sizes, OnDamage::Refuse).unwrap();
+    let mut rows = SegmentRows::open(disk, sizes, OnDamage::Refuse, DAY).unwrap();
     let change = |n: u8, row: Option<Vec<u8>>| Changes {
         entries: vec![EntryChange {
             day: DAY,
@@ -271,6 +471,31 @@ fn memory_for_rows_has_a_bound() {
         Err(StoreFailure::Full)
     );
     assert_eq!(rows.rows(), 10);
+}
+
+/// Its rows may be in segments, but what it says of those that are gone is still there: that is not done.
+// [SPEC 6.95]
+#[test]
+fn a_checkpoint_without_a_new_journal_is_not_done() {
+    let (disk, mut rows) = fresh();
+    keep(&mut rows);
+    put(&mut rows, 1);
+    disk.fail_after(0, Fault::NoNewFiles);
+    let settle = |rows: &mut SegmentRows<ShadowDisk>| {
+        loop {
+            match rows.settle().unwrap() {
+                Settled::More => {}
+                end => return end,
+            }
+        }
+    };
+    assert_eq!(settle(&mut rows), Settled::Full);
+    assert_eq!(settle(&mut rows), Settled::Full);
+    disk.mend();
+    assert_eq!(settle(&mut rows), Settled::Done);
+    let contents = disk.contents();
+    let mut journals = contents.iter().filter(|(name, _)| name.ends_with(".log"));
+    assert!(journals.all(|(_, bytes)| bytes.len() == 16));
 }
 
 /// No file can be made any more, but the journal still grows: checkpoints find no space.
