@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: docs/benchmarks.md, measured anew with release builds.
 //!
-//! With the names of parts it measures only those and prints them; without any, it writes its part of the document. `bench
-//! relay` is a relay under load: it writes the other part, and a picture. `--dev` measures the development profile
-//! instead, for a look without another build of everything; the document says so.
+//! With the names of parts it measures only those and prints them; without any, it writes its part of the document. `bench store`
+//! is the relay's own store, and `bench relay` a relay under load: they write parts of their own, the latter with a picture. `--dev`
+//! measures the development profile instead, for a look without another build of everything; the document says so.
 
 mod document;
 
@@ -12,7 +12,9 @@ use document::Part;
 use std::process::Command;
 
 /// The parts that the program knows: asked here, because building it takes minutes.
-const PARTS: &[&str] = &["talk", "client", "start", "vault", "tpm", "stream", "store"];
+const PARTS: &[&str] = &["talk", "client", "start", "vault", "tpm", "stream", STORE];
+/// Among them the one that stands apart in the document.
+const STORE: &str = "store";
 /// The scenarios of the other one.
 const SCENARIOS: &[&str] = &["appends", "peers", "crash", "connected"];
 /// Where the picture is, from the document.
@@ -39,12 +41,16 @@ fn parts(arguments: &[String]) -> Outcome {
         ));
     }
     let mut cargo = program("emptyroom-bench", !flags.is_empty())?;
-    cargo.args(&parts);
-    if !parts.is_empty() {
-        return Ok(run::code(&mut cargo)? == Some(0));
-    }
-    let report = run::output(&mut cargo)?;
-    document::write(Part::Costs, &String::from_utf8_lossy(&report))
+    let part = match parts.as_slice() {
+        [] => Part::Costs,
+        [only] if *only == STORE => Part::Store,
+        _ => return Ok(run::code(cargo.args(&parts))? == Some(0)),
+    };
+    let measured = PARTS
+        .iter()
+        .filter(|name| (**name == STORE) == (part == Part::Store));
+    let report = run::output(cargo.args(measured))?;
+    document::write(part, &String::from_utf8_lossy(&report))
 }
 
 fn relay(arguments: &[String]) -> Outcome {

@@ -23,15 +23,15 @@ use emptyroom_load::report::{self, Section};
 use std::process::ExitCode;
 
 /// One part: its name on the command line and what measures it.
-type Part = (&'static str, fn() -> Result<Section, Trouble>);
+type Part = (&'static str, fn() -> Result<Vec<Section>, Trouble>);
 
 const PARTS: &[Part] = &[
-    ("talk", talk::measure),
-    ("client", client::measure),
-    ("start", start::measure),
-    ("vault", vault::measure),
-    ("tpm", tpm::measure),
-    ("stream", stream::measure),
+    ("talk", || Ok(vec![talk::measure()?])),
+    ("client", || Ok(vec![client::measure()?])),
+    ("start", || Ok(vec![start::measure()?])),
+    ("vault", || Ok(vec![vault::measure()?])),
+    ("tpm", || Ok(vec![tpm::measure()?])),
+    ("stream", || Ok(vec![stream::measure()?])),
     ("store", store::measure),
 ];
 
@@ -45,14 +45,20 @@ fn main() -> ExitCode {
         eprintln!("there is no part `{name}`; there are: {}", parts.join(", "));
         return ExitCode::from(2);
     }
-    let mut report = report::head();
+    // The store has a part of the document of its own.
+    let mut report = match chosen.as_slice() {
+        [only] if only == "store" => report::store_head(),
+        _ => report::head(),
+    };
     for (name, measure) in PARTS {
         if !chosen.is_empty() && !chosen.iter().any(|chosen| chosen == name) {
             continue;
         }
         eprintln!("measuring: {name}");
         match measure() {
-            Ok(section) => report.push_str(&section.markdown()),
+            Ok(sections) => sections
+                .iter()
+                .for_each(|section| report.push_str(&section.markdown())),
             Err(why) => {
                 eprintln!("{name}: {why}");
                 return ExitCode::FAILURE;

@@ -2,12 +2,17 @@
 //! checkpoint makes others wait.
 
 use emptyroom_load::Trouble;
+use emptyroom_load::cost::Cost;
 use emptyroom_load::program::RelayProgram;
+use emptyroom_load::relay::{header, opening};
 use emptyroom_load::report::{Section, percentile, time};
 use emptyroom_load::scratch::Scratch;
+use emptyroom_load::wire_client::WireClient;
 use emptyroom_relay::store::{Changes, EntryChange, LastingChange, RowKey, Rows};
 use emptyroom_relayd::segments::disk::OsDisk;
 use emptyroom_relayd::segments::{OnDamage, SegmentRows, Settled, Sizes};
+use emptyroom_wire::address::RelayAddress;
+use emptyroom_wire::op::{Answer, OpenOutcome, RefusalCode};
 use emptyroom_wire::time::{DAY_MS, Day};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -21,70 +26,159 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const MILLIONS: [u32; 3] = [1, 2, 4];
 const MILLION: u32 = 1_000_000;
 const ROW_BYTES: usize = 300;
+/// What sealing and an index add to a row.
+const ROW_EXTRA: usize = 40 + 41;
 /// Rows of a commit, and entries for each lasting row.
 const TOGETHER: u32 = 1_000;
 const PER_LASTING: u32 = 16;
 /// Entries that are in and out again, and how many are there at a time.
 const CHURNED: u32 = 2 * MILLION;
-const ALIVE: usize = 100_000;
+const ALIVE: u32 = MILLION;
+/// Commits between two looks at the disk.
+const LOOK_AFTER: u32 = 20;
 
 type Store = SegmentRows<OsDisk>;
 
-pub(crate) fn measure() -> Result<Section, Trouble> {
-    let mut section = Section::new(
-        "Segment store",
-        format!(
-            "Rows of {ROW_BYTES} bytes, {TOGETHER} in a commit, and one lasting row for every {PER_LASTING} entries. Recovery is from the start of the real \
-             program to its address line, after it was killed, with files in the page cache. Churn: {CHURNED} entries in and out, {ALIVE} there \
-             at a time; between two commits as many slices of a checkpoint as the relay does."
-        ),
-    );
-    recovery(&mut section)?;
-    churn(&mut section)?;
-    Ok(section)
+pub(crate) fn measure() -> Result<Vec<Section>, Trouble> {
+    Ok(vec![recovery()?, churn()?])
 }
 
-fn recovery(section: &mut Section) -> Result<(), Trouble> {
+fn recovery() -> Result<Section, Trouble> {
+    let mut section = Section::new(
+        "Start after a kill",
+        format!(
+            "Entries of {ROW_BYTES} bytes, {TOGETHER} in a commit, and one lasting row for every {PER_LASTING}. From the start of the real program until it \
+             says its address, and until a client that connects then has its first answer out of the store; CPU and memory are the program's, at that \
+             moment. What was written last stands in the journal, files are in the page cache."
+        ),
+    );
     let scratch = Scratch::new("store")?;
     let data = scratch.path.join("data");
     let directory = data.join("segments");
-    let arguments = ["--store", "segments"];
-    drop(RelayProgram::start(&data, &arguments)?);
+    drop(start(&data)?);
     let mut filled = 0;
+    let mut starts = Vec::new();
     for millions in MILLIONS {
         let mut store = open(&directory)?;
         while filled < millions * MILLION {
-            let changes = changes(filled, None);
-            store.commit(changes).map_err(|e| e.to_string())?;
+            put(&mut store, changes(filled, None))?;
             filled += TOGETHER;
-            for _ in 0..store.slices_due() {
-                store.settle().map_err(|e| e.to_string())?;
+            if filled.is_multiple_of(MILLION / 2) {
+                eprintln!("  {filled} entries are stored");
             }
         }
         let rows = store.rows();
         // As a kill would: nothing is tidied.
         drop(store);
-        let begun = Instant::now();
-        let relay = RelayProgram::start(&data, &arguments)?;
-        let serves = begun.elapsed();
-        let cost = relay.cost()?;
-        drop(relay);
+        let started = Started::after(&data)?;
         let mut store = open(&directory)?;
         if store.rows() != rows {
             return Err(format!("{rows} rows were stored, {} are there", store.rows()).into());
         }
         check(&mut store, filled)?;
-        let limit = Duration::from_millis(500 + 350 * u64::from(millions));
         section.aimed(
-            format!("{millions} million entries ({rows} rows): serves after"),
+            format!("{millions} million entries ({rows} rows)"),
             format!(
-                "{}; CPU {}, memory {} MiB",
-                time(serves),
-                time(cost.cpu),
-                cost.memory_bytes >> 20
+                "address after {}, answer after {}; CPU {}, memory {} MiB",
+                time(started.serves),
+                time(started.answers),
+                time(started.cost.cpu),
+                started.cost.memory_bytes >> 20
             ),
-            &time(limit),
+            &format!("at most {}", time(limit(millions))),
         );
+        starts.push((rows, started));
+    }
+    slope(&mut section, &starts);
+    Ok(section)
+}
+
+fn limit(millions: u32) -> Duration {
+    Duration::from_millis(500 + 350 * u64::from(millions))
+}
+
+/// What each million more costs, from the smallest to the largest.
+fn slope(section: &mut Section, starts: &[(usize, Started)]) {
+    let (Some((few, first)), Some((many, last))) = (starts.first(), starts.last()) else {
+        return;
+    };
+    let more = (many - few) as f64 / f64::from(MILLION);
+    let each = |from: Duration, to: Duration| time(to.saturating_sub(from).div_f64(more));
+    section.aimed(
+        "each million rows more, until the answer",
+        format!(
+            "{}; CPU {}",
+            each(first.answers, last.answers),
+            each(first.cost.cpu, last.cost.cpu)
+        ),
+        "at most 350 ms",
+    );
+    let memory = last
+        .cost
+        .memory_bytes
+        .saturating_sub(first.cost.memory_bytes);
+    section.aimed(
+        "memory of each million rows more",
+        format!(
+            "{:.0} MiB: {:.0} bytes a row",
+            memory as f64 / more / f64::from(1 << 20),
+            memory as f64 / (many - few) as f64
+        ),
+        "at most 160 bytes a row",
+    );
+}
+
+/// A start of the program.
+struct Started {
+    serves: Duration,
+    answers: Duration,
+    cost: Cost,
+}
+
+impl Started {
+    fn after(data: &Path) -> Result<Started, Trouble> {
+        let begun = Instant::now();
+        let relay = start(data)?;
+        let serves = begun.elapsed();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(ask(&relay))?;
+        Ok(Started {
+            serves,
+            answers: begun.elapsed(),
+            cost: relay.cost()?,
+        })
+    }
+}
+
+fn start(data: &Path) -> Result<RelayProgram, Trouble> {
+    RelayProgram::start(data, &["--store", "segments"])
+}
+
+/// Asks for a log that is not there, which only the store knows.
+async fn ask(relay: &RelayProgram) -> Result<(), Trouble> {
+    let address = RelayAddress::parse(&relay.address)?;
+    let mut client = WireClient::connect(&address, 1).await?;
+    let nowhere = header(0, [0, 0]);
+    client.send(opening([(&nowhere, 0)].into_iter())).await?;
+    match client.answer().await? {
+        Answer::Opened(opened)
+            if opened.logs.iter().all(|log| {
+                matches!(log, OpenOutcome::Refused(refusal) if refusal.code == RefusalCode::Unknown)
+            }) =>
+        {
+            Ok(())
+        }
+        _ => Err("a log that nobody made is not unknown".into()),
+    }
+}
+
+/// A commit with the slices of a checkpoint that the relay does with it.
+fn put(store: &mut Store, changes: Changes) -> Result<(), Trouble> {
+    store.commit(changes).map_err(|e| e.to_string())?;
+    for _ in 0..store.slices_due() {
+        store.settle().map_err(|e| e.to_string())?;
     }
     Ok(())
 }
@@ -101,70 +195,90 @@ fn check(store: &mut Store, filled: u32) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn churn(section: &mut Section) -> Result<(), Trouble> {
+fn churn() -> Result<Section, Trouble> {
+    let mut section = Section::new(
+        "Churn",
+        format!(
+            "{CHURNED} such entries in and out again, the oldest first, {ALIVE} there at a time; between two commits as many slices of a checkpoint as \
+             the relay does. The disk is what the file system holds for all files, journals among them, looked at every {LOOK_AFTER} commits; live \
+             data are the rows that are there with what sealing and an index add to them."
+        ),
+    );
     let scratch = Scratch::new("churn")?;
     let mut store = open(&scratch.path)?;
     let mut there = VecDeque::new();
+    for first in (0..ALIVE).step_by(TOGETHER as usize) {
+        put(&mut store, changes(first, None))?;
+        there.push_back(first);
+    }
+    eprintln!("  {ALIVE} entries are stored");
     let (mut commits, mut slices) = (Vec::new(), Vec::new());
     let (mut largest, mut live_bytes) = (0, 0);
-    for first in (0..CHURNED).step_by(TOGETHER as usize) {
-        let old = (there.len() * TOGETHER as usize >= ALIVE).then(|| there.pop_front());
-        commits.push(timed(|| store.commit(changes(first, old.flatten())))?);
+    for first in (ALIVE..ALIVE + CHURNED).step_by(TOGETHER as usize) {
+        let changes = changes(first, there.pop_front());
+        commits.push(timed(|| store.commit(changes))?);
         there.push_back(first);
         for _ in 0..store.slices_due() {
             slices.push(timed(|| store.settle())?);
         }
-        if first % (100 * TOGETHER) == 0 && there.len() * TOGETHER as usize >= ALIVE {
-            while store.settle().map_err(|e| e.to_string())? == Settled::More {}
+        if first.is_multiple_of(LOOK_AFTER * TOGETHER) {
             largest = largest.max(blocks(&scratch.path)?);
-            live_bytes = store.rows() * (ROW_BYTES + 40);
+            live_bytes = store.rows() * (ROW_BYTES + ROW_EXTRA);
+        }
+        if (first - ALIVE).is_multiple_of(CHURNED / 4) {
+            eprintln!("  {} entries are in and out", first - ALIVE);
         }
     }
     let factor = largest as f64 / live_bytes as f64;
     section.aimed(
-        "disk under churn",
+        "the disk at its fullest",
         format!(
-            "{} MiB at most for {} MiB of rows: {factor:.2} times",
+            "{} MiB for {} MiB of live data: {factor:.2} times",
             largest >> 20,
             live_bytes >> 20
         ),
-        "at most 1.3 times, and a segment",
+        "at most 1.3 times",
     );
     section.row(
-        "a commit, half of them, 99 %, the longest",
+        format!("a commit of {TOGETHER} in and {TOGETHER} out: half of them, 99 %, the longest"),
         spread(&mut commits),
     );
     section.row("a slice of a checkpoint, likewise", spread(&mut slices));
-    while let Some(first) = there.pop_front() {
-        let changes = removals(first);
-        store.commit(changes).map_err(|e| e.to_string())?;
+    ends(&mut section, &mut store, &scratch.path, there)?;
+    Ok(section)
+}
+
+/// What is left when everything was removed, and how a day ends.
+fn ends(
+    section: &mut Section,
+    store: &mut Store,
+    directory: &Path,
+    there: VecDeque<u32>,
+) -> Result<(), Trouble> {
+    for first in there {
+        put(store, removals(first))?;
     }
-    let begun = Instant::now();
-    store.checkpoint().map_err(|e| e.to_string())?;
-    section.row("a whole checkpoint, at the end", time(begun.elapsed()));
+    while store.settle().map_err(|e| e.to_string())? == Settled::More {}
+    let took = timed(|| store.checkpoint())?;
     section.aimed(
-        "bytes of removed entries in the files of rows then",
-        written(&scratch.path)?.to_string(),
+        "bytes of removed entries left in files of rows and journals, when all were removed",
+        left(directory)?.to_string(),
         "0",
     );
-    // A day that is over.
-    for first in (0..200_000).step_by(TOGETHER as usize) {
-        store
-            .commit(changes(first, None))
-            .map_err(|e| e.to_string())?;
+    section.row("the last checkpoint of that", time(took));
+    for first in (0..ALIVE / 4).step_by(TOGETHER as usize) {
+        put(store, changes(first, None))?;
     }
     store.checkpoint().map_err(|e| e.to_string())?;
-    let before = blocks(&scratch.path)?;
-    let begun = Instant::now();
-    let over = Day(today() + 100);
-    store.expire(over).map_err(|e| e.to_string())?;
+    let before = blocks(directory)?;
+    let took = timed(|| store.expire(Day(today() + 100)))?;
     section.row(
-        "200000 entries run out",
+        format!("{} entries run out", ALIVE / 4),
         format!(
             "{}: {} MiB before, {} KiB after",
-            time(begun.elapsed()),
+            time(took),
             before >> 20,
-            blocks(&scratch.path)? >> 10
+            blocks(directory)? >> 10
         ),
     );
     Ok(())
@@ -172,7 +286,7 @@ fn churn(section: &mut Section) -> Result<(), Trouble> {
 
 fn open(directory: &Path) -> Result<Store, Trouble> {
     let disk = OsDisk::new(directory).map_err(|e| e.to_string())?;
-    let opened = SegmentRows::open(disk, Sizes::default(), OnDamage::Refuse);
+    let opened = SegmentRows::open(disk, Sizes::default(), OnDamage::Refuse, Day(today()));
     opened.map_err(|e| format!("{}: {}", e.file, e.failure).into())
 }
 
@@ -255,14 +369,18 @@ fn blocks(directory: &Path) -> Result<u64, Trouble> {
     Ok(bytes)
 }
 
-/// Bytes in the files of rows that are not zero.
-fn written(directory: &Path) -> Result<usize, Trouble> {
+/// Bytes in the files of rows that are not zero, and all of journals behind their heads.
+fn left(directory: &Path) -> Result<usize, Trouble> {
+    const JOURNAL_HEAD: usize = 16;
     let mut count = 0;
     for file in fs::read_dir(directory)? {
         let path = file?.path();
-        if path.extension().is_some_and(|ending| ending == "data") {
-            count += fs::read(path)?.iter().filter(|byte| **byte != 0).count();
-        }
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        count += match ending {
+            Some("data") => fs::read(path)?.iter().filter(|byte| **byte != 0).count(),
+            Some("log") => fs::read(path)?.len().saturating_sub(JOURNAL_HEAD),
+            _ => 0,
+        };
     }
     Ok(count)
 }

@@ -121,6 +121,22 @@ pub fn head() -> String {
     lines.join("\n")
 }
 
+/// The top of the part that `cargo xtask bench store` writes.
+#[must_use]
+pub fn store_head() -> String {
+    let mut lines = vec![
+        "# The segment store".to_owned(),
+        String::new(),
+        "Written by `cargo xtask bench store`: the relay's own store, in the real program and in this one.".to_owned(),
+        "Times are wall time, and worth as much as the machine was idle; CPU time (user and system) is told apart.".to_owned(),
+        String::new(),
+    ];
+    lines.extend(machine::describe());
+    lines.push(format!("- Profile: {}", profile()));
+    lines.push(String::new());
+    lines.join("\n")
+}
+
 /// The top of the part that `cargo xtask bench relay` writes.
 #[must_use]
 pub fn load_head() -> Vec<String> {

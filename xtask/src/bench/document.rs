@@ -1,4 +1,4 @@
-//! docs/benchmarks.md: two parts, each written by a command of its own, which leaves the other as it is.
+//! docs/benchmarks.md: three parts, each written by a command of its own, which leaves the others as they are.
 
 use crate::{Outcome, tree};
 use std::fs;
@@ -10,16 +10,19 @@ const DOCUMENT: &str = "docs/benchmarks.md";
 pub(super) enum Part {
     /// By `cargo xtask bench`: what messages, vaults and streams cost.
     Costs,
+    /// By `cargo xtask bench store`: the relay's own store.
+    Store,
     /// By `cargo xtask bench relay`: a relay under load.
     Load,
 }
 
 impl Part {
-    const ALL: [Part; 2] = [Part::Costs, Part::Load];
+    const ALL: [Part; 3] = [Part::Costs, Part::Store, Part::Load];
 
     fn command(self) -> &'static str {
         match self {
             Part::Costs => "cargo xtask bench",
+            Part::Store => "cargo xtask bench store",
             Part::Load => "cargo xtask bench relay",
         }
     }
@@ -90,5 +93,9 @@ mod tests {
                 && !newer.contains("old load")
         );
         assert_eq!(newer.matches("<!--").count(), 2);
+        let three = replaced(&newer, Part::Store, "# Store");
+        assert_eq!(three.matches("<!--").count(), 3);
+        let (costs, rest) = three.split_once("# Store\n").unwrap();
+        assert!(costs.contains("new costs") && rest.contains("new load"));
     }
 }
