@@ -144,6 +144,10 @@ pub const CHECKS: &[Check] = &[
         run: shares::deleting,
     },
     Check {
+        name: "deleting shares by order",
+        run: shares::deleting_by_order,
+    },
+    Check {
         name: "random operations",
         run: traces::random_operations,
     },

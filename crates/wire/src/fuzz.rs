@@ -21,12 +21,13 @@ use crate::relay_key::{Head, KeyChain, KeyRecord, RelayIdentity, StreamKey};
 use crate::secret::{Private, Secret32};
 use crate::stream::{self, Opening, RelayStream};
 use crate::time::{Day, Mono, Wall};
+use crate::wipe::{self, WipeOrder, WipePolicy};
 
 /// A parser's name (that of its corpus) and function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, for replaying and mutating corpora.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("from_client", fuzz_from_client),
     ("from_relay", fuzz_from_relay),
     ("header", fuzz_header),
@@ -41,6 +42,7 @@ pub const TARGETS: [Target; 14] = [
     ("sealed_to", fuzz_sealed_to),
     ("address", fuzz_address),
     ("link", fuzz_link),
+    ("wipe_order", fuzz_wipe_order),
 ];
 
 /// A client's message.
@@ -174,6 +176,20 @@ pub fn fuzz_link(data: &[u8]) {
             "what is written is read again"
         );
     }
+}
+
+/// An order to wipe, as anybody may append it; none of these is signed by the key.
+pub fn fuzz_wipe_order(data: &[u8]) {
+    let Ok(order) = decode::<WipeOrder>(data) else {
+        return;
+    };
+    assert_eq!(encode(&order).as_deref(), Ok(data), "one encoding");
+    let policy = WipePolicy {
+        needed: 1,
+        switch_id: order.body.switch_id,
+        keys: vec![identity().verify_key()],
+    };
+    assert!(wipe::judge(&order, &policy, Wall(0)).is_err(), "unsigned");
 }
 
 fn identity() -> RelayIdentity {

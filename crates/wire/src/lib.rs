@@ -1,6 +1,6 @@
 //! Bytes to types and back: everything two parties of Emptyroom must agree on to the last bit.
 //!
-//! What is here: the log and its capability, the sealing of entries, shares, every operation of the relay
+//! What is here: the log and its capability, the sealing of entries, shares, orders to wipe, every operation of the relay
 //! protocol, both ends of the sealed stream, relay keys and their chain, addresses and invite links,
 //! the limits and the refusal codes. The clauses are chapters 2, 3, 4, 5 and 7 of `spec/SPEC.md`.
 //!
@@ -35,6 +35,7 @@ pub mod share;
 pub mod sign;
 pub mod stream;
 pub mod time;
+pub mod wipe;
 
 /// Version of `spec/SPEC.md` that this code follows.
 pub const SPEC_VERSION: &str = "0.1";

@@ -44,6 +44,8 @@ pub const KEY_RECORDS_PER_ANSWER_MAX: usize = 128;
 pub const SHARE_USES_MAX: u8 = 32;
 /// How long a share is kept at most, after it was put or renewed. [SPEC 4.14]
 pub const SHARE_DAYS_MAX: u16 = 490;
+/// Keys that may give orders to wipe. [SPEC 4.15]
+pub const WIPE_KEYS_MAX: usize = 8;
 
 /// Payloads are padded to these lengths inside a stream. [SPEC 5.14]
 pub const FRAME_CLASSES: [usize; 7] = [

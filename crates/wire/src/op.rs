@@ -16,7 +16,7 @@ pub use request::{
     AccessCode, Append, Cast, Create, Destroy, First, FromClient, NewLog, Open, OpenLog, Renew,
     RenewProof, Request, Trim,
 };
-pub use share::{DeleteShare, EvaluateShare, Evaluated, PutShare, RenewShare};
+pub use share::{DeleteShare, EvaluateShare, Evaluated, PutShare, RenewShare, WipeShare};
 
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 

@@ -17,8 +17,10 @@ use tls_codec::{
 use crate::hash;
 use crate::kem::{KemPublicKey, KemSecretKey, PUBLIC_KEY_LEN, ReadyKey};
 use crate::secret::Secret32;
+use crate::share::ShareName;
 use crate::sign::{BadSignature, SignKey, Signature, VerifyKey};
 use crate::time::{SECOND_MS, Wall};
+use crate::wipe::{self, OrderHash};
 
 const IDENTITY: &str = "emptyroom v1 relay identity";
 const STREAM_KEY: &str = "emptyroom v1 stream key";
@@ -124,6 +126,13 @@ impl RelayIdentity {
             signed: SignedKey { record, key },
             hash,
         }
+    }
+
+    /// Says that this share is gone from here by this order.
+    #[must_use]
+    pub fn wiped(&self, share: ShareName, order: &OrderHash) -> Signature {
+        // [SPEC 4.76]
+        wipe::sign_wiped(&self.key, &self.hash, share, order)
     }
 
     /// Says that the TLS certificate with this SPKI hash (SHA-256) is this relay's.

@@ -19,6 +19,7 @@ use crate::limits::{SHARE_DAYS_MAX, SHARE_USES_MAX};
 use crate::proof::StreamBinding;
 use crate::relay_key::IdentityHash;
 use crate::sign::{BadSignature, SignKey, Signature, VerifyKey};
+use crate::wipe::WipePolicy;
 
 const NAME: &str = "emptyroom v1 share name";
 const RENEW: &str = "emptyroom v1 proof share renew";
@@ -51,13 +52,17 @@ pub struct Share {
     pub uses: u8,
     /// How many days it stays after it was put.
     pub days: u16,
+    /// Whose order deletes it, besides the owner's.
+    pub policy: Option<WipePolicy>,
 }
 
 impl Share {
-    /// Whether uses and days are what a share may have.
+    /// Whether uses, days and policy are what a share may have.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        (1..=SHARE_USES_MAX).contains(&self.uses) && are_days(self.days)
+        (1..=SHARE_USES_MAX).contains(&self.uses)
+            && are_days(self.days)
+            && self.policy.as_ref().is_none_or(WipePolicy::is_sound)
     }
 }
 

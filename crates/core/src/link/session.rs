@@ -288,7 +288,7 @@ impl Kind {
             Answer::Appended(_) | Answer::Stale(_) => self == Self::Append,
             Answer::KeyRecords(_) => self == Self::KeyRecords,
             // Nothing that a conversation asks for.
-            Answer::Evaluated(_) => false,
+            Answer::Evaluated(_) | Answer::Wiped(_) => false,
         }
     }
 }

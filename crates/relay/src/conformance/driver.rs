@@ -8,6 +8,7 @@ use emptyroom_wire::op::{First, RefusalCode, View};
 use emptyroom_wire::secret::Private;
 use emptyroom_wire::sign::VerifyKey;
 use emptyroom_wire::time::{DAY_MS, Wall};
+use emptyroom_wire::wipe::OrderHash;
 
 use super::Subject;
 use crate::store::{
@@ -34,7 +35,8 @@ pub(super) enum Outcome {
     Already(u64, RunningHash),
     Stale(View),
     Done,
-    Owner(VerifyKey),
+    Owner(VerifyKey, bool),
+    Gone(Option<OrderHash>),
     Used(Vec<u8>, u8),
     Refused(RefusalCode),
 }
@@ -228,7 +230,10 @@ fn outcome(reply: StoreReply) -> Outcome {
         StoreReply::Already(appended) => Outcome::Already(appended.seq, appended.running_hash),
         StoreReply::Stale(view) => Outcome::Stale(view),
         StoreReply::Done => Outcome::Done,
-        StoreReply::Share(ShareReply::Looked(owner)) => Outcome::Owner(owner),
+        StoreReply::Share(ShareReply::Looked(owner, policy)) => {
+            Outcome::Owner(owner, policy.is_some())
+        }
+        StoreReply::Share(ShareReply::Gone(order)) => Outcome::Gone(order),
         StoreReply::Share(ShareReply::Used(key, left)) => {
             Outcome::Used(super::shares::key_bytes(&key), left)
         }

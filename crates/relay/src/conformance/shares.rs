@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use emptyroom_wire::codec;
+use emptyroom_wire::log::LogId;
 use emptyroom_wire::op::RefusalCode;
 use emptyroom_wire::share::{Share, ShareId, ShareKey};
 use emptyroom_wire::sign::VerifyKey;
 use emptyroom_wire::time::{DAY_MS, Wall};
+use emptyroom_wire::wipe::{OrderHash, WipePolicy};
 
 use super::Subject;
 use super::driver::{Driver, Outcome};
@@ -29,6 +31,7 @@ pub(super) fn share_of(number: u8, uses: u8, days: u16) -> Share {
         key: ShareKey::new(key).unwrap(),
         uses,
         days,
+        policy: None,
     }
 }
 
@@ -67,7 +70,7 @@ pub(super) fn put_once(subject: &mut dyn Subject) {
     };
     assert_eq!(driver.one(op(1, ShareOp::Put(other_key))), EXISTS);
     let looked = driver.one(op(1, ShareOp::Look));
-    assert_eq!(looked, Outcome::Owner(VerifyKey([1; 32])));
+    assert_eq!(looked, Outcome::Owner(VerifyKey([1; 32]), false));
     assert_eq!(driver.one(op(1, ShareOp::Use)), used(1, 1));
     assert_eq!(driver.one(op(2, ShareOp::Look)), UNKNOWN);
 }
@@ -89,7 +92,7 @@ pub(super) fn uses(subject: &mut dyn Subject) {
         assert_eq!(driver.one(op(1, ShareOp::Renew(490))), Outcome::Done);
         driver.subject.crash();
     }
-    assert_eq!(driver.one(op(1, ShareOp::Delete)), Outcome::Done);
+    assert_eq!(driver.one(op(1, ShareOp::Delete(None))), Outcome::Done);
     assert_eq!(driver.one(op(1, ShareOp::Use)), DESTROYED);
     // A batch is decided in order.
     let all = driver.apply(vec![
@@ -97,7 +100,7 @@ pub(super) fn uses(subject: &mut dyn Subject) {
         put(2, 1, 1),
         op(2, ShareOp::Use),
         op(2, ShareOp::Use),
-        op(2, ShareOp::Delete),
+        op(2, ShareOp::Delete(None)),
         op(2, ShareOp::Use),
         put(2, 1, 1),
     ]);
@@ -139,7 +142,7 @@ pub(super) fn running_out(subject: &mut dyn Subject) {
         for what in [ShareOp::Use, ShareOp::Look, ShareOp::Renew(9)] {
             assert_eq!(driver.one(op(number, what)), UNKNOWN);
         }
-        assert_eq!(driver.one(op(number, ShareOp::Delete)), UNKNOWN);
+        assert_eq!(driver.one(op(number, ShareOp::Delete(None))), UNKNOWN);
     }
     driver.now = driver.now.plus_ms(5 * DAY_MS);
     assert_eq!(driver.one(op(2, ShareOp::Use)), used(2, 1));
@@ -150,15 +153,16 @@ pub(super) fn running_out(subject: &mut dyn Subject) {
 pub(super) fn deleting(subject: &mut dyn Subject) {
     let mut driver = Driver::new(subject);
     driver.one(put(1, 3, 400));
-    assert_eq!(driver.one(op(2, ShareOp::Delete)), UNKNOWN);
-    assert_eq!(driver.one(op(1, ShareOp::Delete)), Outcome::Done);
+    assert_eq!(driver.one(op(2, ShareOp::Delete(None))), UNKNOWN);
+    assert_eq!(driver.one(op(1, ShareOp::Delete(None))), Outcome::Done);
     for _ in 0..2 {
         driver.subject.crash();
-        for what in [ShareOp::Use, ShareOp::Look, ShareOp::Renew(400)] {
+        for what in [ShareOp::Use, ShareOp::Renew(400), by(1)] {
             assert_eq!(driver.one(op(1, what)), DESTROYED);
         }
+        assert_eq!(driver.one(op(1, ShareOp::Look)), Outcome::Gone(None));
         assert_eq!(driver.one(put(1, 3, 400)), DESTROYED);
-        assert_eq!(driver.one(op(1, ShareOp::Delete)), Outcome::Done);
+        assert_eq!(driver.one(op(1, ShareOp::Delete(None))), Outcome::Done);
         driver.days_later(15);
     }
     assert_eq!(driver.one(put(1, 3, 400)), DESTROYED);
@@ -168,13 +172,51 @@ pub(super) fn deleting(subject: &mut dyn Subject) {
     assert_eq!(driver.one(put(1, 3, 400)), Outcome::Done);
 }
 
+fn by(number: u8) -> ShareOp {
+    ShareOp::Delete(Some(OrderHash([number; 32])))
+}
+
+pub(super) fn deleting_by_order(subject: &mut dyn Subject) {
+    let mut driver = Driver::new(subject);
+    let keys = (1..=8).map(|number| VerifyKey([number; 32]));
+    let with_policy = Share {
+        policy: Some(WipePolicy {
+            needed: 8,
+            switch_id: LogId([7; 32]),
+            keys: keys.collect(),
+        }),
+        ..share_of(1, 3, 400)
+    };
+    let put = || op(1, ShareOp::Put(with_policy.clone()));
+    assert_eq!(driver.one(put()), Outcome::Done);
+    assert_eq!(driver.one(put()), Outcome::Done);
+    let without = ShareOp::Put(share_of(1, 3, 400));
+    assert_eq!(driver.one(op(1, without)), EXISTS);
+    driver.subject.crash();
+    let looked = driver.one(op(1, ShareOp::Look));
+    assert_eq!(looked, Outcome::Owner(VerifyKey([1; 32]), true));
+    assert_eq!(driver.one(op(1, by(1))), Outcome::Done);
+    driver.subject.crash();
+    // By this order, and by the owner again, but by no other.
+    for _ in 0..2 {
+        assert_eq!(driver.one(op(1, by(1))), Outcome::Done);
+        assert_eq!(driver.one(op(1, ShareOp::Delete(None))), Outcome::Done);
+        assert_eq!(driver.one(op(1, by(2))), DESTROYED);
+        let order = Some(OrderHash([1; 32]));
+        assert_eq!(driver.one(op(1, ShareOp::Look)), Outcome::Gone(order));
+        driver.days_later(15);
+    }
+    driver.days_later(1);
+    assert_eq!(driver.one(op(1, by(1))), UNKNOWN);
+}
+
 /// What shares there are, as simply as can be.
 #[derive(Default)]
 pub(super) struct Shares(BTreeMap<[u8; 32], State>);
 
 struct State {
-    /// None when it was deleted.
-    share: Option<Share>,
+    /// By which order, if it was deleted.
+    share: Result<Share, Option<OrderHash>>,
     left: u8,
     until: u32,
 }
@@ -190,16 +232,21 @@ impl Shares {
             let state = State {
                 left: share.uses,
                 until: today + u32::from(share.days),
-                share: Some(share.clone()),
+                share: Ok(share.clone()),
             };
             self.0.insert(name, state);
             return Outcome::Done;
         };
-        let Some(share) = &state.share else {
-            return match op {
-                ShareOp::Delete => Outcome::Done,
-                _ => DESTROYED,
-            };
+        let share = match &state.share {
+            Ok(share) => share,
+            Err(by) => {
+                return match op {
+                    ShareOp::Look => Outcome::Gone(*by),
+                    ShareOp::Delete(None) => Outcome::Done,
+                    ShareOp::Delete(order) if order == by => Outcome::Done,
+                    _ => DESTROYED,
+                };
+            }
         };
         match op {
             ShareOp::Put(other) => {
@@ -210,7 +257,7 @@ impl Shares {
                     EXISTS
                 }
             }
-            ShareOp::Look => Outcome::Owner(share.owner),
+            ShareOp::Look => Outcome::Owner(share.owner, share.policy.is_some()),
             ShareOp::Use if state.left == 0 => USED_UP,
             ShareOp::Use => {
                 state.left -= 1;
@@ -220,8 +267,8 @@ impl Shares {
                 state.until = state.until.max(today + u32::from(*days));
                 Outcome::Done
             }
-            ShareOp::Delete => {
-                state.share = None;
+            ShareOp::Delete(order) => {
+                state.share = Err(*order);
                 state.until = today + 30;
                 Outcome::Done
             }

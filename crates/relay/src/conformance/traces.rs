@@ -5,6 +5,7 @@ use std::sync::Arc;
 use emptyroom_wire::entry::Ttl;
 use emptyroom_wire::log::{Flags, Header};
 use emptyroom_wire::time::DAY_MS;
+use emptyroom_wire::wipe::OrderHash;
 
 use super::Subject;
 use super::driver::{Driver, first, header, place};
@@ -119,7 +120,7 @@ impl Trace {
             6 => ShareOp::Look,
             7..=12 => ShareOp::Use,
             13..=14 => ShareOp::Renew(days),
-            _ => ShareOp::Delete,
+            _ => ShareOp::Delete([None, Some(OrderHash([number; 32]))][self.dice.pick(2)]),
         };
         StoreOp::Share(place_of(number), op)
     }

@@ -102,6 +102,7 @@ impl Relay {
             Request::ShareEvaluate(evaluate) => Relay::evaluate_share(asker, &evaluate),
             Request::ShareRenew(renew) => Relay::renew_share(asker, &renew),
             Request::ShareDelete(delete) => Relay::delete_share(asker, &delete),
+            Request::ShareWipe(wipe) => Relay::wipe_share(asker, wipe),
         }
     }
 

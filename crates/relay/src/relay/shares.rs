@@ -2,10 +2,12 @@
 
 use emptyroom_wire::op::{
     Answer, DeleteShare, EvaluateShare, Evaluated, PutShare, Refusal, RefusalCode, RenewShare,
+    WipeShare,
 };
 use emptyroom_wire::share::{self, Element};
 use emptyroom_wire::sign::{BadSignature, Signature, VerifyKey};
 use emptyroom_wire::time::Now;
+use emptyroom_wire::wipe::{self, OrderHash, WipeOrder, WipePolicy};
 
 use super::Relay;
 use super::job::{Asker, Purpose};
@@ -20,20 +22,39 @@ pub(crate) struct Asked {
     what: What,
 }
 
-#[derive(Clone)]
 enum What {
     Put,
     Evaluate(Element),
     /// Look whose share it is; then, if that one signed, the change.
-    Look(Change, Signature),
+    Look(Claim),
     Change(Change),
 }
 
-/// What only the owner may do.
-#[derive(Clone, Copy)]
+/// What only some may do, and by what they say that they may.
+enum Claim {
+    Renew { days: u16, proof: Signature },
+    Delete(Signature),
+    Wipe(WipeOrder),
+}
+
+/// The same when it was found that they may.
 enum Change {
     Renew { days: u16 },
     Delete,
+    Wipe(OrderHash),
+}
+
+/// Why they may not.
+enum Unfounded {
+    /// Nobody may.
+    NotAllowed,
+    BadProof,
+}
+
+impl From<BadSignature> for Unfounded {
+    fn from(_: BadSignature) -> Unfounded {
+        Unfounded::BadProof
+    }
 }
 
 impl Asked {
@@ -54,7 +75,8 @@ impl Asked {
             What::Evaluate(_) => ShareOp::Use,
             What::Look(..) => ShareOp::Look,
             What::Change(Change::Renew { days }) => ShareOp::Renew(*days),
-            What::Change(Change::Delete) => ShareOp::Delete,
+            What::Change(Change::Delete) => ShareOp::Delete(None),
+            What::Change(Change::Wipe(order)) => ShareOp::Delete(Some(*order)),
         };
         Some(job(asker, self, op))
     }
@@ -101,14 +123,21 @@ impl Relay {
         if !share::are_days(renew.days) {
             return Err(RefusalCode::Malformed.into());
         }
-        let change = Change::Renew { days: renew.days };
-        let place = SharePlace::of(&renew.id);
-        ask(asker, place, What::Look(change, renew.proof))
+        let claim = Claim::Renew {
+            days: renew.days,
+            proof: renew.proof,
+        };
+        ask(asker, SharePlace::of(&renew.id), What::Look(claim))
     }
 
     pub(super) fn delete_share(asker: Asker, delete: &DeleteShare) -> Result<Next, Denied> {
-        let place = SharePlace::of(&delete.id);
-        ask(asker, place, What::Look(Change::Delete, delete.signature))
+        let claim = Claim::Delete(delete.signature);
+        ask(asker, SharePlace::of(&delete.id), What::Look(claim))
+    }
+
+    pub(super) fn wipe_share(asker: Asker, wipe: WipeShare) -> Result<Next, Denied> {
+        let claim = Claim::Wipe(wipe.order);
+        ask(asker, SharePlace::of(&wipe.id), What::Look(claim))
     }
 
     /// What the store says of a share.
@@ -119,54 +148,75 @@ impl Relay {
                 let evaluated = Evaluated { element, uses_left };
                 self.answer(now, asker, Answer::Evaluated(evaluated));
             }
-            (What::Look(change, signature), StoreReply::Share(ShareReply::Looked(owner))) => {
-                self.change_share(now, asker, asked.place, (change, &owner, &signature));
+            (What::Look(claim), StoreReply::Share(ShareReply::Looked(owner, policy))) => {
+                match self.founded(now, asker, &asked.place, (claim, &owner, policy.as_ref())) {
+                    Ok(change) => self.change_share(now, asker, asked.place, change),
+                    Err(Unfounded::NotAllowed) => {
+                        self.refuse(now, asker, Refusal::now(RefusalCode::NotAllowed));
+                    }
+                    Err(Unfounded::BadProof) => {
+                        self.refuse(now, asker, Refusal::now(RefusalCode::BadProof));
+                        self.offence(asker.conn);
+                    }
+                }
             }
-            // [SPEC 4.74]
-            (What::Look(Change::Delete, _), StoreReply::Refused(refusal))
-                if refusal.code == RefusalCode::Destroyed =>
-            {
-                self.answer(now, asker, Answer::Done);
+            (What::Look(claim), StoreReply::Share(ShareReply::Gone(by))) => match claim {
+                // [SPEC 4.74]
+                Claim::Delete(_) => self.answer(now, asker, Answer::Done),
+                // [SPEC 4.76]
+                Claim::Wipe(order) if by == Some(order.body.hash()) => {
+                    self.answer_wiped(now, asker, &asked.place, &order.body.hash());
+                }
+                Claim::Renew { .. } | Claim::Wipe(_) => {
+                    self.refuse(now, asker, Refusal::now(RefusalCode::Destroyed));
+                }
+            },
+            (What::Change(Change::Wipe(order)), StoreReply::Done) => {
+                self.answer_wiped(now, asker, &asked.place, &order);
             }
             (_, reply) => self.answer(now, asker, plain_answer(reply)),
         }
     }
 
-    /// The share is there: its owner's word is what counts now.
-    fn change_share(
-        &mut self,
-        now: Now,
-        asker: Asker,
-        place: SharePlace,
-        (change, owner, signature): (Change, &VerifyKey, &Signature),
-    ) {
-        if self
-            .owner_signed(asker, &place, (change, owner, signature))
-            .is_err()
-        {
-            self.refuse(now, asker, Refusal::now(RefusalCode::BadProof));
-            return self.offence(asker.conn);
-        }
+    fn answer_wiped(&mut self, now: Now, asker: Asker, place: &SharePlace, order: &OrderHash) {
+        let receipt = self.keys.identity().wiped(place.name(), order);
+        self.answer(now, asker, Answer::Wiped(receipt));
+    }
+
+    fn change_share(&mut self, now: Now, asker: Asker, place: SharePlace, change: Change) {
         let what = What::Change(change);
         if let Some(job) = (Asked { place, what }).job(asker) {
             self.queue_up(now, asker.conn, job);
         }
     }
 
-    fn owner_signed(
+    /// Whether they may, now that it is known whose share it is.
+    fn founded(
         &mut self,
+        now: Now,
         asker: Asker,
         place: &SharePlace,
-        (change, owner, signature): (Change, &VerifyKey, &Signature),
-    ) -> Result<(), BadSignature> {
+        (claim, owner, policy): (Claim, &VerifyKey, Option<&WipePolicy>),
+    ) -> Result<Change, Unfounded> {
         let relay = self.identity_hash();
-        match change {
-            Change::Renew { days } => {
+        match claim {
+            Claim::Renew { days, proof } => {
                 let stream = self.conns.stream(asker.conn).ok_or(BadSignature)?;
                 let binding = stream.ends.binding();
-                share::verify_renew(owner, &relay, &binding, (place.name(), days), signature)
+                let what = (place.name(), days);
+                share::verify_renew(owner, &relay, &binding, what, &proof)?;
+                Ok(Change::Renew { days })
             }
-            Change::Delete => share::verify_delete(owner, &relay, place.name(), signature),
+            Claim::Delete(signature) => {
+                share::verify_delete(owner, &relay, place.name(), &signature)?;
+                Ok(Change::Delete)
+            }
+            // [SPEC 4.75]
+            Claim::Wipe(order) => {
+                let policy = policy.ok_or(Unfounded::NotAllowed)?;
+                wipe::judge(&order, policy, now.wall).map_err(|_| Unfounded::BadProof)?;
+                Ok(Change::Wipe(order.body.hash()))
+            }
         }
     }
 }

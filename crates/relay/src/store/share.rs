@@ -12,6 +12,7 @@ use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::share::{Share, ShareId, ShareKey, ShareName};
 use emptyroom_wire::sign::VerifyKey;
 use emptyroom_wire::time::Day;
+use emptyroom_wire::wipe::{OrderHash, WipePolicy};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
 use super::decide::Stop;
@@ -66,14 +67,16 @@ pub enum ShareOp {
     Use,
     /// Keep it for so many days from now, if that is longer.
     Renew(u16),
-    /// Remove it, and refuse its id for [`TOMBSTONE_LIFE_DAYS`].
-    Delete,
+    /// Remove it, and refuse its id for [`TOMBSTONE_LIFE_DAYS`]; by which order, if it was not the owner's.
+    Delete(Option<OrderHash>),
 }
 
 /// What an operation on a share is answered with, where it is more than done or refused.
 pub enum ShareReply {
-    /// The owner key.
-    Looked(VerifyKey),
+    /// The owner key, and whose order deletes it, too.
+    Looked(VerifyKey, Option<WipePolicy>),
+    /// It was deleted; by which order, if it was not the owner's.
+    Gone(Option<OrderHash>),
     /// The use is taken.
     Used(ShareKey, u8),
 }
@@ -91,9 +94,8 @@ impl ShareOp {
 pub(crate) enum Row {
     #[tls_codec(discriminant = 1)]
     Kept(Kept),
-    /// A deleted one, refused through this day.
     #[tls_codec(discriminant = 2)]
-    Deleted(u32),
+    Deleted(Deleted),
 }
 
 /// A share.
@@ -104,13 +106,23 @@ pub(crate) struct Kept {
     key: Option<ShareKey>,
     uses_left: u8,
     last_day: u32,
+    policy: Option<WipePolicy>,
+}
+
+/// One that was deleted.
+#[derive(Clone, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+pub(crate) struct Deleted {
+    /// It is refused through this day.
+    last_day: u32,
+    /// By which order, if it was not the owner's.
+    order: Option<OrderHash>,
 }
 
 impl Row {
     fn last_day(&self) -> Day {
         match self {
             Row::Kept(kept) => Day(kept.last_day),
-            Row::Deleted(day) => Day(*day),
+            Row::Deleted(deleted) => Day(deleted.last_day),
         }
     }
 }
@@ -122,12 +134,15 @@ impl Kept {
             key: Some(share.key.clone()),
             uses_left: share.uses,
             last_day: last_day(today, share.days),
+            policy: share.policy.clone(),
         }
     }
 
     /// Whether it was made by putting this one.
     fn is(&self, share: &Share) -> bool {
-        self.owner == share.owner && self.key.as_ref() == Some(&share.key)
+        self.owner == share.owner
+            && self.key.as_ref() == Some(&share.key)
+            && self.policy == share.policy
     }
 
     /// Takes a use; with the last one goes the key.
@@ -158,8 +173,15 @@ pub(super) fn decide<R: Rows>(
     };
     let mut kept = match (row, &op) {
         (Some(Row::Kept(kept)), _) => kept,
-        // [SPEC 4.74]
-        (Some(Row::Deleted(_)), ShareOp::Delete) => return Ok(StoreReply::Done),
+        (Some(Row::Deleted(deleted)), ShareOp::Look) => {
+            return Ok(StoreReply::Share(ShareReply::Gone(deleted.order)));
+        }
+        // [SPEC 4.74] [SPEC 4.76]
+        (Some(Row::Deleted(deleted)), ShareOp::Delete(order))
+            if order.is_none() || deleted.order == *order =>
+        {
+            return Ok(StoreReply::Done);
+        }
         (Some(Row::Deleted(_)), _) => return Err(RefusalCode::Destroyed.into()),
         // [SPEC 4.70]
         (None, ShareOp::Put(share)) => {
@@ -172,7 +194,10 @@ pub(super) fn decide<R: Rows>(
         // [SPEC 4.70]
         ShareOp::Put(share) if kept.is(&share) => Ok(StoreReply::Done),
         ShareOp::Put(_) => Err(RefusalCode::Exists.into()),
-        ShareOp::Look => Ok(StoreReply::Share(ShareReply::Looked(kept.owner))),
+        ShareOp::Look => {
+            let looked = ShareReply::Looked(kept.owner, kept.policy);
+            Ok(StoreReply::Share(looked))
+        }
         ShareOp::Use => {
             // [SPEC 6.173]
             let reply = kept.take()?;
@@ -188,9 +213,12 @@ pub(super) fn decide<R: Rows>(
             }
             Ok(StoreReply::Done)
         }
-        ShareOp::Delete => {
-            // [SPEC 4.74]
-            save(Row::Deleted(today.plus(TOMBSTONE_LIFE_DAYS).0))?;
+        ShareOp::Delete(order) => {
+            // [SPEC 4.74] [SPEC 4.75]
+            save(Row::Deleted(Deleted {
+                last_day: today.plus(TOMBSTONE_LIFE_DAYS).0,
+                order,
+            }))?;
             Ok(StoreReply::Done)
         }
     }

@@ -2,17 +2,18 @@
 
 use emptyroom_relay::store::StoreFailure;
 use emptyroom_relay::{Config, Reason};
-use emptyroom_wire::log::Capability;
+use emptyroom_wire::log::{Capability, LogId};
 use emptyroom_wire::op::{
     AccessCode, Answer, DeleteShare, EvaluateShare, Evaluated, FromClient, Open, OpenLog,
-    OpenOutcome, PutShare, RefusalCode, RenewShare, Request,
+    OpenOutcome, PutShare, RefusalCode, RenewShare, Request, WipeShare,
 };
 use emptyroom_wire::proof::StreamBinding;
-use emptyroom_wire::relay_key::IdentityHash;
-use emptyroom_wire::secret::Secret32;
+use emptyroom_wire::relay_key::{IdentityHash, RelayIdentity};
+use emptyroom_wire::secret::{Private, Secret32};
 use emptyroom_wire::share::{self, Element, Share, ShareId, ShareKey};
 use emptyroom_wire::sign::{SignKey, Signature};
 use emptyroom_wire::time::DAY_MS;
+use emptyroom_wire::wipe::{ACTION_WIPE, OrderBody, WipeOrder, WipePolicy, verify_wiped};
 
 use crate::world::{Client, Log, World, create, first, open};
 
@@ -39,6 +40,7 @@ fn share(uses: u8, days: u16) -> Share {
         key: ShareKey::new(unhex(KEY)).unwrap(),
         uses,
         days,
+        policy: None,
     }
 }
 
@@ -334,6 +336,140 @@ fn deleting_needs_the_owners_order() {
     assert_eq!(code, RefusalCode::Unknown);
 }
 
+const SWITCH: LogId = LogId([0x81; 32]);
+
+fn killer(number: u8) -> SignKey {
+    SignKey::from_seed(&Secret32::new([0x90 + number; 32]))
+}
+
+fn policy(needed: u8, keys: u8) -> WipePolicy {
+    let keys = (1..=keys).map(|number| killer(number).verify_key());
+    WipePolicy {
+        needed,
+        switch_id: SWITCH,
+        keys: keys.collect(),
+    }
+}
+
+fn body(world: &World) -> OrderBody {
+    OrderBody {
+        switch_id: SWITCH,
+        order_id: Private([0x82; 16]),
+        action: ACTION_WIPE,
+        issued_ms: world.now.wall.0,
+        not_after_ms: world.now.wall.0 + DAY_MS,
+    }
+}
+
+/// Signed at these places by these keys.
+fn order(body: &OrderBody, by: &[(u8, u8)]) -> WipeOrder {
+    let sign = |(place, number): &(u8, u8)| body.sign(*place, &killer(*number));
+    WipeOrder {
+        body: body.clone(),
+        signatures: by.iter().map(sign).collect(),
+    }
+}
+
+fn wipe(number: u8, order: WipeOrder) -> Request {
+    Request::ShareWipe(WipeShare {
+        id: id(number),
+        order,
+    })
+}
+
+// [SPEC 4.75] [SPEC 4.76]
+#[test]
+fn wiping_needs_an_order_that_fits_the_policy() {
+    let mut world = World::new();
+    let mut client = world.client();
+    let with_policy = Share {
+        policy: Some(policy(2, 3)),
+        ..share(9, 100)
+    };
+    client.ask(&mut world, put(1, with_policy.clone()));
+    client.ask(&mut world, put(2, with_policy.clone()));
+    client.ask(&mut world, put(3, share(9, 100)));
+    let said = body(&world);
+    let foreign = OrderBody {
+        switch_id: LogId([0x80; 32]),
+        ..said.clone()
+    };
+    let over = OrderBody {
+        not_after_ms: world.now.wall.0 - 1,
+        ..said.clone()
+    };
+    let wrong = [
+        order(&said, &[]),
+        order(&said, &[(0, 1)]),
+        order(&said, &[(0, 1), (0, 1)]),
+        order(&said, &[(0, 1), (1, 4)]),
+        order(&foreign, &[(0, 1), (1, 2)]),
+        order(&over, &[(0, 1), (1, 2)]),
+    ];
+    for order in wrong {
+        let code = client.refused(&mut world, wipe(1, order));
+        assert_eq!(code, RefusalCode::BadProof);
+    }
+    let right = order(&said, &[(0, 1), (2, 3)]);
+    // Where the maker provided for nobody, nobody may; and an order finds only what is there.
+    let code = client.refused(&mut world, wipe(3, right.clone()));
+    assert_eq!(code, RefusalCode::NotAllowed);
+    let code = client.refused(&mut world, wipe(4, right.clone()));
+    assert_eq!(code, RefusalCode::Unknown);
+    assert_eq!(client.ask(&mut world, evaluate(1)), evaluated(8));
+    // The relay cannot order it, and the order that can is answered with a receipt that others check.
+    let mut messenger = world.client();
+    let public = RelayIdentity::from_seed(&Secret32::new([7; 32])).verify_key();
+    for number in [1, 2] {
+        for _ in 0..2 {
+            let answer = messenger.ask(&mut world, wipe(number, right.clone()));
+            let Answer::Wiped(receipt) = answer else {
+                panic!("not wiped but {answer:?}");
+            };
+            let name = id(number).name();
+            assert_eq!(verify_wiped(&public, name, &said.hash(), &receipt), Ok(()));
+        }
+        for request in [evaluate(number), put(number, with_policy.clone())] {
+            let code = client.refused(&mut world, request);
+            assert_eq!(code, RefusalCode::Destroyed);
+        }
+    }
+    // The same order again, as long as the id is destroyed, also when its time is over; no other, however well signed.
+    world.pass(29 * DAY_MS);
+    let mut messenger = world.client();
+    let answer = messenger.ask(&mut world, wipe(1, right.clone()));
+    assert!(matches!(answer, Answer::Wiped(_)));
+    let another = OrderBody {
+        order_id: Private([0x83; 16]),
+        ..body(&world)
+    };
+    let another = order(&another, &[(0, 1), (2, 3)]);
+    let code = messenger.refused(&mut world, wipe(1, another));
+    assert_eq!(code, RefusalCode::Destroyed);
+    // The owner deletes without asking anybody, and an order that comes later gets no receipt.
+    let delete = delete(3, deletion(&world, 3));
+    assert_eq!(messenger.ask(&mut world, delete), Answer::Done);
+    let code = messenger.refused(&mut world, wipe(3, right));
+    assert_eq!(code, RefusalCode::Destroyed);
+}
+
+// [SPEC 4.16]
+#[test]
+fn a_policy_that_nobody_can_fulfil_is_refused() {
+    let mut world = World::new();
+    let mut client = world.client();
+    let mut twice = policy(1, 2);
+    twice.keys[1] = twice.keys[0];
+    for unsound in [policy(0, 1), policy(2, 1), policy(1, 0), twice] {
+        let share = Share {
+            policy: Some(unsound),
+            ..share(9, 10)
+        };
+        let code = client.refused(&mut world, put(1, share));
+        assert_eq!(code, RefusalCode::Malformed);
+    }
+}
+
 // [SPEC 6.171] [SPEC 6.172]
 #[test]
 fn the_disk_holds_nothing_of_a_share_in_clear() {
@@ -343,6 +479,13 @@ fn the_disk_holds_nothing_of_a_share_in_clear() {
     client.ask(&mut world, evaluate(1));
     client.ask(&mut world, put(2, share(9, 10)));
     client.ask(&mut world, create(&Log::new(7), None));
+    // Eight keys are the most that a policy has.
+    let policy = Some(policy(8, 8));
+    let most = Share {
+        policy,
+        ..share(9, 10)
+    };
+    client.ask(&mut world, put(3, most));
     let delete = delete(2, deletion(&world, 2));
     client.ask(&mut world, delete);
     let disk = world.disk();
@@ -354,6 +497,8 @@ fn the_disk_holds_nothing_of_a_share_in_clear() {
         unhex(KEY),
         unhex(BLINDED),
         unhex(EVALUATED),
+        SWITCH.0,
+        killer(1).verify_key().0,
     ];
     for (key, (_, row)) in &disk.lasting {
         for mark in marks {
@@ -362,7 +507,7 @@ fn the_disk_holds_nothing_of_a_share_in_clear() {
     }
     // A share, a deleted one, and a log look alike.
     let lengths: Vec<usize> = disk.lasting.values().map(|(_, row)| row.len()).collect();
-    assert_eq!(lengths, [512; 3]);
+    assert_eq!(lengths, [512; 4]);
 }
 
 // [SPEC 6.170]
@@ -411,6 +556,15 @@ fn the_totals_say_nothing_of_shares() {
         assert_eq!(client.ask(&mut world, renew), Answer::Done);
         let delete = delete(number, deletion(&world, number));
         assert_eq!(client.ask(&mut world, delete), Answer::Done);
+        let policy = Some(policy(1, 1));
+        let share = Share {
+            policy,
+            ..share(2, 10)
+        };
+        client.ask(&mut world, put(number + 100, share));
+        let order = order(&body(&world), &[(0, 1)]);
+        let answer = client.ask(&mut world, wipe(number + 100, order));
+        assert!(matches!(answer, Answer::Wiped(_)));
     }
     assert_eq!(world.relay.totals(), before);
 }

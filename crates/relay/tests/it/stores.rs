@@ -189,6 +189,12 @@ fn deleting_shares() {
     check("deleting shares");
 }
 
+// [SPEC 4.75] [SPEC 4.76]
+#[test]
+fn deleting_shares_by_order() {
+    check("deleting shares by order");
+}
+
 #[test]
 fn random_operations() {
     check("random operations");

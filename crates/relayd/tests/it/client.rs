@@ -358,6 +358,7 @@ pub fn name(answer: &Answer) -> String {
         Answer::Stale(_) => "stale".to_owned(),
         Answer::KeyRecords(_) => "key records".to_owned(),
         Answer::Evaluated(_) => "evaluated".to_owned(),
+        Answer::Wiped(_) => "wiped".to_owned(),
     }
 }
 

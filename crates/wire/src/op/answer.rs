@@ -8,6 +8,7 @@ use crate::entry::{Aad, RunningHash, Ttl};
 use crate::limits::{CAST_LEN_MAX, ENTRY_LEN_MAX, KEY_RECORDS_PER_ANSWER_MAX, OPEN_LOGS_MAX};
 use crate::log::LogId;
 use crate::relay_key::KeyRecord;
+use crate::sign::Signature;
 
 /// What a message begins with that is a push.
 const PUSH: u8 = 2;
@@ -52,6 +53,9 @@ pub enum Answer {
     /// To evaluate: the use is durable.
     #[tls_codec(discriminant = 7)]
     Evaluated(Evaluated),
+    /// To wipe: the share is gone; signed ([`crate::wipe::verify_wiped`]).
+    #[tls_codec(discriminant = 8)]
+    Wiped(Signature),
 }
 
 /// The outcomes of an open.
@@ -239,6 +243,7 @@ impl Answer {
             Answer::Stale(_) => "stale",
             Answer::KeyRecords(_) => "key_records",
             Answer::Evaluated(_) => "evaluated",
+            Answer::Wiped(_) => "wiped",
         }
     }
 }

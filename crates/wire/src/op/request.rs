@@ -3,7 +3,7 @@
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{DeleteShare, EvaluateShare, Handle, PutShare, RenewShare};
+use super::{DeleteShare, EvaluateShare, Handle, PutShare, RenewShare, WipeShare};
 use crate::codec::{self, Boolean, DecodeFault, List, Opaque, TooLong};
 use crate::entry::Ttl;
 use crate::limits::{
@@ -67,6 +67,9 @@ pub enum Request {
     /// Removes a share.
     #[tls_codec(discriminant = 19)]
     ShareDelete(DeleteShare),
+    /// Removes a share by an order that its maker provided for.
+    #[tls_codec(discriminant = 20)]
+    ShareWipe(WipeShare),
 }
 
 /// A log to be created.
@@ -258,6 +261,7 @@ impl Request {
             Request::ShareEvaluate(_) => "share_evaluate",
             Request::ShareRenew(_) => "share_renew",
             Request::ShareDelete(_) => "share_delete",
+            Request::ShareWipe(_) => "share_wipe",
         }
     }
 }

@@ -5,6 +5,7 @@ use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 use super::AccessCode;
 use crate::share::{Element, Share, ShareId};
 use crate::sign::Signature;
+use crate::wipe::WipeOrder;
 
 /// `share put(id, share, code?)`.
 #[derive(Clone, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
@@ -44,6 +45,15 @@ pub struct DeleteShare {
     pub id: ShareId,
     /// Signature of the owner key ([`crate::share::sign_delete`]).
     pub signature: Signature,
+}
+
+/// `share wipe(id, order)`.
+#[derive(Clone, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+pub struct WipeShare {
+    /// The share.
+    pub id: ShareId,
+    /// An order that fits its policy.
+    pub order: WipeOrder,
 }
 
 /// An element, multiplied.

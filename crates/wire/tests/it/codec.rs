@@ -81,7 +81,7 @@ fn booleans_and_optionals_are_0_or_1_and_types_are_known() {
         Err(DecodeFault::UnknownValue)
     );
     assert_eq!(
-        FromRelay::decode(&[1, 0, 0, 0, 1, 8]),
+        FromRelay::decode(&[1, 0, 0, 0, 1, 9]),
         Err(DecodeFault::UnknownValue)
     );
     let renew = |option: u8| FromClient::decode(&[0, 0, 0, 1, 4, 0, 0, 0, 9, option]);

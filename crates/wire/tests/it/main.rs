@@ -27,3 +27,4 @@ mod share;
 mod stream;
 mod support;
 mod vectors;
+mod wipe;

@@ -8,7 +8,7 @@ use emptyroom_wire::op::{
     AccessCode, Answer, Append, Appended, Cast, CastPush, Create, DeleteShare, Destroy, EntryPush,
     EvaluateShare, Evaluated, First, FromClient, FromRelay, Handle, KeyRecords, NewLog, Open,
     OpenLog, OpenOutcome, Opened, OpenedLog, Push, PutShare, Refusal, RefusalCode, Renew,
-    RenewProof, RenewShare, Request, SharedPush, Trim, View,
+    RenewProof, RenewShare, Request, SharedPush, Trim, View, WipeShare,
 };
 use emptyroom_wire::share::{Element, Share, ShareId};
 use emptyroom_wire::sign::{Signature, VerifyKey};
@@ -16,6 +16,7 @@ use emptyroom_wire::time::Mono;
 
 use crate::share::{EVALUATIONS, key};
 use crate::support::{Relay, secret, unhex32};
+use crate::wipe;
 
 const SIGNATURE: Signature = Signature([0x51; 64]);
 
@@ -153,6 +154,11 @@ fn shares() -> Vec<(&'static str, Request)> {
         key: key(),
         uses: 10,
         days: 400,
+        policy: None,
+    };
+    let with_policy = Share {
+        policy: Some(wipe::policy(2, 3)),
+        ..share.clone()
     };
     vec![
         (
@@ -169,6 +175,14 @@ fn shares() -> Vec<(&'static str, Request)> {
                 id: id(),
                 share,
                 code: AccessCode::new(b"code".to_vec()),
+            }),
+        ),
+        (
+            "share put with policy",
+            Request::SharePut(PutShare {
+                id: id(),
+                share: with_policy,
+                code: None,
             }),
         ),
         (
@@ -191,6 +205,13 @@ fn shares() -> Vec<(&'static str, Request)> {
             Request::ShareDelete(DeleteShare {
                 id: id(),
                 signature: SIGNATURE,
+            }),
+        ),
+        (
+            "share wipe",
+            Request::ShareWipe(WipeShare {
+                id: id(),
+                order: wipe::order(&[(0, 1), (2, 3)]),
             }),
         ),
     ]
@@ -263,6 +284,7 @@ pub fn from_relay() -> Vec<(&'static str, FromRelay)> {
                 uses_left: 9,
             }),
         ),
+        ("wiped", Answer::Wiped(SIGNATURE)),
     ];
     let pushes = [
         ("entry", Push::Entry(entry(64))),
