@@ -29,5 +29,6 @@ mod reload;
 mod scratch;
 mod segments;
 mod shadow;
+mod shares;
 mod strangers;
 mod totals;

@@ -40,7 +40,7 @@ struct Segments {
     store: Ledger<SegmentRows<ShadowDisk>>,
 }
 
-fn ledger(disk: &ShadowDisk) -> Ledger<SegmentRows<ShadowDisk>> {
+pub fn ledger(disk: &ShadowDisk) -> Ledger<SegmentRows<ShadowDisk>> {
     let rows = reopen(disk).unwrap();
     Ledger::new(rows, Box::new(generator()))
 }
