@@ -87,6 +87,7 @@ pub(crate) enum Command {
     Relay(command::relay::Relay),
     Lock(command::lock::Lock),
     Pin(command::pin::Pin),
+    Panic(command::panic::Panic),
     Daemon(command::daemon::Daemon),
     Completions(command::completions::Completions),
     Man(command::man::Man),

@@ -15,6 +15,7 @@ pub(crate) mod invites;
 pub(crate) mod join;
 pub(crate) mod lock;
 pub(crate) mod man;
+pub(crate) mod panic;
 pub(crate) mod pin;
 pub(crate) mod receipts;
 pub(crate) mod receive;

@@ -2,7 +2,11 @@
 
 use std::num::NonZeroU32;
 
+use emptyroom_node::Session;
 use emptyroom_node::api::{Failure, SecretText};
+
+use crate::out::Out;
+use crate::room;
 
 /// The EFF's long list (see words/README.md): 7,776 words, one a line.
 const WORDS: &str = include_str!("../words/eff_large.txt");
@@ -79,6 +83,19 @@ pub(crate) fn warning(secret: &str, guess_ms: u64) -> Option<String> {
          stops him until TPM or relay shares protect the vault; a passphrase of six words holds",
         span(all_ms)
     ))
+}
+
+/// Warns where a PIN is too short for what this vault makes guessing cost.
+///
+/// # Errors
+/// When the vault was locked or cannot be read.
+pub(crate) fn warn_of(session: &Session, secret: &SecretText, out: Out) -> Result<(), Failure> {
+    let vault = room::status(session)?.vault;
+    let guess_ms = guess_ms(vault.kdf_memory_kib, vault.kdf_passes);
+    if let Some(warning) = warning(secret.expose(), guess_ms) {
+        out.warn("short_pin", &warning);
+    }
+    Ok(())
 }
 
 fn span(ms: u64) -> String {

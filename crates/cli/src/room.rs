@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use emptyroom_node::Session;
-use emptyroom_node::api::{Answer, Call, ContactInfo, Exit, Failure, RelayInfo, StatusInfo};
+use emptyroom_node::api::{
+    Answer, Call, ContactInfo, Exit, Failure, RelayInfo, SecretText, StatusInfo,
+};
 
 use crate::args::Common;
 use crate::out::{self, Out};
@@ -73,6 +75,23 @@ impl Room {
         Session::expect_vault(&self.home)?;
         let session = Session::open(&self.home, &self.pin.read("PIN or passphrase: ", self.out)?)?;
         Ok(session)
+    }
+
+    /// The daemon or the vault, and the PIN, which is asked for in any case.
+    ///
+    /// # Errors
+    /// As [`Room::open`].
+    pub(crate) fn open_with_pin(&self) -> Result<(Session, SecretText), Failure> {
+        let daemon = Session::of_daemon(&self.home)?;
+        if daemon.is_none() {
+            Session::expect_vault(&self.home)?;
+        }
+        let pin = self.pin.read("Present PIN or passphrase: ", self.out)?;
+        let session = match daemon {
+            Some(session) => session,
+            None => Session::open(&self.home, &pin)?,
+        };
+        Ok((session, pin))
     }
 
     /// Ends a command that may have left something to be sent: it goes out now if it can, else with the next command.
@@ -196,7 +215,11 @@ pub(crate) fn meet(session: &Session, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn status(session: &Session) -> Result<StatusInfo, Failure> {
+/// The state of everything.
+///
+/// # Errors
+/// When the vault was locked or cannot be read.
+pub(crate) fn status(session: &Session) -> Result<StatusInfo, Failure> {
     match session.call(Call::Status {})? {
         Answer::Status(status) => Ok(status),
         _ => Err(unexpected()),

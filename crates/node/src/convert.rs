@@ -107,7 +107,12 @@ pub(crate) fn command(call: Call) -> Result<Option<Command>, Failure> {
         },
         Call::Status {} => Command::Status,
         Call::Flush { .. } => Command::Flush,
-        Call::ChangeSecret { .. } | Call::Lock {} | Call::Subscribe {} => return Ok(None),
+        Call::ChangeSecret { .. }
+        | Call::SetPanic { .. }
+        | Call::UnsetPanic { .. }
+        | Call::Panic {}
+        | Call::Lock {}
+        | Call::Subscribe {} => return Ok(None),
     }))
 }
 

@@ -4,6 +4,7 @@
 //! to be stored by all inputs that wait already is stored in one transaction (group commit). Blocking disk work is at home
 //! here: sockets live on another runtime.
 
+mod end;
 pub(crate) mod own;
 mod records;
 
@@ -22,7 +23,8 @@ use tokio::sync::mpsc;
 use crate::api::{Answer, Call, Event, Exit, Failure};
 use crate::carrier::{Carrier, Target};
 use crate::link::{FromLink, Links};
-use crate::{clock, convert, seed};
+use crate::{clock, convert, policy, seed};
+use end::{End, refuse_rest};
 use records::Stored;
 
 /// Calls and frames that wait for the engine; who has more waits himself.
@@ -68,8 +70,8 @@ pub(crate) struct Engine {
     waiting: BTreeMap<CommandId, Waiting>,
     command_last: u64,
     watchers: Vec<Watcher>,
-    /// Asked to lock: done as soon as what was begun is stored.
-    locking: Option<Answerer>,
+    /// Asked to end, and how.
+    ending: Option<(End, Answerer)>,
     ticked_at: Mono,
     /// Reading failed: nothing that the client says from then on can be trusted.
     broken: Option<Failure>,
@@ -103,7 +105,7 @@ pub(crate) fn start(
         waiting: BTreeMap::new(),
         command_last: 0,
         watchers: Vec::new(),
-        locking: None,
+        ending: None,
         ticked_at: clock::now().mono,
         broken: None,
     };
@@ -123,8 +125,8 @@ impl Engine {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         loop {
             self.settle(&mut messages);
-            if let Some(answerer) = self.locking.take() {
-                self.lock(Some(answerer));
+            if let Some((end, answerer)) = self.ending.take() {
+                self.end(end, Some(answerer));
                 return refuse_rest(messages);
             }
             // A queue that is never empty must not keep timers from ending, nor timers the queue from being read.
@@ -138,7 +140,7 @@ impl Engine {
                 biased;
                 message = messages.recv() => match message {
                     Some(message) => self.take(message),
-                    None => return self.lock(None),
+                    None => return self.end(End::Lock, None),
                 },
                 () = tokio::time::sleep(sleep) => {}
             }
@@ -196,9 +198,13 @@ impl Engine {
     }
 
     fn call(&mut self, call: Call, answerer: Answerer) {
-        if matches!(call, Call::Lock {}) {
-            self.locking = Some(answerer);
-            return;
+        match call {
+            Call::Lock {} => return self.ending = Some((End::Lock, answerer)),
+            Call::Panic {} => match policy::allows_panic() {
+                Ok(()) => return self.ending = Some((End::Panic, answerer)),
+                Err(failure) => return answerer(Err(failure)),
+            },
+            _ => {}
         }
         if let Some(failure) = &self.broken {
             return answerer(Err(failure.clone()));
@@ -214,6 +220,8 @@ impl Engine {
         };
         match call {
             Call::ChangeSecret { old, new } => answerer(self.change_secret(&old, &new)),
+            Call::SetPanic { secret, panic } => answerer(self.set_panic(&secret, &panic)),
+            Call::UnsetPanic { secret } => answerer(self.unset_panic(&secret)),
             call => match convert::command(call) {
                 Ok(Some(command)) => {
                     let id = self.next_command();
@@ -242,15 +250,17 @@ impl Engine {
     fn settle(&mut self, messages: &mut mpsc::Receiver<Message>) {
         let mut taken = 0;
         loop {
-            while let Some(input) = self.inputs.pop_front() {
+            while self.ending_with() != Some(End::Panic)
+                && let Some(input) = self.inputs.pop_front()
+            {
                 self.feed(input);
             }
-            if self.unstored.is_empty() {
+            if self.unstored.is_empty() || self.ending_with() == Some(End::Panic) {
                 return;
             }
             // What waits already shares the transaction.
             if taken < GROUP_LEN_MAX
-                && self.locking.is_none()
+                && self.ending.is_none()
                 && let Ok(message) = messages.try_recv()
             {
                 taken += 1;
@@ -416,18 +426,8 @@ impl Engine {
         }
     }
 
-    /// The end: links first, then the vault, then whoever asked for it.
-    fn lock(mut self, answerer: Option<Answerer>) {
-        self.links.hang_up_all();
-        for (_, waiting) in std::mem::take(&mut self.waiting) {
-            (waiting.answerer)(Err(Failure::locked()));
-        }
-        self.tell(&Event::Locked {});
-        self.client = None;
-        let locked = self.vault.lock();
-        if let Some(answerer) = answerer {
-            answerer(locked.map(|()| Answer::Done {}).map_err(own::write_failure));
-        }
+    fn ending_with(&self) -> Option<End> {
+        self.ending.as_ref().map(|(end, _)| *end)
     }
 }
 
@@ -438,50 +438,9 @@ fn wipe_stack() {
     std::hint::black_box(&mut [0_u8; STACK_WIPED_BYTES]);
 }
 
-/// Calls that came too late: nobody is left without an answer.
-// [SPEC 12.31]
-fn refuse_rest(mut messages: mpsc::Receiver<Message>) {
-    messages.close();
-    while let Ok(message) = messages.try_recv() {
-        match message {
-            Message::Call(Call::Lock {}, answerer) => answerer(Ok(Answer::Done {})),
-            Message::Call(_, answerer) => answerer(Err(Failure::locked())),
-            Message::Watch(_) | Message::Link(..) => {}
-        }
-    }
-}
-
 fn change(mut change: emptyroom_core::api::Change) -> Change {
     Change {
         key: std::mem::take(&mut change.key),
         value: change.value.take(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-
-    use super::*;
-
-    // [SPEC 12.31]
-    #[test]
-    fn calls_behind_a_lock_are_answered() {
-        let (sender, receiver) = mpsc::channel(4);
-        let (answered, answers) = channel();
-        for call in [Call::Status {}, Call::Lock {}] {
-            let answered = answered.clone();
-            let answerer: Answerer = Box::new(move |outcome| answered.send(outcome).unwrap());
-            assert!(sender.try_send(Message::Call(call, answerer)).is_ok());
-        }
-        refuse_rest(receiver);
-        assert!(
-            answers
-                .recv()
-                .unwrap()
-                .is_err_and(|f| f.error == "vault_locked")
-        );
-        assert!(answers.recv().unwrap().is_ok());
-        assert!(sender.is_closed());
     }
 }

@@ -3,19 +3,25 @@
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use emptyroom_vault::os::OsDirectory;
-use emptyroom_vault::{CreateError, Directory, KdfParams, OpenError, Vault};
+use emptyroom_vault::{CreateError, Directory, KdfParams, OpenError, Vault, WipeError};
 
 use crate::api::{Exit, Failure, SecretText, reason};
 use crate::engine::own::{passphrase, wrong_secret};
-use crate::seed;
+use crate::{policy, seed};
 
 /// The daemon's socket in a home.
 const SOCKET_NAME: &str = "daemon.sock";
 
 /// The file that every vault has.
 const HEADER_NAME: &str = "header";
+
+/// How long a vault that is to be destroyed may be open elsewhere, and how often that is looked at.
+// [SPEC 12.44]
+const IN_USE_WAIT: Duration = Duration::from_secs(5);
+const IN_USE_LOOK: Duration = Duration::from_millis(20);
 
 /// The longest path of a unix socket in bytes: `sun_path` less its closing zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -114,6 +120,29 @@ pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result
         CreateError::Kdf => Failure::fault(error.to_string()),
         CreateError::Io(kind) => io(kind),
     })
+}
+
+/// Destroys a vault that is locked. One that a command has open is waited for a little: it may be about to end.
+pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
+    policy::allows_panic()?;
+    let since = Instant::now();
+    loop {
+        let generator = seed::generator()
+            .map_err(|_| Failure::fault("the operating system gives no random numbers"))?;
+        let directory = Box::new(OsDirectory::at(home));
+        match emptyroom_vault::wipe(directory, Box::new(generator)) {
+            Ok(()) => return Ok(()),
+            Err(WipeError::Missing) => return Err(missing()),
+            Err(WipeError::InUse) if since.elapsed() < IN_USE_WAIT => {
+                std::thread::sleep(IN_USE_LOOK);
+            }
+            Err(WipeError::InUse) => return Err(in_use()),
+            Err(error @ WipeError::Io(_)) => {
+                let failure = Failure::new(Exit::Vault, "vault_write", error.to_string());
+                return Err(failure.hint("see to the disk, then run the command again"));
+            }
+        }
+    }
 }
 
 /// Whether there is a vault, without opening it.

@@ -18,6 +18,7 @@ mod engine;
 pub mod fuzz;
 mod home;
 mod link;
+mod policy;
 pub mod rpc;
 mod seed;
 mod session;

@@ -120,6 +120,9 @@ pub const METHODS: &[&str] = &[
     "status",
     "flush",
     "change_secret",
+    "set_panic",
+    "unset_panic",
+    "panic",
     "lock",
     "subscribe",
 ];

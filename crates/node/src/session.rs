@@ -116,6 +116,14 @@ impl Session {
         Ok(session)
     }
 
+    /// Destroys the locked vault of a home, for which no PIN is needed. Nothing is left of it.
+    ///
+    /// # Errors
+    /// When there is none, a command has it open for long, the policy forbids it, or the disk fails.
+    pub fn destroy(home: &Path) -> Result<(), Failure> {
+        home::destroy_vault(home)
+    }
+
     /// Whether a daemon holds the vault.
     pub fn is_daemon(&self) -> bool {
         matches!(self.inner, Inner::Remote(_))

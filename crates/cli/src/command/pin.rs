@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use emptyroom_node::Session;
-use emptyroom_node::api::{Answer, Call, Failure, SecretText};
+use emptyroom_node::api::{Call, Failure, SecretText};
 
 use crate::out::Out;
-use crate::room::{self, Room};
+use crate::room::Room;
 use crate::secret::Source;
 use crate::{failure, passphrase, prompt};
 
@@ -44,42 +43,45 @@ struct Change {
 impl Pin {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         let What::Change(change) = self.what;
-        let daemon = Session::of_daemon(&room.home)?;
-        if daemon.is_none() {
-            Session::expect_vault(&room.home)?;
+        let (session, old) = room.open_with_pin()?;
+        let new = NewSecret {
+            file: change.new_pin_file,
+            descriptor: change.new_pin_fd,
+            what: "PIN or passphrase",
+            options: "--new-pin-file or --new-pin-fd",
         }
-        let old = room.pin.read("Present PIN or passphrase: ", room.out)?;
-        let session = match daemon {
-            Some(session) => session,
-            None => Session::open(&room.home, &old)?,
-        };
-        let new = change.new_secret(room.out)?;
-        let Answer::Status(status) = session.call(Call::Status {})? else {
-            return Err(room::unexpected());
-        };
-        let guess_ms = passphrase::guess_ms(status.vault.kdf_memory_kib, status.vault.kdf_passes);
-        if let Some(warning) = passphrase::warning(new.expose(), guess_ms) {
-            room.out.warn("short_pin", &warning);
-        }
+        .read(room.out)?;
+        passphrase::warn_of(&session, &new, room.out)?;
         session.call(Call::ChangeSecret { old, new })?;
         session.close()?;
         room.out.done()
     }
 }
 
-impl Change {
-    fn new_secret(self, out: Out) -> Result<SecretText, Failure> {
-        let source = Source::new(self.new_pin_file, self.new_pin_fd);
+/// A PIN that is to be set, from where the options say, else asked for twice.
+pub(super) struct NewSecret {
+    pub(super) file: Option<PathBuf>,
+    pub(super) descriptor: Option<i32>,
+    /// What it is, for the prompt.
+    pub(super) what: &'static str,
+    /// The options that give it.
+    pub(super) options: &'static str,
+}
+
+impl NewSecret {
+    pub(super) fn read(self, out: Out) -> Result<SecretText, Failure> {
+        let source = Source::new(self.file, self.descriptor);
         if !source.is_prompt() {
             return source.read("", out);
         }
+        let what = self.what;
         let no_terminal = || {
             failure::usage(
-                "there is no terminal to ask for a new PIN",
-                "give --new-pin-file or --new-pin-fd",
+                format!("there is no terminal to ask for a new {what}"),
+                format!("give {}", self.options),
             )
         };
-        let new = prompt::hidden("New PIN or passphrase: ")?.ok_or_else(no_terminal)?;
+        let new = prompt::hidden(&format!("New {what}: "))?.ok_or_else(no_terminal)?;
         let again = prompt::hidden("Once more: ")?.ok_or_else(no_terminal)?;
         if new.expose().is_empty() || new.expose() != again.expose() {
             return Err(failure::usage(

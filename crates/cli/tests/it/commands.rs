@@ -349,6 +349,7 @@ fn pins_come_from_descriptors_and_nothing_beyond_their_line_is_read() {
         {
             let takes_secret = line.contains("--pin")
                 || line.contains("--new-pin")
+                || line.contains("--panic-pin")
                 || line.contains("--passphrase");
             assert!(
                 !takes_secret || line.contains("-file <FILE>") || line.contains("-fd <N>"),

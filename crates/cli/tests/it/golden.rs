@@ -26,6 +26,7 @@ const COMMANDS: &[&str] = &[
     "relay",
     "lock",
     "pin",
+    "panic",
     "daemon",
     "completions",
     "man",
@@ -64,10 +65,12 @@ fn help_says_what_it_said() {
             "{command} teaches by no example"
         );
     }
-    golden(
-        "help/pin-change.txt",
-        &run(&["pin", "change", "--help"]).ok().out,
-    );
+    for (command, what) in [("pin", "change"), ("panic", "set"), ("panic", "unset")] {
+        golden(
+            &format!("help/{command}-{what}.txt"),
+            &run(&[command, what, "--help"]).ok().out,
+        );
+    }
 }
 
 #[test]
@@ -125,6 +128,8 @@ fn errors_say_what_they_said() {
         vec!["init"],
         vec!["chat", "bob"],
         vec!["daemon", "--idle", "read"],
+        vec!["panic"],
+        vec!["panic", "set"],
         vec!["sned", "bob"],
     ] {
         told(&arguments.join(" "), ada.run(&arguments));
@@ -133,6 +138,12 @@ fn errors_say_what_they_said() {
         "send bob < 16 KiB and a byte",
         ada.run_with(&["send", "bob"], &long),
     );
+    let pin = ada.pin_file.to_str().unwrap();
+    told(
+        "panic set --panic-pin-file pin",
+        ada.run(&["panic", "set", "--panic-pin-file", pin]),
+    );
+    told("panic --yes (no vault)", nobody.run(&["panic", "--yes"]));
     told(
         "join --as bob < /dev/null",
         ada.run(&["join", "--as", "bob"]),

@@ -19,6 +19,7 @@ mod golden;
 mod hygiene;
 #[path = "../../../relayd/tests/it/machine.rs"]
 mod machine;
+mod panic;
 mod restored;
 mod signals;
 mod slow;

@@ -151,6 +151,20 @@ pub enum Call {
         /// The next one.
         new: SecretText,
     },
+    /// From now on this PIN, entered where the PIN goes, destroys the vault and opens an empty one.
+    SetPanic {
+        /// The present PIN, like for `change_secret`.
+        secret: SecretText,
+        /// The panic PIN.
+        panic: SecretText,
+    },
+    /// From now on there is no panic PIN.
+    UnsetPanic {
+        /// The present PIN.
+        secret: SecretText,
+    },
+    /// Destroy the vault now; a daemon ends.
+    Panic {},
     /// Lock the vault; a daemon ends.
     Lock {},
     /// From now on send this connection every event.

@@ -2,8 +2,11 @@
 
 use emptyroom_vault::{Mode, Passphrase, ReadError, SecretError, Vault, WriteError};
 
+use zeroize::Zeroizing;
+
 use super::Engine;
 use crate::api::{Answer, Exit, Failure, SecretText, VaultInfo};
+use crate::policy;
 
 impl Engine {
     /// The old secret is asked for again: whoever finds an open daemon must not be able to lock its owner out.
@@ -13,14 +16,72 @@ impl Engine {
         old: &SecretText,
         new: &SecretText,
     ) -> Result<Answer, Failure> {
-        if new.expose().is_empty() {
-            return Err(Failure::new(Exit::Usage, "usage", "the new PIN is empty"));
-        }
+        not_empty(new)?;
         self.vault
             .change_secret(&passphrase(old), &passphrase(new))
             .map_err(secret_failure)?;
         Ok(Answer::Done {})
     }
+
+    // [SPEC 12.40]
+    pub(super) fn set_panic(
+        &mut self,
+        secret: &SecretText,
+        panic: &SecretText,
+    ) -> Result<Answer, Failure> {
+        policy::allows_panic()?;
+        not_empty(panic)?;
+        // [SPEC 12.45]
+        if too_close(secret.expose(), panic.expose()) {
+            return Err(pins_too_close());
+        }
+        self.vault
+            .set_panic(&passphrase(secret), &passphrase(panic))
+            .map_err(secret_failure)?;
+        Ok(Answer::Done {})
+    }
+
+    // [SPEC 12.40]
+    pub(super) fn unset_panic(&mut self, secret: &SecretText) -> Result<Answer, Failure> {
+        self.vault
+            .unset_panic(&passphrase(secret))
+            .map_err(secret_failure)?;
+        Ok(Answer::Done {})
+    }
+}
+
+fn not_empty(secret: &SecretText) -> Result<(), Failure> {
+    if secret.expose().is_empty() {
+        return Err(Failure::new(Exit::Usage, "usage", "the new PIN is empty"));
+    }
+    Ok(())
+}
+
+/// Whether one is what the other becomes by a slip: the same, read backwards, one character more,
+/// less or another, or two neighbours swapped.
+fn too_close(one: &str, other: &str) -> bool {
+    if one.chars().rev().eq(other.chars()) {
+        return true;
+    }
+    // What is left between what both begin with and what both end with.
+    let before = common(one.chars(), other.chars());
+    let rest = || (one.chars().skip(before), other.chars().skip(before));
+    let (one_len, other_len) = (rest().0.count(), rest().1.count());
+    let backwards = |text: &'_ str, len: usize| text.chars().rev().take(len).collect::<Vec<_>>();
+    let (one, other) = (
+        Zeroizing::new(backwards(one, one_len)),
+        Zeroizing::new(backwards(other, other_len)),
+    );
+    let after = common(one.iter().copied(), other.iter().copied());
+    match (one.get(after..), other.get(after..)) {
+        (Some([a, b]), Some([c, d])) => a == d && b == c,
+        (Some(one), Some(other)) => one.len() <= 1 && other.len() <= 1,
+        _ => false,
+    }
+}
+
+fn common(one: impl Iterator<Item = char>, other: impl Iterator<Item = char>) -> usize {
+    one.zip(other).take_while(|(a, b)| a == b).count()
 }
 
 /// The secret in the vault's own type.
@@ -90,6 +151,41 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
         WriteError::TooLong | WriteError::Io(_) => {
             Failure::new(Exit::Vault, "vault_write", error.to_string())
                 .hint("see to the disk, then run the command again")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [SPEC 12.45]
+    #[test]
+    fn a_slip_is_too_close() {
+        for (pin, panic) in [
+            ("1234", "1234"),
+            ("1234", "4321"),
+            ("1234", "1235"),
+            ("1234", "123"),
+            ("1234", "12345"),
+            ("1234", "01234"),
+            ("1234", "1324"),
+            ("1111", "111"),
+            ("grün", "grun"),
+            ("a quiet room", "a quiet rom"),
+        ] {
+            assert!(too_close(pin, panic), "{pin} {panic}");
+            assert!(too_close(panic, pin), "{panic} {pin}");
+        }
+        for (pin, panic) in [
+            ("1234", "1256"),
+            ("1234", "12"),
+            ("1234", "123456"),
+            ("1234", "3412"),
+            ("1234", "5678"),
+            ("a quiet room", "a quick broom"),
+        ] {
+            assert!(!too_close(pin, panic), "{pin} {panic}");
         }
     }
 }

@@ -70,6 +70,14 @@ fn every_call() -> Vec<Call> {
             old: SecretText::new("a".into()),
             new: SecretText::new("b".into()),
         },
+        Call::SetPanic {
+            secret: SecretText::new("1".into()),
+            panic: SecretText::new("2".into()),
+        },
+        Call::UnsetPanic {
+            secret: SecretText::new("1".into()),
+        },
+        Call::Panic {},
         Call::Lock {},
         Call::Subscribe {},
     ]

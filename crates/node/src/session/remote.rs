@@ -124,7 +124,9 @@ impl Remote {
         self.answer_time_max
             + match call {
                 Call::Flush { wait_ms } => Duration::from_millis(*wait_ms),
-                Call::ChangeSecret { .. } => DERIVING_TIME_MAX,
+                Call::ChangeSecret { .. } | Call::SetPanic { .. } | Call::UnsetPanic { .. } => {
+                    DERIVING_TIME_MAX
+                }
                 _ => Duration::ZERO,
             }
     }
