@@ -22,6 +22,7 @@ mod policy;
 pub mod rpc;
 mod seed;
 mod session;
+pub mod shares;
 
 pub use clock::uptime;
 pub use daemon::{CLIENTS_MAX, serve};
