@@ -87,6 +87,7 @@ pub(crate) enum Command {
     Relay(command::relay::Relay),
     Lock(command::lock::Lock),
     Pin(command::pin::Pin),
+    Vault(command::vault::Vault),
     Panic(command::panic::Panic),
     Daemon(command::daemon::Daemon),
     Completions(command::completions::Completions),

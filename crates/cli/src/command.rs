@@ -24,4 +24,5 @@ pub(crate) mod rename;
 pub(crate) mod send;
 pub(crate) mod status;
 pub(crate) mod timer;
+pub(crate) mod vault;
 pub(crate) mod verify;

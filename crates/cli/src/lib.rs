@@ -146,6 +146,7 @@ fn carry_out(room: &Room, command: Command) -> Result<(), Failure> {
         Command::Relay(command) => command.run(room),
         Command::Lock(command) => command.run(room),
         Command::Pin(command) => command.run(room),
+        Command::Vault(command) => command.run(room),
         Command::Panic(command) => command.run(room),
         Command::Daemon(command) => command.run(room),
         Command::Completions(command) => command.run(room.out),

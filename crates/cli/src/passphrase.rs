@@ -2,14 +2,11 @@
 
 use std::num::NonZeroU32;
 
-use emptyroom_node::Session;
 use emptyroom_node::api::{Failure, SecretText};
+use emptyroom_node::{Session, WORDS};
 
 use crate::out::Out;
 use crate::room;
-
-/// The EFF's long list (see words/README.md): 7,776 words, one a line.
-const WORDS: &str = include_str!("../words/eff_large.txt");
 
 /// How many words `init` proposes: six of 7,776 are 77 bits.
 pub(crate) const WORDS_PROPOSED: usize = 6;

@@ -73,7 +73,9 @@ impl Room {
             return Ok(session);
         }
         Session::expect_vault(&self.home)?;
-        let session = Session::open(&self.home, &self.pin.read("PIN or passphrase: ", self.out)?)?;
+        let pin = self.pin.read("PIN or passphrase: ", self.out)?;
+        let session = Session::open(&self.home, &pin)?;
+        warn_of_phrase(emptyroom_node::is_recovery_phrase(&pin), self.out);
         Ok(session)
     }
 
@@ -213,6 +215,17 @@ pub(crate) fn meet(session: &Session, name: &str) -> Result<(), Failure> {
         flush(session, LEAVE_WAIT)?;
     }
     Ok(())
+}
+
+/// Says that a new PIN is due, where the recovery words opened the vault.
+// [SPEC 11.47]
+pub(crate) fn warn_of_phrase(by_phrase: bool, out: Out) {
+    if by_phrase {
+        out.warn(
+            "opened_by_phrase",
+            "the recovery words opened this vault: set a new PIN with `emptyroom pin change`, which takes them as the present one",
+        );
+    }
 }
 
 /// The state of everything.

@@ -222,6 +222,7 @@ impl Engine {
             Call::ChangeSecret { old, new } => answerer(self.change_secret(&old, &new)),
             Call::SetPanic { secret, panic } => answerer(self.set_panic(&secret, &panic)),
             Call::UnsetPanic { secret } => answerer(self.unset_panic(&secret)),
+            Call::SetRecovery { secret, on } => answerer(self.set_recovery(&secret, on)),
             call => match convert::command(call) {
                 Ok(Some(command)) => {
                     let id = self.next_command();

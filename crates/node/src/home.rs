@@ -9,7 +9,8 @@ use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{CreateError, Directory, KdfParams, OpenError, Vault, WipeError};
 
 use crate::api::{Exit, Failure, SecretText, reason};
-use crate::engine::own::{passphrase, wrong_secret};
+use crate::engine::own::{check_new, passphrase, wrong_secret};
+use crate::phrase::{self, NoPhrase};
 use crate::{policy, seed};
 
 /// The daemon's socket in a home.
@@ -79,7 +80,15 @@ pub(crate) fn open_vault(home: &Path, secret: &SecretText) -> Result<Vault, Fail
         Box::new(generator),
     )
     .map_err(|error| match error {
-        OpenError::WrongSecret => wrong_secret(),
+        OpenError::WrongSecret => match phrase::read(secret.expose()) {
+            Err(NoPhrase::Unknown(place)) => wrong_secret().hint(format!(
+                "if these are recovery words, look at word {place} again"
+            )),
+            Err(NoPhrase::Check) => {
+                wrong_secret().hint("if these are recovery words, one is wrong or two are swapped")
+            }
+            Ok(_) | Err(NoPhrase::Other) => wrong_secret(),
+        },
         OpenError::Missing => missing(),
         OpenError::Corrupt(_) => Failure::new(Exit::Vault, "vault_corrupt", error.to_string())
             .hint("restore the vault from a backup, or begin a new one"),
@@ -95,6 +104,7 @@ pub(crate) fn open_vault(home: &Path, secret: &SecretText) -> Result<Vault, Fail
 }
 
 pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result<Vault, Failure> {
+    check_new(secret)?;
     let generator = seed::generator()
         .map_err(|_| Failure::fault("the operating system gives no random numbers"))?;
     let io = |kind: io::ErrorKind| {

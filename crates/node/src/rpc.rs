@@ -122,6 +122,7 @@ pub const METHODS: &[&str] = &[
     "change_secret",
     "set_panic",
     "unset_panic",
+    "set_recovery",
     "panic",
     "lock",
     "subscribe",

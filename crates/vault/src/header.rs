@@ -10,7 +10,7 @@ mod file;
 mod slots;
 
 pub(crate) use file::{HeaderFile, HeaderOpenFault, NAMES, ReplaceError};
-pub(crate) use slots::{Found, Unlocked, seal_slots, try_all};
+pub(crate) use slots::{Found, Others, Unlocked, seal_slots, try_all};
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -67,8 +67,7 @@ pub(crate) struct Body {
     pub(crate) sweep: bool,
     /// Key files, journal and table are still to be made, after a panic.
     pub(crate) to_be_made: bool,
-    /// The stretched panic PIN, if there is one: with it a change of the PIN can make its slot anew.
-    pub(crate) panic: Option<LockedKey>,
+    pub(crate) others: Others,
 }
 
 impl Header {
@@ -103,6 +102,7 @@ impl Header {
     /// Seals the body under the header key, bound to everything before it. [SPEC 11.42]
     pub(crate) fn seal_body(&mut self, key: &LockedKey, random: &Random, body: &Body) {
         let mut plain = LockedBytes::zeroed(BODY_PLAIN_LEN);
+        let (panic, recovery) = (body.others.panic.as_ref(), body.others.recovery.as_ref());
         for (out, byte) in plain.bytes_mut().iter_mut().zip(
             body.root
                 .expose()
@@ -111,10 +111,11 @@ impl Header {
                     body.active,
                     u8::from(body.sweep),
                     u8::from(body.to_be_made),
-                    u8::from(body.panic.is_some()),
+                    u8::from(panic.is_some()) | u8::from(recovery.is_some()) << 1,
                 ])
                 .chain(&body.sectors.to_be_bytes())
-                .chain(body.panic.as_ref().map_or(&ABSENT, LockedKey::expose)),
+                .chain(panic.map_or(&ABSENT, LockedKey::expose))
+                .chain(recovery.map_or(&ABSENT, LockedKey::expose)),
         ) {
             *out = *byte;
         }
@@ -138,22 +139,26 @@ impl Header {
             plain.bytes_mut(),
         )
         .map_err(|_| HeaderFault::Corrupt)?;
+        let key = |bytes: &[u8; KEY_LEN]| LockedKey::new(|out| out.copy_from_slice(bytes));
         let mut reader = Reader(plain.bytes());
         let root = Zeroizing::new(reader.take::<KEY_LEN>()?);
-        let [active, sweep, to_be_made, has_panic] = reader.take::<4>()?;
+        let [active, sweep, to_be_made, others] = reader.take::<4>()?;
         let sectors = u32::from_be_bytes(reader.take()?);
         let panic = Zeroizing::new(reader.take::<KEY_LEN>()?);
-        if active > 1 || sectors == 0 || to_be_made > 1 || has_panic > 1 {
+        let recovery = Zeroizing::new(reader.take::<KEY_LEN>()?);
+        if active > 1 || sectors == 0 || to_be_made > 1 || others > 3 {
             return Err(HeaderFault::Corrupt);
         }
         Ok(Body {
-            root: LockedKey::new(|out| out.copy_from_slice(root.as_slice())),
+            root: key(&root),
             active,
             sectors,
             sweep: sweep != 0,
             to_be_made: to_be_made == 1,
-            panic: (has_panic == 1)
-                .then(|| LockedKey::new(|out| out.copy_from_slice(panic.as_slice()))),
+            others: Others {
+                panic: (others & 1 != 0).then(|| key(&panic)),
+                recovery: (others & 2 != 0).then(|| key(&recovery)),
+            },
         })
     }
 

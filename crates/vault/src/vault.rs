@@ -4,6 +4,7 @@ mod change;
 mod open;
 mod panic;
 mod root;
+mod secrets;
 mod wipe;
 
 pub use open::{Locked, Stretched, Tried};
@@ -19,9 +20,8 @@ use zeroize::Zeroizing;
 use crate::derive::KdfParams;
 use crate::directory::Directory;
 use crate::error::{Part, ReadError, WriteError};
-use crate::header::{HeaderFile, Unlocked};
+use crate::header::{HeaderFile, Others, Unlocked};
 use crate::keys::Keys;
-use crate::memory::LockedKey;
 use crate::random::Random;
 use crate::record::{open_row, row_key};
 use crate::store::{Fault, Range, Store};
@@ -35,8 +35,7 @@ pub struct Vault {
     keys: Keys,
     header: HeaderFile,
     unlocked: Unlocked,
-    /// The stretched panic PIN, if there is one.
-    panic: Option<LockedKey>,
+    others: Others,
     random: Random,
     /// Names of rows whose keys are dead, to be removed from the table.
     dead_rows: BTreeSet<Vec<u8>>,
@@ -99,19 +98,13 @@ pub struct Status {
 }
 
 impl Vault {
-    fn new(
-        place: Place,
-        unlocked: Unlocked,
-        panic: Option<LockedKey>,
-        keys: Keys,
-        store: Store,
-    ) -> Self {
+    fn new(place: Place, unlocked: Unlocked, others: Others, keys: Keys, store: Store) -> Self {
         Vault {
             store,
             keys,
             header: place.header,
             unlocked,
-            panic,
+            others,
             random: place.random,
             dead_rows: BTreeSet::new(),
             rotation_due: false,

@@ -40,11 +40,13 @@ impl Daemon {
         }
         Session::expect_vault(&room.home)?;
         let pin = room.pin.read("PIN or passphrase: ", room.out)?;
+        let by_phrase = emptyroom_node::is_recovery_phrase(&pin);
         let idle = self.idle.0.map(Duration::from_secs);
         let mut watch = None;
         emptyroom_node::serve(&room.home, pin, idle, |socket| {
             // From here on signals are the daemon's.
             watch = Some(Watch::with(|| Then::Stay)?);
+            room::warn_of_phrase(by_phrase, room.out);
             let socket = room::shown(socket);
             room.out
                 .result("serving", &json!({ "socket": socket }), || {

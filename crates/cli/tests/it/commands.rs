@@ -321,6 +321,55 @@ fn the_pin_changes() {
     finish(command, "").ok();
 }
 
+// [SPEC 11.47, 12.40]
+#[test]
+fn recovery_words_open_the_vault_and_set_a_new_pin() {
+    let ada = Person::with_vault(None);
+    let made = ada.run(&["--json", "vault", "recovery", "new"]).ok().one();
+    assert_eq!(made["result"], "recovery");
+    let words = made["words"].as_str().unwrap().to_owned();
+    assert_eq!(words.split(' ').count(), 12);
+    let paper = ada.file("paper");
+    crate::world::write_private(&paper, &format!("{}\n", words.to_uppercase()));
+    let paper = paper.to_str().unwrap();
+    let by_paper = |arguments: &[&str]| {
+        let mut command = program();
+        command.arg("--home").arg(&ada.home);
+        command
+            .args(["--json", "--pin-file", paper])
+            .args(arguments);
+        finish(command, "")
+    };
+    let opened = by_paper(&["contacts"]).ok();
+    assert!(opened.err.contains("opened_by_phrase"), "{opened:?}");
+    assert!(!ada.run(&["--json", "contacts"]).ok().err.contains("phrase"));
+
+    // One word copied wrongly.
+    let spoilt = words.replacen(words.split(' ').nth(4).unwrap(), "blurb-no-word", 1);
+    let file = ada.file("spoilt");
+    crate::world::write_private(&file, &spoilt);
+    let mut command = program();
+    command.arg("--home").arg(&ada.home);
+    command.args(["--json", "--pin-file", file.to_str().unwrap(), "contacts"]);
+    let refused = finish(command, "").ends(5).failure();
+    assert_eq!(refused["error"], "vault_wrong_secret");
+    assert!(refused["hint"].as_str().unwrap().contains("look at word"));
+
+    // They are no PIN, and they are the present one for a new PIN alone.
+    let refused = ada.run(&["--json", "pin", "change", "--new-pin-file", paper]);
+    assert_eq!(refused.ends(4).failure()["error"], "secret_is_phrase");
+    let refused = by_paper(&["vault", "recovery", "remove"]).ends(5);
+    assert_eq!(refused.failure()["error"], "vault_wrong_secret");
+    let new = ada.file("new");
+    crate::world::write_private(&new, "seven green bottles on a wall\n");
+    by_paper(&["pin", "change", "--new-pin-file", new.to_str().unwrap()]).ok();
+    ada.run(&["contacts"]).ends(5);
+    std::fs::copy(&new, &ada.pin_file).unwrap();
+    ada.run(&["vault", "recovery", "remove"]).ok();
+    by_paper(&["contacts"]).ends(5);
+    ada.run(&["contacts"]).ok();
+}
+
 /// The PIN is the first line of the descriptor, and what follows is the message.
 // [SPEC 12.5]
 #[test]

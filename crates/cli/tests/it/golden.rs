@@ -26,6 +26,7 @@ const COMMANDS: &[&str] = &[
     "relay",
     "lock",
     "pin",
+    "vault",
     "panic",
     "daemon",
     "completions",
@@ -65,7 +66,12 @@ fn help_says_what_it_said() {
             "{command} teaches by no example"
         );
     }
-    for (command, what) in [("pin", "change"), ("panic", "set"), ("panic", "unset")] {
+    for (command, what) in [
+        ("pin", "change"),
+        ("vault", "recovery"),
+        ("panic", "set"),
+        ("panic", "unset"),
+    ] {
         golden(
             &format!("help/{command}-{what}.txt"),
             &run(&[command, what, "--help"]).ok().out,

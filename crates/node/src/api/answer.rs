@@ -54,6 +54,11 @@ pub enum Answer {
         /// Whether it was confirmed before.
         verified: bool,
     },
+    /// New recovery words, which are kept nowhere.
+    Recovery {
+        /// Twelve words.
+        words: String,
+    },
     /// The state of everything.
     Status(StatusInfo),
     /// How far `flush` came.

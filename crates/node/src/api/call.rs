@@ -163,6 +163,13 @@ pub enum Call {
         /// The present PIN.
         secret: SecretText,
     },
+    /// From now on new recovery words open the vault, too; or none.
+    SetRecovery {
+        /// The present PIN.
+        secret: SecretText,
+        /// New words, or none.
+        on: bool,
+    },
     /// Destroy the vault now; a daemon ends.
     Panic {},
     /// Lock the vault; a daemon ends.

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::Engine;
 use crate::api::{Answer, Exit, Failure, SecretText, VaultInfo};
-use crate::policy;
+use crate::{phrase, policy, seed};
 
 impl Engine {
     /// The old secret is asked for again: whoever finds an open daemon must not be able to lock its owner out.
@@ -16,7 +16,7 @@ impl Engine {
         old: &SecretText,
         new: &SecretText,
     ) -> Result<Answer, Failure> {
-        not_empty(new)?;
+        check_new(new)?;
         self.vault
             .change_secret(&passphrase(old), &passphrase(new))
             .map_err(secret_failure)?;
@@ -30,7 +30,7 @@ impl Engine {
         panic: &SecretText,
     ) -> Result<Answer, Failure> {
         policy::allows_panic()?;
-        not_empty(panic)?;
+        check_new(panic)?;
         // [SPEC 12.45]
         if too_close(secret.expose(), panic.expose()) {
             return Err(pins_too_close());
@@ -48,11 +48,41 @@ impl Engine {
             .map_err(secret_failure)?;
         Ok(Answer::Done {})
     }
+
+    // [SPEC 12.40]
+    pub(super) fn set_recovery(
+        &mut self,
+        secret: &SecretText,
+        on: bool,
+    ) -> Result<Answer, Failure> {
+        if !on {
+            self.vault
+                .unset_recovery(&passphrase(secret))
+                .map_err(secret_failure)?;
+            return Ok(Answer::Done {});
+        }
+        let mut generator = seed::generator()
+            .map_err(|_| Failure::fault("the operating system gives no random numbers"))?;
+        let (phrase, words) = phrase::generate(&mut generator);
+        self.vault
+            .set_recovery(&passphrase(secret), &Passphrase::new(phrase.to_vec()))
+            .map_err(secret_failure)?;
+        Ok(Answer::Recovery {
+            words: words.expose().to_owned(),
+        })
+    }
 }
 
-fn not_empty(secret: &SecretText) -> Result<(), Failure> {
+/// Whether this may be a PIN: it is not empty, and no recovery phrase.
+pub(crate) fn check_new(secret: &SecretText) -> Result<(), Failure> {
     if secret.expose().is_empty() {
         return Err(Failure::new(Exit::Usage, "usage", "the new PIN is empty"));
+    }
+    // [SPEC 11.47]
+    if phrase::is_recovery_phrase(secret) {
+        let text = "this is a recovery phrase, and no PIN";
+        return Err(Failure::new(Exit::Refused, "secret_is_phrase", text)
+            .hint("choose other words, or fewer"));
     }
     Ok(())
 }
@@ -84,9 +114,13 @@ fn common(one: impl Iterator<Item = char>, other: impl Iterator<Item = char>) ->
     one.zip(other).take_while(|(a, b)| a == b).count()
 }
 
-/// The secret in the vault's own type.
+/// The secret in the vault's own type; of a recovery phrase what it stands for.
 pub(crate) fn passphrase(secret: &SecretText) -> Passphrase {
-    Passphrase::new(secret.expose().as_bytes().to_vec())
+    // [SPEC 11.47]
+    match phrase::read(secret.expose()) {
+        Ok(phrase) => Passphrase::new(phrase.to_vec()),
+        Err(_) => Passphrase::new(secret.expose().as_bytes().to_vec()),
+    }
 }
 
 /// What `status` says of the vault.

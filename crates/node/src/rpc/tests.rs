@@ -77,6 +77,10 @@ fn every_call() -> Vec<Call> {
         Call::UnsetPanic {
             secret: SecretText::new("1".into()),
         },
+        Call::SetRecovery {
+            secret: SecretText::new("1".into()),
+            on: true,
+        },
         Call::Panic {},
         Call::Lock {},
         Call::Subscribe {},

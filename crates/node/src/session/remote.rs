@@ -124,9 +124,10 @@ impl Remote {
         self.answer_time_max
             + match call {
                 Call::Flush { wait_ms } => Duration::from_millis(*wait_ms),
-                Call::ChangeSecret { .. } | Call::SetPanic { .. } | Call::UnsetPanic { .. } => {
-                    DERIVING_TIME_MAX
-                }
+                Call::ChangeSecret { .. }
+                | Call::SetPanic { .. }
+                | Call::UnsetPanic { .. }
+                | Call::SetRecovery { .. } => DERIVING_TIME_MAX,
                 _ => Duration::ZERO,
             }
     }

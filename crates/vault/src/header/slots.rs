@@ -13,8 +13,10 @@ const PAYLOAD_LEN: usize = SLOT_LEN - OVERHEAD;
 const KIND_OPEN: u8 = 1;
 /// A slot of the panic PIN: it holds nothing, as nothing of the vault is needed to destroy it.
 const KIND_PANIC: u8 = 2;
+/// A slot of the recovery phrase: it holds the vault key.
+const KIND_RECOVERY: u8 = 3;
 /// Kinds that are known. Lower ones count before higher ones.
-const KIND_MAX: u8 = KIND_PANIC;
+const KIND_MAX: u8 = KIND_RECOVERY;
 
 /// The keys that an opened slot gives.
 pub(crate) struct Unlocked {
@@ -37,6 +39,8 @@ impl Unlocked {
 pub(crate) enum Found {
     /// The vault; this is its key.
     Vault(LockedKey),
+    /// The vault, by the recovery phrase; this is its key.
+    Recovery(LockedKey),
     /// The slot of the panic PIN.
     Panic,
     /// None of the slots.
@@ -68,13 +72,18 @@ pub(crate) fn try_all(header: &Header, stretched: &LockedKey) -> Found {
             chosen.conditional_assign(byte, better);
         }
     }
-    match chosen.split_first() {
-        Some((&KIND_OPEN, rest)) => Found::Vault(LockedKey::new(|out| {
-            for (out, byte) in out.iter_mut().zip(rest) {
+    let (kind, content) = chosen.split_first().unwrap_or((&0, &[]));
+    let key = || {
+        LockedKey::new(|out| {
+            for (out, byte) in out.iter_mut().zip(content) {
                 *out = *byte;
             }
-        })),
-        Some((&KIND_PANIC, _)) => Found::Panic,
+        })
+    };
+    match *kind {
+        KIND_OPEN => Found::Vault(key()),
+        KIND_PANIC => Found::Panic,
+        KIND_RECOVERY => Found::Recovery(key()),
         _ => Found::Nothing,
     }
 }
@@ -87,23 +96,61 @@ fn rank(payload: &[u8]) -> u8 {
     u8::conditional_select(&0, &(KIND_MAX + 1).wrapping_sub(kind), known)
 }
 
-/// Four new slots, of which one opens the vault and, if there is a panic PIN, another one is for that;
-/// both at random places.
+/// The stretched secrets besides the one that opens the vault. They lie in the header's body, so that
+/// every change of secrets can make their slots anew.
+#[derive(Default)]
+pub(crate) struct Others {
+    pub(crate) panic: Option<LockedKey>,
+    pub(crate) recovery: Option<LockedKey>,
+}
+
+impl Others {
+    /// The same once more.
+    pub(crate) fn copy(&self) -> Self {
+        Others {
+            panic: self.panic.as_ref().map(LockedKey::copy),
+            recovery: self.recovery.as_ref().map(LockedKey::copy),
+        }
+    }
+}
+
+/// Four new slots, of which one opens the vault, and others are for the other secrets there are; all
+/// at random places.
 pub(crate) fn seal_slots(
     header: &mut Header,
     random: &Random,
     opens: &LockedKey,
     vault: &LockedKey,
-    panic: Option<&LockedKey>,
+    others: &Others,
 ) {
     // [SPEC 11.6]
     header.slots = [(); SLOTS].map(|()| random.array());
-    let place = random.below(4);
-    seal_slot(header, random, place, KIND_OPEN, opens, vault.expose());
-    if let Some(panic) = panic {
-        let place = (place + 1 + random.below(3)) % 4;
-        seal_slot(header, random, place, KIND_PANIC, panic, &[]);
+    let key = vault.expose().as_slice();
+    let used = [
+        Some((KIND_OPEN, opens, key)),
+        others
+            .panic
+            .as_ref()
+            .map(|panic| (KIND_PANIC, panic, [].as_slice())),
+        others
+            .recovery
+            .as_ref()
+            .map(|recovery| (KIND_RECOVERY, recovery, key)),
+    ];
+    for (place, slot) in places(random).into_iter().zip(used) {
+        if let Some((kind, stretched, content)) = slot {
+            seal_slot(header, random, place, kind, stretched, content);
+        }
     }
+}
+
+/// The four places in an order that is drawn.
+fn places(random: &Random) -> [u8; SLOTS] {
+    let mut places = [0, 1, 2, 3];
+    for (last, choices) in [(3, 4), (2, 3), (1, 2)] {
+        places.swap(last, usize::from(random.below(choices)));
+    }
+    places
 }
 
 fn seal_slot(
@@ -167,13 +214,20 @@ mod tests {
         for seed in 0..20 {
             let random = random(seed);
             let mut header = Header::new(&random, KdfParams::minimum());
-            let panic = (seed % 2 == 0).then(|| key(2));
-            seal_slots(&mut header, &random, &key(1), &key(9), panic.as_ref());
+            let others = Others {
+                panic: (seed % 2 == 0).then(|| key(2)),
+                recovery: (seed % 3 == 0).then(|| key(4)),
+            };
+            seal_slots(&mut header, &random, &key(1), &key(9), &others);
             let (found, openings) = tried(&header, 1);
             assert!(matches!(found, Found::Vault(k) if k.expose() == key(9).expose()));
             assert_eq!(openings, SLOTS);
             let (found, openings) = tried(&header, 2);
-            assert_eq!(matches!(found, Found::Panic), panic.is_some());
+            assert_eq!(matches!(found, Found::Panic), others.panic.is_some());
+            assert_eq!(openings, SLOTS);
+            let (found, openings) = tried(&header, 4);
+            let recovered = matches!(found, Found::Recovery(k) if k.expose() == key(9).expose());
+            assert_eq!(recovered, others.recovery.is_some());
             assert_eq!(openings, SLOTS);
             let (found, openings) = tried(&header, 3);
             assert!(matches!(found, Found::Nothing));
@@ -197,11 +251,14 @@ mod tests {
     fn a_secret_of_two_kinds_opens() {
         let random = random(1);
         let mut header = Header::new(&random, KdfParams::minimum());
-        for (first, second) in [(KIND_OPEN, KIND_PANIC), (KIND_PANIC, KIND_OPEN)] {
-            seal_slot(&mut header, &random, 1, first, &key(1), &[9; KEY_LEN]);
-            seal_slot(&mut header, &random, 3, second, &key(1), &[9; KEY_LEN]);
+        for order in [[1, 2, 3], [3, 2, 1], [2, 1, 3]] {
+            for (place, kind) in (0..).zip(order) {
+                seal_slot(&mut header, &random, place, kind, &key(1), &[9; KEY_LEN]);
+            }
             assert!(matches!(tried(&header, 1).0, Found::Vault(_)));
         }
+        header.slots[1] = [0; SLOT_LEN];
+        assert!(matches!(tried(&header, 1).0, Found::Panic));
     }
 
     // [SPEC 11.43]
@@ -209,10 +266,14 @@ mod tests {
     fn all_slots_are_new_at_places_drawn_anew() {
         let random = random(1);
         let mut header = Header::new(&random, KdfParams::minimum());
-        let mut places = [(false, false); SLOTS];
+        let mut places = [(false, false, false); SLOTS];
         for _ in 0..100 {
             let before = header.clone();
-            seal_slots(&mut header, &random, &key(1), &key(9), Some(&key(2)));
+            let others = Others {
+                panic: Some(key(2)),
+                recovery: Some(key(4)),
+            };
+            seal_slots(&mut header, &random, &key(1), &key(9), &others);
             assert!(before.slots.iter().all(|old| !header.slots.contains(old)));
             for (index, (place, slot)) in places.iter_mut().zip(before.slots).enumerate() {
                 let mut alone = before.clone();
@@ -220,11 +281,13 @@ mod tests {
                 alone.slots[index] = slot;
                 let opens = matches!(tried(&alone, 1).0, Found::Vault(_));
                 let panics = matches!(tried(&alone, 2).0, Found::Panic);
-                assert!(!(opens && panics));
+                let recovers = matches!(tried(&alone, 4).0, Found::Recovery(_));
+                assert!(u8::from(opens) + u8::from(panics) + u8::from(recovers) <= 1);
                 place.0 |= opens;
                 place.1 |= panics;
+                place.2 |= recovers;
             }
         }
-        assert_eq!(places, [(true, true); SLOTS]);
+        assert_eq!(places, [(true, true, true); SLOTS]);
     }
 }

@@ -13,8 +13,8 @@ use crate::derive::{KdfParams, LABEL_BLOCKS, stretch, vault_subkey};
 use crate::directory::Directory;
 use crate::error::{CreateError, OpenError, Part, WriteError};
 use crate::header::{
-    Body, Found, Header, HeaderFault, HeaderFile, HeaderOpenFault, Unlocked, VERSION, seal_slots,
-    try_all,
+    Body, Found, Header, HeaderFault, HeaderFile, HeaderOpenFault, Others, Unlocked, VERSION,
+    seal_slots, try_all,
 };
 use crate::keys::{Keys, LoadFault, Root, SECTORS_FIRST};
 use crate::memory::LockedKey;
@@ -48,7 +48,8 @@ impl Vault {
         let mut header = Header::new(&random, kdf);
         let stretched = stretch(secret, &header.salt, kdf)
             .map_err(|_| CreateError::Io(io::ErrorKind::OutOfMemory))?;
-        seal_slots(&mut header, &random, &stretched, &unlocked.vault, None);
+        let others = Others::default();
+        seal_slots(&mut header, &random, &stretched, &unlocked.vault, &others);
         header.seal_body(&unlocked.header, &random, &first_body(&root, false));
         // The header makes it a vault: no crash may keep that name and lose the others.
         let (keys, store) = make(&*dir, &unlocked, root, &random).map_err(|fault| match fault {
@@ -63,7 +64,7 @@ impl Vault {
             dir,
             lock,
         };
-        Ok(Vault::new(place, unlocked, None, keys, store))
+        Ok(Vault::new(place, unlocked, others, keys, store))
     }
 
     /// Opens a vault: finishes what a crash interrupted, and rotates the root of the record keys.
@@ -140,7 +141,7 @@ impl Locked {
     /// See [`OpenError`].
     pub fn proceed(self, stretched: &Stretched, tried: Tried) -> Result<Vault, OpenError> {
         match tried.0 {
-            Found::Vault(key) => self.unlock(stretched, Unlocked::new(key)),
+            Found::Vault(key) | Found::Recovery(key) => self.unlock(stretched, Unlocked::new(key)),
             Found::Panic => Emptied::begin(self.0, &stretched.0)
                 .and_then(Emptied::finish)
                 .map_err(fault_error),
@@ -177,7 +178,7 @@ impl Locked {
             .open(RECORDS_NAME)
             .map_err(|e| open_error(&e, Part::Records))?;
         let store = Store::open(file, blocks, &place.random).map_err(fault_error)?;
-        let mut vault = Vault::new(place, unlocked, body.panic, keys, store);
+        let mut vault = Vault::new(place, unlocked, body.others, keys, store);
         vault.rotation_due = true;
         vault.recover(sweep || body.sweep, stretched)?;
         Ok(vault)
@@ -197,7 +198,7 @@ impl Vault {
         // [SPEC 11.21]
         let rotated = if self.header.current().version < VERSION {
             // [SPEC 11.45]
-            self.rewrap(&stretched.0, None)
+            self.rewrap(&stretched.0, Others::default())
         } else {
             self.rotate()
         };
@@ -235,7 +236,7 @@ pub(super) fn first_body(root: &LockedKey, to_be_made: bool) -> Body {
         sectors: SECTORS_FIRST,
         sweep: false,
         to_be_made,
-        panic: None,
+        others: Others::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::open::{RECORDS_NAME, first_body, make};
 use super::wipe::destroy;
 use super::{Place, Vault, write_error};
 use crate::error::WriteError;
-use crate::header::{Header, ReplaceError, Unlocked, seal_slots};
+use crate::header::{Header, Others, ReplaceError, Unlocked, seal_slots};
 use crate::keys::scrub_files;
 use crate::memory::LockedKey;
 use crate::store::Fault;
@@ -28,7 +28,7 @@ impl Vault {
             lock: self.lock,
         };
         let secrets = (self.unlocked, self.keys, self.store);
-        let Some(panic) = self.panic else {
+        let Some(panic) = self.others.panic else {
             drop(secrets);
             return destroy(place)
                 .map(|()| None)
@@ -60,7 +60,13 @@ impl Emptied {
         let old = place.header.current();
         let mut header = Header::new(random, old.kdf);
         header.salt = old.salt;
-        seal_slots(&mut header, random, opens, &unlocked.vault, None);
+        seal_slots(
+            &mut header,
+            random,
+            opens,
+            &unlocked.vault,
+            &Others::default(),
+        );
         let mut replace = || {
             place.header.replace(header.clone(), |header| {
                 header.seal_body(&unlocked.header, random, &first_body(&root, true));
@@ -117,6 +123,6 @@ impl Emptied {
             .map_err(|fault| match fault {
                 ReplaceError::NotReplaced(e) | ReplaceError::OldRemains(e) => Fault::from(e),
             })?;
-        Ok(Vault::new(place, unlocked, None, keys, store))
+        Ok(Vault::new(place, unlocked, body.others, keys, store))
     }
 }

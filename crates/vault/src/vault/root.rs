@@ -1,15 +1,8 @@
-//! The root of the record keys, the secret, and the end.
-
-use std::io;
-
-use subtle::ConstantTimeEq;
+//! The root of the record keys, and the end.
 
 use super::{Vault, write_error};
-use crate::derive::stretch;
-use crate::error::{Part, SecretError, WriteError};
-use crate::header::{Body, Found, Header, ReplaceError, VERSION, seal_slots, try_all};
-use crate::memory::LockedKey;
-use crate::secret::Passphrase;
+use crate::error::{Part, WriteError};
+use crate::header::{Body, Header, Others, ReplaceError};
 use crate::store::Fault;
 
 /// From the last moment at which no key had been killed to the rotation, in milliseconds: an hour less the minute within which
@@ -43,71 +36,6 @@ impl Vault {
         Ok(due)
     }
 
-    /// From now on `new` opens this vault, and `present` does not. Records stay as they are; the root
-    /// is rotated, so that the old secret and an old copy of the header are worth nothing for what was
-    /// deleted. Costs two key derivations.
-    ///
-    /// # Errors
-    /// See [`SecretError`]. After a failed write one of both secrets opens it.
-    pub fn change_secret(
-        &mut self,
-        present: &Passphrase,
-        new: &Passphrase,
-    ) -> Result<(), SecretError> {
-        self.present(present)?;
-        let new = self.stretch(new)?;
-        let panic = self.panic.as_ref().map(LockedKey::copy);
-        // [SPEC 11.55]
-        if panic.as_ref().is_some_and(|panic| same(panic, &new)) {
-            return Err(SecretError::Same);
-        }
-        self.rewrap(&new, panic).map_err(SecretError::Write)
-    }
-
-    /// From now on `panic`, entered where the secret goes, destroys this vault and opens an empty one
-    /// in its place. Replaces the panic PIN there is. Costs two key derivations.
-    ///
-    /// # Errors
-    /// See [`SecretError`]. After a failed write it was set or was not.
-    pub fn set_panic(
-        &mut self,
-        present: &Passphrase,
-        panic: &Passphrase,
-    ) -> Result<(), SecretError> {
-        let present = self.present(present)?;
-        let panic = self.stretch(panic)?;
-        // [SPEC 11.55]
-        if same(&panic, &present) {
-            return Err(SecretError::Same);
-        }
-        let rewrapped = self.rewrap(&present, Some(panic));
-        rewrapped.map_err(SecretError::Write)
-    }
-
-    /// From now on there is no panic PIN. Does the same where there was none.
-    ///
-    /// # Errors
-    /// See [`SecretError`].
-    pub fn unset_panic(&mut self, present: &Passphrase) -> Result<(), SecretError> {
-        let present = self.present(present)?;
-        self.rewrap(&present, None).map_err(SecretError::Write)
-    }
-
-    /// The present secret, stretched, if it is that.
-    fn present(&self, secret: &Passphrase) -> Result<LockedKey, SecretError> {
-        let stretched = self.stretch(secret)?;
-        match try_all(self.header.current(), &stretched) {
-            Found::Vault(key) if same(&key, &self.unlocked.vault) => Ok(stretched),
-            _ => Err(SecretError::WrongSecret),
-        }
-    }
-
-    fn stretch(&self, secret: &Passphrase) -> Result<LockedKey, SecretError> {
-        let header = self.header.current();
-        stretch(secret, &header.salt, header.kdf)
-            .map_err(|_| SecretError::Write(WriteError::Io(io::ErrorKind::OutOfMemory)))
-    }
-
     /// Rotates the root if a key was killed, closes everything and forgets all keys.
     ///
     /// # Errors
@@ -135,30 +63,15 @@ impl Vault {
         }
         self.settle_header()?;
         let header = self.header.current().clone();
-        let panic = self.panic.as_ref().map(LockedKey::copy);
-        self.rotate_with(header, sectors, panic)
+        let others = self.others.copy();
+        self.rotate_with(header, sectors, others)
     }
 
-    /// Makes all slots anew, in one replacement of the header with a rotation.
-    pub(super) fn rewrap(
-        &mut self,
-        opens: &LockedKey,
-        panic: Option<LockedKey>,
-    ) -> Result<(), WriteError> {
-        // [SPEC 11.43]
-        self.settle_header()?;
-        let mut header = self.header.current().clone();
-        header.version = VERSION;
-        let vault = &self.unlocked.vault;
-        seal_slots(&mut header, &self.random, opens, vault, panic.as_ref());
-        self.rotate_with(header, self.keys.table.sectors(), panic)
-    }
-
-    fn rotate_with(
+    pub(super) fn rotate_with(
         &mut self,
         header: Header,
         sectors: u32,
-        panic: Option<LockedKey>,
+        others: Others,
     ) -> Result<(), WriteError> {
         if let Some(kind) = self.broken {
             return Err(WriteError::Io(kind));
@@ -173,12 +86,12 @@ impl Vault {
             sectors: rotation.sectors(),
             sweep: !self.dead_rows.is_empty(),
             to_be_made: false,
-            panic,
+            others,
         };
         match self.write_header(header, &body) {
             Ok(()) => {
                 self.keys.finish_rotation(rotation);
-                self.panic = body.panic;
+                self.others = body.others;
                 self.rotation_due = false;
                 self.keys
                     .scrub_idle()
@@ -187,7 +100,7 @@ impl Vault {
             Err(ReplaceError::OldRemains(e)) => {
                 // The new root counts; the old one is overwritten before the next change.
                 self.keys.finish_rotation(rotation);
-                self.panic = body.panic;
+                self.others = body.others;
                 Err(self.key_file_error(e.into()))
             }
             Err(ReplaceError::NotReplaced(e)) => Err(self.key_file_error(e.into())),
@@ -219,8 +132,4 @@ impl Vault {
             }
         }
     }
-}
-
-fn same(one: &LockedKey, other: &LockedKey) -> bool {
-    one.expose().ct_eq(other.expose()).into()
 }

@@ -6,6 +6,8 @@ use rand_core::{CryptoRng, TryCryptoRng, TryRng};
 use crate::disk::{Disk, Loss};
 use crate::support::{PANIC, SECRET, fresh_rng, secret, with_panic_pin};
 
+const PHRASE: &str = "a recovery phrase";
+
 /// Randomness whose use is in the trace of the disk.
 struct Traced(Disk, Box<dyn CryptoRng + Send>);
 
@@ -43,7 +45,12 @@ fn traced(disk: &Disk, secret: &str) -> (Vec<String>, Option<OpenError>) {
 
 /// A vault at rest, and ones whose header's copies differ: there opening writes before it asks.
 fn disks() -> Vec<Disk> {
-    let mut disks = vec![with_panic_pin()];
+    let disk = with_panic_pin();
+    let mut vault = Vault::open(disk.boxed(), &secret(), fresh_rng()).unwrap();
+    let phrase = Passphrase::from(PHRASE.to_owned());
+    vault.set_recovery(&secret(), &phrase).unwrap();
+    vault.lock().unwrap();
+    let mut disks = vec![disk];
     for point in 0..60 {
         let disk = disks[0].fork();
         disk.crash_after(point);
@@ -69,7 +76,7 @@ fn the_steps_before_the_slots_were_tried_do_not_depend_on_the_secret() {
         let writes = wrong.iter().any(|step| step.starts_with("write header"));
         assert_eq!(writes, n > 0, "the copy that does not count is overwritten");
         assert!(!wrong.iter().any(|step| step.starts_with("draw")));
-        for secret in [SECRET, PANIC] {
+        for secret in [SECRET, PANIC, PHRASE] {
             let (steps, refused) = traced(disk, secret);
             assert_eq!(refused, None);
             assert!(steps.len() > wrong.len());

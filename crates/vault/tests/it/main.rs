@@ -23,6 +23,7 @@ mod machine;
 mod os;
 mod panic;
 mod reader;
+mod recovery;
 mod support;
 mod versions;
 mod wipe;

@@ -56,6 +56,8 @@ pub struct OpenedHeader {
     pub sectors: u32,
     /// The stretched panic PIN, if there is one.
     pub panic: Option<Key>,
+    /// The stretched recovery phrase, if there is one.
+    pub recovery: Option<Key>,
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -104,7 +106,8 @@ pub fn open_header(copy: &[u8], secret: &str) -> Option<OpenedHeader> {
             root: body[..32].try_into().unwrap(),
             active: usize::from(body[32]),
             sectors: u32_at(&body, 36),
-            panic: (body[35] == 1).then(|| body[40..72].try_into().unwrap()),
+            panic: (body[35] & 1 != 0).then(|| body[40..72].try_into().unwrap()),
+            recovery: (body[35] & 2 != 0).then(|| body[72..104].try_into().unwrap()),
         });
     }
     None

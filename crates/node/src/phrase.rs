@@ -1,0 +1,185 @@
+//! The recovery phrase: sixteen random bytes as twelve words.
+//!
+//! Twelve words of a list of 7,776 hold 155 bits: 128 of them are the secret, 24 a check, so that a word that was
+//! copied wrongly is noticed before anything is tried.
+
+use rand_core::CryptoRng;
+use sha2::{Digest, Sha256};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::api::SecretText;
+
+/// The EFF's long list (see words/README.md): 7,776 words, one a line.
+pub const WORDS: &str = include_str!("../words/eff_large.txt");
+
+const BASE: u32 = 7_776;
+/// How many words a phrase has.
+const WORDS_LEN: usize = 12;
+/// Bytes of the secret, and of its check.
+const SECRET_LEN: usize = 16;
+const CHECK_LEN: usize = 3;
+const LABEL_CHECK: &str = "emptyroom v1 recovery phrase check";
+
+/// What a phrase stands for; this is what is stretched.
+pub(crate) type Secret = Zeroizing<[u8; SECRET_LEN]>;
+
+/// Why a text is no recovery phrase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoPhrase {
+    /// It has not twelve words, or most are of no list: it was not meant to be one.
+    Other,
+    /// This word, counted from 1, is not in the list.
+    Unknown(usize),
+    /// All words are in the list, but one is wrong or two are swapped.
+    Check,
+}
+
+/// A new phrase.
+pub(crate) fn generate(rng: &mut dyn CryptoRng) -> (Secret, SecretText) {
+    let mut secret = Secret::default();
+    rng.fill_bytes(secret.as_mut_slice());
+    let words = words_of(&secret);
+    (secret, words)
+}
+
+/// Whether a text is a recovery phrase.
+pub fn is_recovery_phrase(text: &SecretText) -> bool {
+    read(text.expose()).is_ok()
+}
+
+/// What a phrase stands for.
+// [SPEC 11.47]
+pub(crate) fn read(text: &str) -> Result<Secret, NoPhrase> {
+    if text.split_whitespace().count() != WORDS_LEN {
+        return Err(NoPhrase::Other);
+    }
+    let mut number = Zeroizing::new([0_u8; SECRET_LEN + CHECK_LEN]);
+    let mut unknown = None;
+    let mut unknown_count = 0;
+    let mut fits = true;
+    for (place, word) in (1..).zip(text.split_whitespace()) {
+        let Some(digit) = WORDS
+            .lines()
+            .position(|known| known.eq_ignore_ascii_case(word))
+        else {
+            unknown.get_or_insert(place);
+            unknown_count += 1;
+            continue;
+        };
+        let mut carry = u32::try_from(digit).unwrap_or(0);
+        for byte in number.iter_mut().rev() {
+            let next = u32::from(*byte) * BASE + carry;
+            let [high @ .., low] = next.to_be_bytes();
+            *byte = low;
+            carry = u32::from_be_bytes([0, high[0], high[1], high[2]]);
+        }
+        fits &= carry == 0;
+    }
+    match unknown {
+        Some(place) if unknown_count * 2 < WORDS_LEN => return Err(NoPhrase::Unknown(place)),
+        Some(_) => return Err(NoPhrase::Other),
+        None => {}
+    }
+    let mut secret = Secret::default();
+    let (found, check_found) = number.split_at(SECRET_LEN);
+    secret.copy_from_slice(found);
+    if fits && check(&secret) == check_found {
+        Ok(secret)
+    } else {
+        Err(NoPhrase::Check)
+    }
+}
+
+fn words_of(secret: &Secret) -> SecretText {
+    let mut number = Zeroizing::new([0_u8; SECRET_LEN + CHECK_LEN]);
+    let bytes = secret.iter().copied().chain(check(secret));
+    for (out, byte) in number.iter_mut().zip(bytes) {
+        *out = byte;
+    }
+    let mut digits = Zeroizing::new([0_u32; WORDS_LEN]);
+    for digit in digits.iter_mut().rev() {
+        for byte in number.iter_mut() {
+            let next = *digit * 256 + u32::from(*byte);
+            *byte = u8::try_from(next / BASE).unwrap_or(u8::MAX);
+            *digit = next % BASE;
+        }
+    }
+    // Never moved while it grows.
+    let mut text = String::with_capacity(WORDS_LEN * 10);
+    for digit in digits.iter() {
+        let word = usize::try_from(*digit).ok();
+        let word = word.and_then(|digit| WORDS.lines().nth(digit));
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(word.unwrap_or_default());
+    }
+    SecretText::new(text)
+}
+
+fn check(secret: &Secret) -> [u8; CHECK_LEN] {
+    let label_len = u8::try_from(LABEL_CHECK.len()).unwrap_or(u8::MAX);
+    let hash = Sha256::new()
+        .chain_update([label_len])
+        .chain_update(LABEL_CHECK)
+        .chain_update(secret.as_slice())
+        .finalize();
+    let mut whole: [u8; 32] = hash.into();
+    let [a, b, c, ..] = whole;
+    whole.zeroize();
+    [a, b, c]
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len() / 2)
+            .map(|n| u8::from_str_radix(&text[2 * n..2 * n + 2], 16).unwrap())
+            .collect()
+    }
+
+    // [SPEC 11.47]
+    #[test]
+    fn phrases_are_as_the_vectors_say() {
+        let vectors = include_str!("../../../spec/vectors/recovery.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        for vector in vectors["phrases"].as_array().unwrap() {
+            let mut secret = Secret::default();
+            secret.copy_from_slice(&hex(vector["z"].as_str().unwrap()));
+            let words = vector["words"].as_str().unwrap();
+            assert_eq!(words_of(&secret).expose(), words);
+            assert_eq!(read(words), Ok(secret));
+        }
+    }
+
+    // [SPEC 11.47]
+    #[test]
+    fn what_was_copied_wrongly_is_noticed() {
+        let mut rng = ChaCha20Rng::seed_from_u64(7);
+        for _ in 0..50 {
+            let (secret, text) = generate(&mut rng);
+            let text = text.expose();
+            assert_eq!(read(text), Ok(secret.clone()));
+            let loud = format!("  {}\n", text.to_uppercase().replace(' ', "  "));
+            assert_eq!(read(&loud), Ok(secret));
+            let mut words: Vec<&str> = text.split(' ').collect();
+            words.swap(3, 4);
+            if words[3] != words[4] {
+                assert_eq!(read(&words.join(" ")), Err(NoPhrase::Check));
+            }
+            words[6] = "blurb-no-word";
+            assert_eq!(read(&words.join(" ")), Err(NoPhrase::Unknown(7)));
+            words.pop();
+            assert_eq!(read(&words.join(" ")), Err(NoPhrase::Other));
+        }
+        let zoom = ["zoom"; WORDS_LEN].join(" ");
+        assert_eq!(read(&zoom), Err(NoPhrase::Check), "above what fits");
+        let other = ["these", "are", "not"].repeat(4).join(" ");
+        assert!(read(&other).is_err());
+    }
+}
