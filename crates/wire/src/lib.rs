@@ -8,7 +8,7 @@
 //! handed in), no MLS, and no decision about what to store or whom to answer. That is `core`'s and
 //! `relay`'s.
 //!
-//! Start with [`log`] (the one object there is), then [`op`] (what one can do with it), then
+//! Start with [`log`] (the object that most is about), then [`op`] (what one can do with it), then
 //! [`stream`] (how a request travels).
 
 pub mod address;

@@ -1,4 +1,4 @@
-//! The log: the one object a relay knows, named by the hash of its header.
+//! The log: the object that a relay keeps entries in, named by the hash of its header.
 
 use subtle::ConstantTimeEq;
 use tls_codec::{

@@ -271,7 +271,7 @@ fn kills(store: &str) {
     );
 }
 
-fn evaluate(id: &ShareId) -> Request {
+pub fn evaluate(id: &ShareId) -> Request {
     // The first vector of RFC 9497, A.1.1.
     let blinded = [
         0x60, 0x9a, 0x0a, 0xe6, 0x8c, 0x15, 0xa3, 0xcf, 0x69, 0x03, 0x76, 0x64, 0x61, 0x30, 0x7e,
