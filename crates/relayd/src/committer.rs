@@ -2,8 +2,10 @@
 //! other. The relay hands over everything that came in meanwhile as the next batch: that is the group commit.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use emptyroom_relay::Ticket;
@@ -111,8 +113,22 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
+    /// Starts its thread.
+    ///
+    /// # Errors
+    /// What the system says where it gives none.
+    pub(crate) fn begin(
+        self,
+        jobs: Receiver<Job>,
+        done: UnboundedSender<Done>,
+    ) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(move || self.run(&jobs, &done))
+    }
+
     /// Works until the sender of jobs is dropped, then leaves the files tidy.
-    pub(crate) fn run(mut self, jobs: &Receiver<Job>, done: &UnboundedSender<Done>) {
+    fn run(mut self, jobs: &Receiver<Job>, done: &UnboundedSender<Done>) {
         let mut tidying = Tidying::Waits(Instant::now(), IDLE);
         // Something was written since the tidying that is under way began.
         let mut untidy = false;

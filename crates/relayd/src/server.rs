@@ -195,50 +195,19 @@ impl Server {
         address: RelayAddress,
         options: &Options,
     ) -> Result<Self, StartError> {
-        let Disk {
-            data,
-            identity,
-            chain,
-            code,
-            rows,
-        } = disk;
         let Open {
             tls,
             listening,
-            mut lanes,
+            lanes,
             bound,
         } = open;
         let clock = Clock::start();
-        let config = Config {
-            access_code: code,
-            spki_hash: Some(tls.spki_hash),
-            reconnect_spread_s: options.reconnect_spread_s,
-            limits: options.limits,
-        };
-        let records = chain.records().to_vec();
-        let rng = Box::new(entropy::generator());
-        let now = clock.now();
-        // A machine without a clock of its own starts in the past, and is set right soon after.
-        let latest = chain.last_ran().map_or(now.wall, |ran| ran.max(now.wall));
-        let relay = Relay::new(now, identity, records, config, rng);
-        let mut store = Ledger::new(rows, Box::new(entropy::generator()));
-
+        let metrics = Arc::new(Metrics::default());
+        let (relay, committer, data) = disk.begin(&clock, tls.spki_hash, options, &metrics);
         let (jobs, to_do) = threads::channel();
         let (reports, done) = mpsc::unbounded_channel();
-        let metrics = Arc::new(Metrics::default());
-        metrics.set_rows(store.rows().count());
-        let counts = Arc::clone(&metrics);
-        let committer = thread::Builder::new()
-            .name("committer".to_owned())
-            .spawn(move || {
-                let committer = Committer {
-                    store,
-                    chain,
-                    latest,
-                    metrics: counts,
-                };
-                committer.run(&to_do, &reports);
-            })
+        let committer = committer
+            .begin(to_do, reports)
             .map_err(StartError::Thread)?;
         let (engine, incoming) = mpsc::channel(INCOMING_MAX);
         let (wrote, written) = mpsc::unbounded_channel();
@@ -260,21 +229,8 @@ impl Server {
             orders: ordered,
             drain: drained,
         };
-        let listening = Arc::new(listening);
-        let places = Arc::new(Places::new(options.places_max, options.limits.streams_max));
-        let seats = Seats::new(
-            options.lanes.number,
-            options.of_lane_max,
-            Arc::clone(&places),
-        );
-        let door = Arc::new(Door::new(
-            Arc::clone(&listening),
-            seats,
-            (&tls, options.direct),
-            Arc::clone(&metrics),
-        ));
         let entrance = Entrance {
-            places: Arc::clone(&places),
+            places: Arc::new(Places::new(options.places_max, options.limits.streams_max)),
             numbers: Arc::default(),
             engine,
             written: wrote,
@@ -282,15 +238,9 @@ impl Server {
             metrics: Arc::clone(&metrics),
             pace: options.pace,
         };
-        lanes.work(|number| {
-            let (door, entrance) = (Arc::clone(&door), entrance.clone());
-            Box::new(move || {
-                Box::pin(async move {
-                    entrance.keep(Direct::begin(door, number)?).await;
-                    Ok(())
-                })
-            })
-        });
+        let places = Arc::clone(&entrance.places);
+        let listening = Arc::new(listening);
+        let (door, lanes) = entrance.open(&listening, &tls, lanes, options);
         Ok(Self {
             address,
             listening,
@@ -416,6 +366,39 @@ impl Disk {
             rows,
         })
     }
+
+    /// The two that work with it: the pure relay, and who writes what it decides; and the directory.
+    fn begin(
+        self,
+        clock: &Clock,
+        spki_hash: [u8; 32],
+        options: &Options,
+        metrics: &Arc<Metrics>,
+    ) -> (Relay, Committer, DataDir) {
+        let now = clock.now();
+        let config = Config {
+            access_code: self.code,
+            spki_hash: Some(spki_hash),
+            reconnect_spread_s: options.reconnect_spread_s,
+            limits: options.limits,
+        };
+        let records = self.chain.records().to_vec();
+        let rng = Box::new(entropy::generator());
+        let relay = Relay::new(now, self.identity, records, config, rng);
+        let mut store = Ledger::new(self.rows, Box::new(entropy::generator()));
+        metrics.set_rows(store.rows().count());
+        let committer = Committer {
+            store,
+            // A machine without a clock of its own starts in the past, and is set right soon after.
+            latest: self
+                .chain
+                .last_ran()
+                .map_or(now.wall, |ran| ran.max(now.wall)),
+            chain: self.chain,
+            metrics: Arc::clone(metrics),
+        };
+        (relay, committer, self.data)
+    }
 }
 
 /// A clock that is far ahead makes everything run out, and its numbers stay in the chain of key records for ever.
@@ -452,6 +435,38 @@ struct Entrance {
 }
 
 impl Entrance {
+    /// Opens the door in every lane.
+    fn open(
+        self,
+        listening: &Arc<Listening>,
+        tls: &Tls,
+        mut lanes: Lanes,
+        options: &Options,
+    ) -> (Arc<Door>, Lanes) {
+        let seats = Seats::new(
+            options.lanes.number,
+            options.of_lane_max,
+            Arc::clone(&self.places),
+        );
+        let door = Arc::new(Door::new(
+            Arc::clone(listening),
+            seats,
+            (tls, options.direct),
+            Arc::clone(&self.metrics),
+        ));
+        let at = Arc::clone(&door);
+        lanes.work(|number| {
+            let (door, entrance) = (Arc::clone(&at), self.clone());
+            Box::new(move || {
+                Box::pin(async move {
+                    entrance.keep(Direct::begin(door, number)?).await;
+                    Ok(())
+                })
+            })
+        });
+        (door, lanes)
+    }
+
     /// Numbers connections and gives each a task, as long as there are places.
     async fn keep<C: Carrier>(self, mut carrier: C) {
         let lane = Arc::new(Wakes::default());

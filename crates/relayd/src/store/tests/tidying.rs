@@ -49,7 +49,7 @@ fn on_a_full_disk_the_logs_are_cut_when_there_is_space() {
     let committer = committer(&dir, rows, Wall(0));
     let (jobs, to_do) = mpsc::channel::<Job>();
     let (reports, mut done) = unbounded_channel();
-    let writing = std::thread::spawn(move || committer.run(&to_do, &reports));
+    let writing = committer.begin(to_do, reports).unwrap();
     // Longer than it is idle: it has tried, and nobody asks it for anything.
     std::thread::sleep(Duration::from_millis(600));
     assert!(log_len() > 0);
