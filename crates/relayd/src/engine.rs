@@ -24,7 +24,7 @@ use crate::status::{Order, Report};
 /// Only a bug ends it before the engine.
 const THREAD_ENDED: StoreFailure = StoreFailure::Broken("the thread that writes has ended");
 
-/// Frames of clients, and reports of what was written, that one round takes: answers of the disk wait for no more.
+/// Frames of clients that one round takes: answers of the disk wait for no more.
 const ROUND_MAX: usize = 128;
 
 /// What the engine listens to.
@@ -73,49 +73,44 @@ impl Engine {
             if let Some(outcome) = self.outcome.take() {
                 return outcome;
             }
-            let (mut done, mut asked) = (None, false);
+            let mut done = None;
+            // What comes seldom is looked at first: reports and frames may be there at all times.
             select! {
                 biased;
-                answer = inlets.done.recv() => done = Some(answer.unwrap_or(Done::Broken(THREAD_ENDED))),
-                Some(Written(conn, bytes)) = inlets.written.recv() => self.feed(Input::Written(conn, bytes)),
-                () = wait(self.wake_at()) => self.feed(Input::Tick),
                 _ = &mut inlets.drain, if !draining => {
                     draining = true;
                     self.feed(Input::Drain);
                 }
                 Some(order) = inlets.orders.recv() => self.order(order),
-                Some(incoming) = inlets.incoming.recv() => {
-                    self.client(incoming);
-                    asked = true;
-                }
+                answer = inlets.done.recv() => done = Some(answer.unwrap_or(Done::Broken(THREAD_ENDED))),
+                () = wait(self.wake_at()) => self.feed(Input::Tick),
+                Some(Written(conn, bytes)) = inlets.written.recv() => self.feed(Input::Written(conn, bytes)),
+                Some(incoming) = inlets.incoming.recv() => self.client(incoming),
             }
-            asked |= self.clients(&mut inlets);
+            self.clients(&mut inlets);
             let outcome = done.map_or(Ok(()), |done| self.disk(done));
             self.round.end();
-            if asked {
-                stack::wipe();
-            }
+            // [SPEC 6.80]
+            stack::wipe();
             outcome?;
         }
     }
 
-    /// What has come from clients by now, as far as it fits in a round; whether anything was asked.
-    fn clients(&mut self, inlets: &mut Inlets) -> bool {
-        for _ in 0..ROUND_MAX {
+    /// What has come from clients by now: all that was written, so that nobody is taken for slow who is not, then
+    /// frames, as far as they fit in a round.
+    fn clients(&mut self, inlets: &mut Inlets) {
+        for _ in 0..inlets.written.len() {
             let Ok(Written(conn, bytes)) = inlets.written.try_recv() else {
                 break;
             };
             self.feed(Input::Written(conn, bytes));
         }
-        let mut asked = false;
         for _ in 0..ROUND_MAX {
             let Ok(incoming) = inlets.incoming.try_recv() else {
                 break;
             };
             self.client(incoming);
-            asked = true;
         }
-        asked
     }
 
     fn wake_at(&self) -> Option<Instant> {
@@ -290,9 +285,16 @@ mod tests {
         assert!(is_full(false, &Ok(part)));
     }
 
-    /// A relay that can write nothing any more does not go on as if it only had to wait.
-    #[tokio::test]
-    async fn the_end_of_the_thread_that_writes_is_noticed() {
+    struct Ends {
+        wrote: mpsc::UnboundedSender<Written>,
+        reports: mpsc::UnboundedSender<Done>,
+        drain: oneshot::Sender<()>,
+        _engine: mpsc::Sender<Incoming>,
+        _orders: mpsc::Sender<Order>,
+        _to_do: threads::Receiver<Job>,
+    }
+
+    fn engine() -> (Engine, Inlets, Ends) {
         let clock = Clock::start();
         let relay = Relay::new(
             clock.now(),
@@ -301,21 +303,51 @@ mod tests {
             Config::open(),
             Box::new(entropy::generator()),
         );
-        let (jobs, _to_do) = threads::channel();
-        let (_engine, incoming) = mpsc::channel(1);
-        let (_wrote, written) = mpsc::unbounded_channel();
+        let (jobs, to_do) = threads::channel();
+        let (engine, incoming) = mpsc::channel(1);
+        let (wrote, written) = mpsc::unbounded_channel();
         let (reports, done) = mpsc::unbounded_channel();
-        let (_orders, orders) = mpsc::channel(1);
-        let (_drain, drain) = oneshot::channel();
+        let (orders, ordered) = mpsc::channel(1);
+        let (drain, drained) = oneshot::channel();
         let inlets = Inlets {
             incoming,
             written,
             done,
-            orders,
-            drain,
+            orders: ordered,
+            drain: drained,
         };
-        drop(reports);
-        let outcome = Engine::new(relay, clock, jobs).run(inlets).await;
+        let ends = Ends {
+            wrote,
+            reports,
+            drain,
+            _engine: engine,
+            _orders: orders,
+            _to_do: to_do,
+        };
+        (Engine::new(relay, clock, jobs), inlets, ends)
+    }
+
+    /// A relay that can write nothing any more does not go on as if it only had to wait.
+    #[tokio::test]
+    async fn the_end_of_the_thread_that_writes_is_noticed() {
+        let (engine, inlets, ends) = engine();
+        drop(ends.reports);
+        let outcome = engine.run(inlets).await;
         assert_eq!(outcome, Err(THREAD_ENDED));
+    }
+
+    // [SPEC 6.78]
+    #[tokio::test]
+    async fn who_writes_without_a_pause_does_not_keep_a_relay_from_stopping() {
+        let (engine, inlets, ends) = engine();
+        let wrote = ends.wrote;
+        let busy = std::thread::spawn(move || while wrote.send(Written(ConnId(1), 1)).is_ok() {});
+        while inlets.written.is_empty() {
+            std::thread::yield_now();
+        }
+        ends.drain.send(()).unwrap();
+        let running = tokio::time::timeout(std::time::Duration::from_secs(10), engine.run(inlets));
+        assert_eq!(running.await, Ok(Ok(())));
+        busy.join().unwrap();
     }
 }

@@ -48,6 +48,7 @@ mod opening;
 mod quarantine;
 mod record;
 mod segment;
+mod table;
 mod waiting;
 
 /// How large things get, in bytes but for `removed` and `rows`. Tests make them small.

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap, hash_map};
 
 use emptyroom_relay::store::RowKey;
 use emptyroom_wire::time::Day;
-use foldhash::fast::RandomState;
 
 use super::record::{Op, Spot};
 use super::segment::SegmentId;
+use super::table::Places;
 use super::waiting::Waiting;
 use crate::seal::Table;
 
@@ -42,9 +42,6 @@ pub(super) struct Used {
     pub(super) rows: u32,
     pub(super) bytes: u32,
 }
-
-/// Keys are random already. Whoever makes a log can choose among its keys, but does not know the seed of a table.
-type Places<T> = HashMap<RowKey, T, RandomState>;
 
 /// All rows.
 #[derive(Default)]
