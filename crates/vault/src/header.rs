@@ -10,7 +10,7 @@ mod file;
 mod slots;
 
 pub(crate) use file::{HeaderFile, HeaderOpenFault, NAMES, ReplaceError};
-pub(crate) use slots::{Found, Others, Unlocked, seal_slots, try_all};
+pub(crate) use slots::{Chosen, Found, Others, Unlocked, seal_slots, try_all};
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;

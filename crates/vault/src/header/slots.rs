@@ -47,12 +47,40 @@ pub(crate) enum Found {
     Nothing,
 }
 
+/// What came of trying all slots, not looked at yet: taking memory for a key that only some secrets
+/// give would show in the time.
+pub(crate) struct Chosen(LockedBytes);
+
+impl Chosen {
+    pub(crate) fn found(&self) -> Found {
+        let chosen = self
+            .0
+            .bytes()
+            .get(KEY_LEN + PAYLOAD_LEN..)
+            .unwrap_or_default();
+        let (kind, content) = chosen.split_first().unwrap_or((&0, &[]));
+        let key = || {
+            LockedKey::new(|out| {
+                for (out, byte) in out.iter_mut().zip(content) {
+                    *out = *byte;
+                }
+            })
+        };
+        match *kind {
+            KIND_OPEN => Found::Vault(key()),
+            KIND_PANIC => Found::Panic,
+            KIND_RECOVERY => Found::Recovery(key()),
+            _ => Found::Nothing,
+        }
+    }
+}
+
 /// Tries a stretched secret on all four slots.
 ///
 /// Every slot is derived and opened whether or not an earlier one did, and which of them counts is
 /// chosen without a branch. The memory for it is taken before: doing that in the loop would be most
 /// of the time, and of its noise.
-pub(crate) fn try_all(header: &Header, stretched: &LockedKey) -> Found {
+pub(crate) fn try_all(header: &Header, stretched: &LockedKey) -> Chosen {
     // [SPEC 11.7]
     // [SPEC 11.40]
     let mut memory = LockedBytes::zeroed(KEY_LEN + 2 * PAYLOAD_LEN);
@@ -72,20 +100,7 @@ pub(crate) fn try_all(header: &Header, stretched: &LockedKey) -> Found {
             chosen.conditional_assign(byte, better);
         }
     }
-    let (kind, content) = chosen.split_first().unwrap_or((&0, &[]));
-    let key = || {
-        LockedKey::new(|out| {
-            for (out, byte) in out.iter_mut().zip(content) {
-                *out = *byte;
-            }
-        })
-    };
-    match *kind {
-        KIND_OPEN => Found::Vault(key()),
-        KIND_PANIC => Found::Panic,
-        KIND_RECOVERY => Found::Recovery(key()),
-        _ => Found::Nothing,
-    }
+    Chosen(memory)
 }
 
 /// How much a payload counts: 0 if it is of no kind that is known.
@@ -203,8 +218,9 @@ mod tests {
     fn tried(header: &Header, secret: u8) -> (Found, usize) {
         let stretched = key(secret);
         OPENINGS.set(0);
-        let found = try_all(header, &stretched);
-        (found, OPENINGS.get())
+        let chosen = try_all(header, &stretched);
+        let openings = OPENINGS.get();
+        (chosen.found(), openings)
     }
 
     // [SPEC 11.7]

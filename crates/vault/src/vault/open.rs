@@ -13,8 +13,8 @@ use crate::derive::{KdfParams, LABEL_BLOCKS, stretch, vault_subkey};
 use crate::directory::Directory;
 use crate::error::{CreateError, OpenError, Part, WriteError};
 use crate::header::{
-    Body, Found, Header, HeaderFault, HeaderFile, HeaderOpenFault, Others, Unlocked, VERSION,
-    seal_slots, try_all,
+    Body, Chosen, Found, Header, HeaderFault, HeaderFile, HeaderOpenFault, Others, Unlocked,
+    VERSION, seal_slots, try_all,
 };
 use crate::keys::{Keys, LoadFault, Root, SECTORS_FIRST};
 use crate::memory::LockedKey;
@@ -91,7 +91,7 @@ pub struct Locked(Place);
 pub struct Stretched(pub(super) LockedKey);
 
 /// What a secret was found to open. It does not show.
-pub struct Tried(Found);
+pub struct Tried(Chosen);
 
 impl Locked {
     /// Takes the directory's lock and reads the header.
@@ -140,7 +140,7 @@ impl Locked {
     /// # Errors
     /// See [`OpenError`].
     pub fn proceed(self, stretched: &Stretched, tried: Tried) -> Result<Vault, OpenError> {
-        match tried.0 {
+        match tried.0.found() {
             Found::Vault(key) | Found::Recovery(key) => self.unlock(stretched, Unlocked::new(key)),
             Found::Panic => Emptied::begin(self.0, &stretched.0)
                 .and_then(Emptied::finish)

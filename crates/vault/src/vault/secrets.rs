@@ -100,7 +100,7 @@ impl Vault {
     /// The present secret, stretched, if it is that; or the recovery phrase, where that will do.
     fn is_present(&self, secret: &Passphrase, or_phrase: bool) -> Result<LockedKey, SecretError> {
         let stretched = self.stretch(secret)?;
-        let key = match try_all(self.header.current(), &stretched) {
+        let key = match try_all(self.header.current(), &stretched).found() {
             Found::Vault(key) => Some(key),
             Found::Recovery(key) if or_phrase => Some(key),
             _ => None,
