@@ -24,7 +24,11 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
     let (kills, traces) = (value("--kills", KILLS)?, value("--traces", TRACES)?);
     system::ready_to_build(false)?;
     println!("{kills} kills on each store, {traces} traces with power cuts");
-    let tests = ["kill::what_was", "segments::random_operations"];
+    let tests = [
+        "kill::what_was",
+        "shares::a_kill",
+        "segments::random_operations",
+    ];
     let mut cargo = run::cargo(&[
         "test",
         "--locked",
@@ -36,7 +40,8 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
     ]);
     cargo
         .args(tests)
-        .env("EMPTYROOM_KILLS", kills)
+        .env("EMPTYROOM_KILLS", &kills)
+        .env("EMPTYROOM_SHARE_KILLS", kills)
         .env("EMPTYROOM_TRACES", traces);
     Ok(run::code(&mut cargo)? == Some(0))
 }

@@ -5,6 +5,8 @@
 //!
 //! What is here: the bytes, one evaluation, and the signatures of a share's owner. What is not: blinding, and what a share is good for.
 
+use core::ops::Mul;
+
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::IsIdentity;
@@ -12,7 +14,7 @@ use subtle::ConstantTimeEq;
 use tls_codec::{
     DeserializeBytes, Error, Serialize, Size, TlsDeserializeBytes, TlsSerialize, TlsSize,
 };
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::hash;
 use crate::limits::{SHARE_DAYS_MAX, SHARE_USES_MAX};
@@ -34,7 +36,7 @@ pub struct ShareId(Box<[u8; 32]>);
 pub struct ShareName(pub [u8; 32]);
 
 /// The secret key of a share: a scalar of the group of RFC 9497's ristretto255-SHA512 that is not zero.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct ShareKey(Box<Scalar>);
 
 /// An element of that group that is not the neutral one.
@@ -75,8 +77,11 @@ pub fn are_days(days: u16) -> bool {
 impl ShareId {
     /// From random bytes, or out of a vault.
     #[must_use]
-    pub fn new(bytes: [u8; 32]) -> Self {
-        ShareId(Box::new(bytes))
+    pub fn new(mut bytes: [u8; 32]) -> Self {
+        let mut id = ShareId(Box::new([0; 32]));
+        id.0.copy_from_slice(&bytes);
+        bytes.zeroize();
+        id
     }
 
     /// The bytes, for the moment of their use.
@@ -99,8 +104,10 @@ impl ShareKey {
     pub fn new(mut bytes: [u8; 32]) -> Option<Self> {
         // [SPEC 4.14]
         let scalar = Option::<Scalar>::from(Scalar::from_canonical_bytes(bytes));
+        let scalar = scalar.map(Zeroizing::new);
         bytes.zeroize();
-        let key = ShareKey(Box::new(scalar?));
+        let mut key = ShareKey(Box::new(Scalar::ZERO));
+        *key.0 = *scalar?;
         (*key.0 != Scalar::ZERO).then_some(key)
     }
 
@@ -109,13 +116,7 @@ impl ShareKey {
     pub fn evaluate(&self, blinded: &Element) -> Element {
         // The group's order is a prime: neither factor is zero, so neither is the product.
         // [SPEC 4.72]
-        Element(blinded.0 * *self.0)
-    }
-}
-
-impl Drop for ShareKey {
-    fn drop(&mut self) {
-        self.0.zeroize();
+        Element(Mul::mul(&blinded.0, &*self.0))
     }
 }
 
@@ -196,6 +197,14 @@ impl PartialEq for ShareId {
 
 impl Eq for ShareId {}
 
+impl PartialEq for ShareKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for ShareKey {}
+
 impl core::fmt::Debug for ShareName {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("ShareName(private)")
@@ -214,18 +223,16 @@ macro_rules! bytes_on_the_wire {
         impl Serialize for $type {
             fn tls_serialize<W: std::io::Write>(&self, writer: &mut W) -> Result<usize, Error> {
                 let written: fn(&$type) -> [u8; 32] = $written;
-                let mut bytes = written(self);
-                let len = bytes.tls_serialize(writer);
-                bytes.zeroize();
-                len
+                Zeroizing::new(written(self)).tls_serialize(writer)
             }
         }
 
         impl DeserializeBytes for $type {
             fn tls_deserialize_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), Error> {
                 let (value, rest) = <[u8; 32]>::tls_deserialize_bytes(bytes)?;
+                let value = Zeroizing::new(value);
                 let read: fn([u8; 32]) -> Option<$type> = $read;
-                Ok((read(value).ok_or(Error::InvalidInput)?, rest))
+                Ok((read(*value).ok_or(Error::InvalidInput)?, rest))
             }
         }
     };
