@@ -36,6 +36,7 @@ use emptyroom_wire::time::Wall;
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
 mod account;
+mod allowance;
 mod decide;
 mod entryrow;
 mod ledger;

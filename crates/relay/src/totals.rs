@@ -4,7 +4,8 @@ use emptyroom_wire::op::{Answer, FromRelay, OpenOutcome, Push, Refusal, RefusalC
 
 use crate::io::Reason;
 
-/// The codes of refusals with their names, in the order of [`Totals::refusals`]. *Used up* is not among them: it would count shares.
+/// The codes of refusals with their names, in the order of [`Totals::refusals`]. *Used up* is not among them: only requests about
+/// shares are refused so, and what these are answered is not counted.
 // [SPEC 6.175]
 pub const REFUSALS: [(RefusalCode, &str); 19] = [
     (RefusalCode::Unknown, "unknown"),
@@ -68,7 +69,7 @@ pub struct Totals {
     pub entries_pushed: u64,
     /// Casts that were handed out to readers.
     pub casts_pushed: u64,
-    /// Refusals, by code.
+    /// Refusals, by code; without those of requests about shares.
     pub refusals: [u64; REFUSALS.len()],
     /// Connections that the relay ended, by reason.
     pub hangups: [u64; HANGUPS.len()],

@@ -43,7 +43,7 @@ pub const KEY_RECORDS_PER_ANSWER_MAX: usize = 128;
 /// How often a share answers at most. [SPEC 4.14]
 pub const SHARE_USES_MAX: u8 = 32;
 /// How long a share is kept at most, after it was put or renewed. [SPEC 4.14]
-pub const SHARE_DAYS_MAX: u16 = 490;
+pub const SHARE_DAYS_MAX: u16 = 400;
 /// Keys that may give orders to wipe. [SPEC 4.15]
 pub const WIPE_KEYS_MAX: usize = 8;
 

@@ -89,7 +89,7 @@ pub(super) fn uses(subject: &mut dyn Subject) {
         assert_eq!(driver.one(op(1, ShareOp::Use)), USED_UP);
         // Neither putting it again nor renewing it brings a use back.
         assert_eq!(driver.one(put(1, 5, 400)), EXISTS);
-        assert_eq!(driver.one(op(1, ShareOp::Renew(490))), Outcome::Done);
+        assert_eq!(driver.one(op(1, ShareOp::Renew(400))), Outcome::Done);
         driver.subject.crash();
     }
     assert_eq!(driver.one(op(1, ShareOp::Delete(None))), Outcome::Done);
@@ -122,12 +122,13 @@ pub(super) fn running_out(subject: &mut dyn Subject) {
     for number in 1..=3 {
         driver.one(put(number, 3, 10));
     }
-    driver.days_later(5);
+    // The first day is a multiple of eight, and so is the last of each: the sixteenth from there.
+    driver.days_later(12);
     assert_eq!(driver.one(op(2, ShareOp::Renew(10))), Outcome::Done);
     // It never shortens.
     assert_eq!(driver.one(op(3, ShareOp::Renew(1))), Outcome::Done);
     driver.subject.crash();
-    driver.days_later(5);
+    driver.days_later(4);
     for number in 1..=3 {
         assert_eq!(driver.one(op(number, ShareOp::Use)), used(number, 2));
     }
@@ -146,7 +147,7 @@ pub(super) fn running_out(subject: &mut dyn Subject) {
     }
     driver.now = driver.now.plus_ms(5 * DAY_MS);
     assert_eq!(driver.one(op(2, ShareOp::Use)), used(2, 1));
-    driver.days_later(5);
+    driver.days_later(8);
     assert_eq!(driver.one(op(2, ShareOp::Look)), UNKNOWN);
 }
 
@@ -231,7 +232,7 @@ impl Shares {
             };
             let state = State {
                 left: share.uses,
-                until: today + u32::from(share.days),
+                until: end_of(today, share.days),
                 share: Ok(share.clone()),
             };
             self.0.insert(name, state);
@@ -264,7 +265,7 @@ impl Shares {
                 Outcome::Used(key_bytes(&share.key), state.left)
             }
             ShareOp::Renew(days) => {
-                state.until = state.until.max(today + u32::from(*days));
+                state.until = state.until.max(end_of(today, *days));
                 Outcome::Done
             }
             ShareOp::Delete(order) => {
@@ -274,4 +275,8 @@ impl Shares {
             }
         }
     }
+}
+
+fn end_of(today: u32, days: u16) -> u32 {
+    (today + u32::from(days)).div_ceil(8) * 8
 }

@@ -17,6 +17,8 @@ pub(crate) struct Asker {
     pub(crate) conn: ConnId,
     /// The request's id.
     pub(crate) id: u32,
+    /// It asks something of a share: of its answer nothing is counted.
+    pub(crate) about_share: bool,
 }
 
 pub(crate) enum Purpose {

@@ -119,17 +119,7 @@ impl Relay {
 
     fn message(&mut self, now: Now, id: ConnId, message: &[u8]) {
         match FromClient::decode(message) {
-            Ok(FromClient {
-                id: request_id,
-                request,
-            }) => self.request(
-                now,
-                super::job::Asker {
-                    conn: id,
-                    id: request_id,
-                },
-                request,
-            ),
+            Ok(message) => self.request(now, id, message),
             // [SPEC 4.41]
             Err(_) => {
                 let request_id = message

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use emptyroom_wire::entry::{Aad, is_class_len, next_hash};
 use emptyroom_wire::op::{
-    Answer, Append, Cast, CastPush, Create, Handle, KeyRecords, NewLog, Open, Push, Refusal,
-    RefusalCode, Renew, RenewProof, Request, SharedPush, Trim,
+    Answer, Append, Cast, CastPush, Create, FromClient, Handle, KeyRecords, NewLog, Open, Push,
+    Refusal, RefusalCode, Renew, RenewProof, Request, SharedPush, Trim,
 };
 use emptyroom_wire::proof::{self, Purpose as Proof, Scope};
 use emptyroom_wire::sign::{Signature, VerifyKey};
@@ -32,6 +32,26 @@ impl From<RefusalCode> for Denied {
     }
 }
 
+fn is_about_share(request: &Request) -> bool {
+    match request {
+        Request::SharePut(_)
+        | Request::ShareEvaluate(_)
+        | Request::ShareRenew(_)
+        | Request::ShareDelete(_)
+        | Request::ShareWipe(_) => true,
+        Request::Ping
+        | Request::Create(_)
+        | Request::Open(_)
+        | Request::Append(_)
+        | Request::Renew(_)
+        | Request::Trim(_)
+        | Request::Destroy(_)
+        | Request::Leave(_)
+        | Request::Cast(_)
+        | Request::KeyRecords(_) => false,
+    }
+}
+
 /// What a request leads to.
 pub(super) enum Next {
     Answer(Answer),
@@ -41,7 +61,13 @@ pub(super) enum Next {
 }
 
 impl Relay {
-    pub(super) fn request(&mut self, now: Now, asker: Asker, request: Request) {
+    pub(super) fn request(&mut self, now: Now, conn: ConnId, message: FromClient) {
+        let FromClient { id, request } = message;
+        let asker = Asker {
+            conn,
+            id,
+            about_share: is_about_share(&request),
+        };
         let requests_max = self.config.limits.requests_max;
         let Some(stream) = self.conns.stream(asker.conn) else {
             return;
@@ -268,9 +294,9 @@ impl Relay {
         if log.may_append {
             return Ok(place);
         }
-        let Some(key) = self.open_logs.append_key(place.key()) else {
-            return Ok(place);
-        };
+        // A handle that has to prove something is on a log with an append key.
+        let key = self.open_logs.append_key(place.key());
+        let key = key.ok_or(RefusalCode::BadProof)?;
         let proof = proof.ok_or(Denied::Offence(RefusalCode::BadProof))?;
         self.check_proof(asker, &key, Proof::Append, (&place, proof))?;
         self.log(asker, handle)?.may_append = true;

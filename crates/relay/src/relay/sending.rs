@@ -9,8 +9,15 @@ use crate::io::{ConnId, Output, Reason};
 use crate::limits::{OFFENCES_MAX, UNSENT_MAX_BYTES};
 
 impl Relay {
-    /// Seals a message and hands it out. A connection that is gone gets nothing.
+    /// Seals a message, hands it out, and counts it. A connection that is gone gets nothing.
     pub(super) fn send(&mut self, now: Now, id: ConnId, message: &FromRelay) {
+        if self.conns.stream(id).is_some() {
+            self.counted.sends(message);
+        }
+        self.send_uncounted(now, id, message);
+    }
+
+    fn send_uncounted(&mut self, now: Now, id: ConnId, message: &FromRelay) {
         let Some(stream) = self.conns.stream(id) else {
             return;
         };
@@ -18,7 +25,6 @@ impl Relay {
             .encode()
             .ok()
             .and_then(|bytes| stream.ends.seal(now.mono, &bytes).ok());
-        self.counted.sends(message);
         match sealed {
             Some(frame) => self.send_frame(now, id, frame),
             // A day old since the last look: messages always fit a frame.
@@ -67,7 +73,13 @@ impl Relay {
     pub(super) fn answer(&mut self, now: Now, asker: Asker, answer: Answer) {
         if let Some(stream) = self.conns.stream(asker.conn) {
             stream.requests = stream.requests.saturating_sub(1);
-            self.send(now, asker.conn, &FromRelay::Answer(asker.id, answer));
+            let answer = FromRelay::Answer(asker.id, answer);
+            // [SPEC 6.175]
+            if asker.about_share {
+                self.send_uncounted(now, asker.conn, &answer);
+            } else {
+                self.send(now, asker.conn, &answer);
+            }
         }
     }
 

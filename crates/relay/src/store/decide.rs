@@ -4,18 +4,17 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use emptyroom_wire::op::{Appended, Refusal, RefusalCode};
+use emptyroom_wire::op::{Appended, RefusalCode};
 use emptyroom_wire::rng::{self, CryptoRng};
 use emptyroom_wire::time::{Day, Wall};
 
 use super::account::{self, Account, AccountPlace};
+use super::allowance::{Allowance, Stop};
 use super::logrow::{Denied, Funds, LogRow, Room, Row, Share};
 use super::nonces::{self, Nonces, Seen};
 use super::rowseal::RowSeal;
 use super::runs::{Held, Shelf};
 use super::shelves::{EntryAt, Shelves};
-use crate::limits::{BATCH_REACH_MAX, BUSY_RETRY_S, FULL_RETRY_S};
-
 use super::{
     Append, Batch, Changes, Looked, NewEntry, NewPlace, Place, Placed, RowKey, Rows, StoreFailure,
     StoreOp, StoreReply, entryrow, share,
@@ -31,10 +30,7 @@ pub(crate) struct Decision<'a, R> {
     shelves: Shelves<'a, R>,
     /// Logs this batch has looked at, so that their rows are opened and sealed once.
     logs: BTreeMap<RowKey, Known>,
-    /// Entries that it removes or moves by order.
-    reached: usize,
-    /// Rows that it may still make.
-    room: usize,
+    allowance: Allowance,
     now: Wall,
 }
 
@@ -45,31 +41,12 @@ struct Known {
     changed: bool,
 }
 
-/// Why an operation is not done: an answer, or the end of the relay.
-pub(super) enum Stop {
-    Refused(Refusal),
-    Failed(StoreFailure),
-}
-
-impl From<StoreFailure> for Stop {
-    fn from(failure: StoreFailure) -> Stop {
-        Stop::Failed(failure)
-    }
-}
-
-impl From<RefusalCode> for Stop {
-    fn from(code: RefusalCode) -> Stop {
-        Stop::Refused(Refusal::now(code))
-    }
-}
-
 impl<'a, R: Rows> Decision<'a, R> {
     pub(crate) fn new(rows: &'a mut R, rng: &'a mut dyn CryptoRng, now: Wall) -> Self {
         Decision {
-            room: rows.room(),
+            allowance: Allowance::new(rows.room()),
             shelves: Shelves::new(rows, rng),
             logs: BTreeMap::new(),
-            reached: 0,
             now,
         }
     }
@@ -90,7 +67,7 @@ impl<'a, R: Rows> Decision<'a, R> {
             StoreOp::Destroy { place } => self.destroy(&place),
             StoreOp::Share(place, op) => {
                 let today = self.today();
-                share::decide(&mut self.shelves, today, (&place, op))
+                share::decide(&mut self.shelves, &mut self.allowance, today, (&place, op))
             }
         };
         match outcome {
@@ -114,7 +91,7 @@ impl<'a, R: Rows> Decision<'a, R> {
     fn create(&mut self, new: &NewPlace) -> Result<StoreReply, Stop> {
         if !self.is_made(new)? {
             let made = self.prepare(new, Funds::Code)?;
-            self.take_room(ROWS_OF_LOG)?;
+            self.allowance.take_room(ROWS_OF_LOG)?;
             self.settle(made)?;
         }
         Ok(StoreReply::Created)
@@ -172,8 +149,9 @@ impl<'a, R: Rows> Decision<'a, R> {
         };
         // [SPEC 4.53]
         let mut made = self.prepare_next(place, next)?;
-        self.reach(log.moving(self.today()))?;
-        self.take_room(ROWS_OF_APPEND + made.len() * ROWS_OF_LOG)?;
+        self.allowance.reach(log.moving(self.today()))?;
+        self.allowance
+            .take_room(ROWS_OF_APPEND + made.len() * ROWS_OF_LOG)?;
         self.pay(place, &mut log, entry, &mut made)?;
         // Nothing is refused from here on.
         for made in made {
@@ -191,7 +169,7 @@ impl<'a, R: Rows> Decision<'a, R> {
 
     fn renew(&mut self, place: &Place) -> Result<StoreReply, Stop> {
         let mut log = self.log(place)?.clone();
-        self.reach(log.moving(self.today()))?;
+        self.allowance.reach(log.moving(self.today()))?;
         if self.touch(place, &mut log) {
             self.put(place, Row::Log(log));
         }
@@ -202,7 +180,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         // [SPEC 4.58]
         let mut log = self.log(place)?.clone();
         let cut = log.trim(up_to);
-        self.reach(cut.len())?;
+        self.allowance.reach(cut.len())?;
         if !cut.is_empty() {
             self.remove(place, &cut);
             self.put(place, Row::Log(log));
@@ -213,7 +191,7 @@ impl<'a, R: Rows> Decision<'a, R> {
     fn destroy(&mut self, place: &Place) -> Result<StoreReply, Stop> {
         // [SPEC 4.59]
         let held: Vec<Held> = self.log(place)?.held_from(0).collect();
-        self.reach(held.len())?;
+        self.allowance.reach(held.len())?;
         self.remove(place, &held);
         let seal = self.seal(place);
         for page in 0..nonces::PAGES {
@@ -394,28 +372,6 @@ impl<'a, R: Rows> Decision<'a, R> {
                 .move_to(account.key, account::last_day(self.today()));
         }
         moved
-    }
-
-    /// One small request can be about thousands of rows, a batch about millions: these are counted, and wait for the next.
-    fn reach(&mut self, entries: usize) -> Result<(), Stop> {
-        // [SPEC 6.55]
-        let reached = self.reached.saturating_add(entries);
-        if reached > BATCH_REACH_MAX {
-            return Err(Stop::Refused(Refusal::later(
-                RefusalCode::Busy,
-                BUSY_RETRY_S,
-            )));
-        }
-        self.reached = reached;
-        Ok(())
-    }
-
-    /// Where the store has space for so many rows only, what finds none is refused alone.
-    // [SPEC 6.114]
-    fn take_room(&mut self, rows: usize) -> Result<(), Stop> {
-        let full = Refusal::later(RefusalCode::StorageFull, FULL_RETRY_S);
-        self.room = self.room.checked_sub(rows).ok_or(Stop::Refused(full))?;
-        Ok(())
     }
 
     fn remove(&mut self, place: &Place, held: &[Held]) {

@@ -270,7 +270,8 @@ impl LogRow {
     }
 }
 
-fn round_up(day: Day) -> u32 {
+/// The day on which what lives through this one ends.
+pub(super) fn round_up(day: Day) -> u32 {
     day.0
         .checked_next_multiple_of(LIFE_ROUNDING_DAYS)
         .unwrap_or(u32::MAX)

@@ -15,7 +15,8 @@ use emptyroom_wire::time::Day;
 use emptyroom_wire::wipe::{OrderHash, WipePolicy};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
-use super::decide::Stop;
+use super::allowance::{Allowance, Stop};
+use super::logrow::round_up;
 use super::rowseal::RowSeal;
 use super::shelves::Shelves;
 use super::{RowKey, Rows, StoreFailure, StoreReply};
@@ -65,7 +66,7 @@ pub enum ShareOp {
     Look,
     /// Take one use and give the key.
     Use,
-    /// Keep it for so many days from now, if that is longer.
+    /// Keep it for so many days from now and up to a week more, if that is longer.
     Renew(u16),
     /// Remove it, and refuse its id for [`TOMBSTONE_LIFE_DAYS`]; by which order, if it was not the owner's.
     Delete(Option<OrderHash>),
@@ -160,6 +161,7 @@ impl Kept {
 /// Decides one operation.
 pub(super) fn decide<R: Rows>(
     shelves: &mut Shelves<'_, R>,
+    allowance: &mut Allowance,
     today: Day,
     (place, op): (&SharePlace, ShareOp),
 ) -> Result<StoreReply, Stop> {
@@ -185,6 +187,8 @@ pub(super) fn decide<R: Rows>(
         (Some(Row::Deleted(_)), _) => return Err(RefusalCode::Destroyed.into()),
         // [SPEC 4.70]
         (None, ShareOp::Put(share)) => {
+            // [SPEC 6.114]
+            allowance.take_room(1)?;
             save(Row::Kept(Kept::new(share, today)))?;
             return Ok(StoreReply::Done);
         }
@@ -225,5 +229,6 @@ pub(super) fn decide<R: Rows>(
 }
 
 fn last_day(today: Day, days: u16) -> u32 {
-    today.plus(u32::from(days)).0
+    // [SPEC 4.71]
+    round_up(today.plus(u32::from(days)))
 }

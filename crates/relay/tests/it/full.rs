@@ -4,6 +4,7 @@ use emptyroom_relay::store::StoreFailure;
 use emptyroom_wire::op::{Answer, Destroy, Handle, RefusalCode, Renew, Request, Trim};
 use emptyroom_wire::proof::{sign_destroy, sign_trim};
 
+use crate::shares::{evaluate, put, share};
 use crate::world::{Client, Log, World, create, message, open};
 
 /// What one owner asks for at once, with the ids: append, trim, renew, destroy another log.
@@ -136,4 +137,36 @@ fn of_a_batch_only_what_finds_no_space_for_rows_is_refused() {
         owner.ask(&mut world, create(&Log::new(3), None)),
         Answer::Created
     ));
+}
+
+// [SPEC 6.114]
+#[test]
+fn a_share_that_finds_no_space_for_its_row_is_refused_alone() {
+    let mut world = World::new();
+    let mut client = world.client();
+    let log = Log::new(1);
+    client.create(&mut world, &log);
+    client.ask(&mut world, put(1, share(9, 10)));
+    let rows = world.ledger.rows();
+    // For one more.
+    rows.rows_max = rows.entries.len() + rows.lasting.len() + 1;
+    world.hold_store = true;
+    world.client().send(&mut world, open(&log, 0, None));
+    let requests = [
+        put(2, share(9, 10)),
+        put(3, share(9, 10)),
+        put(1, share(9, 10)),
+        evaluate(1),
+    ];
+    let [fits, over, there, used] = requests.map(|request| client.send(&mut world, request));
+    world.run_store();
+    world.release_store();
+    client.receive(&mut world);
+    for id in [fits, there] {
+        assert!(matches!(client.answers[&id], Answer::Done));
+    }
+    assert!(is_full(&client.answers[&over]));
+    assert!(matches!(client.answers[&used], Answer::Evaluated(_)));
+    // All in one batch, which was not done again.
+    assert!(world.batches.ends_with(&[1, 4]));
 }

@@ -1,8 +1,10 @@
 //! Shares: who may put, use, renew and delete them, and what is left of one.
 
+use std::collections::BTreeSet;
+
 use emptyroom_relay::store::StoreFailure;
 use emptyroom_relay::{Config, Reason};
-use emptyroom_wire::log::{Capability, LogId};
+use emptyroom_wire::log::{Capability, Flags, LogId};
 use emptyroom_wire::op::{
     AccessCode, Answer, DeleteShare, EvaluateShare, Evaluated, FromClient, Open, OpenLog,
     OpenOutcome, PutShare, RefusalCode, RenewShare, Request, WipeShare,
@@ -34,7 +36,7 @@ fn id(number: u8) -> ShareId {
     ShareId::new([number; 32])
 }
 
-fn share(uses: u8, days: u16) -> Share {
+pub(crate) fn share(uses: u8, days: u16) -> Share {
     Share {
         owner: owner().verify_key(),
         key: ShareKey::new(unhex(KEY)).unwrap(),
@@ -44,7 +46,7 @@ fn share(uses: u8, days: u16) -> Share {
     }
 }
 
-fn put(number: u8, share: Share) -> Request {
+pub(crate) fn put(number: u8, share: Share) -> Request {
     Request::SharePut(PutShare {
         id: id(number),
         share,
@@ -52,7 +54,7 @@ fn put(number: u8, share: Share) -> Request {
     })
 }
 
-fn evaluate(number: u8) -> Request {
+pub(crate) fn evaluate(number: u8) -> Request {
     Request::ShareEvaluate(EvaluateShare {
         id: id(number),
         element: Element::new(unhex(BLINDED)).unwrap(),
@@ -217,12 +219,12 @@ fn a_put_needs_the_code() {
 fn what_no_share_may_be_is_refused() {
     let mut world = World::new();
     let mut client = world.client();
-    for (uses, days) in [(0, 10), (33, 10), (255, 10), (3, 0), (3, 491)] {
+    for (uses, days) in [(0, 10), (33, 10), (255, 10), (3, 0), (3, 401)] {
         let code = client.refused(&mut world, put(1, share(uses, days)));
         assert_eq!(code, RefusalCode::Malformed, "{uses} uses, {days} days");
     }
-    assert_eq!(client.ask(&mut world, put(1, share(32, 490))), Answer::Done);
-    for days in [0, 491] {
+    assert_eq!(client.ask(&mut world, put(1, share(32, 400))), Answer::Done);
+    for days in [0, 401] {
         let proof = proof(&world, &client, 1, days);
         let code = client.refused(&mut world, renew(1, days, proof));
         assert_eq!(code, RefusalCode::Malformed);
@@ -283,15 +285,21 @@ fn renewing_needs_the_owner_on_this_stream() {
     let unknown = proof(&world, &client, 3, 20);
     let code = client.refused(&mut world, renew(3, 20, unknown));
     assert_eq!(code, RefusalCode::Unknown);
-    // The one that was not renewed is gone after ten days, the other after twenty.
-    world.pass(11 * DAY_MS);
+    // The one that was not renewed is gone after ten days, the other after twenty, but the last day is a multiple of eight.
+    world.pass(16 * DAY_MS);
+    let mut client = world.client();
+    assert_eq!(client.ask(&mut world, evaluate(2)), evaluated(8));
+    world.pass(DAY_MS);
     let mut client = world.client();
     assert_eq!(
         client.refused(&mut world, evaluate(2)),
         RefusalCode::Unknown
     );
     assert_eq!(client.ask(&mut world, evaluate(1)), evaluated(8));
-    world.pass(10 * DAY_MS);
+    world.pass(7 * DAY_MS);
+    let mut client = world.client();
+    assert_eq!(client.ask(&mut world, evaluate(1)), evaluated(7));
+    world.pass(DAY_MS);
     assert!(world.disk().lasting.is_empty(), "its row is gone as well");
 }
 
@@ -510,6 +518,40 @@ fn the_disk_holds_nothing_of_a_share_in_clear() {
     assert_eq!(lengths, [512; 4]);
 }
 
+/// The last days of rows are in clear: those of shares are like those of logs.
+// [SPEC 6.172] [SPEC 4.71]
+#[test]
+fn a_share_ends_on_a_day_on_which_a_log_may_end() {
+    for wait in 0..8 {
+        let mut world = World::new();
+        world.jump(wait * DAY_MS);
+        let mut client = world.client();
+        let today = world.now.wall.day().0;
+        client.ask(&mut world, create(&Log::new(7), None));
+        let recovery = Log::with(8, Flags::RECOVERY_LIFE);
+        client.ask(&mut world, create(&recovery, None));
+        let logs: BTreeSet<u32> = days(&mut world).collect();
+        for (number, days) in [(1, 180), (2, 400)] {
+            client.ask(&mut world, put(number, share(9, days)));
+        }
+        assert_eq!(days(&mut world).collect::<BTreeSet<u32>>(), logs);
+        for number in 1..=5 {
+            client.ask(&mut world, put(2 + number, share(9, 20)));
+            let days = 30 * u16::from(number);
+            let renew = renew(2 + number, days, proof(&world, &client, 2 + number, days));
+            assert_eq!(client.ask(&mut world, renew), Answer::Done);
+        }
+        for day in days(&mut world) {
+            assert!(day.is_multiple_of(8) && day <= today + 407, "{day}");
+        }
+    }
+}
+
+fn days(world: &mut World) -> impl Iterator<Item = u32> {
+    let lasting = world.disk().lasting;
+    lasting.into_values().map(|(day, _)| day.0)
+}
+
 // [SPEC 6.170]
 #[test]
 fn shares_and_logs_do_not_meet() {
@@ -567,4 +609,60 @@ fn the_totals_say_nothing_of_shares() {
         assert!(matches!(answer, Answer::Wiped(_)));
     }
     assert_eq!(world.relay.totals(), before);
+}
+
+// [SPEC 6.175]
+#[test]
+fn refused_requests_about_shares_are_not_counted() {
+    let code = |bytes: &[u8]| AccessCode::new(bytes.to_vec());
+    let mut world = World::with(Config {
+        access_code: code(b"open sesame"),
+        ..Config::open()
+    });
+    let mut client = world.client();
+    let put = |number, share, code| {
+        let id = id(number);
+        Request::SharePut(PutShare { id, share, code })
+    };
+    let right = || code(b"open sesame");
+    let before = world.relay.totals();
+    for number in [1, 2] {
+        let answer = client.ask(&mut world, put(number, share(1, 10), right()));
+        assert_eq!(answer, Answer::Done);
+    }
+    let deletion = deletion(&world, 2);
+    client.ask(&mut world, delete(2, deletion));
+    let order = order(&body(&world), &[(0, 1)]);
+    let another = || put(1, share(2, 10), right());
+    let refused = [
+        (evaluate(3), RefusalCode::Unknown),
+        (evaluate(2), RefusalCode::Destroyed),
+        (wipe(1, order), RefusalCode::NotAllowed),
+        (delete(1, Signature([0; 64])), RefusalCode::BadProof),
+        (renew(1, 20, Signature([0; 64])), RefusalCode::BadProof),
+        (put(4, share(1, 10), None), RefusalCode::BadCode),
+        (put(4, share(0, 10), right()), RefusalCode::Malformed),
+        (renew(1, 0, Signature([0; 64])), RefusalCode::Malformed),
+    ];
+    for (request, code) in refused {
+        assert_eq!(client.refused(&mut world, request), code);
+    }
+    assert!(matches!(
+        client.ask(&mut world, evaluate(1)),
+        Answer::Evaluated(_)
+    ));
+    assert_eq!(client.refused(&mut world, evaluate(1)), RefusalCode::UsedUp);
+    assert_eq!(client.refused(&mut world, another()), RefusalCode::Exists);
+    // By a store that has no space.
+    world.ledger.rows().failures.push(StoreFailure::Full);
+    let full = client.refused(&mut world, put(5, share(1, 10), right()));
+    assert_eq!(full, RefusalCode::StorageFull);
+    let after = world.relay.totals();
+    assert_eq!(
+        (after.refusals, after.hangups),
+        (before.refusals, before.hangups)
+    );
+    // Others are.
+    client.refused(&mut world, create(&Log::new(7), None));
+    assert_ne!(world.relay.totals().refusals, before.refusals);
 }
