@@ -32,7 +32,7 @@ impl Engine {
         policy::allows_panic()?;
         check_new(panic)?;
         // [SPEC 12.45]
-        if too_close(secret.expose(), panic.expose()) {
+        if too_close(&folded(secret), &folded(panic)) {
             return Err(pins_too_close());
         }
         self.vault
@@ -108,6 +108,11 @@ fn too_close(one: &str, other: &str) -> bool {
         (Some(one), Some(other)) => one.len() <= 1 && other.len() <= 1,
         _ => false,
     }
+}
+
+/// As it is with Caps Lock and without: whichever is on is a slip, too.
+fn folded(secret: &SecretText) -> Zeroizing<String> {
+    Zeroizing::new(secret.expose().to_lowercase())
 }
 
 fn common(one: impl Iterator<Item = char>, other: impl Iterator<Item = char>) -> usize {
@@ -192,6 +197,14 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // [SPEC 12.45]
+    #[test]
+    fn with_caps_lock_it_is_the_same() {
+        let folded = |text: &str| folded(&SecretText::new(text.to_owned()));
+        assert!(too_close(&folded("Quiet Room"), &folded("qUIET rOOM")));
+        assert!(!too_close(&folded("Quiet Room"), &folded("other room")));
+    }
 
     // [SPEC 12.45]
     #[test]

@@ -23,7 +23,9 @@ pub fn wipe(dir: Box<dyn Directory>, rng: Box<dyn CryptoRng + Send>) -> Result<(
         io::ErrorKind::WouldBlock => WipeError::InUse,
         kind => WipeError::Io(kind),
     })?;
-    if !names().any(|name| dir.open(name).is_ok()) {
+    // One that cannot be opened is there.
+    let absent = |name| matches!(dir.open(name), Err(e) if e.kind() == io::ErrorKind::NotFound);
+    if names().all(absent) {
         return Err(WipeError::Missing);
     }
     let random = Random::new(rng);

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use emptyroom_vault::{OpenError, WipeError, wipe};
+use emptyroom_vault::{Directory, File, OpenError, WipeError, wipe};
 
 use crate::disk::{Disk, Loss};
 use crate::reader;
@@ -132,4 +132,44 @@ fn the_command_without_a_panic_pin_leaves_nothing() {
     let vault = create(&disk).unwrap();
     assert!(vault.panic().unwrap().is_none());
     assert!(disk.names().is_empty());
+}
+
+/// A directory whose files may not be read.
+struct Unreadable(Box<dyn Directory>);
+
+impl Directory for Unreadable {
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        self.0.lock()
+    }
+
+    fn create(&self, _name: &str) -> io::Result<Box<dyn File>> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn open(&self, _name: &str) -> io::Result<Box<dyn File>> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, _name: &str) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+}
+
+/// Nobody is told that there is nothing, or that it is destroyed, where nothing could be touched.
+// [SPEC 11.59]
+#[test]
+fn files_that_cannot_be_opened_are_not_taken_for_none() {
+    let disk = Disk::new();
+    create(&disk).unwrap().lock().unwrap();
+    let outcome = wipe(Box::new(Unreadable(disk.boxed())), fresh_rng());
+    assert_eq!(outcome, Err(WipeError::Io(io::ErrorKind::PermissionDenied)));
+    open(&disk).unwrap();
 }
