@@ -12,7 +12,9 @@ use document::Part;
 use std::process::Command;
 
 /// The parts that the program knows: asked here, because building it takes minutes.
-const PARTS: &[&str] = &["talk", "client", "start", "vault", "tpm", "stream", STORE];
+const PARTS: &[&str] = &[
+    "talk", "client", "start", "vault", "panic", "tpm", "stream", STORE,
+];
 /// Among them the one that stands apart in the document.
 const STORE: &str = "store";
 /// The scenarios of the other one.

@@ -98,7 +98,7 @@ const COMMANDS: &[Command] = &[
         usage: "[--dev] [PART…] | store [--dev] | relay [--dev] [--only SCENARIO] [--clients N] [--seconds N]",
         about: "measure docs/benchmarks.md anew, or print single parts",
         arguments: "--dev               measure the development profile: no other build, and no figures to compare
-  PART                print one part and write nothing: talk, client, start, vault, stream
+  PART                print one part and write nothing: talk, client, start, vault, panic, tpm, stream
   store               the relay's own store, for some minutes: its own part of the document
   relay               a relay under load, next to its peers: its own part of the document, and a picture
   --only SCENARIO     print one scenario of it and write nothing: appends, peers, crash, connected

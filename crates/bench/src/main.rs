@@ -11,6 +11,7 @@
 
 mod bare_mls;
 mod client;
+mod panic;
 mod start;
 mod store;
 mod stream;
@@ -30,6 +31,7 @@ const PARTS: &[Part] = &[
     ("client", || Ok(vec![client::measure()?])),
     ("start", || Ok(vec![start::measure()?])),
     ("vault", || Ok(vec![vault::measure()?])),
+    ("panic", || Ok(vec![panic::measure()?])),
     ("tpm", || Ok(vec![tpm::measure()?])),
     ("stream", || Ok(vec![stream::measure()?])),
     ("store", store::measure),
