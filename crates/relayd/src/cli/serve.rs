@@ -75,8 +75,8 @@ pub(super) struct Arguments {
     /// quarter of all where open files are scarce. More where many clients share an address, as behind a Tor service.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     connections_per_address: Option<u32>,
-    /// How many logs may be open at a time on all connections together, each counted for everyone who has it open: 2,097,152. Each takes some 150 bytes of memory where two
-    /// have the same log open, and 200 where one has; a log with keys 100 more.
+    /// How many logs may be open at a time on all connections together, each counted for everyone who has it
+    /// open: 2,097,152. Each takes some 200 bytes of memory.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     open_logs: Option<u32>,
     /// Threads for connections, beside the two for the engine and the disk: as many as there are cores.
