@@ -50,18 +50,19 @@ pub fn serve(
     let vault = home::open_vault(home, &secret)?;
     // Not kept for as long as the daemon runs.
     drop(secret);
-    run(vault, Arc::new(direct()?), &path, idle, ready)
+    run(vault, home, Arc::new(direct()?), &path, idle, ready)
 }
 
 fn run(
     vault: Vault,
+    home: &Path,
     carrier: Arc<dyn Carrier>,
     path: &Path,
     idle: Option<Duration>,
     ready: impl FnOnce(&Path) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let runtime = runtime()?;
-    let (engine, thread) = engine::start(vault, carrier, runtime.handle().clone())?;
+    let (engine, thread) = engine::start(vault, home, carrier, runtime.handle().clone())?;
     let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
     let outcome = runtime.block_on(async {
         let socket = Socket::bind(path)?;

@@ -9,6 +9,7 @@ pub(crate) mod own;
 mod records;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,7 @@ pub(crate) enum Message {
 /// The engine's state.
 pub(crate) struct Engine {
     vault: Vault,
+    home: PathBuf,
     /// Nothing after a failed write: what was handed out is in doubt, so the client is loaded anew by the next call.
     client: Option<Client>,
     links: Links,
@@ -91,6 +93,7 @@ struct Waiting {
 /// When the records cannot be used.
 pub(crate) fn start(
     vault: Vault,
+    home: &Path,
     carrier: Arc<dyn Carrier>,
     runtime: tokio::runtime::Handle,
 ) -> Result<(mpsc::Sender<Message>, std::thread::JoinHandle<()>), Failure> {
@@ -98,6 +101,7 @@ pub(crate) fn start(
     let links = Links::new(carrier, runtime, sender.clone());
     let mut engine = Engine {
         vault,
+        home: home.to_owned(),
         client: None,
         links,
         inputs: VecDeque::new(),
@@ -371,7 +375,7 @@ impl Engine {
                     .collect(),
                 timed_out: true,
             }),
-            Ok(reply) => convert::answer(reply, || own::vault_info(&self.vault)),
+            Ok(reply) => convert::answer(reply, || own::vault_info(&self.vault, &self.home)),
             Err(refused) => Err(convert::refused(refused)),
         };
         (waiting.answerer)(answer);

@@ -24,6 +24,7 @@ pub mod rpc;
 mod seed;
 mod session;
 pub mod shares;
+mod storage;
 
 pub use clock::uptime;
 pub use daemon::{CLIENTS_MAX, serve};

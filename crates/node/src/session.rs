@@ -87,7 +87,7 @@ impl Session {
     pub fn open(home: &Path, secret: &SecretText) -> Result<Self, Failure> {
         let vault = home::open_vault(home, secret)?;
         Ok(Self {
-            inner: Inner::Local(Local::start(vault, Arc::new(direct()?))?),
+            inner: Inner::Local(Local::start(vault, home, Arc::new(direct()?))?),
         })
     }
 
@@ -106,7 +106,7 @@ impl Session {
         }
         let vault = home::create_vault(home, secret, kdf)?;
         let session = Self {
-            inner: Inner::Local(Local::start(vault, Arc::new(direct()?))?),
+            inner: Inner::Local(Local::start(vault, home, Arc::new(direct()?))?),
         };
         if let Some(address) = relay {
             session.call(Call::SetRelay {

@@ -31,6 +31,7 @@ fn text(status: &StatusInfo) -> String {
     let mut lines = vec![
         format!("version: {}", status.version),
         format!("vault: {}", vault(&status.vault)),
+        format!("storage: {}", storage(&status.vault)),
         format!(
             "daemon: {}",
             if status.daemon {
@@ -95,4 +96,30 @@ fn vault(vault: &VaultInfo) -> String {
         "{mode}; one guess costs {memory}, {} passes; {} records{swap}",
         vault.kdf_passes, vault.records
     )
+}
+
+/// What becomes there of what is overwritten, and what holds all the same.
+// [SPEC 11.93]
+fn storage(vault: &VaultInfo) -> &'static str {
+    match (vault.storage.as_str(), vault.medium.as_str()) {
+        ("in_place", "rotating") => {
+            "overwritten in place, on a disk that says it rotates: what was erased is gone"
+        }
+        ("in_place", "flash") => {
+            "overwritten in place, but on flash, which may keep old sectors where a laboratory finds them; they open only with the PIN of their time"
+        }
+        ("in_place", _) => {
+            "overwritten in place; whether the medium below keeps old sectors is not known, they open only with the PIN of their time"
+        }
+        ("copy_on_write", _) => {
+            "the file system writes changes elsewhere: what was erased stays in old blocks and snapshots until their space is used again, and opens with the PIN of its time. What still holds: roots are rotated, so that by the files as they are nothing of it opens"
+        }
+        ("network", _) => {
+            "on another machine, which may keep what is overwritten, in snapshots and backups, and that opens with the PIN of its time. What still holds: roots are rotated, so that by the files as they are nothing of it opens"
+        }
+        ("memory", _) => "in memory: all of it is gone when this machine is switched off",
+        _ => {
+            "on a file system that this program does not know: what is overwritten may stay, and opens with the PIN of its time. What still holds: roots are rotated, so that by the files as they are nothing of it opens"
+        }
+    }
 }

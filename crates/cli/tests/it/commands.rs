@@ -288,11 +288,25 @@ fn status_and_relay_say_how_things_are() {
         (&status["vault"]["mode"], &status["vault"]["kdf_passes"]),
         (&json!("passphrase"), &json!(1))
     );
+    // [SPEC 11.93]
+    let scratch = std::process::Command::new("stat")
+        .args(["-f", "-c", "%T"])
+        .arg(&ada.home)
+        .output()
+        .unwrap();
+    let expected = match String::from_utf8_lossy(&scratch.stdout).trim() {
+        "tmpfs" => "memory",
+        "ext2/ext3" | "xfs" => "in_place",
+        "btrfs" | "zfs" => "copy_on_write",
+        _ => status["vault"]["storage"].as_str().unwrap(),
+    };
+    assert_eq!(status["vault"]["storage"], expected);
     let text = ada.run(&["status"]).ok().out;
     assert!(
         text.contains("passphrase alone: whoever copies the disk may guess it"),
         "{text}"
     );
+    assert!(text.contains("\nstorage: "), "{text}");
     let shown = ada.run(&["relay"]).ok().out;
     assert!(
         shown.starts_with("127.0.0.1:") && !shown.contains("code"),

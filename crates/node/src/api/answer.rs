@@ -150,6 +150,10 @@ pub struct VaultInfo {
     pub records: u64,
     /// The operating system keeps the root keys out of the swap file.
     pub memory_locked: bool,
+    /// What its file system does with what is overwritten: `in_place`, `copy_on_write`, `network`, `memory` or `unknown`.
+    pub storage: String,
+    /// What is below: `flash`, `rotating` or `unknown`.
+    pub medium: String,
 }
 
 /// A relay this device talks to.

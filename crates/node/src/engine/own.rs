@@ -1,11 +1,14 @@
 //! What the engine answers itself: the vault's PIN and state.
 
+use std::path::Path;
+
 use emptyroom_vault::{Mode, Passphrase, ReadError, SecretError, Vault, WriteError};
 
 use zeroize::Zeroizing;
 
 use super::Engine;
 use crate::api::{Answer, Exit, Failure, SecretText, VaultInfo};
+use crate::storage::Storage;
 use crate::{phrase, policy, seed};
 
 impl Engine {
@@ -129,8 +132,9 @@ pub(crate) fn passphrase(secret: &SecretText) -> Passphrase {
 }
 
 /// What `status` says of the vault.
-pub(super) fn vault_info(vault: &Vault) -> Result<VaultInfo, Failure> {
+pub(super) fn vault_info(vault: &Vault, home: &Path) -> Result<VaultInfo, Failure> {
     let status = vault.status().map_err(read_failure)?;
+    let storage = Storage::of(home);
     Ok(VaultInfo {
         mode: match status.mode {
             Mode::PassphraseOnly => "passphrase".to_owned(),
@@ -139,6 +143,8 @@ pub(super) fn vault_info(vault: &Vault) -> Result<VaultInfo, Failure> {
         kdf_passes: status.kdf.passes,
         records: status.records,
         memory_locked: status.memory_locked,
+        storage: storage.kind.name().to_owned(),
+        medium: storage.medium.name().to_owned(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The vault opened in this process: the engine's thread, and a runtime for its sockets.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use emptyroom_vault::Vault;
@@ -20,9 +21,13 @@ pub(super) struct Local {
 }
 
 impl Local {
-    pub(super) fn start(vault: Vault, carrier: Arc<dyn Carrier>) -> Result<Self, Failure> {
+    pub(super) fn start(
+        vault: Vault,
+        home: &Path,
+        carrier: Arc<dyn Carrier>,
+    ) -> Result<Self, Failure> {
         let runtime = runtime()?;
-        let (engine, thread) = engine::start(vault, carrier, runtime.handle().clone())?;
+        let (engine, thread) = engine::start(vault, home, carrier, runtime.handle().clone())?;
         Ok(Self {
             engine,
             thread: Some(thread),
@@ -92,7 +97,7 @@ mod tests {
             std::env::temp_dir().join(format!("emptyroom-node-{}-hangs", std::process::id()));
         let pin = SecretText::new("a pin of this test".to_owned());
         let vault = create_vault(&home, &pin, Kdf::Minimum).unwrap();
-        let local = Local::start(vault, Arc::new(direct().unwrap())).unwrap();
+        let local = Local::start(vault, &home, Arc::new(direct().unwrap())).unwrap();
         // As dialling does while a name is looked up: on a thread that cannot be stopped.
         let (begins, begun) = sync_channel(1);
         local.runtime.as_ref().unwrap().spawn_blocking(move || {
