@@ -89,6 +89,7 @@ pub(crate) enum Command {
     Pin(command::pin::Pin),
     Vault(command::vault::Vault),
     Panic(command::panic::Panic),
+    Wipe(command::wipe::Wipe),
     Daemon(command::daemon::Daemon),
     Completions(command::completions::Completions),
     Man(command::man::Man),

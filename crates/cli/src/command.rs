@@ -26,3 +26,4 @@ pub(crate) mod status;
 pub(crate) mod timer;
 pub(crate) mod vault;
 pub(crate) mod verify;
+pub(crate) mod wipe;

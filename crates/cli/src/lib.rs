@@ -148,6 +148,7 @@ fn carry_out(room: &Room, command: Command) -> Result<(), Failure> {
         Command::Pin(command) => command.run(room),
         Command::Vault(command) => command.run(room),
         Command::Panic(command) => command.run(room),
+        Command::Wipe(command) => command.run(room),
         Command::Daemon(command) => command.run(room),
         Command::Completions(command) => command.run(room.out),
         Command::Man(command) => command.run(room.out),

@@ -10,7 +10,9 @@ mod event;
 mod failure;
 mod line;
 
-pub use answer::{Answer, ContactInfo, InviteInfo, RelayInfo, StatusInfo, VaultInfo};
+pub use answer::{
+    Answer, ContactInfo, DrillInfo, DrillStep, InviteInfo, RelayInfo, StatusInfo, VaultInfo,
+};
 pub use call::{Call, SecretText};
 pub use event::{Event, EventLine};
 pub use failure::{Exit, Failure, reason};

@@ -111,6 +111,7 @@ pub(crate) fn command(call: Call) -> Result<Option<Command>, Failure> {
         | Call::SetPanic { .. }
         | Call::UnsetPanic { .. }
         | Call::SetRecovery { .. }
+        | Call::Drill {}
         | Call::Panic {}
         | Call::Lock {}
         | Call::Subscribe {} => return Ok(None),

@@ -4,6 +4,7 @@
 //! to be stored by all inputs that wait already is stored in one transaction (group commit). Blocking disk work is at home
 //! here: sockets live on another runtime.
 
+mod drilling;
 mod end;
 pub(crate) mod own;
 mod records;
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::api::{Answer, Call, Event, Exit, Failure};
 use crate::carrier::{Carrier, Target};
+use crate::drill::Outcome;
 use crate::link::{FromLink, Links};
 use crate::{clock, convert, policy, seed};
 use end::{End, refuse_rest};
@@ -58,6 +60,8 @@ pub(crate) enum Message {
     Watch(Watcher),
     /// A link says something.
     Link(LinkId, FromLink),
+    /// A drill has ended.
+    Drilled(Outcome, Answerer),
 }
 
 /// The engine's state.
@@ -72,6 +76,9 @@ pub(crate) struct Engine {
     waiting: BTreeMap<CommandId, Waiting>,
     command_last: u64,
     watchers: Vec<Watcher>,
+    /// For what runs beside it.
+    itself: mpsc::Sender<Message>,
+    drilling: bool,
     /// Asked to end, and how.
     ending: Option<(End, Answerer)>,
     ticked_at: Mono,
@@ -109,6 +116,8 @@ pub(crate) fn start(
         waiting: BTreeMap::new(),
         command_last: 0,
         watchers: Vec::new(),
+        itself: sender.clone(),
+        drilling: false,
         ending: None,
         ticked_at: clock::now().mono,
         broken: None,
@@ -190,6 +199,7 @@ impl Engine {
         match message {
             Message::Call(call, answerer) => self.call(call, answerer),
             Message::Watch(watcher) => self.watchers.push(watcher),
+            Message::Drilled(outcome, answerer) => self.drilled(outcome, answerer),
             Message::Link(id, from) => self.inputs.push_back(match from {
                 FromLink::Up(spki_hash) => Input::LinkUp(id, spki_hash),
                 FromLink::Frame(bytes) => Input::Frame(id, bytes),
@@ -227,6 +237,7 @@ impl Engine {
             Call::SetPanic { secret, panic } => answerer(self.set_panic(&secret, &panic)),
             Call::UnsetPanic { secret } => answerer(self.unset_panic(&secret)),
             Call::SetRecovery { secret, on } => answerer(self.set_recovery(&secret, on)),
+            Call::Drill {} => self.drill(answerer),
             call => match convert::command(call) {
                 Ok(Some(command)) => {
                     let id = self.next_command();

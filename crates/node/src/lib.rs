@@ -14,6 +14,7 @@ pub mod carrier;
 mod clock;
 mod convert;
 mod daemon;
+mod drill;
 mod engine;
 pub mod fuzz;
 mod home;

@@ -123,6 +123,7 @@ pub const METHODS: &[&str] = &[
     "set_panic",
     "unset_panic",
     "set_recovery",
+    "drill",
     "panic",
     "lock",
     "subscribe",

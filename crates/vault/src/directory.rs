@@ -92,4 +92,7 @@ pub trait File: Send + Sync {
     /// # Errors
     /// Faults of the disk. What was written is then in doubt.
     fn sync(&self) -> io::Result<()>;
+
+    /// What is read from here on comes from the disk, as far as the system does that.
+    fn forget_cached(&self) {}
 }

@@ -11,14 +11,17 @@ mod table;
 
 pub(crate) use journal::{Index as JournalIndex, SECTORS_MAX as KILL_SECTORS_MAX};
 pub(crate) use sector::SECTOR_LEN;
+use table::SECTOR_PLAIN_LEN;
 pub(crate) use table::{KEYS_PER_SECTOR, KeyRef, KeyTable, set_bit};
 
 use std::collections::BTreeSet;
 use std::io;
 
+use zeroize::Zeroizing;
+
 use crate::derive::{LABEL_JOURNAL, LABEL_SECTORS, root_subkey};
 use crate::directory::{Directory, File};
-use crate::memory::LockedKey;
+use crate::memory::{KEY_LEN, LockedKey};
 use crate::random::Random;
 
 const FILE_NAMES: [&str; 2] = ["keys.0", "keys.1"];
@@ -45,6 +48,16 @@ impl Root {
             journal: root_subkey(vault, &root, LABEL_JOURNAL),
             root,
         }
+    }
+
+    /// The record keys in a block, if it is one of the first `sectors` sectors under this root, wherever it was found.
+    pub(crate) fn keys_in(&self, block: &[u8], sectors: u32) -> Vec<[u8; KEY_LEN]> {
+        let mut plain = Zeroizing::new([0; SECTOR_PLAIN_LEN]);
+        let mut opens = |number| sector::open(&self.sectors, number, block, &mut *plain).is_ok();
+        if block.len() != SECTOR_LEN || !(0..sectors).any(&mut opens) {
+            return Vec::new();
+        }
+        table::keys_of(&plain).copied().collect()
     }
 }
 

@@ -12,6 +12,7 @@
 mod derive;
 mod directory;
 mod error;
+mod forensic;
 pub mod fuzz;
 mod header;
 mod keys;
@@ -28,8 +29,10 @@ mod vault;
 pub use derive::KdfParams;
 pub use directory::{Directory, File};
 pub use error::{CreateError, OpenError, Part, ReadError, SecretError, WipeError, WriteError};
+pub use forensic::Found;
 pub use record::{NAME_LEN_MAX, VALUE_LEN_MAX};
 pub use secret::Passphrase;
 pub use vault::{
-    Change, Locked, Mode, ROTATION_PERIOD_MS, Record, Status, Stretched, Tried, Vault, wipe,
+    Change, DRILL_RECORDS, Drill, DrillError, Ground, Locked, Mode, ROTATION_PERIOD_MS, Record,
+    Status, Stretched, Tried, Vault, Way, wipe,
 };

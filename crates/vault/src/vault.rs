@@ -1,12 +1,14 @@
 //! The vault itself: what it is made of, and reading.
 
 mod change;
+mod drill;
 mod open;
 mod panic;
 mod root;
 mod secrets;
 mod wipe;
 
+pub use drill::{DRILL_RECORDS, Drill, DrillError, Ground, Way};
 pub use open::{Locked, Stretched, Tried};
 pub use root::ROTATION_PERIOD_MS;
 pub use wipe::wipe;

@@ -4,7 +4,7 @@ use clap::Args;
 use emptyroom_node::api::{Answer, Call, Failure, StatusInfo, VaultInfo};
 
 use crate::room::{self, Room};
-use crate::{terminal, words};
+use crate::{span, terminal, words};
 
 /// Show vault, relays and what is waiting
 #[derive(Args)]
@@ -32,6 +32,7 @@ fn text(status: &StatusInfo) -> String {
         format!("version: {}", status.version),
         format!("vault: {}", vault(&status.vault)),
         format!("storage: {}", storage(&status.vault)),
+        format!("last drill: {}", drill(&status.vault)),
         format!(
             "daemon: {}",
             if status.daemon {
@@ -121,5 +122,18 @@ fn storage(vault: &VaultInfo) -> &'static str {
         _ => {
             "on a file system that this program does not know: what is overwritten may stay, and opens with the PIN of its time. What still holds: roots are rotated, so that by the files as they are nothing of it opens"
         }
+    }
+}
+
+/// Whether destroying was shown to work.
+// [SPEC 11.92]
+fn drill(vault: &VaultInfo) -> String {
+    match &vault.last_drill {
+        None => "never; `emptyroom wipe --drill` shows whether destroying works here".to_owned(),
+        Some(drill) if drill.passed => format!("{}, passed", span::local(drill.ended_at)),
+        Some(drill) => format!(
+            "{}, FAILED: do not rely on destroying this vault",
+            span::local(drill.ended_at)
+        ),
     }
 }

@@ -28,6 +28,7 @@ const COMMANDS: &[&str] = &[
     "pin",
     "vault",
     "panic",
+    "wipe",
     "daemon",
     "completions",
     "man",

@@ -14,6 +14,7 @@ mod commands;
 mod crash;
 mod daemon;
 mod disk;
+mod drill;
 mod endings;
 mod golden;
 mod hygiene;

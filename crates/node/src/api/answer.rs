@@ -59,6 +59,11 @@ pub enum Answer {
         /// Twelve words.
         words: String,
     },
+    /// Destroying works here.
+    Drill {
+        /// One for each way of destroying.
+        steps: Vec<DrillStep>,
+    },
     /// The state of everything.
     Status(StatusInfo),
     /// How far `flush` came.
@@ -154,6 +159,34 @@ pub struct VaultInfo {
     pub storage: String,
     /// What is below: `flash`, `rotating` or `unknown`.
     pub medium: String,
+    /// The last drill; none since the vault was made.
+    pub last_drill: Option<DrillInfo>,
+}
+
+/// The last drill.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillInfo {
+    /// When it ended.
+    pub ended_at: u64,
+    /// Whether nothing was found.
+    pub passed: bool,
+}
+
+/// What a drill did in one way of destroying.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillStep {
+    /// `panic_pin` or `without_pin`.
+    pub way: String,
+    /// Messages of the throw-away vault.
+    pub records: usize,
+    /// Of them, those that were found.
+    pub found: usize,
+    /// What making the vault took, in milliseconds.
+    pub prepared_ms: u64,
+    /// What destroying it took.
+    pub destroyed_ms: u64,
+    /// What the search took.
+    pub searched_ms: u64,
 }
 
 /// A relay this device talks to.

@@ -170,6 +170,8 @@ pub enum Call {
         /// New words, or none.
         on: bool,
     },
+    /// Destroy throw-away vaults and search for what is left of them.
+    Drill {},
     /// Destroy the vault now; a daemon ends.
     Panic {},
     /// Lock the vault; a daemon ends.

@@ -58,7 +58,9 @@ pub(super) fn refuse_rest(mut messages: mpsc::Receiver<Message>) {
     while let Ok(message) = messages.try_recv() {
         match message {
             Message::Call(Call::Lock {}, answerer) => answerer(Ok(Answer::Done {})),
-            Message::Call(_, answerer) => answerer(Err(Failure::locked())),
+            Message::Call(_, answerer) | Message::Drilled(_, answerer) => {
+                answerer(Err(Failure::locked()));
+            }
             Message::Watch(_) | Message::Link(..) => {}
         }
     }

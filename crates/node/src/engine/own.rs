@@ -6,7 +6,7 @@ use emptyroom_vault::{Mode, Passphrase, ReadError, SecretError, Vault, WriteErro
 
 use zeroize::Zeroizing;
 
-use super::Engine;
+use super::{Engine, drilling};
 use crate::api::{Answer, Exit, Failure, SecretText, VaultInfo};
 use crate::storage::Storage;
 use crate::{phrase, policy, seed};
@@ -145,6 +145,7 @@ pub(super) fn vault_info(vault: &Vault, home: &Path) -> Result<VaultInfo, Failur
         memory_locked: status.memory_locked,
         storage: storage.kind.name().to_owned(),
         medium: storage.medium.name().to_owned(),
+        last_drill: drilling::last(vault)?,
     })
 }
 

@@ -81,6 +81,7 @@ fn every_call() -> Vec<Call> {
             secret: SecretText::new("1".into()),
             on: true,
         },
+        Call::Drill {},
         Call::Panic {},
         Call::Lock {},
         Call::Subscribe {},

@@ -22,6 +22,9 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
 /// What deriving keys may take besides: of the present secret and of the new one, on a slow machine.
 const DERIVING_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// What a drill may take besides: it derives keys a dozen times.
+const DRILL_TIME_MAX: Duration = Duration::from_secs(600);
+
 /// How often late answers are looked for.
 const CHECK: Duration = Duration::from_secs(1);
 
@@ -128,6 +131,7 @@ impl Remote {
                 | Call::SetPanic { .. }
                 | Call::UnsetPanic { .. }
                 | Call::SetRecovery { .. } => DERIVING_TIME_MAX,
+                Call::Drill {} => DRILL_TIME_MAX,
                 _ => Duration::ZERO,
             }
     }

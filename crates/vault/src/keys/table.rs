@@ -280,6 +280,12 @@ pub(crate) fn to_usize(n: u32) -> usize {
     usize::try_from(n).expect("at least 32-bit addresses")
 }
 
+/// The keys of a sector.
+pub(super) fn keys_of(plain: &[u8; SECTOR_PLAIN_LEN]) -> impl Iterator<Item = &[u8; KEY_LEN]> {
+    let entries = plain.chunks_exact(ENTRY_LEN);
+    entries.filter_map(|entry| entry.last_chunk())
+}
+
 #[cfg(test)]
 mod tests {
     use rand_chacha::ChaCha20Rng;

@@ -117,4 +117,8 @@ impl File for OsFile {
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
+
+    fn forget_cached(&self) {
+        super::sys::forget_cached(&self.file);
+    }
 }

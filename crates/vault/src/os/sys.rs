@@ -62,3 +62,15 @@ pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Asks the system to read `file` anew from the disk when it is read next.
+pub(crate) fn forget_cached(file: &File) {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        // SAFETY: the descriptor is open as long as `file` is borrowed; no memory is passed. It is advice: failing is harmless.
+        unsafe {
+            libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED);
+        }
+    }
+}

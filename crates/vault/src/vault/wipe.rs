@@ -73,7 +73,7 @@ fn remove(dir: &dyn Directory, random: &Random) -> io::Result<()> {
 }
 
 /// The files of a vault, but for the lock.
-fn names() -> impl Iterator<Item = &'static str> {
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
     header::NAMES
         .into_iter()
         .chain(keys::NAMES)

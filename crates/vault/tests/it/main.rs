@@ -12,6 +12,7 @@ mod basics;
 mod crash;
 mod damage;
 mod disk;
+mod drill;
 mod equal;
 mod faults;
 mod forensic;

@@ -1,0 +1,312 @@
+//! The drill: a throw-away vault in the home is destroyed in each way and searched for, so that a wipe which has stopped
+//! working is noticed before it is needed.
+//!
+//! It is a vault of its own and not a copy of the real one: a copy would double what must be forgotten. It lies in the
+//! home, so on the same file system and the same disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use emptyroom_vault::os::OsDirectory;
+use emptyroom_vault::{DRILL_RECORDS, Directory, Drill, DrillError, Found, Ground, KdfParams, Way};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{CryptoRng, Rng, SeedableRng};
+
+use crate::api::{DrillStep, Exit, Failure, reason};
+use crate::seed;
+
+/// The directory in the home, while a drill runs.
+const DIRECTORY_NAME: &str = "drill";
+
+/// Both ways, with their names in the interface and for people.
+const WAYS: [(Way, &str, &str); 2] = [
+    (Way::PanicPin, "panic_pin", "by a panic PIN"),
+    (Way::WithoutSecret, "without_pin", "without a PIN"),
+];
+
+/// How a drill ended.
+pub(crate) enum Outcome {
+    /// Destroying works.
+    Passed(Vec<DrillStep>),
+    /// It does not, or nobody can tell.
+    Failed(Failure),
+    /// It did not begin.
+    NotBegun(Failure),
+}
+
+/// Runs the drill in a home; trying one secret costs what it costs for the real vault. Takes as long as opening a vault
+/// ten times.
+pub(crate) fn run(home: &Path, kdf: KdfParams) -> Outcome {
+    run_on(home, kdf, &|path| Box::new(OsDirectory::at(path)))
+}
+
+type Opens<'a> = &'a dyn Fn(&Path) -> Box<dyn Directory>;
+
+fn run_on(home: &Path, kdf: KdfParams, opens: Opens<'_>) -> Outcome {
+    let mut steps = Vec::new();
+    for (way, name, words) in WAYS {
+        match step(home, kdf, opens, way) {
+            Ok((times, found)) if found.is_nothing() => steps.push(times.step(name)),
+            Ok((_, found)) => return Outcome::Failed(found_failure(words, found)),
+            Err(Stopped::Before(failure)) => return Outcome::NotBegun(failure),
+            Err(Stopped::By(error)) => {
+                return Outcome::Failed(failed(format!(
+                    "the drill failed: destroying a vault {words}: {error}"
+                )));
+            }
+        }
+    }
+    Outcome::Passed(steps)
+}
+
+enum Stopped {
+    Before(Failure),
+    By(DrillError),
+}
+
+/// How long each part of a way took.
+struct Times {
+    prepared: Duration,
+    destroyed: Duration,
+    searched: Duration,
+}
+
+impl Times {
+    fn step(&self, way: &str) -> DrillStep {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        DrillStep {
+            way: way.to_owned(),
+            records: DRILL_RECORDS,
+            found: 0,
+            prepared_ms: ms(self.prepared),
+            destroyed_ms: ms(self.destroyed),
+            searched_ms: ms(self.searched),
+        }
+    }
+}
+
+fn step(
+    home: &Path,
+    kdf: KdfParams,
+    opens: Opens<'_>,
+    way: Way,
+) -> Result<(Times, Found), Stopped> {
+    let place = Place::make(home).map_err(|e| Stopped::Before(not_begun(&reason(e.kind()))))?;
+    let generator = seed::generator().map_err(|_| {
+        Stopped::Before(Failure::fault(
+            "the operating system gives no random numbers",
+        ))
+    })?;
+    let generator = std::cell::RefCell::new(generator);
+    let random = || -> Box<dyn CryptoRng + Send> {
+        let mut seed = zeroize::Zeroizing::new([0; 32]);
+        generator.borrow_mut().fill_bytes(seed.as_mut());
+        Box::new(ChaCha20Rng::from_seed(*seed))
+    };
+    let ground = Ground {
+        directory: &|| opens(&place.0),
+        random: &random,
+    };
+    let mut last = Instant::now();
+    let mut lap = || {
+        let lap = last.elapsed();
+        last = Instant::now();
+        lap
+    };
+    let drill = Drill::prepare(&ground, kdf).map_err(|error| match error {
+        DrillError::Failed(error) => Stopped::Before(not_begun(&error.to_string())),
+        error => Stopped::By(error),
+    })?;
+    let prepared = lap();
+    drill.destroy(way).map_err(Stopped::By)?;
+    let destroyed = lap();
+    let found = drill.look(way).map_err(Stopped::By)?;
+    let searched = lap();
+    let times = Times {
+        prepared,
+        destroyed,
+        searched,
+    };
+    Ok((times, found))
+}
+
+/// The directory of a drill; it goes with it.
+struct Place(PathBuf);
+
+impl Place {
+    fn make(home: &Path) -> io::Result<Self> {
+        let path = home.join(DIRECTORY_NAME);
+        // What a drill left that was cut off.
+        match std::fs::remove_dir_all(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        OsDirectory::create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn not_begun(why: &str) -> Failure {
+    Failure::new(
+        Exit::Vault,
+        "vault_write",
+        format!("the drill could not begin: {why}"),
+    )
+    .hint("see to the disk, then run it again")
+}
+
+fn failed(text: String) -> Failure {
+    Failure::new(Exit::Fault, "drill_failed", text).hint(
+        "do not rely on destroying this vault: see what `emptyroom status` says of its storage, and report it",
+    )
+}
+
+fn found_failure(way: &str, found: Found) -> Failure {
+    let Found {
+        texts,
+        headers,
+        keys,
+        values,
+    } = found;
+    failed(format!(
+        "the drill failed: of a vault that was destroyed {way} there were left {headers} headers that its PIN opens, {keys} record keys, {values} of {DRILL_RECORDS} messages that open, {texts} in clear"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use emptyroom_vault::File;
+
+    use super::*;
+
+    fn home(name: &str) -> PathBuf {
+        let home =
+            std::env::temp_dir().join(format!("emptyroom-node-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&home).unwrap();
+        home
+    }
+
+    // [SPEC 11.92]
+    #[test]
+    fn a_drill_passes_and_leaves_nothing() {
+        let home = home("drill");
+        // One was cut off before.
+        std::fs::create_dir_all(home.join("drill/of/before")).unwrap();
+        let Outcome::Passed(steps) = run(&home, KdfParams::minimum()) else {
+            panic!("it passes");
+        };
+        let ways: Vec<_> = steps.iter().map(|step| step.way.as_str()).collect();
+        assert_eq!(ways, ["panic_pin", "without_pin"]);
+        assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
+    // [SPEC 11.92]
+    #[test]
+    fn one_that_cannot_begin_says_so() {
+        let home = home("drill-nowhere");
+        std::fs::write(home.join("drill"), b"a file is in the way").unwrap();
+        let Outcome::NotBegun(failure) = run(&home, KdfParams::minimum()) else {
+            panic!("it cannot begin");
+        };
+        assert_eq!(failure.error, "vault_write");
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
+    /// A disk that loses what is written over what it has.
+    struct Losing(OsDirectory);
+
+    struct LosingFile(Box<dyn File>);
+
+    impl Directory for Losing {
+        fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+            self.0.lock()
+        }
+
+        fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
+            self.0.create(name)
+        }
+
+        fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+            let file = self.0.open(name)?;
+            Ok(Box::new(LosingFile(file)))
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.0.remove(name)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Directory::sync(&self.0)
+        }
+    }
+
+    impl File for LosingFile {
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+
+        fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read_at(offset, out)
+        }
+
+        fn write_at(&self, _offset: u64, _data: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn reserve(&self, len: u64) -> io::Result<()> {
+            self.0.reserve(len)
+        }
+
+        fn truncate(&self, len: u64) -> io::Result<()> {
+            self.0.truncate(len)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.0.sync()
+        }
+    }
+
+    /// The fourth time that the directory is opened is the one that destroys: before it, the vault is made, opened and searched.
+    // [SPEC 11.92]
+    #[test]
+    fn a_wipe_that_does_not_reach_the_disk_fails_the_drill() {
+        let home = home("drill-broken");
+        let opened = std::cell::Cell::new(0);
+        let opens = |path: &Path| -> Box<dyn Directory> {
+            opened.set(opened.get() + 1);
+            let directory = OsDirectory::at(path);
+            if opened.get() == 4 {
+                Box::new(Losing(directory))
+            } else {
+                Box::new(directory)
+            }
+        };
+        let Outcome::Failed(failure) = run_on(&home, KdfParams::minimum(), &opens) else {
+            panic!("nothing was destroyed");
+        };
+        assert_eq!(
+            (failure.error.as_str(), failure.exit),
+            ("drill_failed", Exit::Fault)
+        );
+        assert!(failure.text.contains("2 headers"), "{}", failure.text);
+        assert!(
+            failure.text.contains("200 of 200 messages"),
+            "{}",
+            failure.text
+        );
+        assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+}

@@ -1,0 +1,99 @@
+//! The drill as a call: it runs beside the engine, which keeps its outcome.
+
+use emptyroom_vault::{Change, Vault, WriteError};
+use emptyroom_wire::time::Wall;
+
+use super::own::{read_failure, write_failure};
+use super::{Answerer, Engine, Message};
+use crate::api::{Answer, DrillInfo, Exit, Failure};
+use crate::clock;
+use crate::drill::{self, Outcome};
+
+/// The record of the last drill: when (8 bytes, unix milliseconds), and 1 if it passed or 0.
+const RECORD: &[u8] = b"nd";
+
+impl Engine {
+    /// Begins a drill. Messages are carried on meanwhile.
+    pub(super) fn drill(&mut self, answerer: Answerer) {
+        if self.drilling {
+            let text = "a drill is running already";
+            return answerer(Err(
+                Failure::new(Exit::Refused, "drill_running", text).hint("wait until it has ended")
+            ));
+        }
+        let kdf = match self.vault.status() {
+            Ok(status) => status.kdf,
+            Err(error) => return answerer(Err(read_failure(error))),
+        };
+        let (home, engine) = (self.home.clone(), self.itself.clone());
+        let run = move || {
+            let outcome = drill::run(&home, kdf);
+            if let Err(refused) = engine.blocking_send(Message::Drilled(outcome, answerer))
+                && let Message::Drilled(_, answerer) = refused.0
+            {
+                answerer(Err(Failure::locked()));
+            }
+        };
+        // Where there is no thread, whoever asked is told so as its answerer goes.
+        let thread = std::thread::Builder::new().name("drill".to_owned());
+        self.drilling = thread.spawn(run).is_ok();
+    }
+
+    /// A drill has ended.
+    pub(super) fn drilled(&mut self, outcome: Outcome, answerer: Answerer) {
+        self.drilling = false;
+        let (passed, answer) = match outcome {
+            Outcome::Passed(steps) => (true, Ok(Answer::Drill { steps })),
+            Outcome::Failed(failure) => (false, Err(failure)),
+            Outcome::NotBegun(failure) => return answerer(Err(failure)),
+        };
+        let kept = keep(&mut self.vault, clock::now().wall, passed);
+        // That it failed is the more important news.
+        answerer(answer.and_then(|answer| kept.map(|()| answer).map_err(write_failure)));
+    }
+}
+
+fn keep(vault: &mut Vault, ended: Wall, passed: bool) -> Result<(), WriteError> {
+    let mut record = ended.0.to_be_bytes().to_vec();
+    record.push(u8::from(passed));
+    vault.apply(vec![Change {
+        key: RECORD.to_vec(),
+        value: Some(record),
+    }])
+}
+
+/// The last drill, as `status` shows it.
+pub(super) fn last(vault: &Vault) -> Result<Option<DrillInfo>, Failure> {
+    let record = vault.get(RECORD).map_err(read_failure)?;
+    let read = |record: &[u8]| {
+        let (at, passed) = record.split_first_chunk()?;
+        Some(DrillInfo {
+            ended_at: u64::from_be_bytes(*at),
+            passed: passed == [1],
+        })
+    };
+    Ok(record.and_then(|record| read(&record)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::SecretText;
+    use crate::home::{Kdf, create_vault};
+
+    // [SPEC 11.92]
+    #[test]
+    fn one_that_failed_is_remembered_as_that() {
+        let home =
+            std::env::temp_dir().join(format!("emptyroom-node-{}-drilling", std::process::id()));
+        let pin = SecretText::new("a pin of this test".to_owned());
+        let mut vault = create_vault(&home, &pin, Kdf::Minimum).unwrap();
+        assert!(last(&vault).unwrap().is_none());
+        for (at, passed) in [(7, true), (1_700_000_000_000, false)] {
+            keep(&mut vault, Wall(at), passed).unwrap();
+            let drill = last(&vault).unwrap().unwrap();
+            assert_eq!((drill.ended_at, drill.passed), (at, passed));
+        }
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+}
