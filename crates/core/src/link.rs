@@ -4,17 +4,21 @@
 //! with the route that opened its handle. It keeps no request across a loss: whoever asked sees the loss and asks again.
 
 mod backoff;
+mod hosts;
 mod session;
 
 use emptyroom_wire::address::Host;
 use emptyroom_wire::greeting::GreetingFault;
 use emptyroom_wire::op::{Answer, Push, Request};
-use emptyroom_wire::relay_key::{ChainFault, ChainStep, Head, IdentityHash, KeyChain, KeyRecord};
+use emptyroom_wire::relay_key::{
+    ChainFault, ChainStep, Head, IdentityHash, KeyChain, KeyRecord, Trail,
+};
 use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::stream::{Opened, Opening, OpeningOutcome, RelayFault};
 use emptyroom_wire::time::{Day, Mono, Now};
 
 pub(crate) use backoff::below;
+pub(crate) use hosts::Hosts;
 pub(crate) use session::{LinkOp, Op, Role, Route, Session, Tag};
 
 use crate::api::{Endpoint, LinkId, RelayTrouble};
@@ -22,6 +26,9 @@ use backoff::{Backoff, Pages};
 
 /// No greeting or answer to the opening in this time: try again.
 const SETUP_MS_MAX: u64 = 30_000;
+/// The same, and the time for connecting, where another host can be tried instead.
+// [SPEC 7.12]
+const ELSEWHERE_MS: u64 = 4_000;
 
 /// What a link wants done, or tells.
 pub(crate) enum LinkOut {
@@ -39,13 +46,14 @@ pub(crate) enum LinkOut {
 
 /// The one link to a relay.
 pub(crate) struct Link {
-    hosts: Vec<Host>,
-    next_host: usize,
+    hosts: Hosts,
     chain: KeyChain,
     state: State,
     backoff: Backoff,
     wanted: bool,
     pages: Pages,
+    /// From the key in use to a head above it.
+    trail: Option<Trail>,
     /// Attempts that failed in a row; 0 while it is up.
     failures: u32,
     update_needed: bool,
@@ -58,6 +66,7 @@ enum State {
     },
     Dialling {
         id: LinkId,
+        until: Option<Mono>,
     },
     Greeting {
         id: LinkId,
@@ -83,15 +92,15 @@ pub(crate) struct LinkCtx<'a> {
 
 impl Link {
     /// A link that is not needed yet.
-    pub(crate) fn new(hosts: Vec<Host>, chain: KeyChain) -> Self {
+    pub(crate) fn new(named: Vec<Host>, added: Vec<Host>, chain: KeyChain) -> Self {
         Self {
-            hosts,
-            next_host: 0,
+            hosts: Hosts::new(named, added),
             chain,
             state: State::Down { dial_at: None },
             backoff: Backoff::default(),
             wanted: false,
             pages: Pages::new(),
+            trail: None,
             failures: 0,
             update_needed: false,
             trouble: None,
@@ -108,20 +117,14 @@ impl Link {
         self.hosts.first().map(Host::to_string).unwrap_or_default()
     }
 
-    /// Its hosts, in the order in which they are tried.
-    pub(crate) fn hosts(&self) -> &[Host] {
+    /// Where it is dialled.
+    pub(crate) fn hosts(&self) -> &Hosts {
         &self.hosts
     }
 
-    /// Adds hosts that a link names. They come last: whoever made a link does not choose where known relays are dialled.
-    pub(crate) fn add(&mut self, hosts: &[Host]) {
-        let new: Vec<Host> = hosts
-            .iter()
-            .filter(|host| !self.hosts.contains(host))
-            .cloned()
-            .collect();
-        self.hosts.extend(new);
-        self.hosts.truncate(emptyroom_wire::limits::LINK_HOSTS_MAX);
+    /// Adds hosts that a link names.
+    pub(crate) fn add(&mut self, hosts: &[Host], rng: &mut dyn CryptoRng) {
+        self.hosts.add(hosts, rng);
     }
 
     /// Somebody noticed that the relay makes trouble.
@@ -130,17 +133,8 @@ impl Link {
     }
 
     /// Puts hosts first that the user named.
-    pub(crate) fn prefer(&mut self, hosts: &[Host]) {
-        let mut all = hosts.to_vec();
-        all.extend(
-            self.hosts
-                .iter()
-                .filter(|host| !hosts.contains(host))
-                .cloned(),
-        );
-        all.truncate(emptyroom_wire::limits::LINK_HOSTS_MAX);
-        self.hosts = all;
-        self.next_host = 0;
+    pub(crate) fn prefer(&mut self, hosts: &[Host], rng: &mut dyn CryptoRng) {
+        self.hosts.prefer(hosts, rng);
     }
 
     /// What is known of its keys.
@@ -180,7 +174,7 @@ impl Link {
     pub(crate) fn carrier(&self) -> Option<LinkId> {
         match &self.state {
             State::Down { .. } => None,
-            State::Dialling { id } | State::Greeting { id, .. } | State::Opening { id, .. } => {
+            State::Dialling { id, .. } | State::Greeting { id, .. } | State::Opening { id, .. } => {
                 Some(*id)
             }
             State::Up(session) => Some(session.id()),
@@ -221,9 +215,10 @@ impl Link {
                 self.dial(ctx);
                 false
             }
+            State::Dialling { until, .. } => until.is_some_and(|until| until <= now),
             State::Greeting { until, .. } | State::Opening { until, .. } => *until <= now,
             State::Up(session) => !session.tick(now, ctx.out),
-            State::Down { .. } | State::Dialling { .. } => false,
+            State::Down { .. } => false,
         };
         if over {
             self.hang_up(ctx);
@@ -234,7 +229,7 @@ impl Link {
     pub(crate) fn wake_at(&self) -> Option<Mono> {
         match &self.state {
             State::Down { dial_at } => dial_at.filter(|_| self.wanted),
-            State::Dialling { .. } => None,
+            State::Dialling { until, .. } => *until,
             State::Greeting { until, .. } | State::Opening { until, .. } => Some(*until),
             State::Up(session) => Some(session.wake_at()),
         }
@@ -242,8 +237,13 @@ impl Link {
 
     /// The carrier stands.
     pub(crate) fn carrier_up(&mut self, spki_hash: Option<[u8; 32]>, ctx: &mut LinkCtx<'_>) {
-        if let State::Dialling { id } = self.state {
-            let until = ctx.now.mono.plus_ms(SETUP_MS_MAX);
+        if let State::Dialling { id, .. } = self.state {
+            let patience_ms = if self.goes_elsewhere() {
+                ELSEWHERE_MS
+            } else {
+                SETUP_MS_MAX
+            };
+            let until = ctx.now.mono.plus_ms(patience_ms);
             self.state = State::Greeting {
                 id,
                 spki_hash,
@@ -332,7 +332,7 @@ impl Link {
     }
 
     fn dial(&mut self, ctx: &mut LinkCtx<'_>) {
-        let Some(host) = self.hosts.get(self.next_host % self.hosts.len().max(1)) else {
+        let Some(host) = self.hosts.take_next() else {
             self.state = State::Down { dial_at: None };
             return;
         };
@@ -343,8 +343,15 @@ impl Link {
             port: host.port(),
         };
         ctx.out.push(LinkOut::Dial(id, endpoint));
-        self.next_host = self.next_host.wrapping_add(1);
-        self.state = State::Dialling { id };
+        let elsewhere = self.goes_elsewhere();
+        let until = elsewhere.then(|| ctx.now.mono.plus_ms(ELSEWHERE_MS));
+        self.state = State::Dialling { id, until };
+    }
+
+    /// There are other hosts, and two rounds over all have not failed yet: it is quicker to try the next one than to wait.
+    fn goes_elsewhere(&self) -> bool {
+        let hosts = self.hosts.len();
+        hosts > 1 && usize::try_from(self.failures).is_ok_and(|failures| failures < 2 * hosts)
     }
 
     fn opened(&mut self, id: LinkId, opened: Opened, ctx: &mut LinkCtx<'_>) {
@@ -352,15 +359,18 @@ impl Link {
             .up(ctx.now.mono, opened.terms.reconnect_spread_s);
         self.failures = 0;
         self.update_needed = false;
-        // The host that answered is tried first next time.
-        self.next_host = self.next_host.wrapping_sub(1);
+        self.hosts.answers();
         self.pages = Pages::new();
+        self.trail = None;
         let step = opened.step;
         let record = opened.signed.record.clone();
         let mut session = Session::new(id, opened, ctx.now.mono);
         match step {
             ChainStep::Same => {}
-            ChainStep::Ahead { after } => {
+            ChainStep::Ahead { after } | ChainStep::Below { after } => {
+                if matches!(step, ChainStep::Below { .. }) {
+                    self.trail = self.chain.trail(&record);
+                }
                 session.request(
                     ctx.now.mono,
                     Tag::Link(LinkOp::KeyRecords),
@@ -386,8 +396,18 @@ impl Link {
         let identity = *session.identity();
         let used = session.record().clone();
         let last = records.last().map(|record| record.number);
-        let next = self.pages.next(records.len(), last, used.number);
-        let mut faults = self.chain.walk(&identity, records, ctx.today);
+        let head = self.chain.head().map_or(0, |head| head.number);
+        let next = self.pages.next(records.len(), last, used.number.max(head));
+        let mut faults = Vec::new();
+        if let Some(mut trail) = self.trail.take() {
+            match trail.follow(&identity, records) {
+                Ok(true) => {}
+                Ok(false) if next.is_some() => self.trail = Some(trail),
+                Ok(false) => faults.push(trail.cut_short()),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults.extend(self.chain.walk(&identity, records, ctx.today));
         match next {
             Some(last) => {
                 let request = Request::KeyRecords(last);
@@ -457,7 +477,11 @@ impl Link {
             return;
         }
         let was_up = self.is_up();
-        let delay = wait.unwrap_or_else(|| self.backoff.ended(ctx.now.mono, ctx.rng));
+        if was_up {
+            self.hosts.lost();
+        }
+        let nodes = self.hosts.named();
+        let delay = wait.unwrap_or_else(|| self.backoff.ended(ctx.now.mono, nodes, ctx.rng));
         self.failures = self.failures.saturating_add(1);
         let dial_at = self.wanted.then(|| ctx.now.mono.plus_ms(delay));
         self.state = State::Down { dial_at };

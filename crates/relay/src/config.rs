@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 
 use crate::limits::{
     HANDLES_MAX, HANDLES_TOTAL_MAX, RECONNECTS_PER_SECOND, REQUESTS_MAX, SPREAD_S_MAX, STREAMS_MAX,
-    UNSENT_TOTAL_BYTES,
+    SWEEP_EVERY_MS, UNSENT_TOTAL_BYTES,
 };
 
 /// How this relay runs.
@@ -21,6 +21,23 @@ pub struct Config {
     pub reconnect_spread_s: u32,
     /// What it takes at most.
     pub limits: Limits,
+    /// It is one of several nodes on one store; none where it has the store to itself.
+    pub nodes: Option<Nodes>,
+}
+
+/// How a relay gets along with other nodes of its kind, which write to the same store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nodes {
+    /// All open logs are looked at once in so many milliseconds, for what no news came of.
+    pub sweep_every_ms: u64,
+}
+
+impl Default for Nodes {
+    fn default() -> Nodes {
+        Nodes {
+            sweep_every_ms: SWEEP_EVERY_MS,
+        }
+    }
 }
 
 /// Limits that an operator may set.
@@ -62,6 +79,7 @@ impl Config {
             spki_hash: None,
             reconnect_spread_s: 10,
             limits: Limits::default(),
+            nodes: None,
         }
     }
 

@@ -125,7 +125,11 @@ impl Room {
             }
             Output::PersistKeyRecord(ticket, _) => Some(Input::KeyRecordPersisted(ticket, Ok(()))),
             Output::Expire(ticket) => Some(Input::Expired(ticket, Ok(()))),
-            Output::Hangup(..) => None,
+            Output::Hangup(..)
+            | Output::ReadKeyRecords(..)
+            | Output::News(..)
+            | Output::Watch(_)
+            | Output::Unwatch(_) => None,
             Output::Stopped(_) => panic!("a client stopped the relay"),
         }
     }

@@ -1,9 +1,10 @@
 //! What goes into the relay and what comes out of it.
 
+use emptyroom_wire::op::Push;
 use emptyroom_wire::relay_key::KeyRecord;
 
 use crate::config::Limits;
-use crate::store::{StoreFailure, StoreOp, StoreReply};
+use crate::store::{RowKey, StoreFailure, StoreOp, StoreReply};
 
 /// A connection of the shell, numbered by it; a number is not used again while the relay runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +33,18 @@ pub enum Input {
     Expired(Ticket, Result<(), StoreFailure>),
     /// The store can write no more, found out apart from any of these.
     StoreFailed(StoreFailure),
+    /// The answer to [`Output::PersistKeyRecord`] when another node was faster: the record does not follow the chain's last one, and was
+    /// not stored. These are the chain's records after the last one known here, oldest first.
+    KeyRecordOvertaken(Ticket, Vec<KeyRecord>),
+    /// The answer to [`Output::ReadKeyRecords`], oldest first.
+    KeyRecords(Ticket, Result<Vec<KeyRecord>, StoreFailure>),
+    /// Another node says what became of a log, as it tells its readers; "caught up" says where the log ends. The shell has checked
+    /// that a node said it.
+    News(RowKey, Push),
+    /// News of these logs will come from now on. What was written before may be known to nobody here.
+    Watched(Vec<RowKey>),
+    /// News were lost: every open log may have been written to.
+    NewsLost,
     /// From now on these limits hold, and this least spread of reconnects in seconds, for what is asked from here on.
     Limits(Limits, u32),
     /// Time went by (at the latest at [`crate::Relay::wake_at`]).
@@ -52,6 +65,14 @@ pub enum Output {
     /// Append this record durably to the relay's chain, then answer. Records older than
     /// [`emptyroom_wire::limits::KEY_RECORD_LIFE_MS`] may be removed (never the newest).
     PersistKeyRecord(Ticket, KeyRecord),
+    /// Read the records of the chain after the one with this number, from where all nodes append theirs, then answer.
+    ReadKeyRecords(Ticket, u64),
+    /// Tell the other nodes. Whatever is lost of it is found in the store. Of a long entry it is enough to say where the log ends.
+    News(RowKey, Push),
+    /// Others' news of this log are wanted; [`Input::Watched`] when they come.
+    Watch(RowKey),
+    /// They are not wanted any more.
+    Unwatch(RowKey),
     /// Run [`crate::store::Store::expire`] with the current time and answer with [`Input::Expired`].
     Expire(Ticket),
     /// Nothing more will come: stopped as asked (with the failure after which nothing was written any more, if there was one), or because

@@ -18,7 +18,7 @@ mod relay;
 pub mod store;
 pub mod totals;
 
-pub use config::{Config, Limits};
+pub use config::{Config, Limits, Nodes};
 pub use io::{ConnId, Input, Output, Reason, Ticket};
 pub use relay::{Relay, kept_records};
 pub use totals::Totals;

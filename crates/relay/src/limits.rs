@@ -83,3 +83,7 @@ pub const TURN_READ_SHARE: usize = 16;
 
 /// Key records that are kept at most. [SPEC 6.42]
 pub const KEY_RECORDS_MAX: usize = 16_384;
+/// Milliseconds between two looks of a node at all its open logs. [SPEC 6.233]
+pub const SWEEP_EVERY_MS: u64 = 30_000;
+/// Logs that a node looks at at once. [SPEC 6.233]
+pub const SWEEP_LOGS: usize = 512;

@@ -20,6 +20,7 @@ mod full;
 mod handles;
 mod job;
 mod keys;
+mod nodes;
 mod opening;
 mod queue;
 mod readers;
@@ -31,8 +32,9 @@ mod shares;
 use conns::Conns;
 use handles::OpenLogs;
 use job::Purpose;
-use keys::Keys;
 pub use keys::kept_records;
+use keys::{Keys, RETRY_MS};
+use nodes::Others;
 use queue::Queue;
 
 /// A relay without sockets and disk. See [`crate::io`] for how to run one.
@@ -53,6 +55,8 @@ pub struct Relay {
     queue: Queue<Purpose>,
     last_ticket: Ticket,
     expiry: Expiry,
+    /// Those who write to the same store, if there are any.
+    nodes: Others,
     /// The store writes no more.
     failure: Option<StoreFailure>,
     mode: Mode,
@@ -90,9 +94,12 @@ impl Relay {
         config: Config,
         rng: Box<dyn CryptoRng + Send>,
     ) -> Relay {
+        let nodes = Others::new(now, config.nodes);
+        let retry_ms = nodes.key_retry_ms().unwrap_or(RETRY_MS);
         let mut relay = Relay {
             config,
-            keys: Keys::new(now, identity, records),
+            nodes,
+            keys: Keys::new(now, identity, records, retry_ms),
             greeting: None,
             rng,
             conns: Conns::default(),
@@ -143,6 +150,11 @@ impl Relay {
             Input::KeyRecordPersisted(_, Err(failure))
             | Input::Expired(_, Err(failure))
             | Input::StoreFailed(failure) => self.write_no_more(now, failure),
+            Input::KeyRecordOvertaken(ticket, records) => self.keys.overtaken(now, ticket, records),
+            Input::KeyRecords(ticket, outcome) => self.key_records_read(now, ticket, outcome),
+            Input::News(log, news) => self.news(now, log, news),
+            Input::Watched(logs) => self.watched(now, &logs),
+            Input::NewsLost => self.nodes.news_lost(now),
             Input::Limits(limits, spread_s) => self.set_limits(limits, spread_s),
             Input::Tick => {}
             Input::Drain if self.mode == Mode::Running => self.mode = Mode::Draining,
@@ -186,7 +198,7 @@ impl Relay {
             Expiry::At(at) => Some(at),
             Expiry::Running(_) => None,
         };
-        [conns, self.keys.wake_at(), expiry]
+        [conns, self.keys.wake_at(), expiry, self.nodes.wake_at()]
             .into_iter()
             .flatten()
             .min()
@@ -208,6 +220,7 @@ impl Relay {
             self.expire(now);
         }
         self.look_at_due(now);
+        self.sweep(now);
         self.start_reads(now);
         let ticket = Ticket(self.last_ticket.0 + 1);
         if let Some(ops) = self.queue.next_batch(ticket) {
@@ -308,8 +321,10 @@ impl Relay {
                 Purpose::Share(asker, asked) if asked.writes() => {
                     self.end(asker.conn, Reason::StoreFailed);
                 }
-                purpose
-                @ (Purpose::DestroyLook(..) | Purpose::CatchUp(..) | Purpose::Share(..)) => {
+                purpose @ (Purpose::DestroyLook(..)
+                | Purpose::CatchUp(..)
+                | Purpose::LookAgain(..)
+                | Purpose::Share(..)) => {
                     self.refuse_job(now, purpose, requests::store_failed());
                 }
             }
@@ -365,7 +380,7 @@ impl Relay {
         if let conn::Phase::Open(stream) = conn.phase {
             self.counted.streams = self.counted.streams.saturating_sub(1);
             for log in stream.logs.iter() {
-                self.open_logs.close(log.place.key(), (id, log.handle));
+                self.close_log(log.place.key(), (id, log.handle));
             }
         }
     }

@@ -222,6 +222,11 @@ impl Engine {
             Output::Store(ticket, ops) => self.ask(Job::Store(ticket, ops)),
             Output::Expire(ticket) => self.ask(Job::Expire(ticket)),
             Output::PersistKeyRecord(ticket, record) => self.ask(Job::Persist(ticket, record)),
+            // It has its store to itself.
+            Output::ReadKeyRecords(..)
+            | Output::News(..)
+            | Output::Watch(_)
+            | Output::Unwatch(_) => {}
             Output::Stopped(outcome) => self.outcome = Some(outcome),
         }
     }

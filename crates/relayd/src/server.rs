@@ -171,8 +171,10 @@ impl Server {
         let lanes = Lanes::start(options.lanes).map_err(StartError::Thread)?;
         let disk = Disk::open(data, &options)?;
         let tls = Tls::fresh(framing::ALPN).map_err(StartError::Tls)?;
+        let (host, others) = dialled(options.public.as_ref(), listening.address())?;
         let address = RelayAddress {
-            host: dialled(options.public.as_ref(), listening.address())?,
+            host,
+            others,
             identity: disk.identity.hash(),
             code: disk.code.clone(),
         };
@@ -381,6 +383,7 @@ impl Disk {
             spki_hash: Some(spki_hash),
             reconnect_spread_s: options.reconnect_spread_s,
             limits: options.limits,
+            nodes: None,
         };
         let records = self.chain.records().to_vec();
         let rng = Box::new(entropy::generator());
@@ -412,13 +415,16 @@ fn check_clock(chain: &Chain, now: Wall) -> Result<(), StartError> {
 }
 
 /// What is written into addresses and links.
-fn dialled(public: Option<&Public>, listening: SocketAddr) -> Result<Host, StartError> {
-    let host = match public {
-        Some(public) => public.host(listening.port()),
+fn dialled(
+    public: Option<&Public>,
+    listening: SocketAddr,
+) -> Result<(Host, Vec<Host>), StartError> {
+    let hosts = match public {
+        Some(public) => public.hosts(listening.port()),
         None if listening.ip().is_unspecified() => return Err(StartError::NoPublic),
-        None => Host::parse(&listening.to_string()),
+        None => Host::parse(&listening.to_string()).map(|host| (host, Vec::new())),
     };
-    host.map_err(|_| StartError::NoPublic)
+    hosts.map_err(|_| StartError::NoPublic)
 }
 
 /// Where connections come in.

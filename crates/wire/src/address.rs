@@ -1,5 +1,6 @@
-//! Where a relay is and who it must be, as a line of text: `HOST:PORT/IDENTITY[?code=CODE]`.
+//! Where a relay is and who it must be, as a line of text: `HOST:PORT[,HOST:PORT…]/IDENTITY[?code=CODE]`.
 //!
+//! A relay that runs on several nodes has several hosts; whichever answers must have the one identity.
 //! IDENTITY is the relay's identity hash with a checksum, 56 characters of base32, so that a typing
 //! error is told apart from another relay. CODE lets one create logs; it is a secret.
 
@@ -11,7 +12,7 @@ use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 use crate::base32;
 use crate::codec::Opaque;
 use crate::hash;
-use crate::limits::{ACCESS_CODE_LEN_MAX, HOST_LEN_MAX};
+use crate::limits::{ACCESS_CODE_LEN_MAX, HOST_LEN_MAX, LINK_HOSTS_MAX};
 use crate::op::AccessCode;
 use crate::relay_key::IdentityHash;
 
@@ -24,6 +25,8 @@ const IDENTITY_TEXT_LEN: usize = 56;
 pub struct RelayAddress {
     /// Where to connect.
     pub host: Host,
+    /// Where else, if it runs on several nodes; at most three.
+    pub others: Vec<Host>,
     /// Who must answer.
     pub identity: IdentityHash,
     /// For creating logs, where the relay wants one.
@@ -43,6 +46,8 @@ pub struct Host {
 pub enum AddressFault {
     /// There is no `/` between host and identity.
     NoIdentity,
+    /// There are more than four hosts, or one stands twice.
+    Hosts,
     /// There is no `:PORT`.
     NoPort,
     /// The port is not a number from 1 to 65535.
@@ -66,7 +71,7 @@ impl RelayAddress {
     /// An [`AddressFault`] that says which part is wrong.
     pub fn parse(text: &str) -> Result<Self, AddressFault> {
         // [SPEC 7.1]
-        let (host, rest) = text
+        let (hosts, rest) = text
             .trim()
             .split_once('/')
             .ok_or(AddressFault::NoIdentity)?;
@@ -74,8 +79,10 @@ impl RelayAddress {
             Some((identity, query)) => (identity, Some(query)),
             None => (rest, None),
         };
+        let (host, others) = parse_hosts(hosts)?;
         Ok(RelayAddress {
-            host: Host::parse(host)?,
+            host,
+            others,
             identity: parse_identity(identity)?,
             code: query.map(parse_code).transpose()?,
         })
@@ -94,7 +101,13 @@ impl RelayAddress {
     /// The line without the code: what may be shown to anybody.
     #[must_use]
     pub fn without_code(&self) -> String {
-        format!("{}/{}", self.host, identity_text(&self.identity))
+        let hosts: Vec<String> = self.hosts().map(Host::to_string).collect();
+        format!("{}/{}", hosts.join(","), identity_text(&self.identity))
+    }
+
+    /// All hosts, as they stand.
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        std::iter::once(&self.host).chain(&self.others)
     }
 }
 
@@ -140,6 +153,26 @@ impl Host {
     pub fn port(&self) -> u16 {
         self.port
     }
+}
+
+/// `HOST:PORT[,HOST:PORT…]`: the first one, and the others.
+///
+/// # Errors
+/// An [`AddressFault`].
+pub fn parse_hosts(text: &str) -> Result<(Host, Vec<Host>), AddressFault> {
+    // [SPEC 7.10]
+    let mut hosts = text.split(',');
+    let first = Host::parse(hosts.next().unwrap_or_default())?;
+    let mut others = Vec::new();
+    for text in hosts {
+        let host = Host::parse(text)?;
+        let room = others.len() + 1 < LINK_HOSTS_MAX;
+        if !room || host == first || others.contains(&host) {
+            return Err(AddressFault::Hosts);
+        }
+        others.push(host);
+    }
+    Ok((first, others))
 }
 
 /// Letters, digits, `-` and `.`, in labels that are not empty; lower case.
@@ -226,6 +259,7 @@ impl fmt::Display for AddressFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             AddressFault::NoIdentity => "expected HOST:PORT/IDENTITY, found no '/'",
+            AddressFault::Hosts => "the address has more than four hosts, or one of them twice",
             AddressFault::NoPort => "expected HOST:PORT, found no port",
             AddressFault::Port => "the port is not a number from 1 to 65535",
             AddressFault::Host => "the host is not a name or IP address",

@@ -76,6 +76,8 @@ pub const STREAM_LIFE_MS: u64 = 24 * HOUR_MS;
 pub const STREAM_KEY_LIFE_MS: u64 = HOUR_MS;
 /// A relay serves its key records for that long. [SPEC 5.4]
 pub const KEY_RECORD_LIFE_MS: u64 = 30 * DAY_MS;
+/// A key whose number is lower than the head's by no more may be another node's that is in use. [SPEC 5.21]
+pub const KEY_BELOW_MAX_S: u64 = 2 * HOUR_MS / 1_000;
 /// Heads that a client remembers of a relay's chain. [SPEC 5.7]
 pub const CHAIN_RECENT_MAX: usize = 64;
 /// Heads reported by peers that a client keeps until it can compare them. [SPEC 5.8]

@@ -7,7 +7,7 @@
 
 mod chain;
 
-pub use chain::{ChainFault, ChainStep, Head, KeyBelow, KeyChain};
+pub use chain::{ChainFault, ChainStep, Head, KeyBelow, KeyChain, Trail};
 
 use rand_core::CryptoRng;
 use tls_codec::{

@@ -54,6 +54,7 @@ impl Room {
         let identity = RelayIdentity::from_seed(&Secret32::new([9; 32]));
         let address = RelayAddress {
             host: Host::parse("relay.example:443")?,
+            others: Vec::new(),
             identity: identity.hash(),
             code: None,
         };
@@ -251,6 +252,10 @@ impl Room {
                 }
                 Out::PersistKeyRecord(ticket, _) => In::KeyRecordPersisted(ticket, Ok(())),
                 Out::Expire(ticket) => In::Expired(ticket, self.store.expire(self.now.wall)),
+                // It has its store to itself.
+                Out::ReadKeyRecords(..) | Out::News(..) | Out::Watch(_) | Out::Unwatch(_) => {
+                    continue;
+                }
                 Out::Stopped(_) => return true,
             };
             self.relay.handle(self.now, answer);

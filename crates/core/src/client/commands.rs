@@ -178,7 +178,7 @@ impl Client {
         let hosts = self
             .relays
             .get(&relay)
-            .map(|relay| relay.link.hosts().to_vec())
+            .map(|relay| relay.link.hosts().all().to_vec())
             .ok_or(Refused::NoRelay)?;
         let id = self.new_conversation(name)?;
         let expires_at = self.clock.now().plus_ms(expires_in_ms);

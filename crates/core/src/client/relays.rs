@@ -23,6 +23,8 @@ const RELAYS_MAX: usize = 4_096;
 /// Orders that are kept.
 const DESTROYS_MAX: usize = 10_000;
 const RETRY_MS: u64 = 60_000;
+/// Stands before a host that a link added for a relay that was known.
+const ADDED: char = '+';
 
 /// A relay and the link to it.
 pub(super) struct Relay {
@@ -61,12 +63,16 @@ pub(super) fn load(store: &Store<'_>) -> Result<BTreeMap<IdentityHash, Relay>, L
     for (_, saved) in store.scan(key::RELAYS, None, RELAYS_MAX, false) {
         let record: RelayRecord = records::decode(VERSION, &saved)?;
         let chain = KeyChain::decode(record.chain.as_slice()).map_err(|_| LoadError::Damaged)?;
-        let hosts: Result<Vec<Host>, _> = record
-            .hosts
-            .iter()
-            .map(|host| Host::parse(host.text().expose()))
-            .collect();
-        let link = Link::new(hosts.map_err(|_| LoadError::Damaged)?, chain);
+        let (mut named, mut added) = (Vec::new(), Vec::new());
+        for host in &record.hosts {
+            let text = host.text();
+            let (hosts, text) = match text.expose().strip_prefix(ADDED) {
+                Some(text) => (&mut added, text),
+                None => (&mut named, text.expose()),
+            };
+            hosts.push(Host::parse(text).map_err(|_| LoadError::Damaged)?);
+        }
+        let link = Link::new(named, added, chain);
         let code = record.code;
         relays.insert(link.relay(), Relay { link, code, saved });
     }
@@ -98,9 +104,12 @@ impl Relay {
     }
 
     fn record(&self) -> Value {
-        let text = |host: &Host| StoredText::of(&host.to_string().as_str().into());
+        let text = |text: String| StoredText::of(&text.as_str().into());
+        let (named, added) = self.link.hosts().named_and_added();
+        let named = named.iter().map(|host| text(host.to_string()));
+        let added = added.iter().map(|host| text(format!("{ADDED}{host}")));
         let record = RelayRecord {
-            hosts: self.link.hosts().iter().map(text).collect(),
+            hosts: named.chain(added).collect(),
             code: self.code.clone(),
             chain: self.link.chain().encode().into(),
         };
@@ -136,20 +145,20 @@ impl Client {
     /// The relay of an address or link, known from now on.
     pub(super) fn know_relay(&mut self, relay: IdentityHash, hosts: &[Host]) {
         let known = self.relays.entry(relay).or_insert_with(|| Relay {
-            link: Link::new(Vec::new(), KeyChain::new(relay)),
+            link: Link::new(Vec::new(), Vec::new(), KeyChain::new(relay)),
             code: None,
             saved: Value::default(),
         });
-        known.link.add(hosts);
+        known.link.add(hosts, &mut *self.rng);
         self.step.relays_changed.insert(relay);
     }
 
     /// The user named this relay's address.
     pub(super) fn prefer_relay(&mut self, address: RelayAddress) {
-        let hosts = [address.host];
+        let hosts: Vec<Host> = address.hosts().cloned().collect();
         self.know_relay(address.identity, &hosts);
         if let Some(known) = self.relays.get_mut(&address.identity) {
-            known.link.prefer(&hosts);
+            known.link.prefer(&hosts, &mut *self.rng);
             known.code = address.code.or(known.code.take());
         }
     }

@@ -34,21 +34,24 @@ impl Backoff {
         self.spread_ms = (u64::from(spread_s) * 1_000).min(SPREAD_MS_MAX);
     }
 
-    /// The link, or the attempt, ended: the delay before the next one.
-    pub(crate) fn ended(&mut self, now: Mono, rng: &mut dyn CryptoRng) -> u64 {
+    /// The link, or the attempt, ended: the delay before the next one, where there are so many hosts to go to in turn. Those
+    /// who lose one of several hosts spread over the others.
+    pub(crate) fn ended(&mut self, now: Mono, hosts: usize, rng: &mut dyn CryptoRng) -> u64 {
+        let hosts = u32::try_from(hosts).unwrap_or(1).max(1);
         let useful = self
             .up_since
             .take()
             .is_some_and(|since| now.ms_since(since) >= USEFUL_MS);
         if useful {
             self.failures = 0;
-            return below(rng, self.spread_ms.max(FIRST_MS));
+            // [SPEC 7.12]
+            return below(rng, (self.spread_ms / u64::from(hosts)).max(FIRST_MS));
         }
         let base = FIRST_MS
-            .checked_shl(self.failures)
+            .checked_shl(self.failures / hosts)
             .unwrap_or(LAST_MS)
             .min(LAST_MS);
-        self.failures = self.failures.saturating_add(1).min(20);
+        self.failures = self.failures.saturating_add(1).min(20 * hosts);
         base / 2 + below(rng, base)
     }
 
@@ -83,6 +86,15 @@ pub(crate) fn below(rng: &mut dyn CryptoRng, limit: u64) -> u64 {
         .unwrap_or(0)
 }
 
+/// Puts them in a random order.
+pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut dyn CryptoRng) {
+    for last in (1..items.len()).rev() {
+        let up_to_last = u64::try_from(last + 1).unwrap_or(1);
+        let other = usize::try_from(below(rng, up_to_last)).unwrap_or(last);
+        items.swap(other, last);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rand_chacha::ChaCha20Rng;
@@ -96,7 +108,7 @@ mod tests {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let mut backoff = Backoff::default();
         for attempt in 0..40u32 {
-            let delay = backoff.ended(Mono(0), &mut rng);
+            let delay = backoff.ended(Mono(0), 1, &mut rng);
             let base = (1_000u64 << attempt.min(20)).min(LAST_MS);
             assert!(
                 (base / 2..base / 2 + base).contains(&delay),
@@ -105,10 +117,10 @@ mod tests {
         }
         // Up for a moment only: no reset.
         backoff.up(Mono(0), 30);
-        assert!(backoff.ended(Mono(USEFUL_MS - 1), &mut rng) >= LAST_MS / 2);
+        assert!(backoff.ended(Mono(USEFUL_MS - 1), 1, &mut rng) >= LAST_MS / 2);
         backoff.up(Mono(0), 30);
-        assert!(backoff.ended(Mono(USEFUL_MS), &mut rng) < 30_000);
-        assert!(backoff.ended(Mono(USEFUL_MS), &mut rng) < 1_500);
+        assert!(backoff.ended(Mono(USEFUL_MS), 1, &mut rng) < 30_000);
+        assert!(backoff.ended(Mono(USEFUL_MS), 1, &mut rng) < 1_500);
     }
 
     // [SPEC 10.40]
@@ -117,7 +129,35 @@ mod tests {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let mut backoff = Backoff::default();
         backoff.up(Mono(0), u32::MAX);
-        assert!(backoff.ended(Mono(USEFUL_MS), &mut rng) < SPREAD_MS_MAX);
+        assert!(backoff.ended(Mono(USEFUL_MS), 1, &mut rng) < SPREAD_MS_MAX);
+    }
+
+    // [SPEC 7.12]
+    #[test]
+    fn who_can_go_elsewhere_waits_less() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        for _ in 0..100 {
+            let mut backoff = Backoff::default();
+            backoff.up(Mono(0), 12);
+            assert!(backoff.ended(Mono(USEFUL_MS), 3, &mut rng) < 4_000);
+            for _ in 0..3 {
+                assert!(backoff.ended(Mono(USEFUL_MS), 3, &mut rng) < 1_500);
+            }
+            assert!(backoff.ended(Mono(USEFUL_MS), 3, &mut rng) >= 1_000);
+        }
+    }
+
+    // [SPEC 7.11]
+    #[test]
+    fn every_order_comes_up() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let mut orders = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let mut hosts = [1, 2, 3];
+            shuffle(&mut hosts, &mut rng);
+            orders.insert(hosts);
+        }
+        assert_eq!(orders.len(), 6);
     }
 
     // [SPEC 5.20]

@@ -8,6 +8,7 @@ mod delivery;
 mod hostile;
 mod invites;
 mod links;
+mod nodes;
 mod raw;
 mod recovery;
 mod rules;

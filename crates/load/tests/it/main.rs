@@ -58,6 +58,7 @@ fn a_server_that_is_not_there_ends_the_session() {
     );
     let address = emptyroom_wire::address::RelayAddress {
         host: emptyroom_wire::address::Host::parse(nobody.trim_end_matches('/')).unwrap(),
+        others: Vec::new(),
         identity: relay.hash(),
         code: None,
     };

@@ -77,22 +77,32 @@ pub(crate) struct OpenLog {
     pub(crate) told: bool,
 }
 
-/// What a handle is sent: stored entries from a number on, while live ones wait until it has those; or everything that is appended.
+/// What a handle is sent: stored entries from a number on, while live ones wait until it has those; or what is appended, in order.
+/// Either way it knows the next number that it is to have. The highest bit, which no entry's number has, says that it is live.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reader(u64);
 
 impl Reader {
-    /// Everything that is appended.
-    pub(crate) const LIVE: Reader = Reader(u64::MAX);
+    const LIVE: u64 = 1 << 63;
 
-    /// Stored entries from this one on. The last number of all, which no entry has, stands for those that are live.
+    /// Stored entries from this one on.
     pub(crate) fn behind(from: u64) -> Reader {
-        Reader(from.min(u64::MAX - 1))
+        Reader(from.min(Reader::LIVE - 1))
+    }
+
+    /// What is appended, from this one on.
+    pub(crate) fn live(next: u64) -> Reader {
+        Reader(next | Reader::LIVE)
     }
 
     /// The next stored entry that it is to have, unless it is live.
     pub(crate) fn cursor(self) -> Option<u64> {
-        (self != Reader::LIVE).then_some(self.0)
+        (self.0 & Reader::LIVE == 0).then_some(self.0)
+    }
+
+    /// The next entry that it is to have, if it is live.
+    pub(crate) fn next_live(self) -> Option<u64> {
+        (self.0 & Reader::LIVE != 0).then_some(self.0 & !Reader::LIVE)
     }
 }
 

@@ -5,7 +5,7 @@ use emptyroom_wire::time::Now;
 
 use super::job::Purpose;
 use super::queue::Job;
-use super::{NO_BATCH, Relay, requests};
+use super::{NO_BATCH, Relay, nodes, requests};
 use crate::io::{Output, Ticket};
 use crate::limits::FULL_RETRY_S;
 
@@ -21,7 +21,10 @@ enum Needs {
 impl Needs {
     fn of(purpose: &Purpose) -> Needs {
         match purpose {
-            Purpose::Open(..) | Purpose::DestroyLook(..) | Purpose::CatchUp(..) => Needs::Nothing,
+            Purpose::Open(..)
+            | Purpose::DestroyLook(..)
+            | Purpose::CatchUp(..)
+            | Purpose::LookAgain(..) => Needs::Nothing,
             Purpose::Share(_, asked) if !asked.writes() => Needs::Nothing,
             Purpose::Share(_, asked) if asked.adds() => Needs::Space,
             Purpose::Change(..) | Purpose::Share(..) => Needs::Little,
@@ -74,6 +77,7 @@ impl Relay {
                 job
             }
             Purpose::Share(asker, asked) => asked.job(asker),
+            Purpose::LookAgain(places, sweep) => Some(nodes::look_again(places, sweep)),
             // Refused before.
             Purpose::Create(_) | Purpose::Append(..) => None,
         }

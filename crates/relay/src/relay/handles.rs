@@ -6,6 +6,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use emptyroom_wire::op::Handle;
 use emptyroom_wire::sign::VerifyKey;
@@ -80,20 +81,37 @@ impl OpenLogs {
         place
     }
 
-    /// Takes a handle away.
-    pub(crate) fn close(&mut self, log: RowKey, reader: Reader) {
+    /// Takes a handle away. Says whether it was the log's last one.
+    pub(crate) fn close(&mut self, log: RowKey, reader: Reader) -> bool {
         let Some(open) = self.all.get_mut(&log) else {
-            return;
+            return false;
         };
         match open.remove(reader) {
-            Left::All => {}
-            Left::Some => self.handles -= 1,
+            Left::All => false,
+            Left::Some => {
+                self.handles -= 1;
+                false
+            }
             Left::None => {
                 self.handles -= 1;
                 self.all.remove(&log);
                 self.keys.remove(&log);
+                true
             }
         }
+    }
+
+    /// The place of a log, if it is open.
+    pub(crate) fn place(&self, log: RowKey) -> Option<Place> {
+        let (known, _) = self.all.get_key_value(&log)?;
+        Some(known.0.clone())
+    }
+
+    /// So many logs, in order, after this one.
+    pub(crate) fn places_after(&self, after: Option<RowKey>, count: usize) -> Vec<Place> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let logs = self.all.range::<RowKey, _>((from, Bound::Unbounded));
+        logs.take(count).map(|(log, _)| log.0.clone()).collect()
     }
 
     /// All handles on a log, in order.

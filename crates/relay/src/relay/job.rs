@@ -34,6 +34,8 @@ pub(crate) enum Purpose {
     Change(Asker, Place, Change),
     /// Send stored entries to a handle that is behind.
     CatchUp(ConnId, Handle),
+    /// See whether other nodes wrote to logs that are open here; with the last of them where it is part of a sweep.
+    LookAgain(Vec<Place>, Option<RowKey>),
     /// Answer with what the store says of a share.
     Share(Asker, Box<Asked>),
 }
@@ -43,7 +45,10 @@ impl Purpose {
     pub(crate) fn writes(&self) -> bool {
         match self {
             Purpose::Create(_) | Purpose::Append(..) | Purpose::Change(..) => true,
-            Purpose::Open(..) | Purpose::DestroyLook(..) | Purpose::CatchUp(..) => false,
+            Purpose::Open(..)
+            | Purpose::DestroyLook(..)
+            | Purpose::CatchUp(..)
+            | Purpose::LookAgain(..) => false,
             Purpose::Share(_, asked) => asked.writes(),
         }
     }

@@ -1,4 +1,5 @@
-//! The relay's stream keys: one at a time, an hour each, in memory only; their records in a chain on disk.
+//! The relay's stream keys: one at a time, an hour each, in memory only; their records in a chain on disk, or in a store that this
+//! node shares with others, who append theirs to it.
 
 use emptyroom_wire::limits::{KEY_RECORD_LIFE_MS, KEY_RECORDS_PER_ANSWER_MAX, STREAM_KEY_LIFE_MS};
 use emptyroom_wire::relay_key::{IdentityHash, KeyRecord, RelayIdentity, StreamKey};
@@ -9,7 +10,7 @@ use crate::io::Ticket;
 use crate::limits::KEY_RECORDS_MAX;
 
 /// When a record could not be stored for want of space, it is tried again after this.
-const RETRY_MS: u64 = MINUTE_MS;
+pub(crate) const RETRY_MS: u64 = MINUTE_MS;
 
 pub(crate) struct Keys {
     identity: RelayIdentity,
@@ -20,13 +21,21 @@ pub(crate) struct Keys {
     /// Made, its record not durable yet.
     next: Option<(Ticket, StreamKey)>,
     turn_at: Mono,
+    /// After a record that could not be stored.
+    retry_ms: u64,
 }
 
 impl Keys {
     /// Continues the chain of `records`, oldest first.
-    pub(crate) fn new(now: Now, identity: RelayIdentity, records: Vec<KeyRecord>) -> Keys {
+    pub(crate) fn new(
+        now: Now,
+        identity: RelayIdentity,
+        records: Vec<KeyRecord>,
+        retry_ms: u64,
+    ) -> Keys {
         let hash = identity.hash();
         Keys {
+            retry_ms,
             identity,
             hash,
             records,
@@ -77,18 +86,43 @@ impl Keys {
         // [SPEC 6.40]
         if let Some((at, key)) = self.next.take_if(|(at, _)| *at == ticket) {
             debug_assert!(at == ticket);
-            self.records.push(key.signed().record.clone());
+            let record = key.signed().record.clone();
             self.current = Some(key);
             self.turn_at = now.mono.plus_ms(STREAM_KEY_LIFE_MS);
-            let kept = kept_records(now.wall, &self.records).len();
-            self.records.drain(..self.records.len() - kept);
+            self.learn(now, vec![record]);
         }
+    }
+
+    /// Others' records, which come after those that are known here.
+    pub(crate) fn learn(&mut self, now: Now, records: Vec<KeyRecord>) {
+        for record in records {
+            let last = self.records.last();
+            if last.is_none_or(|last| last.number < record.number) {
+                self.records.push(record);
+            }
+        }
+        let kept = kept_records(now.wall, &self.records).len();
+        self.records.drain(..self.records.len() - kept);
+    }
+
+    /// Another node was faster: the record is made again, to follow these.
+    pub(crate) fn overtaken(&mut self, now: Now, ticket: Ticket, records: Vec<KeyRecord>) {
+        // [SPEC 6.231]
+        if self.next.take_if(|(at, _)| *at == ticket).is_some() {
+            self.learn(now, records);
+            self.turn_at = now.mono;
+        }
+    }
+
+    /// The number of the newest record known here.
+    pub(crate) fn newest(&self) -> u64 {
+        self.records.last().map_or(0, |record| record.number)
     }
 
     /// The record could not be stored for want of space: the key was never used.
     pub(crate) fn not_stored(&mut self, now: Now, ticket: Ticket) {
         if self.next.take_if(|(at, _)| *at == ticket).is_some() {
-            self.turn_at = now.mono.plus_ms(RETRY_MS);
+            self.turn_at = now.mono.plus_ms(self.retry_ms);
         }
     }
 

@@ -3,7 +3,8 @@
 //! A handle is either *behind*, with a cursor, or *live*. One that is behind gets nothing pushed; its entries are read from
 //! the store. A read that reached the log's end makes it live at the very point of the store's order where it was decided: replies are handled
 //! in that order, so the next append after the read is the first one pushed. A live handle on a connection that takes nothing
-//! falls behind again, at the entry that it would have got: nothing piles up in memory, and nothing is lost.
+//! falls behind again, at the entry that it would have got: nothing piles up in memory, and nothing is lost. So does one that is
+//! handed an entry beyond its next one, which another node of this relay can have appended ([`super::nodes`]).
 
 use emptyroom_wire::op::{EntryPush, FromRelay, Handle, Push, SharedPush};
 use emptyroom_wire::time::Now;
@@ -35,16 +36,16 @@ impl Relay {
         }
     }
 
-    /// An entry became durable.
-    pub(super) fn push_live(&mut self, now: Now, log: RowKey, entry: StoredEntry) {
+    /// An entry became durable, here or by another node.
+    pub(super) fn push_live(&mut self, now: Now, key: RowKey, entry: EntryPush) {
         // [SPEC 4.56]
-        let readers = self.open_logs.readers(log);
-        let (seq, close) = (entry.seq, entry.aad.close);
+        let readers = self.open_logs.readers(key);
+        let (seq, close) = (entry.seq, entry.close);
         if readers.is_empty() {
             return;
         }
         // Every entry encodes that came in by a frame.
-        let Ok(push) = SharedPush::new(&Push::Entry(entry_push(entry))) else {
+        let Ok(push) = SharedPush::new(&Push::Entry(entry)) else {
             return;
         };
         for (conn, handle) in readers {
@@ -60,16 +61,44 @@ impl Relay {
                 continue;
             };
             log.closed |= close;
-            if log.reader != Reader::LIVE {
+            let Some(next) = log.reader.next_live() else {
+                self.nodes.heard_of(key, seq.saturating_add(1));
+                continue;
+            };
+            if next > seq {
                 continue;
             }
-            if wait {
-                log.reader = Reader::behind(seq);
+            // [SPEC 6.232]
+            if wait || next < seq {
+                log.reader = Reader::behind(next);
                 stream.behind.push_back(handle);
                 self.read_on(conn);
             } else {
+                log.reader = Reader::live(seq.saturating_add(1));
                 self.counted.entries_pushed += 1;
                 self.push(now, (conn, handle), &push);
+            }
+        }
+    }
+
+    /// The log is known to have entries up to this number: live handles that lack some read them.
+    pub(super) fn read_up_to(&mut self, key: RowKey, next_seq: u64) {
+        // [SPEC 6.232]
+        for (conn, handle) in self.open_logs.readers(key) {
+            let Some(stream) = self.conns.stream(conn) else {
+                continue;
+            };
+            let Some(log) = stream.logs.get_mut(handle) else {
+                continue;
+            };
+            match log.reader.next_live() {
+                Some(next) if next < next_seq => {
+                    log.reader = Reader::behind(next);
+                    stream.behind.push_back(handle);
+                    self.read_on(conn);
+                }
+                Some(_) => {}
+                None => self.nodes.heard_of(key, next_seq),
             }
         }
     }
@@ -83,6 +112,9 @@ impl Relay {
         stream.reading = false;
         match reply {
             StoreReply::Read(batch) if stream.logs.contains(handle) => {
+                if let Some(log) = stream.logs.get_mut(handle) {
+                    log.closed |= batch.entries.iter().any(|entry| entry.aad.close);
+                }
                 for entry in batch.entries {
                     let push = Push::Entry(entry_push(entry));
                     self.send(now, conn, &FromRelay::Push(handle, push));
@@ -96,7 +128,7 @@ impl Relay {
             // The log went in between: expired, or destroyed by a request whose answer comes later.
             StoreReply::Refused(refusal) => {
                 if let Some(log) = stream.logs.remove(handle) {
-                    self.open_logs.close(log.place.key(), (conn, handle));
+                    self.close_log(log.place.key(), (conn, handle));
                     self.send(now, conn, &FromRelay::Push(handle, Push::Gone(refusal)));
                 }
             }
@@ -216,7 +248,14 @@ impl Relay {
         if let Some(stream) = self.conns.stream(conn)
             && let Some(log) = stream.logs.get_mut(handle)
         {
-            log.reader = Reader::LIVE;
+            // What came after the read was decided was not pushed: the handle was behind.
+            // [SPEC 6.232]
+            if self.nodes.knows_more(log.place.key(), next_seq) {
+                log.reader = Reader::behind(next_seq);
+                stream.behind.push_back(handle);
+                return self.read_on(conn);
+            }
+            log.reader = Reader::live(next_seq);
             let told = std::mem::replace(&mut log.told, true);
             if !told {
                 self.send(
@@ -243,7 +282,7 @@ fn read(place: Place, from: u64, bytes_max: usize, reader: (ConnId, Handle)) -> 
     }
 }
 
-fn entry_push(entry: StoredEntry) -> EntryPush {
+pub(super) fn entry_push(entry: StoredEntry) -> EntryPush {
     let StoredEntry {
         seq,
         before,

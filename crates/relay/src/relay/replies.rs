@@ -10,6 +10,7 @@ use emptyroom_wire::time::Now;
 use super::Relay;
 use super::conn::{OpenLog, Reader};
 use super::job::{Asker, Change, Opening, Purpose};
+use super::readers::entry_push;
 use crate::io::ConnId;
 use crate::limits::HANDLES_PER_LOG_MAX;
 use crate::store::{Looked, Place, RowKey, StoreReply, StoredEntry};
@@ -35,13 +36,18 @@ impl Relay {
                             running_hash: placed.after,
                         }),
                     );
+                    if !self.is_heard(entry.log) {
+                        return;
+                    }
                     let stored = StoredEntry {
                         seq: placed.seq,
                         before: placed.before,
                         aad: entry.aad,
                         body: entry.body,
                     };
-                    self.push_live(now, entry.log, stored);
+                    let push = entry_push(stored);
+                    self.tell(entry.log, || Push::Entry(push.clone()));
+                    self.push_live(now, entry.log, push);
                 }
                 Some(reply) => self.answer(now, asker, plain_answer(reply)),
                 None => {}
@@ -54,7 +60,9 @@ impl Relay {
             Purpose::Change(asker, place, change) => {
                 if let Some(reply) = replies.next() {
                     if change == Change::Destroy && matches!(reply, StoreReply::Done) {
-                        self.push_gone(now, place.key(), RefusalCode::Destroyed);
+                        let code = RefusalCode::Destroyed;
+                        self.tell(place.key(), || Push::Gone(Refusal::now(code)));
+                        self.push_gone(now, place.key(), code);
                     }
                     self.answer(now, asker, plain_answer(reply));
                 }
@@ -68,6 +76,9 @@ impl Relay {
                 if let Some(reply) = replies.next() {
                     self.caught(now, conn, handle, reply);
                 }
+            }
+            Purpose::LookAgain(places, sweep) => {
+                self.looked_again(now, places, replies.collect(), sweep);
             }
         }
     }
@@ -87,6 +98,7 @@ impl Relay {
             | Purpose::Change(asker, ..)
             | Purpose::Share(asker, _) => self.refuse(now, asker, refusal),
             Purpose::CatchUp(conn, handle) => self.read_again(conn, handle),
+            Purpose::LookAgain(..) => self.nodes.look_failed(now),
         }
     }
 
@@ -160,9 +172,11 @@ impl Relay {
         let stream = self.conns.stream(conn).ok_or(unknown)?;
         let handle = stream.take_handle().ok_or(too_many)?;
         let place = opening.place.clone();
+        let place = self.open_log(place, &rules, (conn, handle));
+        let stream = self.conns.stream(conn).ok_or(unknown)?;
         let log = OpenLog {
             handle,
-            place: self.open_logs.open(place, &rules, (conn, handle)),
+            place,
             may_append: rules.append_key.is_none(),
             closed: view.closed,
             reader: Reader::behind(opening.from),
@@ -198,10 +212,10 @@ impl Relay {
     }
 
     /// Tells the readers of a log that it is gone, and forgets their handles.
-    fn push_gone(&mut self, now: Now, log: RowKey, code: RefusalCode) {
+    pub(super) fn push_gone(&mut self, now: Now, log: RowKey, code: RefusalCode) {
         let readers: Vec<(ConnId, Handle)> = self.open_logs.readers(log);
         for (conn, handle) in readers {
-            self.open_logs.close(log, (conn, handle));
+            self.close_log(log, (conn, handle));
             if let Some(stream) = self.conns.stream(conn) {
                 stream.logs.remove(handle);
             }

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use emptyroom_wire::codec::TooLong;
 use emptyroom_wire::entry::{Aad, is_class_len, next_hash};
 use emptyroom_wire::op::{
-    Answer, Append, Cast, CastPush, Create, FromClient, Handle, KeyRecords, NewLog, Open, Push,
-    Refusal, RefusalCode, Renew, RenewProof, Request, SharedPush, Trim,
+    Answer, Append, Cast, CastPush, Create, FromClient, Handle, NewLog, Open, Push, Refusal,
+    RefusalCode, Renew, RenewProof, Request, SharedPush, Trim,
 };
 use emptyroom_wire::proof::{self, Purpose as Proof, Scope};
 use emptyroom_wire::sign::{Signature, VerifyKey};
 use emptyroom_wire::time::Now;
 
 use super::conn::{OpenLog, Stream};
+use super::handles::Reader;
 use super::job::{Asker, Change, Entry, Opening, Purpose};
 use super::queue::Job;
 use super::{Mode, Relay};
@@ -58,6 +60,8 @@ pub(super) enum Next {
     Store(Job<Purpose>),
     /// A cast that was passed on.
     Nothing,
+    /// The answer comes later.
+    Later,
 }
 
 impl Relay {
@@ -89,6 +93,7 @@ impl Relay {
         match next {
             Ok(Next::Store(job)) => self.queue_up(now, asker.conn, job),
             Ok(Next::Answer(answer)) => self.answer(now, asker, answer),
+            Ok(Next::Later) => {}
             Ok(Next::Nothing) => {
                 if let Some(stream) = self.conns.stream(asker.conn) {
                     stream.requests -= 1;
@@ -120,10 +125,7 @@ impl Relay {
             }
             Request::Leave(handle) => self.leave(asker, handle),
             Request::Cast(cast) => self.cast(now, asker, cast),
-            Request::KeyRecords(after) => {
-                let records = self.keys.records_after(after);
-                Ok(Next::Answer(Answer::KeyRecords(KeyRecords { records })))
-            }
+            Request::KeyRecords(after) => Ok(self.key_records(asker, after)),
             Request::SharePut(put) => self.put_share(asker, put),
             Request::ShareEvaluate(evaluate) => Relay::evaluate_share(asker, &evaluate),
             Request::ShareRenew(renew) => Relay::renew_share(asker, &renew),
@@ -248,7 +250,7 @@ impl Relay {
     fn leave(&mut self, asker: Asker, handle: Handle) -> Result<Next, Denied> {
         let log = self.stream(asker)?.logs.remove(handle);
         let log = log.ok_or(RefusalCode::Unknown)?;
-        self.open_logs.close(log.place.key(), (asker.conn, handle));
+        self.close_log(log.place.key(), (asker.conn, handle));
         Ok(Next::Answer(Answer::Done))
     }
 
@@ -268,17 +270,30 @@ impl Relay {
         if !self.stream(asker)?.casts.take(now.mono, others.len()) {
             return Err(Denied::Refused(busy()));
         }
-        let push = Push::Cast(CastPush { bytes: cast.bytes });
-        let push = SharedPush::new(&push).map_err(|_| RefusalCode::Malformed)?;
+        let cast = CastPush { bytes: cast.bytes };
+        self.tell(key, || Push::Cast(cast.clone()));
+        self.push_cast(now, cast, others)
+            .map_err(|_| RefusalCode::Malformed)?;
+        Ok(Next::Nothing)
+    }
+
+    /// Hands a cast to all of these that can take it now.
+    pub(super) fn push_cast(
+        &mut self,
+        now: Now,
+        cast: CastPush,
+        to: Vec<Reader>,
+    ) -> Result<(), TooLong> {
+        let push = SharedPush::new(&Push::Cast(cast))?;
         let crowded = self.is_crowded();
-        for (conn, handle) in others {
+        for (conn, handle) in to {
             let conn_at = self.conns.conn(conn);
             if conn_at.is_some_and(|at| !at.is_stuffed(crowded)) {
                 self.counted.casts_pushed += 1;
                 self.push(now, (conn, handle), &push);
             }
         }
-        Ok(Next::Nothing)
+        Ok(())
     }
 
     /// The place of an open log, if appends to it are allowed by this proof or one before.

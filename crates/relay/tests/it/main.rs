@@ -17,6 +17,7 @@ mod fairness;
 mod full;
 mod logs;
 mod malformed;
+mod nodes;
 mod opening;
 mod readers;
 mod running;

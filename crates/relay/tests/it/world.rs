@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use emptyroom_relay::conformance::MemoryRows;
-use emptyroom_relay::store::{Ledger, Store, StoreFailure, StoreOp};
+use emptyroom_relay::store::{Ledger, RowKey, Store, StoreFailure, StoreOp};
 use emptyroom_relay::{Config, ConnId, Input, Output, Reason, Relay, Ticket};
 use emptyroom_wire::entry::Ttl;
 use emptyroom_wire::greeting::Terms;
@@ -39,6 +39,10 @@ pub(crate) struct World {
     pub(crate) hold_records: bool,
     pub(crate) held_record: Option<Ticket>,
     pub(crate) stopped: Option<Result<(), StoreFailure>>,
+    /// What other nodes are told.
+    pub(crate) news: Vec<(RowKey, Push)>,
+    /// Logs of which news are wanted.
+    pub(crate) watched: Vec<RowKey>,
     wires: BTreeMap<ConnId, VecDeque<Vec<u8>>>,
     pub(crate) unsent: BTreeMap<ConnId, usize>,
     pub(crate) hangups: BTreeMap<ConnId, Reason>,
@@ -92,6 +96,8 @@ impl World {
             hold_records: false,
             held_record: None,
             stopped: None,
+            news: Vec::new(),
+            watched: Vec::new(),
             wires: BTreeMap::new(),
             unsent: BTreeMap::new(),
             hangups: BTreeMap::new(),
@@ -158,6 +164,14 @@ impl World {
             Output::Expire(ticket) => {
                 return Some(Input::Expired(ticket, self.ledger.expire(self.now.wall)));
             }
+            Output::ReadKeyRecords(ticket, after) => {
+                let newer = |record: &&KeyRecord| record.number > after;
+                let records = self.records.iter().filter(newer).cloned().collect();
+                return Some(Input::KeyRecords(ticket, Ok(records)));
+            }
+            Output::News(log, news) => self.news.push((log, news)),
+            Output::Watch(log) => self.watched.push(log),
+            Output::Unwatch(log) => self.watched.retain(|watched| *watched != log),
             Output::Stopped(outcome) => self.stopped = Some(outcome),
         }
         None

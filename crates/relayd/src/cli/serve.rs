@@ -51,8 +51,9 @@ pub(super) struct Arguments {
     /// Where to listen. Port 0 takes a free one. [default: [::]:443]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// The name or IP address that clients dial, if it is not the listening one; with a port if that differs.
-    #[arg(long, value_name = "HOST[:PORT]", value_parser = Public::parse)]
+    /// The name or IP address that clients dial, if it is not the listening one; with a port if that differs. Where the relay
+    /// runs on several nodes, those of all, up to four, joined by commas.
+    #[arg(long, value_name = "HOST[:PORT],…", value_parser = Public::parse)]
     public: Option<Public>,
     /// Take the access code from this file (1 to 64 letters, digits, '-' and '_'), not from the data directory.
     #[arg(long, value_name = "FILE", conflicts_with = "open")]
@@ -262,6 +263,7 @@ mod tests {
     fn the_code_is_for_terminals_only() {
         let address = RelayAddress {
             host: Host::parse("relay.example.org:443").unwrap(),
+            others: Vec::new(),
             identity: IdentityHash([7; 32]),
             code: Some(parse_access_code("secret-code").unwrap()),
         };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use emptyroom_relay::{Config, Limits};
-use emptyroom_wire::address::{AddressFault, Host};
+use emptyroom_wire::address::{self, AddressFault, Host};
 
 use super::StatusPort;
 use crate::carrier::direct::DirectLimits;
@@ -103,10 +103,10 @@ impl Options {
     }
 }
 
-/// A host that clients dial, with or without its port.
+/// The hosts that clients dial, each with or without its port: more than one where the relay runs on several nodes.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(try_from = "String")]
-pub struct Public(String);
+pub struct Public(Vec<String>);
 
 impl TryFrom<String> for Public {
     type Error = String;
@@ -117,24 +117,26 @@ impl TryFrom<String> for Public {
 }
 
 impl Public {
-    /// `HOST` or `HOST:PORT`; an IPv6 address stands in brackets where a port follows.
+    /// `HOST` or `HOST:PORT`, or several joined by commas; an IPv6 address stands in brackets where a port follows.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, AddressFault> {
-        let text = match text.parse::<std::net::Ipv6Addr>() {
+        let bracketed = |host: &str| match host.parse::<std::net::Ipv6Addr>() {
             Ok(v6) => format!("[{v6}]"),
-            Err(_) => text.to_owned(),
+            Err(_) => host.to_owned(),
         };
-        let public = Self(text);
-        public.host(1).map(|_| public)
+        let public = Self(text.split(',').map(bracketed).collect());
+        public.hosts(1).map(|_| public)
     }
 
-    /// With this port if it has none.
-    pub(super) fn host(&self, port: u16) -> Result<Host, AddressFault> {
-        match Host::parse(&self.0) {
-            Err(AddressFault::NoPort) => Host::parse(&format!("{}:{port}", self.0)),
-            whole => whole,
-        }
+    /// The first one and the others, with this port where they have none.
+    pub(super) fn hosts(&self, port: u16) -> Result<(Host, Vec<Host>), AddressFault> {
+        let with_port = |text: &String| match Host::parse(text) {
+            Err(AddressFault::NoPort) => format!("{text}:{port}"),
+            Ok(_) | Err(_) => text.clone(),
+        };
+        let all: Vec<String> = self.0.iter().map(with_port).collect();
+        address::parse_hosts(&all.join(","))
     }
 }

@@ -11,11 +11,12 @@ use crate::testing::scratch;
 #[test]
 fn public_hosts_get_the_port_they_lack() {
     let text = |public: &str| {
-        Public::parse(public)
-            .unwrap()
-            .host(443)
-            .unwrap()
-            .to_string()
+        let (first, others) = Public::parse(public).unwrap().hosts(443).unwrap();
+        let hosts: Vec<String> = std::iter::once(&first)
+            .chain(&others)
+            .map(ToString::to_string)
+            .collect();
+        hosts.join(",")
     };
     assert_eq!(text("relay.example.org"), "relay.example.org:443");
     assert_eq!(text("relay.example.org:8443"), "relay.example.org:8443");
@@ -23,7 +24,14 @@ fn public_hosts_get_the_port_they_lack() {
     assert_eq!(text("2001:db8::7"), "[2001:db8::7]:443");
     assert_eq!(text("[2001:db8::7]"), "[2001:db8::7]:443");
     assert_eq!(text("[2001:db8::7]:8443"), "[2001:db8::7]:8443");
+    assert_eq!(
+        text("a.example,b.example:8443,2001:db8::7"),
+        "a.example:443,b.example:8443,[2001:db8::7]:443"
+    );
     for bad in [
+        "a,a:443,",
+        "a,a:1",
+        "a,b,c,d,e",
         "",
         "a b",
         "relay:0",
@@ -43,11 +51,11 @@ fn addresses_nobody_can_dial_need_a_public_one() {
     assert!(matches!(dialled(None, any), Err(StartError::NoPublic)));
     let public = Public::parse("relay.example.org").unwrap();
     assert_eq!(
-        dialled(Some(&public), any).unwrap().to_string(),
+        dialled(Some(&public), any).unwrap().0.to_string(),
         "relay.example.org:443"
     );
     let one = "[::1]:7000".parse().unwrap();
-    assert_eq!(dialled(None, one).unwrap().to_string(), "[::1]:7000");
+    assert_eq!(dialled(None, one).unwrap().0.to_string(), "[::1]:7000");
 }
 
 // [SPEC 6.53] [SPEC 6.81]

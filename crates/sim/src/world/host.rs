@@ -68,6 +68,7 @@ impl Host {
     pub fn address(&self) -> Option<Text> {
         let address = RelayAddress {
             host: HostName::parse(&format!("{}:443", self.name)).ok()?,
+            others: Vec::new(),
             identity: RelayIdentity::from_seed(&self.identity).hash(),
             code: self.code.clone(),
         };
@@ -268,6 +269,11 @@ impl World {
                 let sync = self.dice.between(0, 6);
                 self.after(sync, Happening::Expired(number, life, ticket));
             }
+            // It has its store to itself.
+            Output::ReadKeyRecords(..)
+            | Output::News(..)
+            | Output::Watch(_)
+            | Output::Unwatch(_) => {}
             Output::Stopped(outcome) => {
                 self.note(format_args!("r{number} stops: {outcome:?}"));
                 self.end_host(number);

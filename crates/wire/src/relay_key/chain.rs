@@ -3,13 +3,14 @@
 //! It judges no time: a relay that was restored from an older copy goes on from there, with numbers
 //! that are higher again because they follow its clock. Its records then do not link to the head seen
 //! before. That is reported once and followed, since the relay may have good reasons; a number *below*
-//! the highest one is refused, because it can only be an old key (whose private half may be known).
+//! the highest one is refused, because it can only be an old key (whose private half may be known), unless it
+//! is so little below that it can be in use on another node of the relay. That must then be in the same chain.
 
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
 use super::{IdentityHash, KeyRecord};
 use crate::codec::{self, DecodeFault, List};
-use crate::limits::{CHAIN_AWAY_DAYS, CHAIN_CLAIMS_MAX, CHAIN_RECENT_MAX};
+use crate::limits::{CHAIN_AWAY_DAYS, CHAIN_CLAIMS_MAX, CHAIN_RECENT_MAX, KEY_BELOW_MAX_S};
 use crate::sign::VerifyKey;
 use crate::time::Day;
 
@@ -27,7 +28,7 @@ pub struct Head {
 /// How a verified record stands to the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainStep {
-    /// It is the head.
+    /// It is the head, or was and may still be in use.
     Same,
     /// There was no head before.
     First,
@@ -41,9 +42,15 @@ pub enum ChainStep {
     },
     /// It has the head's number and another hash.
     Conflict,
+    /// It is a little below the head, and not known: ask for `Request::KeyRecords(after)` and see whether they lead to the
+    /// head ([`KeyChain::trail`]).
+    Below {
+        /// Its number.
+        after: u64,
+    },
 }
 
-/// The record's number is below the highest verified one: the relay offers an old key.
+/// The record's number is too far below the highest verified one: the relay offers an old key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyBelow;
 
@@ -112,9 +119,8 @@ impl KeyChain {
         let Some(head) = self.head() else {
             return Ok(ChainStep::First);
         };
-        // [SPEC 5.6]
         if record.number < head.number {
-            return Err(KeyBelow);
+            return self.step_below(record, head);
         }
         if record.number == head.number {
             let same = record.hash(&self.relay) == head.hash.0;
@@ -129,6 +135,31 @@ impl KeyChain {
             ChainStep::Linked
         } else {
             ChainStep::Ahead { after: head.number }
+        })
+    }
+
+    /// Whether a record below the head may be in use on another node.
+    fn step_below(&self, record: &KeyRecord, head: Head) -> Result<ChainStep, KeyBelow> {
+        // [SPEC 5.6] [SPEC 5.21]
+        if head.number - record.number > KEY_BELOW_MAX_S {
+            return Err(KeyBelow);
+        }
+        let known = Head::of(record, &self.relay);
+        if self.recent.contains(&known) {
+            return Ok(ChainStep::Same);
+        }
+        Ok(ChainStep::Below {
+            after: record.number,
+        })
+    }
+
+    /// What must lead from a record below the head to the head.
+    #[must_use]
+    pub fn trail(&self, from: &KeyRecord) -> Option<Trail> {
+        Some(Trail {
+            relay: self.relay,
+            last: from.hash(&self.relay),
+            head: self.head()?,
         })
     }
 
@@ -151,6 +182,8 @@ impl KeyChain {
             }
             match self.step(record) {
                 Ok(ChainStep::Same) => {}
+                // Comes before the head, and is [`Trail`]'s to judge.
+                Ok(ChainStep::Below { .. }) => continue,
                 Ok(ChainStep::First | ChainStep::Linked) => self.take(record, &mut faults),
                 Ok(ChainStep::Ahead { .. } | ChainStep::Conflict) => {
                     // [SPEC 5.7]
@@ -206,10 +239,7 @@ impl KeyChain {
 
     /// Makes a record the head and compares what peers said of it and of those passed over.
     fn take(&mut self, record: &KeyRecord, faults: &mut Vec<ChainFault>) {
-        let head = Head {
-            number: record.number,
-            hash: crate::secret::Private(record.hash(&self.relay)),
-        };
+        let head = Head::of(record, &self.relay);
         self.recent.retain(|own| own.number < head.number);
         self.recent.push(head);
         if self.recent.len() > CHAIN_RECENT_MAX {
@@ -235,6 +265,61 @@ impl KeyChain {
         }
         self.reported = number;
         Some(ChainFault::TwoHeads { number })
+    }
+}
+
+impl Head {
+    fn of(record: &KeyRecord, relay: &IdentityHash) -> Self {
+        Head {
+            number: record.number,
+            hash: crate::secret::Private(record.hash(relay)),
+        }
+    }
+}
+
+/// The records between one below the head and the head, as they come.
+pub struct Trail {
+    relay: IdentityHash,
+    last: [u8; 32],
+    head: Head,
+}
+
+impl Trail {
+    /// Whether the head has been reached, in which case all is well; none as long as that is open. Records are to be handed in as
+    /// the relay serves them, oldest first.
+    ///
+    /// # Errors
+    /// They lead elsewhere.
+    pub fn follow(
+        &mut self,
+        identity: &VerifyKey,
+        records: &[KeyRecord],
+    ) -> Result<bool, ChainFault> {
+        // [SPEC 5.21]
+        for record in records {
+            let number = record.number;
+            let astray = Err(ChainFault::NotLinked { number });
+            if record.verify(identity).is_err() || record.previous != self.last {
+                return astray;
+            }
+            let reached = Head::of(record, &self.relay);
+            if reached == self.head {
+                return Ok(true);
+            }
+            if number >= self.head.number {
+                return astray;
+            }
+            self.last = reached.hash.0;
+        }
+        Ok(false)
+    }
+
+    /// What it is when no more records come before the head was reached.
+    #[must_use]
+    pub fn cut_short(&self) -> ChainFault {
+        ChainFault::NotLinked {
+            number: self.head.number,
+        }
     }
 }
 

@@ -67,6 +67,32 @@ fn what_is_wrong_with_an_address_is_said() {
     }
 }
 
+// [SPEC 7.10]
+#[test]
+fn a_relay_on_several_nodes_has_several_hosts() {
+    let with = |hosts: &str| RelayAddress::parse(&format!("{hosts}/{}", identity_text(&IDENTITY)));
+    let three = with("a.example:443,[2001:db8::7]:443,a.example:444").unwrap();
+    let hosts: Vec<String> = three.hosts().map(ToString::to_string).collect();
+    assert_eq!(
+        hosts,
+        ["a.example:443", "[2001:db8::7]:443", "a.example:444"]
+    );
+    assert_eq!(RelayAddress::parse(&three.with_code()), Ok(three));
+    assert!(with("a:1,b:1,c:1,d:1").is_ok());
+    for (hosts, fault) in [
+        ("a:1,b:1,c:1,d:1,e:1", AddressFault::Hosts),
+        ("a:1,A:1", AddressFault::Hosts),
+        ("a:1,b:1,b:1", AddressFault::Hosts),
+        ("a:1,", AddressFault::NoPort),
+        (",a:1", AddressFault::NoPort),
+        ("a:1,,b:1", AddressFault::NoPort),
+        ("a:1, b:1", AddressFault::Host),
+        ("a:1,b:0", AddressFault::Port),
+    ] {
+        assert_eq!(with(hosts).err(), Some(fault), "{hosts}");
+    }
+}
+
 // [SPEC 7.2]
 #[test]
 fn hosts_are_names_or_addresses_with_a_port() {

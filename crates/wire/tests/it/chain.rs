@@ -84,12 +84,70 @@ fn a_chain_is_followed_from_its_first_record() {
 // [SPEC 5.6]
 #[test]
 fn a_lower_number_is_refused() {
-    let relay = Chain::new(3);
+    let relay = Chain::new(5);
     let mut client = relay.client();
     relay.walk(&mut client, &relay.records, TODAY);
     assert_eq!(client.step(&relay.records[1]), Err(KeyBelow));
     relay.walk(&mut client, &relay.records[..2], TODAY);
-    assert_eq!(client.head(), Some(relay.head(2)));
+    assert_eq!(client.head(), Some(relay.head(4)));
+    // Two hours below: it may be in use on another node.
+    assert_eq!(client.step(&relay.records[2]), Ok(ChainStep::Same));
+    let mut newcomer = relay.client();
+    relay.walk(&mut newcomer, &relay.records[4..], TODAY);
+    assert_eq!(newcomer.step(&relay.records[1]), Err(KeyBelow));
+    let after = relay.records[2].number;
+    let below = ChainStep::Below { after };
+    assert_eq!(newcomer.step(&relay.records[2]), Ok(below));
+    relay.walk(&mut newcomer, &relay.records[2..], TODAY);
+    assert_eq!(newcomer.head(), Some(relay.head(4)));
+}
+
+// [SPEC 5.21]
+#[test]
+fn a_key_below_the_head_must_lead_to_it() {
+    let mut relay = Chain::new(1);
+    for minute in 61..=70 {
+        relay.make(START.plus_ms(minute * 60_000), 1);
+    }
+    let mut client = relay.client();
+    relay.walk(&mut client, &relay.records[9..10], TODAY);
+    let identity = relay.identity.verify_key();
+    let used = relay.records[3].clone();
+    let trail = || client.trail(&used).unwrap();
+    // In pages, and with what came after the head.
+    let mut whole = trail();
+    assert_eq!(whole.follow(&identity, &relay.records[4..6]), Ok(false));
+    assert_eq!(whole.follow(&identity, &relay.records[6..]), Ok(true));
+    // One left out; the head left out; another one than the client's under its number.
+    let not_linked = |number| Err(ChainFault::NotLinked { number });
+    let after_gap = relay.records[6].number;
+    let skipped = trail().follow(&identity, &relay.records[6..]);
+    assert_eq!(skipped, not_linked(after_gap));
+    let mut short = trail();
+    assert_eq!(short.follow(&identity, &relay.records[4..9]), Ok(false));
+    let number = relay.records[9].number;
+    assert_eq!(
+        Err(short.cut_short()),
+        not_linked(number) as Result<bool, _>
+    );
+    let honest = relay.records.clone();
+    relay.records.truncate(9);
+    relay.make(START.plus_ms(69 * 60_000), 2);
+    assert_eq!(
+        trail().follow(&identity, &relay.records[4..]),
+        not_linked(number)
+    );
+    // A key that was made for this client alone has its place in no chain.
+    relay.records.truncate(3);
+    relay.make(START.plus_ms(63 * 60_000), 3);
+    let special = relay.records[3].clone();
+    let below = ChainStep::Below {
+        after: special.number,
+    };
+    assert_eq!(client.step(&special), Ok(below));
+    let mut astray = client.trail(&special).unwrap();
+    let number = honest[4].number;
+    assert_eq!(astray.follow(&identity, &honest[4..]), not_linked(number));
 }
 
 // [SPEC 5.7]

@@ -257,12 +257,20 @@ fn label(rng: &mut ChaCha20Rng, len_max: usize) -> String {
         .collect()
 }
 
+/// Up to three, none of which [`host`] makes.
+fn distinct_hosts(rng: &mut ChaCha20Rng) -> Vec<Host> {
+    let number = below(rng, 4);
+    let host = |number| Host::parse(&format!("[fd00::{number}]:443")).unwrap();
+    (0..number).map(host).collect()
+}
+
 #[test]
 fn addresses_and_links_are_read_as_they_were_written() {
     let mut rng = rng(5);
     for _ in 0..500 {
         let address = RelayAddress {
             host: host(&mut rng),
+            others: distinct_hosts(&mut rng),
             identity: IdentityHash(bytes(&mut rng)),
             code: maybe(&mut rng, |rng| parse_access_code(&label(rng, 63)).unwrap()),
         };

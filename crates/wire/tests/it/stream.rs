@@ -155,7 +155,7 @@ fn an_unknown_key_is_answered_with_the_current_one_once() {
     let old = Relay::new(1);
     let greeting = old.greeting();
     let mut relay = Relay::new(1);
-    relay.key = old.next_key(START.plus_ms(HOUR_MS));
+    relay.key = old.next_key(START.plus_ms(3 * HOUR_MS));
     let mut chain = old.chain();
     chain.walk(
         &old.identity.verify_key(),

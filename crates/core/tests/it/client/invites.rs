@@ -178,6 +178,7 @@ fn an_order_is_given_for_forty_days_and_its_relay_forgotten_with_it() {
         world.command(0, forget).unwrap();
         let address = RelayAddress {
             host: Host::parse("other.example:443").unwrap(),
+            others: Vec::new(),
             identity: IdentityHash([9; 32]),
             code: None,
         };

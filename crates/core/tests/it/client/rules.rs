@@ -347,10 +347,17 @@ fn a_link_cannot_say_where_a_known_relay_is_dialled() {
         name: name("dave"),
     };
     world.command(0, join).unwrap();
-    world.stop_relay();
-    world.start_relay();
-    world.pass(5 * SECOND);
-    assert!(!world.elsewhere.contains(&0));
+    for again in [false, true] {
+        world.stop_relay();
+        world.start_relay();
+        // Also after the program was started again.
+        if again {
+            world.kill(0);
+        }
+        world.pass(5 * SECOND);
+        assert!(!world.elsewhere.contains(&0));
+        world.pass(2 * MINUTE);
+    }
     assert_eq!(world.contact(0).relay, "relay.example:443");
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) key_records: Vec<KeyRecord>,
     identity: Secret32,
     pub(crate) code: Option<&'static str>,
+    /// The relay is one of several nodes.
+    pub(crate) is_node: bool,
     pub(crate) parties: Vec<Party>,
     conns: BTreeMap<ConnId, (usize, LinkId)>,
     next_conn: u64,
@@ -67,6 +69,7 @@ impl World {
             key_records: Vec::new(),
             identity: Secret32::new([7; 32]),
             code: None,
+            is_node: false,
             parties: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 0,

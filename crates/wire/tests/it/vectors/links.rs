@@ -9,7 +9,7 @@ use serde_json::json;
 use super::compare;
 use crate::support::hex;
 
-// [SPEC 7.1] [SPEC 7.2] [SPEC 7.3]
+// [SPEC 7.1] [SPEC 7.2] [SPEC 7.3] [SPEC 7.10]
 #[test]
 fn addresses() {
     let identity = IdentityHash(std::array::from_fn(|place| place as u8));
@@ -17,7 +17,11 @@ fn addresses() {
     let address = RelayAddress::parse(&text).unwrap();
     let fault = |text: &str| RelayAddress::parse(text).unwrap_err().to_string();
     let plain = address.without_code();
+    let several = plain.replace("443/", "443,[2001:db8::7]:443,b.example:8443/");
+    let hosts = RelayAddress::parse(&several).unwrap();
     let refused = [
+        plain.replace("443/", "443,relay.example:443/"),
+        plain.replace("443/", "443,b:1,c:1,d:1,e:1/"),
         plain.replace(":443", ""),
         plain.replace("443", "0"),
         plain.replace("relay", "re lay"),
@@ -36,6 +40,8 @@ fn addresses() {
             "code": "Ab-3_z",
             "with_code": address.with_code(),
             "without_code": plain,
+            "several": several,
+            "hosts": hosts.hosts().map(Host::to_string).collect::<Vec<_>>(),
             "refused": refused.iter().map(|text| json!({ "text": text, "why": fault(text) })).collect::<Vec<_>>(),
         }),
     );

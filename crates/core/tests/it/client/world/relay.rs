@@ -2,11 +2,11 @@
 
 use emptyroom_core::api::Input;
 use emptyroom_relay::store::{Store, StoreFailure, StoreOp, StoreReply};
-use emptyroom_relay::{Config, Relay};
+use emptyroom_relay::{Config, Nodes, Relay};
 use emptyroom_wire::address::{Host, RelayAddress};
 use emptyroom_wire::log_keys::LogAccess;
 use emptyroom_wire::op::{AccessCode, Refusal, RefusalCode};
-use emptyroom_wire::relay_key::RelayIdentity;
+use emptyroom_wire::relay_key::{KeyRecord, RelayIdentity};
 use emptyroom_wire::secret::Secret32;
 
 use super::{World, rng};
@@ -24,6 +24,7 @@ impl World {
                 .code
                 .and_then(|code| AccessCode::new(code.as_bytes().to_vec())),
             reconnect_spread_s: 1,
+            nodes: self.is_node.then(Nodes::default),
             ..Config::open()
         };
         let records = self.key_records.clone();
@@ -74,6 +75,7 @@ impl World {
         let identity = RelayIdentity::from_seed(&self.identity);
         RelayAddress {
             host: Host::parse("relay.example:443").unwrap(),
+            others: Vec::new(),
             identity: identity.hash(),
             code: self
                 .code
@@ -124,7 +126,12 @@ impl World {
                 let answer = self.store.expire(now.wall);
                 relay.handle(now, In::Expired(ticket, answer));
             }
-            Out::Stopped(_) => {}
+            Out::ReadKeyRecords(ticket, after) => {
+                let newer = |record: &&KeyRecord| record.number > after;
+                let records = self.key_records.iter().filter(newer).cloned().collect();
+                relay.handle(now, In::KeyRecords(ticket, Ok(records)));
+            }
+            Out::News(..) | Out::Watch(_) | Out::Unwatch(_) | Out::Stopped(_) => {}
         }
         true
     }

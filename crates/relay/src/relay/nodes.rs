@@ -1,0 +1,285 @@
+//! One of several nodes: what it tells the others, what it hears of them, and how it finds out what it did not hear.
+//!
+//! Everything is in the store that the nodes share. News are only quicker: a handle knows the number of its next entry, an entry
+//! beyond that makes it read, and all open logs are looked at from time to time. So a node that hears nothing is slow, and right.
+
+use std::collections::BTreeMap;
+
+use emptyroom_wire::op::{Answer, KeyRecords, Push, RefusalCode};
+use emptyroom_wire::relay_key::KeyRecord;
+use emptyroom_wire::time::{Mono, Now, SECOND_MS};
+
+use super::handles::Reader;
+use super::job::{Asker, Purpose};
+use super::queue::Job;
+use super::requests::{Next, store_failed};
+use super::{Mode, Relay};
+use crate::config::Nodes;
+use crate::io::{ConnId, Output, Ticket};
+use crate::limits::SWEEP_LOGS;
+use crate::store::{Place, RowKey, Rules, StoreFailure, StoreOp, StoreReply};
+
+/// Whose turn it is at the store when a node asks for itself.
+const SELF: ConnId = ConnId(u64::MAX);
+/// So soon a look is tried again that was not done, and a key's record.
+const RETRY_MS: u64 = 3 * SECOND_MS;
+
+/// What a node knows of the others.
+pub(super) struct Others {
+    /// None where there are no others.
+    config: Option<Nodes>,
+    sweep: Sweep,
+    /// Of logs with handles that are behind: where they end, as far as was heard.
+    ends: BTreeMap<RowKey, u64>,
+    chain: ChainReads,
+}
+
+/// The looks at all open logs.
+enum Sweep {
+    At(Mono),
+    /// Some are under way; whether all are to be looked at again after that.
+    Running {
+        again: bool,
+    },
+    /// The next ones, after this.
+    Next {
+        after: RowKey,
+        again: bool,
+    },
+}
+
+/// Who waits for the chain of key records.
+#[derive(Default)]
+struct ChainReads {
+    under_way: Option<Ticket>,
+    /// They asked before it began.
+    asked: Vec<(Asker, u64)>,
+    /// They asked since.
+    waiting: Vec<(Asker, u64)>,
+}
+
+impl Others {
+    pub(super) fn new(now: Now, config: Option<Nodes>) -> Others {
+        let every_ms = config.map_or(0, |nodes| nodes.sweep_every_ms);
+        Others {
+            config,
+            sweep: Sweep::At(now.mono.plus_ms(every_ms)),
+            ends: BTreeMap::new(),
+            chain: ChainReads::default(),
+        }
+    }
+
+    /// A log was heard to end there.
+    pub(super) fn heard_of(&mut self, log: RowKey, end: u64) {
+        if self.config.is_some() {
+            let known = self.ends.entry(log).or_insert(end);
+            *known = end.max(*known);
+        }
+    }
+
+    /// More was heard of a log than a read found that was decided before; if not, that is forgotten: what is decided later
+    /// finds no less.
+    pub(super) fn knows_more(&mut self, log: RowKey, read_to: u64) -> bool {
+        let more = self.ends.get(&log).is_some_and(|end| *end > read_to);
+        if !more {
+            self.ends.remove(&log);
+        }
+        more
+    }
+
+    /// Looks could not be done.
+    pub(super) fn look_failed(&mut self, now: Now) {
+        self.sweep = Sweep::At(now.mono.plus_ms(RETRY_MS));
+    }
+
+    pub(super) fn news_lost(&mut self, now: Now) {
+        match &mut self.sweep {
+            Sweep::At(at) => *at = now.mono,
+            Sweep::Running { again } | Sweep::Next { again, .. } => *again = true,
+        }
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Mono> {
+        match self.sweep {
+            Sweep::At(at) if self.config.is_some() => Some(at),
+            _ => None,
+        }
+    }
+
+    /// When a key's record is to be tried again, where that is not as ever: clients wait for it, or go elsewhere.
+    pub(super) fn key_retry_ms(&self) -> Option<u64> {
+        self.config.map(|_| RETRY_MS)
+    }
+}
+
+impl Relay {
+    /// Tells the others, if there are any.
+    pub(super) fn tell(&mut self, log: RowKey, news: impl FnOnce() -> Push) {
+        if self.nodes.config.is_some() {
+            self.out.push_back(Output::News(log, news()));
+        }
+    }
+
+    /// Whether anybody is to be told of an entry.
+    pub(super) fn is_heard(&self, log: RowKey) -> bool {
+        self.nodes.config.is_some() || self.open_logs.place(log).is_some()
+    }
+
+    /// Adds a handle; the first one on a log wants news.
+    pub(super) fn open_log(&mut self, place: Place, rules: &Rules, reader: Reader) -> Place {
+        let key = place.key();
+        let is_first = self.nodes.config.is_some() && self.open_logs.place(key).is_none();
+        if is_first {
+            self.out.push_back(Output::Watch(key));
+        }
+        self.open_logs.open(place, rules, reader)
+    }
+
+    /// Takes a handle away; the last one on a log wants no more news.
+    pub(super) fn close_log(&mut self, log: RowKey, reader: Reader) {
+        if self.open_logs.close(log, reader) && self.nodes.config.is_some() {
+            self.nodes.ends.remove(&log);
+            self.out.push_back(Output::Unwatch(log));
+        }
+    }
+
+    /// Another node said something.
+    pub(super) fn news(&mut self, now: Now, log: RowKey, news: Push) {
+        match news {
+            Push::Entry(entry) => self.push_live(now, log, entry),
+            Push::CaughtUp(end) => self.read_up_to(log, end),
+            Push::Gone(refusal) => self.push_gone(now, log, refusal.code),
+            Push::Cast(cast) => {
+                let readers = self.open_logs.readers(log);
+                // What came in as a frame goes out as one.
+                let _ = self.push_cast(now, cast, readers);
+            }
+        }
+    }
+
+    /// News of these logs come from now on: what came before is looked for once.
+    pub(super) fn watched(&mut self, now: Now, logs: &[RowKey]) {
+        // [SPEC 6.232]
+        for some in logs.chunks(SWEEP_LOGS) {
+            let places = some.iter().filter_map(|log| self.open_logs.place(*log));
+            self.look(now, places.collect(), None);
+        }
+    }
+
+    /// Looks at the next ones of all open logs, when it is time.
+    pub(super) fn sweep(&mut self, now: Now) {
+        // [SPEC 6.233]
+        let Some(Nodes { sweep_every_ms }) = self.nodes.config else {
+            return;
+        };
+        let (after, again) = match self.nodes.sweep {
+            Sweep::At(at) if at <= now.mono => (None, false),
+            Sweep::Next { after, again } => (Some(after), again),
+            Sweep::At(_) | Sweep::Running { .. } => return,
+        };
+        if self.mode != Mode::Running {
+            return;
+        }
+        let places = self.open_logs.places_after(after, SWEEP_LOGS);
+        let Some(last) = places.last().map(Place::key) else {
+            let pause_ms = if again { 0 } else { sweep_every_ms };
+            self.nodes.sweep = Sweep::At(now.mono.plus_ms(pause_ms));
+            return;
+        };
+        self.nodes.sweep = Sweep::Running { again };
+        self.look(now, places, Some(last));
+    }
+
+    fn look(&mut self, now: Now, places: Vec<Place>, sweep: Option<RowKey>) {
+        if !places.is_empty() {
+            self.queue_up(now, SELF, look_again(places, sweep));
+        }
+    }
+
+    /// What the store says of logs that are open.
+    pub(super) fn looked_again(
+        &mut self,
+        now: Now,
+        places: Vec<Place>,
+        replies: Vec<StoreReply>,
+        sweep: Option<RowKey>,
+    ) {
+        for (place, reply) in places.into_iter().zip(replies) {
+            match reply {
+                StoreReply::Looked(looked) => self.read_up_to(place.key(), looked.view.next_seq),
+                StoreReply::Refused(refusal)
+                    if matches!(refusal.code, RefusalCode::Unknown | RefusalCode::Destroyed) =>
+                {
+                    self.push_gone(now, place.key(), refusal.code);
+                }
+                _ => {}
+            }
+        }
+        if let (Some(after), Sweep::Running { again }) = (sweep, &self.nodes.sweep) {
+            let again = *again;
+            self.nodes.sweep = Sweep::Next { after, again };
+        }
+    }
+
+    /// The chain's records after this one: where others append theirs, as it is now.
+    pub(super) fn key_records(&mut self, asker: Asker, after: u64) -> Next {
+        if self.nodes.config.is_none() {
+            let records = self.keys.records_after(after);
+            return Next::Answer(Answer::KeyRecords(KeyRecords { records }));
+        }
+        self.nodes.chain.waiting.push((asker, after));
+        self.read_chain();
+        Next::Later
+    }
+
+    /// One read for all who asked by now, one at a time.
+    fn read_chain(&mut self) {
+        // [SPEC 6.231]
+        if self.nodes.chain.under_way.is_some() || self.nodes.chain.waiting.is_empty() {
+            return;
+        }
+        let ticket = self.take_ticket();
+        let chain = &mut self.nodes.chain;
+        chain.under_way = Some(ticket);
+        chain.asked = std::mem::take(&mut chain.waiting);
+        let newest = self.keys.newest();
+        self.out.push_back(Output::ReadKeyRecords(ticket, newest));
+    }
+
+    pub(super) fn key_records_read(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        outcome: Result<Vec<KeyRecord>, StoreFailure>,
+    ) {
+        let chain = &mut self.nodes.chain;
+        if chain.under_way.take_if(|at| *at == ticket).is_none() {
+            return;
+        }
+        let asked = std::mem::take(&mut chain.asked);
+        let is_read = outcome.is_ok();
+        self.keys.learn(now, outcome.unwrap_or_default());
+        for (asker, after) in asked {
+            if is_read {
+                let records = self.keys.records_after(after);
+                self.answer(now, asker, Answer::KeyRecords(KeyRecords { records }));
+            } else {
+                self.refuse(now, asker, store_failed());
+            }
+        }
+        self.read_chain();
+    }
+}
+
+/// Looks for what others wrote.
+pub(super) fn look_again(places: Vec<Place>, sweep: Option<RowKey>) -> Job<Purpose> {
+    let look = |place: &Place| StoreOp::Look {
+        place: place.clone(),
+    };
+    Job {
+        ops: places.iter().map(look).collect(),
+        purpose: Purpose::LookAgain(places, sweep),
+        bytes: 0,
+        reads: 0,
+    }
+}
