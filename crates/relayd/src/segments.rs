@@ -64,6 +64,8 @@ pub struct Sizes {
     pub removed: usize,
     /// From this size on a segment gets no more rows.
     pub segment: u32,
+    /// Segments of a small store are smaller, but not than this.
+    pub segment_least: u32,
     /// Less waste than this is left alone.
     pub wasted: u32,
     /// Segments written anew by one checkpoint: more wait for the next.
@@ -108,6 +110,7 @@ impl Default for Sizes {
             piece: 1024 * 1024,
             removed: 1024,
             segment: 64 * MIB,
+            segment_least: 4 * MIB,
             wasted: MIB,
             rewritten: 32 * MIB,
             rows: usize::MAX,
@@ -270,7 +273,8 @@ impl<D: Disk> SegmentRows<D> {
     // [SPEC 6.110]
     #[must_use]
     pub fn slices_due(&self) -> u64 {
-        self.waiting_bytes() / self.sizes.journal.max(1)
+        let halves = self.waiting_bytes() / (self.sizes.journal / 2).max(1);
+        if halves < 2 { 0 } else { halves }
     }
 
     /// A slice of a checkpoint, and what it begins with if there is none under way: what waits in memory is written to the segments,

@@ -20,6 +20,9 @@ use crate::seal::Table;
 
 const NOT_OPEN: StoreFailure = StoreFailure::Broken("a segment that is not open");
 
+/// Of all rows a segment takes so much.
+const PARTS: u64 = 64;
+
 /// A checkpoint under way.
 pub(super) struct Round {
     /// There was no space for a new journal, so that the one that is written does not end.
@@ -47,7 +50,8 @@ impl<D: Disk> SegmentRows<D> {
         if self.round.is_none() {
             return self.begin_round();
         }
-        let worked = self.erase_gone()?
+        let worked = self.drop_empty()?
+            || self.erase_gone()?
             || self.write_waiting()?
             || self.write_moved()?
             || self.finish_erasing()?
@@ -271,9 +275,10 @@ impl<D: Disk> SegmentRows<D> {
             day,
             number: u32::MAX,
         };
+        let full_at = self.full_at();
         let last = self.segments.range(all.clone()).next_back();
         if let Some((id, segment)) = last
-            && !segment.is_full(&self.sizes)
+            && !segment.is_full(full_at)
         {
             return Ok(*id);
         }
@@ -287,6 +292,16 @@ impl<D: Disk> SegmentRows<D> {
         Ok(id)
     }
 
+    /// From how many bytes on a segment takes no more: what is gone of one stays on the disk until half of it is, so that those of a
+    /// small store are small.
+    // [SPEC 6.96]
+    fn full_at(&self) -> u32 {
+        let ids = self.segments.keys();
+        let used: u64 = ids.map(|id| u64::from(self.index.used(*id).bytes)).sum();
+        let part = u32::try_from(used / PARTS).unwrap_or(u32::MAX);
+        part.max(self.sizes.segment_least).min(self.sizes.segment)
+    }
+
     /// Drops a segment of a day that is over. Where rows moved on from and could not be written elsewhere yet, it stays.
     // [SPEC 6.94]
     fn drop_over(&mut self) -> Result<bool, StoreFailure> {
@@ -296,6 +311,16 @@ impl<D: Disk> SegmentRows<D> {
             return self.drop_segment(id).map(|()| true);
         }
         self.drop_quarantined()
+    }
+
+    /// Drops a segment of which nothing is left: nothing in it needs to be erased one by one.
+    // [SPEC 6.96]
+    fn drop_empty(&mut self) -> Result<bool, StoreFailure> {
+        let mut ids = self.segments.keys();
+        let Some(id) = ids.find(|id| self.index.used(**id).rows == 0) else {
+            return Ok(false);
+        };
+        self.drop_segment(*id).map(|()| true)
     }
 
     fn drop_segment(&mut self, id: SegmentId) -> Result<(), StoreFailure> {
@@ -329,10 +354,6 @@ impl<D: Disk> SegmentRows<D> {
         let (id, index) = (rewriting.id, &self.index);
         rewriting.left.retain(|_, spot| index.lies_at(id, spot));
         if rewriting.left.is_empty() {
-            // It may have ended with its day, and a clock that went back have begun another of its name.
-            if self.index.used(id).rows == 0 {
-                self.drop_segment(id)?;
-            }
             return Ok(true);
         }
         let mut places = rewriting.left.values().map(|spot| (id, *spot));
@@ -352,14 +373,14 @@ impl<D: Disk> SegmentRows<D> {
         let wasteful = round.wasteful.get_or_insert_with(|| {
             let mut bytes = 0_u32;
             let all = self.segments.iter();
-            let wasteful =
-                all.filter(|(id, segment)| segment.is_wasteful(index.used(**id), &sizes));
-            let some = wasteful.take_while(|(_, segment)| {
+            let all = all.map(|(id, segment)| (*id, segment, index.used(*id)));
+            let wasteful = all.filter(|(_, segment, used)| segment.is_wasteful(*used, &sizes));
+            let some = wasteful.take_while(|(_, _, used)| {
                 let more = bytes < sizes.rewritten;
-                bytes = bytes.saturating_add(segment.len());
+                bytes = bytes.saturating_add(used.bytes);
                 more
             });
-            some.map(|(id, _)| *id).collect()
+            some.map(|(id, ..)| id).collect()
         });
         let Some(id) = wasteful.pop() else {
             return Ok(false);

@@ -333,8 +333,8 @@ impl<F: DiskFile> Segment<F> {
     }
 
     /// No more rows are written to it.
-    pub(super) fn is_full(&self, sizes: &Sizes) -> bool {
-        self.ends || self.end >= sizes.segment
+    pub(super) fn is_full(&self, full_at: u32) -> bool {
+        self.ends || self.end >= full_at
     }
 
     /// From here on its key may be gone at any moment.
@@ -345,18 +345,13 @@ impl<F: DiskFile> Segment<F> {
     /// More of it is gone than is left, or its index tells more of the past than of the present.
     pub(super) fn is_wasteful(&self, used: Used, sizes: &Sizes) -> bool {
         let gone = self.end.saturating_sub(used.bytes);
-        let rows = used.rows == 0 || (gone > used.bytes && gone >= sizes.wasted);
+        let rows = gone > used.bytes && gone >= sizes.wasted;
         rows || self.index.len() > u64::from(sizes.wasted) + u64::from(self.end / 3)
     }
 
     /// How long its index is.
     pub(super) fn index_len(&self) -> u64 {
         self.index.len()
-    }
-
-    /// Its length in bytes.
-    pub(super) fn len(&self) -> u32 {
-        self.end
     }
 }
 

@@ -27,6 +27,7 @@ const SIZES: Sizes = Sizes {
     piece: 6_000,
     removed: 3,
     segment: 20_000,
+    segment_least: 10_000,
     wasted: 2_000,
     rewritten: 30_000,
     rows: usize::MAX,

@@ -83,6 +83,45 @@ fn what_is_mostly_gone_is_written_anew() {
     assert_eq!(rows.lasting(&key(199 % 3)).unwrap(), Some(vec![199; 600]));
 }
 
+/// Half of a segment may be gone before its rest is written anew: that is to be little of what there is.
+// [SPEC 6.96]
+#[test]
+fn a_small_store_has_small_segments_and_none_without_rows() {
+    let sizes = Sizes {
+        segment: 1 << 20,
+        segment_least: 2_000,
+        wasted: 1 << 20,
+        ..SIZES
+    };
+    let disk = ShadowDisk::default();
+    let mut rows = SegmentRows::open(disk.clone(), sizes, OnDamage::Refuse, DAY).unwrap();
+    let segments = || {
+        let names = disk.contents().into_keys();
+        names.filter(|name| name.ends_with(".data")).count()
+    };
+    let mut change = |numbers: std::ops::Range<u8>, row: Option<Vec<u8>>| {
+        for number in numbers {
+            let (day, key) = (DAY, RowKey([number; 32]));
+            let entries = vec![EntryChange {
+                day,
+                key,
+                row: row.clone(),
+            }];
+            let lasting = Vec::new();
+            rows.commit(Changes { entries, lasting }).unwrap();
+            rows.checkpoint().unwrap();
+        }
+    };
+    change(0..40, Some(vec![1; 600]));
+    let all = segments();
+    assert!((8..=12).contains(&all), "{all}");
+    change(0..20, None);
+    let left = segments();
+    assert!(left <= all / 2 + 1, "{left} of {all}");
+    change(20..40, None);
+    assert_eq!(segments(), 0);
+}
+
 // [SPEC 6.93]
 #[test]
 fn what_lived_between_two_checkpoints_was_only_in_the_journal() {
