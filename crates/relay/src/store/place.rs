@@ -1,10 +1,9 @@
 //! Where a log stands on the relay's disk, derived from its capability and not leading back to it.
 
-use std::sync::Arc;
-
 use emptyroom_wire::derive::Source;
 use emptyroom_wire::log::{Capability, LogId};
 use emptyroom_wire::secret::Secret32;
+use triomphe::Arc;
 use zeroize::ZeroizeOnDrop;
 
 /// The key a row stands under: equal-looking bytes to whoever does not know the capability.
@@ -17,7 +16,7 @@ pub struct RowKey(pub [u8; 32]);
 #[derive(Clone)]
 pub struct Place(Arc<Inner>);
 
-/// All in one allocation: a relay keeps very many of these.
+/// All in one allocation, with one count of 8 bytes: a relay keeps very many of these.
 #[derive(ZeroizeOnDrop)]
 struct Inner {
     #[zeroize(skip)]
