@@ -90,6 +90,7 @@ pub(crate) enum Command {
     Vault(command::vault::Vault),
     Panic(command::panic::Panic),
     Wipe(command::wipe::Wipe),
+    Deadman(command::deadman::Deadman),
     Daemon(command::daemon::Daemon),
     Completions(command::completions::Completions),
     Man(command::man::Man),

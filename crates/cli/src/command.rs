@@ -6,6 +6,7 @@ pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod contacts;
 pub(crate) mod daemon;
+pub(crate) mod deadman;
 pub(crate) mod delete;
 pub(crate) mod forget;
 pub(crate) mod history;

@@ -149,6 +149,7 @@ fn carry_out(room: &Room, command: Command) -> Result<(), Failure> {
         Command::Vault(command) => command.run(room),
         Command::Panic(command) => command.run(room),
         Command::Wipe(command) => command.run(room),
+        Command::Deadman(command) => command.run(room),
         Command::Daemon(command) => command.run(room),
         Command::Completions(command) => command.run(room.out),
         Command::Man(command) => command.run(room.out),

@@ -12,6 +12,7 @@ use emptyroom_node::api::{
 use crate::args::Common;
 use crate::out::{self, Out};
 use crate::secret::Source;
+use crate::words;
 
 /// How long the end of a command waits for what waits to go out.
 const LEAVE_WAIT: Duration = Duration::from_secs(5);
@@ -70,13 +71,46 @@ impl Room {
     // [SPEC 12.32]
     pub(crate) fn open(&self) -> Result<Session, Failure> {
         if let Some(session) = Session::of_daemon(&self.home)? {
+            self.warn_of_deadman();
             return Ok(session);
         }
-        Session::expect_vault(&self.home)?;
+        self.expect_vault()?;
         let pin = self.pin.read("PIN or passphrase: ", self.out)?;
         let session = Session::open(&self.home, &pin)?;
+        self.warn_if_unwritten();
         warn_of_phrase(emptyroom_node::is_recovery_phrase(&pin), self.out);
         Ok(session)
+    }
+
+    /// Whether there is a vault, before anybody is asked for a PIN.
+    ///
+    /// # Errors
+    /// When there is none, or its dead-man time is over.
+    // [SPEC 11.83]
+    pub(crate) fn expect_vault(&self) -> Result<(), Failure> {
+        if let Some(deadman) = Session::expect_vault(&self.home)? {
+            self.out.warn("deadman", &words::deadman(deadman.left_s));
+        }
+        Ok(())
+    }
+
+    /// The time goes on while a daemon has the vault open.
+    // [SPEC 11.83]
+    fn warn_of_deadman(&self) {
+        if let Some(deadman) = Session::deadman_warning(&self.home) {
+            self.out.warn("deadman", &words::deadman(deadman.left_s));
+        }
+    }
+
+    /// Opening begins the time anew, if that can be written.
+    // [SPEC 11.83]
+    fn warn_if_unwritten(&self) {
+        if let Some(deadman) = Session::deadman_warning(&self.home) {
+            self.out.warn(
+                "deadman_unwritten",
+                &words::deadman_unwritten(deadman.left_s),
+            );
+        }
     }
 
     /// The daemon or the vault, and the PIN, which is asked for in any case.
@@ -85,14 +119,16 @@ impl Room {
     /// As [`Room::open`].
     pub(crate) fn open_with_pin(&self) -> Result<(Session, SecretText), Failure> {
         let daemon = Session::of_daemon(&self.home)?;
-        if daemon.is_none() {
-            Session::expect_vault(&self.home)?;
+        match daemon {
+            Some(_) => self.warn_of_deadman(),
+            None => self.expect_vault()?,
         }
         let pin = self.pin.read("Present PIN or passphrase: ", self.out)?;
-        let session = match daemon {
-            Some(session) => session,
-            None => Session::open(&self.home, &pin)?,
-        };
+        if let Some(session) = daemon {
+            return Ok((session, pin));
+        }
+        let session = Session::open(&self.home, &pin)?;
+        self.warn_if_unwritten();
         Ok((session, pin))
     }
 

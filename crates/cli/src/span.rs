@@ -79,6 +79,33 @@ pub(crate) fn idle(text: &str) -> Result<Timer, String> {
     }
 }
 
+/// A dead-man time in days: nothing is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Days(pub(crate) Option<u32>);
+
+/// Parses `off` or a span of whole days.
+///
+/// # Errors
+/// Says what is expected.
+pub(crate) fn days(text: &str) -> Result<Days, String> {
+    match text {
+        "off" => Ok(Days(None)),
+        text => whole_days(text).map(|days| Days(Some(days))),
+    }
+}
+
+/// Parses a span of whole days, one at least.
+///
+/// # Errors
+/// Says what is expected.
+pub(crate) fn whole_days(text: &str) -> Result<u32, String> {
+    let seconds = seconds(text)?;
+    match u32::try_from(seconds / 86_400) {
+        Ok(days @ 1..) if seconds.is_multiple_of(86_400) => Ok(days),
+        _ => Err(format!("expected whole days, like 14d; got {text:?}")),
+    }
+}
+
 /// The shortest exact text of a span: `90s`, `1h`.
 pub(crate) fn text(seconds: u64) -> String {
     for (unit, in_unit) in [("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60)] {
@@ -174,6 +201,11 @@ mod tests {
             ("9s".into(), "1:05".into(), "1h 1m".into(), "1d 1h".into())
         );
         assert_eq!(timer("off"), Ok(Timer(None)));
+        assert_eq!(
+            (days("off"), days("2w")),
+            (Ok(Days(None)), Ok(Days(Some(14))))
+        );
+        assert!(days("0d").is_err() && days("36h").is_err() && whole_days("off").is_err());
     }
 
     #[test]

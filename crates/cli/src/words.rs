@@ -110,6 +110,25 @@ pub(crate) fn notice_text(name: &str, body: &LineBody) -> Option<String> {
     })
 }
 
+/// What is left of the dead-man time.
+pub(crate) fn deadman(left_s: u64) -> String {
+    match left_s {
+        0 => "the dead-man time is over: the vault is destroyed".to_owned(),
+        left_s => format!(
+            "the vault destroys itself in {} unless it is opened with the PIN before (a daemon that runs has to be ended for that)",
+            span::left(left_s)
+        ),
+    }
+}
+
+/// The same, where an opening could not be written down.
+pub(crate) fn deadman_unwritten(left_s: u64) -> String {
+    format!(
+        "that the vault was opened could not be written down, so it destroys itself in {}: make room on the disk and open it again",
+        span::left(left_s)
+    )
+}
+
 /// An event in words; nothing for messages and for what only programs need.
 pub(crate) fn event(event: &Event) -> Option<String> {
     let safe = |text: &String| terminal::line(text);
@@ -117,6 +136,10 @@ pub(crate) fn event(event: &Event) -> Option<String> {
         Event::Missed {} => {
             "too much happened at once: some news is not shown here; `emptyroom history` has all"
                 .to_owned()
+        }
+        Event::Deadman { left_s } => deadman(*left_s),
+        Event::WipeFailed { .. } => {
+            "the dead-man time is over, but the vault could not be destroyed whole: see to the disk, then start this program again".to_owned()
         }
         Event::MessageReceived { .. } | Event::Locked {} | Event::StorageFailed { .. } => {
             return None;

@@ -11,7 +11,8 @@ mod failure;
 mod line;
 
 pub use answer::{
-    Answer, ContactInfo, DrillInfo, DrillStep, InviteInfo, RelayInfo, StatusInfo, VaultInfo,
+    Answer, ContactInfo, DeadmanInfo, DrillInfo, DrillStep, InviteInfo, RelayInfo, StatusInfo,
+    VaultInfo,
 };
 pub use call::{Call, SecretText};
 pub use event::{Event, EventLine};

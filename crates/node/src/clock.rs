@@ -1,8 +1,62 @@
-//! The one place of the client where the clocks are read.
+//! The one place of the client where the clocks are read, and what is known of the machine whose clocks they are.
 
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use emptyroom_wire::derive::expand;
 use emptyroom_wire::time::{Mono, Now, Wall};
+
+/// Names this machine's installation, and the start since which it is up.
+const MACHINE_PATHS: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
+const BOOT_PATH: &str = "/proc/sys/kernel/random/boot_id";
+/// Clocks that go on while the machine is off.
+const RTC_PATH: &str = "/sys/class/rtc";
+const LABEL_MACHINE: &str = "emptyroom v1 machine";
+
+/// A machine, or one start of it; nothing where the system does not say.
+pub(crate) type Id = Option<[u8; 16]>;
+
+/// The clocks, and whose they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Here {
+    pub(crate) now: Now,
+    pub(crate) machine: Id,
+    pub(crate) boot: Id,
+    /// The wall clock goes on while the machine is off.
+    pub(crate) keeps_time: bool,
+}
+
+/// Both clocks now, and this machine.
+pub(crate) fn here() -> Here {
+    static MACHINE: OnceLock<(Id, Id, bool)> = OnceLock::new();
+    let (machine, boot, keeps_time) = *MACHINE.get_or_init(|| {
+        let text = |path: &&str| std::fs::read_to_string(path).ok();
+        let keeps_time =
+            std::fs::read_dir(RTC_PATH).is_ok_and(|mut clocks| clocks.next().is_some());
+        (
+            MACHINE_PATHS
+                .iter()
+                .find_map(text)
+                .and_then(|text| id(&text)),
+            text(&BOOT_PATH).and_then(|text| id(&text)),
+            keeps_time,
+        )
+    });
+    Here {
+        now: now(),
+        machine,
+        boot,
+        keeps_time,
+    }
+}
+
+/// What is kept of a name that the system gives: it tells machines apart, and not which one it is.
+pub(crate) fn id(text: &str) -> Id {
+    let text = text.trim();
+    let is_set = !text.is_empty() && text != "uninitialized";
+    // [SPEC 11.60]
+    is_set.then(|| *expand::<16>(text.as_bytes(), LABEL_MACHINE, &[]).expose())
+}
 
 /// Both clocks now. The monotonic one counts suspended time too, so that a timer ends while the lid is closed.
 pub(crate) fn now() -> Now {

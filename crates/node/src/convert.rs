@@ -113,6 +113,8 @@ pub(crate) fn command(call: Call) -> Result<Option<Command>, Failure> {
         | Call::SetRecovery { .. }
         | Call::Drill {}
         | Call::Panic {}
+        | Call::SetDeadman { .. }
+        | Call::SuspendDeadman { .. }
         | Call::Lock {}
         | Call::Subscribe {} => return Ok(None),
     }))

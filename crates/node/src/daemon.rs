@@ -90,10 +90,11 @@ fn run(
             .map(|_| ()),
         Err(_) => Ok(()),
     };
-    let _ = thread.join();
+    let why = thread.join().ok().flatten();
     runtime.block_on(farewell(&clients));
     runtime.shutdown_background();
-    outcome.and(locked)
+    // [SPEC 11.80] The end that nobody asked for is told, whatever else ended.
+    why.map_or(outcome.and(locked), Err)
 }
 
 /// The listening socket; its file goes with it.

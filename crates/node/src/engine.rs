@@ -8,6 +8,7 @@ mod drilling;
 mod end;
 pub(crate) mod own;
 mod records;
+mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use crate::link::{FromLink, Links};
 use crate::{clock, convert, policy, seed};
 use end::{End, refuse_rest};
 use records::Stored;
+use watch::Watch;
 
 /// Calls and frames that wait for the engine; who has more waits himself.
 const QUEUE_LEN_MAX: usize = 256;
@@ -51,6 +53,9 @@ pub(crate) type Answerer = Box<dyn FnOnce(Result<Answer, Failure>) + Send>;
 
 /// Takes events until it says false.
 pub(crate) type Watcher = Box<dyn FnMut(&Event) -> bool + Send>;
+
+/// The engine's thread: gives why it ended, where nobody had asked for that.
+pub(crate) type Thread = std::thread::JoinHandle<Option<Failure>>;
 
 /// What the engine's thread is told.
 pub(crate) enum Message {
@@ -81,6 +86,8 @@ pub(crate) struct Engine {
     drilling: bool,
     /// Asked to end, and how.
     ending: Option<(End, Answerer)>,
+    /// The dead-man time.
+    watch: Watch,
     ticked_at: Mono,
     /// Reading failed: nothing that the client says from then on can be trusted.
     broken: Option<Failure>,
@@ -103,26 +110,10 @@ pub(crate) fn start(
     home: &Path,
     carrier: Arc<dyn Carrier>,
     runtime: tokio::runtime::Handle,
-) -> Result<(mpsc::Sender<Message>, std::thread::JoinHandle<()>), Failure> {
+) -> Result<(mpsc::Sender<Message>, Thread), Failure> {
     let (sender, receiver) = mpsc::channel(QUEUE_LEN_MAX);
     let links = Links::new(carrier, runtime, sender.clone());
-    let mut engine = Engine {
-        vault,
-        home: home.to_owned(),
-        client: None,
-        links,
-        inputs: VecDeque::new(),
-        unstored: Vec::new(),
-        waiting: BTreeMap::new(),
-        command_last: 0,
-        watchers: Vec::new(),
-        itself: sender.clone(),
-        drilling: false,
-        ending: None,
-        ticked_at: clock::now().mono,
-        broken: None,
-    };
-    engine.load()?;
+    let engine = Engine::new(vault, home, links, sender.clone())?;
     let timers = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -135,17 +126,50 @@ pub(crate) fn start(
 }
 
 impl Engine {
-    async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+    fn new(
+        mut vault: Vault,
+        home: &Path,
+        links: Links,
+        itself: mpsc::Sender<Message>,
+    ) -> Result<Self, Failure> {
+        let here = clock::here();
+        let watch = Watch::begin(&mut vault, &here)?;
+        let mut engine = Engine {
+            vault,
+            home: home.to_owned(),
+            client: None,
+            links,
+            inputs: VecDeque::new(),
+            unstored: Vec::new(),
+            waiting: BTreeMap::new(),
+            command_last: 0,
+            watchers: Vec::new(),
+            itself,
+            drilling: false,
+            ending: None,
+            watch,
+            ticked_at: here.now.mono,
+            broken: None,
+        };
+        engine.load()?;
+        Ok(engine)
+    }
+
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Option<Failure> {
         loop {
             self.settle(&mut messages);
             if let Some((end, answerer)) = self.ending.take() {
-                self.end(end, Some(answerer));
-                return refuse_rest(messages);
+                let why = self.end(end, Some(answerer));
+                refuse_rest(messages, why.as_ref());
+                return why;
             }
             // A queue that is never empty must not keep timers from ending, nor timers the queue from being read.
             if self.sleep().is_zero() {
                 self.tick();
                 self.settle(&mut messages);
+            }
+            if self.ending.is_some() {
+                continue;
             }
             wipe_stack();
             let sleep = self.sleep().max(SLEEP_MIN);
@@ -198,8 +222,14 @@ impl Engine {
     fn take(&mut self, message: Message) {
         match message {
             Message::Call(call, answerer) => self.call(call, answerer),
-            Message::Watch(watcher) => self.watchers.push(watcher),
             Message::Drilled(outcome, answerer) => self.drilled(outcome, answerer),
+            Message::Watch(mut watcher) => {
+                // [SPEC 11.83]
+                let warning = self.watch.warning(&clock::here());
+                if warning.is_none_or(|warning| watcher(&warning)) {
+                    self.watchers.push(watcher);
+                }
+            }
             Message::Link(id, from) => self.inputs.push_back(match from {
                 FromLink::Up(spki_hash) => Input::LinkUp(id, spki_hash),
                 FromLink::Frame(bytes) => Input::Frame(id, bytes),
@@ -238,6 +268,8 @@ impl Engine {
             Call::UnsetPanic { secret } => answerer(self.unset_panic(&secret)),
             Call::SetRecovery { secret, on } => answerer(self.set_recovery(&secret, on)),
             Call::Drill {} => self.drill(answerer),
+            Call::SetDeadman { secret, days } => answerer(self.set_deadman(&secret, days)),
+            Call::SuspendDeadman { secret, days } => answerer(self.suspend_deadman(&secret, days)),
             call => match convert::command(call) {
                 Ok(Some(command)) => {
                     let id = self.next_command();
@@ -266,12 +298,12 @@ impl Engine {
     fn settle(&mut self, messages: &mut mpsc::Receiver<Message>) {
         let mut taken = 0;
         loop {
-            while self.ending_with() != Some(End::Panic)
+            while !self.is_destroying()
                 && let Some(input) = self.inputs.pop_front()
             {
                 self.feed(input);
             }
-            if self.unstored.is_empty() || self.ending_with() == Some(End::Panic) {
+            if self.unstored.is_empty() || self.is_destroying() {
                 return;
             }
             // What waits already shares the transaction.
@@ -386,7 +418,9 @@ impl Engine {
                     .collect(),
                 timed_out: true,
             }),
-            Ok(reply) => convert::answer(reply, || own::vault_info(&self.vault, &self.home)),
+            Ok(reply) => convert::answer(reply, || {
+                own::vault_info(&self.vault, &self.home, self.watch.info(&clock::here()))
+            }),
             Err(refused) => Err(convert::refused(refused)),
         };
         (waiting.answerer)(answer);
@@ -407,7 +441,9 @@ impl Engine {
 
     /// Time has passed.
     fn tick(&mut self) {
-        let now = clock::now().mono;
+        let here = clock::here();
+        self.watch_time(&here);
+        let now = here.now.mono;
         self.ticked_at = now;
         // After a full disk: timers and the queue must not wait for somebody to ask.
         if self.client.is_none() && self.broken.is_none() {
@@ -442,8 +478,8 @@ impl Engine {
         }
     }
 
-    fn ending_with(&self) -> Option<End> {
-        self.ending.as_ref().map(|(end, _)| *end)
+    fn is_destroying(&self) -> bool {
+        self.ending.as_ref().is_some_and(|(end, _)| end.destroys())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The parsers of this crate as plain functions of any bytes: none of them may panic.
 
+use crate::outside::Outside;
 use crate::rpc::{self, Lines};
 
 /// What a program may send to the daemon.
@@ -20,4 +21,11 @@ pub fn fuzz_request(data: &[u8]) {
 pub fn fuzz_response(data: &[u8]) {
     // A refusal is as good as an answer here.
     let _ = rpc::parse_from_daemon(data);
+}
+
+/// What lies outside of a vault.
+pub fn fuzz_outside(data: &[u8]) {
+    if let Some(outside) = Outside::decode(data) {
+        assert_eq!(outside.encode(), data, "there is one encoding of each");
+    }
 }

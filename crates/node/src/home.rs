@@ -9,9 +9,10 @@ use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{CreateError, Directory, KdfParams, OpenError, Vault, WipeError};
 
 use crate::api::{Exit, Failure, SecretText, reason};
+use crate::clock::Here;
 use crate::engine::own::{check_new, passphrase, wrong_secret};
 use crate::phrase::{self, NoPhrase};
-use crate::{policy, seed};
+use crate::{clock, deadman, policy, seed};
 
 /// The daemon's socket in a home.
 const SOCKET_NAME: &str = "daemon.sock";
@@ -72,12 +73,20 @@ pub(crate) fn socket_path(home: &Path) -> Result<PathBuf, Failure> {
 }
 
 pub(crate) fn open_vault(home: &Path, secret: &SecretText) -> Result<Vault, Failure> {
-    let generator = seed::generator()
-        .map_err(|_| Failure::fault("the operating system gives no random numbers"))?;
+    open_vault_at(home, secret, &clock::here())
+}
+
+pub(crate) fn open_vault_at(
+    home: &Path,
+    secret: &SecretText,
+    here: &Here,
+) -> Result<Vault, Failure> {
+    // Again: a prompt may have waited for long.
+    deadman::start::look(home, here)?;
     Vault::open(
         Box::new(OsDirectory::at(home)),
         &passphrase(secret),
-        Box::new(generator),
+        Box::new(generator()?),
     )
     .map_err(|error| match error {
         OpenError::WrongSecret => match phrase::read(secret.expose()) {
@@ -105,8 +114,7 @@ pub(crate) fn open_vault(home: &Path, secret: &SecretText) -> Result<Vault, Fail
 
 pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result<Vault, Failure> {
     check_new(secret)?;
-    let generator = seed::generator()
-        .map_err(|_| Failure::fault("the operating system gives no random numbers"))?;
+    let generator = generator()?;
     let io = |kind: io::ErrorKind| {
         Failure::new(
             Exit::Vault,
@@ -137,22 +145,20 @@ pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
     policy::allows_panic()?;
     let since = Instant::now();
     loop {
-        let generator = seed::generator()
-            .map_err(|_| Failure::fault("the operating system gives no random numbers"))?;
         let directory = Box::new(OsDirectory::at(home));
-        match emptyroom_vault::wipe(directory, Box::new(generator)) {
-            Ok(()) => return Ok(()),
-            Err(WipeError::Missing) => return Err(missing()),
+        match emptyroom_vault::wipe(directory, Box::new(generator()?)) {
             Err(WipeError::InUse) if since.elapsed() < IN_USE_WAIT => {
                 std::thread::sleep(IN_USE_LOOK);
             }
-            Err(WipeError::InUse) => return Err(in_use()),
-            Err(error @ WipeError::Io(_)) => {
-                let failure = Failure::new(Exit::Vault, "vault_write", error.to_string());
-                return Err(failure.hint("see to the disk, then run the command again"));
-            }
+            outcome => return outcome.map_err(wipe_failure),
         }
     }
+}
+
+/// Destroys a locked vault whose lock is held, whatever the policy says.
+pub(crate) fn wipe_held(home: &Path, lock: Box<dyn Send + Sync>) -> Result<(), Failure> {
+    let directory = Box::new(OsDirectory::at(home));
+    emptyroom_vault::wipe_held(directory, lock, Box::new(generator()?)).map_err(wipe_failure)
 }
 
 /// Whether there is a vault, without opening it.
@@ -194,4 +200,21 @@ fn in_use() -> Failure {
         "another emptyroom has this vault open",
     )
     .hint("wait until it has ended; to run commands side by side, start `emptyroom daemon`")
+}
+
+fn wipe_failure(error: WipeError) -> Failure {
+    match error {
+        WipeError::Missing => missing(),
+        WipeError::InUse => in_use(),
+        WipeError::Io(_) => Failure::new(Exit::Vault, "vault_write", error.to_string())
+            .hint("see to the disk, then run the command again"),
+    }
+}
+
+/// Randomness of the operating system.
+///
+/// # Errors
+/// When it gives none.
+pub(crate) fn generator() -> Result<rand_chacha::ChaCha20Rng, Failure> {
+    seed::generator().map_err(|_| Failure::fault("the operating system gives no random numbers"))
 }

@@ -7,6 +7,7 @@ use crate::api::{Exit, Failure, reason};
 
 const PATH: &str = "/etc/emptyroom/policy";
 const FORBID_PANIC: &str = "forbid panic";
+const FORBID_DEADMAN: &str = "forbid deadman";
 
 /// Whether a panic PIN may be set and a vault be destroyed by command.
 ///
@@ -15,6 +16,15 @@ const FORBID_PANIC: &str = "forbid panic";
 pub(crate) fn allows_panic() -> Result<(), Failure> {
     // [SPEC 12.41]
     allows(Path::new(PATH), FORBID_PANIC)
+}
+
+/// Whether a vault may be made to destroy itself.
+///
+/// # Errors
+/// As [`allows_panic`].
+pub(crate) fn allows_deadman() -> Result<(), Failure> {
+    // [SPEC 12.41]
+    allows(Path::new(PATH), FORBID_DEADMAN)
 }
 
 fn allows(path: &Path, forbidden: &str) -> Result<(), Failure> {
@@ -54,6 +64,9 @@ mod tests {
             (refused.exit, &*refused.error),
             (Exit::Refused, "policy_forbids")
         );
+        assert!(allows(&path, FORBID_DEADMAN).is_ok());
+        std::fs::write(&path, "forbid deadman\n").unwrap();
+        assert!(allows(&path, FORBID_DEADMAN).is_err());
         std::fs::write(&path, [0xff, 0xfe]).unwrap();
         assert!(allows(&path, FORBID_PANIC).is_err());
         std::fs::remove_file(&path).unwrap();

@@ -125,6 +125,8 @@ pub const METHODS: &[&str] = &[
     "set_recovery",
     "drill",
     "panic",
+    "set_deadman",
+    "suspend_deadman",
     "lock",
     "subscribe",
 ];

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::time::Duration;
 
-use crate::api::{Answer, Call, Event, Exit, Failure, SecretText, StatusInfo};
+use crate::api::{Answer, Call, DeadmanInfo, Event, Exit, Failure, SecretText, StatusInfo};
 use crate::carrier::Direct;
 use crate::engine::Watcher;
 use crate::home::{self, Kdf};
+use crate::{clock, deadman};
 use local::Local;
 pub(crate) use local::runtime;
 use remote::Remote;
@@ -42,16 +43,32 @@ impl Session {
         }))
     }
 
-    /// Whether there is a vault in a home, before anybody is asked for a PIN.
+    /// Whether there is a vault in a home, before anybody is asked for a PIN. Gives what is left of its dead-man time, where
+    /// a warning is due.
     ///
     /// # Errors
-    /// When there is none.
-    pub fn expect_vault(home: &Path) -> Result<(), Failure> {
+    /// When there is none, or its dead-man time is over.
+    // [SPEC 11.80]
+    pub fn expect_vault(home: &Path) -> Result<Option<DeadmanInfo>, Failure> {
+        let warning = deadman::start::look(home, &clock::here())?;
         if home::holds_vault(home) {
-            Ok(())
+            Ok(warning)
         } else {
             Err(home::missing())
         }
+    }
+
+    /// The dead-man time of a home's vault, as it lies outside of it: no PIN is needed, and nothing begins anew.
+    ///
+    /// # Errors
+    /// When what lies there cannot be read.
+    pub fn deadman(home: &Path) -> Result<Option<DeadmanInfo>, Failure> {
+        deadman::start::show(home, &clock::here())
+    }
+
+    /// The same, where a warning is due.
+    pub fn deadman_warning(home: &Path) -> Option<DeadmanInfo> {
+        deadman::start::warning(home, &clock::here())
     }
 
     /// Whether the vault of a home is locked: there is one, and no process has it open.
@@ -73,6 +90,7 @@ impl Session {
     /// # Errors
     /// When there is one.
     pub fn expect_no_vault(home: &Path) -> Result<(), Failure> {
+        deadman::start::look(home, &clock::here())?;
         if home::holds_vault(home) {
             Err(home::exists())
         } else {

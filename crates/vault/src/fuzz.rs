@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::header::Header;
 use crate::keys::{JournalIndex, KeyRef, KeyTable};
+use crate::outside;
 use crate::record::{open_row, row_key};
 use crate::store::BlockZero;
 
@@ -50,6 +51,11 @@ pub fn fuzz_journal(data: &[u8]) {
 /// Block zero of the table, as it is after opening.
 pub fn fuzz_block_zero(data: &[u8]) {
     let _ = BlockZero::decode(data);
+}
+
+/// A copy of what lies outside.
+pub fn fuzz_outside(data: &[u8]) {
+    let _ = outside::decode(data);
 }
 
 /// A row of the table.

@@ -18,6 +18,7 @@ mod header;
 mod keys;
 mod memory;
 pub mod os;
+pub mod outside;
 mod pair;
 mod random;
 mod record;
@@ -34,5 +35,5 @@ pub use record::{NAME_LEN_MAX, VALUE_LEN_MAX};
 pub use secret::Passphrase;
 pub use vault::{
     Change, DRILL_RECORDS, Drill, DrillError, Ground, Locked, Mode, ROTATION_PERIOD_MS, Record,
-    Status, Stretched, Tried, Vault, Way, wipe,
+    Status, Stretched, Tried, Vault, Way, wipe, wipe_held,
 };

@@ -11,7 +11,7 @@ mod wipe;
 pub use drill::{DRILL_RECORDS, Drill, DrillError, Ground, Way};
 pub use open::{Locked, Stretched, Tried};
 pub use root::ROTATION_PERIOD_MS;
-pub use wipe::wipe;
+pub use wipe::{wipe, wipe_held};
 
 use std::collections::BTreeSet;
 use std::io;
@@ -161,6 +161,12 @@ impl Vault {
             })
             .map_err(read_error)?;
         failed.map_or(Ok(found), Err)
+    }
+
+    /// The directory it lies in, whose lock it holds: for what lies beside it ([`crate::outside`]).
+    #[must_use]
+    pub fn directory(&self) -> &dyn Directory {
+        &*self.dir
     }
 
     /// How the vault stands.

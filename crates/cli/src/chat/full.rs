@@ -196,7 +196,9 @@ impl Chat<'_> {
             | Event::RelayTrouble { .. }
             | Event::PeerTrouble { .. }
             | Event::RestartWaits { .. }
-            | Event::ConversationOver { .. } => {
+            | Event::ConversationOver { .. }
+            | Event::Deadman { .. }
+            | Event::WipeFailed { .. } => {
                 self.hint = words::event(event).unwrap_or_default();
                 Ok(())
             }

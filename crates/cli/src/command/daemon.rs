@@ -38,7 +38,7 @@ impl Daemon {
             )
             .hint("`emptyroom lock` ends it"));
         }
-        Session::expect_vault(&room.home)?;
+        room.expect_vault()?;
         let pin = room.pin.read("PIN or passphrase: ", room.out)?;
         let by_phrase = emptyroom_node::is_recovery_phrase(&pin);
         let idle = self.idle.0.map(Duration::from_secs);

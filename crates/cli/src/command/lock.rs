@@ -27,6 +27,7 @@ impl Lock {
                 outcome => drop(outcome?),
             },
             None => {
+                room.expect_vault()?;
                 Session::expect_locked(&room.home)?;
                 room::note(room.out, "no daemon runs: the vault is locked");
             }

@@ -17,7 +17,7 @@ const WORD: &str = "destroy";
 const UNRECOVERABLE: &str = "the panic PIN destroys this vault and shows an empty one. It makes what was here unrecoverable; it does not hide that \
      something was done: the relay's records, your contacts' devices and the disk may show it";
 
-const LEGAL_HOLD: &str =
+pub(super) const LEGAL_HOLD: &str =
     "destroying what must be kept for a court, an authority or an employer may be an offence";
 
 /// Destroy the vault now, or set a PIN that does

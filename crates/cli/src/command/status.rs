@@ -34,6 +34,10 @@ fn text(status: &StatusInfo) -> String {
         format!("storage: {}", storage(&status.vault)),
         format!("last drill: {}", drill(&status.vault)),
         format!(
+            "dead-man time: {}",
+            super::deadman::text(status.vault.deadman.as_ref())
+        ),
+        format!(
             "daemon: {}",
             if status.daemon {
                 "running"
@@ -49,6 +53,17 @@ fn text(status: &StatusInfo) -> String {
                 .map_or("none".to_owned(), terminal::line)
         ),
     ];
+    if let Some(at) = status
+        .vault
+        .deadman
+        .as_ref()
+        .and_then(|deadman| deadman.changed_at)
+    {
+        lines.push(format!(
+            "the dead-man time outside of the vault was not as it was left; found so and put back at {}",
+            span::local(at)
+        ));
+    }
     for relay in &status.relays {
         let mut state = if relay.up {
             "connected"

@@ -29,6 +29,7 @@ const COMMANDS: &[&str] = &[
     "vault",
     "panic",
     "wipe",
+    "deadman",
     "daemon",
     "completions",
     "man",
@@ -72,6 +73,7 @@ fn help_says_what_it_said() {
         ("vault", "recovery"),
         ("panic", "set"),
         ("panic", "unset"),
+        ("deadman", "suspend"),
     ] {
         golden(
             &format!("help/{command}-{what}.txt"),

@@ -13,6 +13,7 @@ mod chat;
 mod commands;
 mod crash;
 mod daemon;
+mod deadman;
 mod disk;
 mod drill;
 mod endings;

@@ -161,6 +161,9 @@ pub struct VaultInfo {
     pub medium: String,
     /// The last drill; none since the vault was made.
     pub last_drill: Option<DrillInfo>,
+    /// Its dead-man time; null without one.
+    #[serde(default)]
+    pub deadman: Option<DeadmanInfo>,
 }
 
 /// The last drill.
@@ -187,6 +190,19 @@ pub struct DrillStep {
     pub destroyed_ms: u64,
     /// What the search took.
     pub searched_ms: u64,
+}
+
+/// When the vault destroys itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadmanInfo {
+    /// How long it may stay unopened.
+    pub days: u32,
+    /// What is left of it.
+    pub left_s: u64,
+    /// It has more time, until the next opening.
+    pub suspended: bool,
+    /// When it was found that what lies outside of the vault had been changed while it was locked.
+    pub changed_at: Option<u64>,
 }
 
 /// A relay this device talks to.

@@ -174,6 +174,21 @@ pub enum Call {
     Drill {},
     /// Destroy the vault now; a daemon ends.
     Panic {},
+    /// From now on the vault destroys itself when it is not opened for so long.
+    SetDeadman {
+        /// The present PIN: always asked for, also by a running daemon.
+        secret: SecretText,
+        /// 1 to 365 days; off where absent.
+        #[serde(default)]
+        days: Option<u32>,
+    },
+    /// Once, until the next opening, it has more time.
+    SuspendDeadman {
+        /// The present PIN.
+        secret: SecretText,
+        /// 1 to 90 days, from now on.
+        days: u32,
+    },
     /// Lock the vault; a daemon ends.
     Lock {},
     /// From now on send this connection every event.

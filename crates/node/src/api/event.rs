@@ -152,6 +152,16 @@ pub enum Event {
         /// `vault_full`, `vault_read`, `vault_write` or `vault_corrupt`, as failures are named.
         why: String,
     },
+    /// Half, four fifths or nearly all of the dead-man time is over; or all of it, and the vault is destroyed.
+    Deadman {
+        /// What is left.
+        left_s: u64,
+    },
+    /// The dead-man time is over, and something stood in the way of destroying the vault whole.
+    WipeFailed {
+        /// As of `StorageFailed`.
+        why: String,
+    },
     /// This program was too slow and missed events: read `unread` and `history`.
     Missed {},
     /// The vault was locked: the last event.

@@ -5,19 +5,29 @@ use tokio::sync::mpsc;
 
 use super::{Answerer, Engine, Message, own};
 use crate::api::{Answer, Call, Event, Failure};
+use crate::deadman::start;
 
 /// How the engine ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// The vault is locked as soon as what was begun is stored.
     Lock,
-    /// The vault is destroyed; nothing is waited for.
+    /// The vault is destroyed; nothing is waited for. With a panic PIN an empty one is left.
     Panic,
+    /// The dead-man time is over: nothing is left.
+    Wipe,
+}
+
+impl End {
+    pub(super) fn destroys(self) -> bool {
+        matches!(self, Self::Panic | Self::Wipe)
+    }
 }
 
 impl Engine {
-    /// The end: to lock, links first, then the vault, then whoever asked for it; to destroy, the vault first.
-    pub(super) fn end(self, end: End, answerer: Option<Answerer>) {
+    /// The end: to lock, links first, then the vault, then whoever asked for it; to destroy, the vault first. Gives why
+    /// the vault is gone, where nobody asked for that.
+    pub(super) fn end(self, end: End, answerer: Option<Answerer>) -> Option<Failure> {
         let Engine {
             vault,
             client,
@@ -26,40 +36,57 @@ impl Engine {
             mut watchers,
             ..
         } = self;
-        let others = || {
+        let others = |last: Option<&Event>| {
             links.hang_up_all();
             for waiting in waiting.into_values() {
                 (waiting.answerer)(Err(Failure::locked()));
             }
-            watchers.retain_mut(|watcher| watcher(&Event::Locked {}));
+            watchers
+                .retain_mut(|watcher| last.is_none_or(&mut *watcher) && watcher(&Event::Locked {}));
             drop(client);
         };
+        let mut why = None;
         let ended = match end {
             End::Lock => {
-                others();
+                others(None);
                 vault.lock()
             }
             End::Panic => {
                 let destroyed = vault.panic();
-                others();
+                others(None);
                 destroyed.and_then(|empty| empty.map_or(Ok(()), Vault::lock))
+            }
+            End::Wipe => {
+                let destroyed = vault.wipe();
+                let (event, failure) = match destroyed {
+                    Ok(()) => (Event::Deadman { left_s: 0 }, start::destroyed()),
+                    Err(error) => {
+                        let failure = own::write_failure(error);
+                        let why = failure.error.clone();
+                        (Event::WipeFailed { why }, start::not_destroyed(failure))
+                    }
+                };
+                others(Some(&event));
+                why = Some(failure);
+                destroyed
             }
         };
         if let Some(answerer) = answerer {
             answerer(ended.map(|()| Answer::Done {}).map_err(own::write_failure));
         }
+        why
     }
 }
 
 /// Calls that came too late: nobody is left without an answer.
 // [SPEC 12.31]
-pub(super) fn refuse_rest(mut messages: mpsc::Receiver<Message>) {
+pub(super) fn refuse_rest(mut messages: mpsc::Receiver<Message>, why: Option<&Failure>) {
     messages.close();
     while let Ok(message) = messages.try_recv() {
         match message {
             Message::Call(Call::Lock {}, answerer) => answerer(Ok(Answer::Done {})),
             Message::Call(_, answerer) | Message::Drilled(_, answerer) => {
-                answerer(Err(Failure::locked()));
+                answerer(Err(why.cloned().unwrap_or_else(Failure::locked)));
             }
             Message::Watch(_) | Message::Link(..) => {}
         }
@@ -82,7 +109,7 @@ mod tests {
             let answerer: Answerer = Box::new(move |outcome| answered.send(outcome).unwrap());
             assert!(sender.try_send(Message::Call(call, answerer)).is_ok());
         }
-        refuse_rest(receiver);
+        refuse_rest(receiver, None);
         assert!(
             answers
                 .recv()

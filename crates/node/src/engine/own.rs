@@ -7,7 +7,7 @@ use emptyroom_vault::{Mode, Passphrase, ReadError, SecretError, Vault, WriteErro
 use zeroize::Zeroizing;
 
 use super::{Engine, drilling};
-use crate::api::{Answer, Exit, Failure, SecretText, VaultInfo};
+use crate::api::{Answer, DeadmanInfo, Exit, Failure, SecretText, VaultInfo};
 use crate::storage::Storage;
 use crate::{phrase, policy, seed};
 
@@ -132,7 +132,11 @@ pub(crate) fn passphrase(secret: &SecretText) -> Passphrase {
 }
 
 /// What `status` says of the vault.
-pub(super) fn vault_info(vault: &Vault, home: &Path) -> Result<VaultInfo, Failure> {
+pub(super) fn vault_info(
+    vault: &Vault,
+    home: &Path,
+    deadman: Option<DeadmanInfo>,
+) -> Result<VaultInfo, Failure> {
     let status = vault.status().map_err(read_failure)?;
     let storage = Storage::of(home);
     Ok(VaultInfo {
@@ -146,6 +150,7 @@ pub(super) fn vault_info(vault: &Vault, home: &Path) -> Result<VaultInfo, Failur
         storage: storage.kind.name().to_owned(),
         medium: storage.medium.name().to_owned(),
         last_drill: drilling::last(vault)?,
+        deadman,
     })
 }
 
@@ -154,7 +159,7 @@ pub(crate) fn wrong_secret() -> Failure {
 }
 
 /// The secrets stay as they were, or which of them counts is in doubt.
-fn secret_failure(error: SecretError) -> Failure {
+pub(super) fn secret_failure(error: SecretError) -> Failure {
     match error {
         SecretError::WrongSecret => wrong_secret(),
         SecretError::Same => pins_too_close(),

@@ -83,6 +83,14 @@ fn every_call() -> Vec<Call> {
         },
         Call::Drill {},
         Call::Panic {},
+        Call::SetDeadman {
+            secret: SecretText::new("1".into()),
+            days: Some(14),
+        },
+        Call::SuspendDeadman {
+            secret: SecretText::new("1".into()),
+            days: 30,
+        },
         Call::Lock {},
         Call::Subscribe {},
     ]

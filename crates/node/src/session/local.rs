@@ -15,7 +15,7 @@ use crate::engine::{self, Answerer, Message};
 /// The engine and what it runs on.
 pub(super) struct Local {
     engine: mpsc::Sender<Message>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Option<engine::Thread>,
     /// Ended last: links live on it.
     runtime: Option<Runtime>,
 }

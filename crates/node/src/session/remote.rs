@@ -130,7 +130,9 @@ impl Remote {
                 Call::ChangeSecret { .. }
                 | Call::SetPanic { .. }
                 | Call::UnsetPanic { .. }
-                | Call::SetRecovery { .. } => DERIVING_TIME_MAX,
+                | Call::SetRecovery { .. }
+                | Call::SetDeadman { .. }
+                | Call::SuspendDeadman { .. } => DERIVING_TIME_MAX,
                 Call::Drill {} => DRILL_TIME_MAX,
                 _ => Duration::ZERO,
             }
@@ -269,7 +271,7 @@ mod tests {
     // [SPEC 12.34]
     #[test]
     fn a_daemon_that_hangs_is_not_waited_for_longer_than_was_asked() {
-        let (home, listener) = daemon("hangs");
+        let (home, listener) = daemon("silent");
         let remote = Remote::connect_for(&home, Duration::from_millis(50))
             .unwrap()
             .unwrap();

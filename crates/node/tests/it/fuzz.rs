@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use emptyroom_node::fuzz::{fuzz_request, fuzz_response};
+use emptyroom_node::fuzz::{fuzz_outside, fuzz_request, fuzz_response};
 
 const ROUNDS: usize = 4_000;
 
@@ -71,4 +71,9 @@ fn requests_never_panic() {
 #[test]
 fn responses_never_panic() {
     run("response", fuzz_response);
+}
+
+#[test]
+fn what_lies_outside_never_panics() {
+    run("outside", fuzz_outside);
 }

@@ -10,9 +10,10 @@ use super::wipe::destroy;
 use super::{Place, Vault, write_error};
 use crate::error::WriteError;
 use crate::header::{Header, Others, ReplaceError, Unlocked, seal_slots};
-use crate::keys::scrub_files;
+use crate::keys::{Keys, scrub_files};
 use crate::memory::LockedKey;
-use crate::store::Fault;
+use crate::outside;
+use crate::store::{Fault, Store};
 
 impl Vault {
     /// Destroys this vault. Where there is a panic PIN, what is left is an empty vault that it opens;
@@ -20,26 +21,37 @@ impl Vault {
     ///
     /// # Errors
     /// See [`WriteError`]. Whatever could be destroyed has been, and the vault is closed.
-    pub fn panic(self) -> Result<Option<Vault>, WriteError> {
-        let place = Place {
-            header: self.header,
-            random: self.random,
-            dir: self.dir,
-            lock: self.lock,
+    pub fn panic(mut self) -> Result<Option<Vault>, WriteError> {
+        let Some(panic) = self.others.panic.take() else {
+            return self.wipe().map(|()| None);
         };
-        let secrets = (self.unlocked, self.keys, self.store);
-        let Some(panic) = self.others.panic else {
-            drop(secrets);
-            return destroy(place)
-                .map(|()| None)
-                .map_err(|e| write_error(e.into()));
-        };
+        let (place, secrets) = self.apart();
         let emptied = Emptied::begin(place, &panic);
         drop(secrets);
         emptied
             .and_then(Emptied::finish)
             .map(Some)
             .map_err(write_error)
+    }
+
+    /// Destroys this vault, and leaves nothing.
+    ///
+    /// # Errors
+    /// See [`WriteError`]. Whatever could be destroyed has been, and the vault is closed.
+    pub fn wipe(self) -> Result<(), WriteError> {
+        let (place, secrets) = self.apart();
+        drop(secrets);
+        destroy(place).map_err(|e| write_error(e.into()))
+    }
+
+    fn apart(self) -> (Place, (Unlocked, Keys, Store)) {
+        let place = Place {
+            header: self.header,
+            random: self.random,
+            dir: self.dir,
+            lock: self.lock,
+        };
+        (place, (self.unlocked, self.keys, self.store))
     }
 }
 
@@ -110,9 +122,11 @@ impl Emptied {
         // A step that fails does not keep the next ones from being done.
         let mirrored = place.header.mirror();
         let scrubbed = scrub_files(&*place.dir, random);
+        let removed = outside::remove(&*place.dir);
         let made = make(&*place.dir, &unlocked, root, random);
         mirrored?;
         scrubbed?;
+        removed?;
         let (keys, store) = made?;
         let header = place.header.current().clone();
         place

@@ -78,6 +78,14 @@ impl Vault {
         self.change_others(&opens, |others| others.recovery = Some(phrase))
     }
 
+    /// Whether this is the present secret; the recovery phrase is not. Costs a key derivation.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub fn expect_present(&self, secret: &Passphrase) -> Result<(), SecretError> {
+        self.is_present(secret, false).map(drop)
+    }
+
     /// From now on there is no recovery phrase. Does the same where there was none.
     ///
     /// # Errors

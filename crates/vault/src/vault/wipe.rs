@@ -10,6 +10,7 @@ use crate::directory::Directory;
 use crate::error::WipeError;
 use crate::header::{self, Header, HeaderFile, HeaderOpenFault, ReplaceError};
 use crate::keys::{self, scrub_files};
+use crate::outside;
 use crate::random::Random;
 
 /// Destroys the vault in a directory: no secret is needed, and none opens it afterwards. One that was
@@ -23,9 +24,21 @@ pub fn wipe(dir: Box<dyn Directory>, rng: Box<dyn CryptoRng + Send>) -> Result<(
         io::ErrorKind::WouldBlock => WipeError::InUse,
         kind => WipeError::Io(kind),
     })?;
+    wipe_held(dir, lock, rng)
+}
+
+/// The same by who holds the directory's lock already, and so knows that what he saw there still is so.
+///
+/// # Errors
+/// See [`WipeError`].
+pub fn wipe_held(
+    dir: Box<dyn Directory>,
+    lock: Box<dyn Send + Sync>,
+    rng: Box<dyn CryptoRng + Send>,
+) -> Result<(), WipeError> {
     // One that cannot be opened is there.
     let absent = |name| matches!(dir.open(name), Err(e) if e.kind() == io::ErrorKind::NotFound);
-    if names().all(absent) {
+    if names().chain([outside::NAME]).all(absent) {
         return Err(WipeError::Missing);
     }
     let random = Random::new(rng);
@@ -69,10 +82,12 @@ fn remove(dir: &dyn Directory, random: &Random) -> io::Result<()> {
         _ => Ok(()),
     });
     let removed = removed.fold(Ok(()), io::Result::and);
-    scrubbed.and(removed).and(dir.sync())
+    scrubbed.and(removed).and(dir.sync())?;
+    // Last: where this was cut off or failed, what ordered it is still there.
+    outside::remove(dir)
 }
 
-/// The files of a vault, but for the lock.
+/// The files of a vault, but for the lock and what lies outside.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     header::NAMES
         .into_iter()

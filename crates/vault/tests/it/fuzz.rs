@@ -73,6 +73,11 @@ fn block_zeros() {
 }
 
 #[test]
+fn what_lies_outside() {
+    run("outside", fuzz::fuzz_outside);
+}
+
+#[test]
 fn rows() {
     run("row", fuzz::fuzz_row);
 }

@@ -22,6 +22,7 @@ mod journal;
 #[path = "../../../relayd/tests/it/machine.rs"]
 mod machine;
 mod os;
+mod outside;
 mod panic;
 mod reader;
 mod recovery;
