@@ -49,6 +49,12 @@ const TESTING: &[Need] = &[
         otherwise: "",
     },
     Need {
+        what: "PostgreSQL (for relays of many nodes)",
+        is_there: has_postgres,
+        packages: &["postgresql"],
+        otherwise: "",
+    },
+    Need {
         what: "clippy",
         is_there: || succeeds("cargo", &["clippy", "--version"]),
         packages: &[],
@@ -159,6 +165,14 @@ fn succeeds(program: &str, arguments: &[&str]) -> bool {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// Debian keeps the server's programs out of the path.
+fn has_postgres() -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql");
+    let mut versions = versions.into_iter().flatten().flatten();
+    versions.any(|version| version.path().join("bin/postgres").exists())
+        || succeeds("postgres", &["--version"])
 }
 
 /// Compiles one line that includes a header, so that a compiler without headers does not count.

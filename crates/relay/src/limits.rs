@@ -64,6 +64,8 @@ pub const READ_BYTES_CROWDED: usize = 16 << 10;
 pub const BATCH_OPS_MAX: usize = 1_024;
 /// Entries that one batch removes by trimming and destroying, or gives another last day. [SPEC 6.55]
 pub const BATCH_REACH_MAX: usize = 8_192;
+/// Seconds after which it is worth asking a relay again whose store was away.
+pub const AWAY_RETRY_S: u32 = 3;
 /// Seconds after which it is worth asking a busy relay again.
 pub const BUSY_RETRY_S: u32 = 1;
 /// Seconds after which it is worth asking a relay again whose disk is full or failed.

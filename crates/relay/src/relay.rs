@@ -14,6 +14,7 @@ use crate::io::{ConnId, Input, Output, Reason, Ticket};
 use crate::store::{StoreFailure, StoreReply};
 use crate::totals::Totals;
 
+mod away;
 mod conn;
 mod conns;
 mod full;
@@ -142,11 +143,17 @@ impl Relay {
                 self.keys.stored(now, ticket);
                 self.key_turned(now);
             }
-            Input::KeyRecordPersisted(ticket, Err(StoreFailure::Full)) => {
+            Input::Stored(ticket, Err(StoreFailure::Away(_) | StoreFailure::Conflict)) => {
+                self.store_away(now, ticket);
+            }
+            Input::Stored(ticket, Err(StoreFailure::Lost(_))) => self.store_lost(now, ticket),
+            Input::Stored(ticket, Err(failure)) => self.store_broke(now, ticket, failure),
+            Input::KeyRecordPersisted(ticket, Err(failure)) if failure.passes() => {
                 self.keys.not_stored(now, ticket);
             }
-            Input::Expired(ticket, Ok(()) | Err(StoreFailure::Full)) => self.expired(now, ticket),
-            Input::Stored(ticket, Err(failure)) => self.store_broke(now, ticket, failure),
+            Input::Expired(ticket, Ok(())) => self.expired(now, ticket),
+            Input::Expired(ticket, Err(failure)) if failure.passes() => self.expired(now, ticket),
+            Input::StoreFailed(failure) if failure.passes() => {}
             Input::KeyRecordPersisted(_, Err(failure))
             | Input::Expired(_, Err(failure))
             | Input::StoreFailed(failure) => self.write_no_more(now, failure),

@@ -21,6 +21,8 @@
 //!   what needs space, and asks for the rest again. [`StoreFailure::Broken`] means that nobody knows what of the batch is on disk (a failed sync), or that a
 //!   row cannot be read. A store that has failed so never writes again until it is opened anew: it answers `Broken` to every batch
 //!   that would write, and goes on to answer those that only read, from what was durable before.
+//!   A store on another machine has two more: [`StoreFailure::Away`] means that nothing of the batch took effect, [`StoreFailure::Lost`] that nobody
+//!   knows what did. After either it tries to come back with the next batch.
 //! - **Time** only comes in as `now`; days are counted from it. A clock that jumps back makes nothing live again that was removed.
 //! - **Secrecy.** A store writes no capability, and no log id, nothing of a header and nothing of a share in clear: rows stand under [`RowKey`]s and are sealed
 //!   under keys from the row secret, both derived from the capability or the share's id. What it may write in clear is a row's expiry day and length.
@@ -36,6 +38,7 @@ use emptyroom_wire::time::Wall;
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
 mod account;
+mod ahead;
 mod allowance;
 mod decide;
 mod entryrow;
@@ -48,6 +51,7 @@ mod runs;
 mod share;
 mod shelves;
 
+pub use ahead::{Access, Expected};
 pub use ledger::{Changes, EntryChange, LastingChange, Ledger, Rows};
 pub use place::{Place, RowKey};
 pub use share::{ShareOp, SharePlace, ShareReply};
@@ -276,6 +280,20 @@ pub enum StoreFailure {
     Full,
     /// The state is unknown or damaged: nothing more is written. The text says where, and holds nothing of any log.
     Broken(&'static str),
+    /// It cannot be reached, or takes nothing for now. Nothing of the batch took effect; the next one may find it back.
+    Away(&'static str),
+    /// It went away in the middle: nobody knows what of the batch took effect. The next one may find it back.
+    Lost(&'static str),
+    /// Of [`Rows`] alone: somebody else changed what was looked up. Nothing took effect; a [`Ledger`] decides again.
+    Conflict,
+}
+
+impl StoreFailure {
+    /// Whether the store may be asked again.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        !matches!(self, StoreFailure::Broken(_))
+    }
 }
 
 impl std::fmt::Display for StoreFailure {
@@ -283,6 +301,9 @@ impl std::fmt::Display for StoreFailure {
         match self {
             StoreFailure::Full => f.write_str("no space left in the store"),
             StoreFailure::Broken(place) => write!(f, "store failed: {place}"),
+            StoreFailure::Away(why) => write!(f, "the store cannot be reached: {why}"),
+            StoreFailure::Lost(why) => write!(f, "the store went away: {why}"),
+            StoreFailure::Conflict => f.write_str("others were faster"),
         }
     }
 }

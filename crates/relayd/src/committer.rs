@@ -89,9 +89,7 @@ impl Done {
             Self::Held => None,
             Self::Failed(failure) | Self::Broken(failure) => Some(failure),
         };
-        failure
-            .copied()
-            .filter(|failure| *failure != StoreFailure::Full)
+        failure.copied().filter(|failure| !failure.passes())
     }
 }
 
@@ -251,8 +249,8 @@ mod tests {
     /// A store with a checkpoint under way, and a commit behind it.
     fn untidy(data: &DataDir) -> Committer {
         let now = clock::wall();
-        let rows = Medium::open(data, Wanted::default(), now.day()).unwrap();
         let identity = RelayIdentity::from_seed(&Secret32::new([1; 32]));
+        let rows = Medium::open(data, identity.hash(), &Wanted::default(), now.day()).unwrap();
         let mut committer = Committer {
             store: Ledger::new(rows, Box::new(entropy::generator())),
             chain: Chain::load(data, &identity.verify_key()).unwrap(),

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::data::{DataError, read_small};
 use crate::log::Format;
-use crate::medium::Kind;
+use crate::medium::Choice;
 use crate::server::Public;
 
 /// A configuration file as it was written. What it does not say is as if there were no file.
@@ -31,7 +31,7 @@ pub struct File {
     /// As `--open`.
     pub open: bool,
     /// As `--store`.
-    pub store: Option<Kind>,
+    pub store: Option<Choice>,
     /// As `--store-memory`.
     pub store_memory: Option<u32>,
     /// As `--threads`.
@@ -301,7 +301,7 @@ mod tests {
             ("data = \"a\"\ndata = \"b\"\n", 2, "duplicate"),
             ("\n\n= 5\n", 3, ""),
             ("public = \"http://x\"\n", 1, ""),
-            ("store = \"floppy\"\n", 1, "unknown variant"),
+            ("store = \"floppy\"\n", 1, "it is none of"),
             ("\nthreads = 0\n", 2, "not within 1 to 256"),
         ] {
             let (at, what) = File::parse(text).unwrap_err();

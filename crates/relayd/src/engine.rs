@@ -44,6 +44,7 @@ pub(crate) struct Engine {
     outboxes: BTreeMap<ConnId, Arc<Outbox>>,
     round: Round,
     full: bool,
+    away: bool,
     failed: bool,
     outcome: Option<Result<(), StoreFailure>>,
 }
@@ -57,6 +58,7 @@ impl Engine {
             outboxes: BTreeMap::new(),
             round: Round::default(),
             full: false,
+            away: false,
             failed: false,
             outcome: None,
         }
@@ -159,6 +161,7 @@ impl Engine {
         match done {
             Done::Stored(ticket, outcome) => {
                 self.notice_full(is_full(self.full, &outcome));
+                self.notice_away(outcome.as_ref().err());
                 self.feed(Input::Stored(ticket, outcome));
             }
             Done::Expired(ticket, outcome) => self.feed(Input::Expired(ticket, outcome)),
@@ -166,7 +169,7 @@ impl Engine {
                 match outcome {
                     Ok(()) => self.notice_full(false),
                     Err(StoreFailure::Full) => self.notice_full(true),
-                    Err(StoreFailure::Broken(_)) => {}
+                    Err(_) => {}
                 }
                 self.feed(Input::KeyRecordPersisted(ticket, outcome));
             }
@@ -187,6 +190,18 @@ impl Engine {
         {
             log(&Event::StoreFailed(&failure));
         }
+    }
+
+    /// Says once that the store is away, and once that it is back.
+    // [SPEC 6.200]
+    fn notice_away(&mut self, failure: Option<&StoreFailure>) {
+        let away = failure.filter(|failure| failure.passes() && **failure != StoreFailure::Full);
+        match (self.away, away) {
+            (false, Some(failure)) => log(&Event::StoreAway(failure)),
+            (true, None) => log(&Event::StoreBack),
+            _ => {}
+        }
+        self.away = away.is_some();
     }
 
     /// Says once that the disk is full, and once that it is not any more.

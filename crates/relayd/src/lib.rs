@@ -22,6 +22,7 @@ pub mod medium;
 pub mod metrics;
 mod outbox;
 pub mod platform;
+pub mod postgres;
 mod seal;
 pub mod segments;
 pub mod server;

@@ -48,6 +48,12 @@ pub enum Event<'a> {
     DiskFull,
     /// It is not any more.
     SpaceAgain,
+    /// A database refused something; with its code.
+    DatabaseRefused(&'a str),
+    /// The store cannot be reached.
+    StoreAway(&'a StoreFailure),
+    /// It can be again.
+    StoreBack,
     /// The store can write no more; what is stored is served.
     StoreFailed(&'a StoreFailure),
     /// No more connections can be accepted for now.
@@ -107,6 +113,9 @@ impl Event<'_> {
             Self::Stopping => ("stopping", Level::Info),
             Self::DiskFull => ("disk-full", Level::Error),
             Self::SpaceAgain => ("space-again", Level::Info),
+            Self::DatabaseRefused(_) => ("database-refused", Level::Warning),
+            Self::StoreAway(_) => ("store-away", Level::Error),
+            Self::StoreBack => ("store-back", Level::Info),
             Self::StoreFailed(_) => ("store-failed", Level::Error),
             Self::CannotAccept => ("cannot-accept", Level::Error),
             Self::BackupBegins => ("backup-begins", Level::Info),
@@ -150,6 +159,12 @@ impl Event<'_> {
                      stop, those behind the damage are lost, and clients are told so"
                 );
             }
+            Self::DatabaseRefused(code) => {
+                return format!("the database answered with error {code}; its own log says more");
+            }
+            Self::StoreAway(failure) => {
+                return format!("{failure}; what is asked of it is refused until it is back");
+            }
             Self::StoreFailed(failure) => {
                 return format!(
                     "{failure}; from now on nothing is written: whatever would change something is refused, what can be read is served; check the disk, then restart the relay"
@@ -178,6 +193,7 @@ impl Event<'_> {
                 "no space left for the data directory: refusing what needs space until there is some"
             }
             Self::SpaceAgain => "there is space again",
+            Self::StoreBack => "the store is back",
             Self::CannotAccept => {
                 "cannot accept connections (too many open files?); going on trying"
             }

@@ -2,22 +2,77 @@
 
 use std::path::PathBuf;
 
-use emptyroom_relay::store::{Changes, RowKey, Rows, StoreFailure};
+use emptyroom_relay::store::{Access, Changes, Expected, RowKey, Rows, StoreFailure};
+use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::time::Day;
+use serde::Deserialize;
+use zeroize::Zeroizing;
 
-use crate::data::{DataDir, DataError, open_failure};
+use crate::data::{DataDir, DataError, open_failure, read_small};
+use crate::postgres::upkeep::Slice;
+use crate::postgres::{Address, PostgresRows, Seat, Unusable, ratchet};
 use crate::segments::disk::OsDisk;
 use crate::segments::{OnDamage, ROW_MEMORY, SegmentRows, Settled, Sizes, Unopened};
 use crate::store::SqliteRows;
 
 /// A kind of store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// SQLite files, one for each expiry day.
     Sqlite,
     /// The relay's own log: a journal, and segments for each expiry day.
     Segments,
+}
+
+/// What a relay's rows are kept in.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// Files in the data directory.
+    Here(Kind),
+    /// A database that several nodes share.
+    Database(Address),
+}
+
+impl Choice {
+    /// Reads `sqlite`, `segments`, an address, or where that is found: `file:PATH` or `env:NAME`.
+    ///
+    /// # Errors
+    /// What is wrong with it, without any part of an address.
+    // [SPEC 6.208]
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let address = |text: &str| match Address::parse(text.trim()) {
+            Ok(address) => Ok(Self::Database(address)),
+            Err(fault) => Err(format!("the address of the database: {fault}")),
+        };
+        if let Some(path) = text.strip_prefix("file:") {
+            let bytes =
+                read_small(std::path::Path::new(path)).map_err(|error| error.to_string())?;
+            let bytes = bytes.ok_or_else(|| format!("there is no file {path}"))?;
+            return address(std::str::from_utf8(&bytes).unwrap_or_default());
+        }
+        if let Some(name) = text.strip_prefix("env:") {
+            let value = std::env::var(name).map(Zeroizing::new);
+            return address(
+                &value.map_err(|_| format!("there is no environment variable {name}"))?,
+            );
+        }
+        if Address::is_meant(text) {
+            return address(text);
+        }
+        match <Kind as clap::ValueEnum>::from_str(text, false) {
+            Ok(kind) => Ok(Self::Here(kind)),
+            Err(_) => {
+                Err("it is none of: sqlite, segments, postgres://…, file:PATH, env:NAME".to_owned())
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Choice {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
 }
 
 /// Why there is no store.
@@ -27,6 +82,20 @@ pub enum MediumError {
     Other {
         /// The kind it holds.
         found: Kind,
+    },
+    /// The directory holds a store, and databases are wanted.
+    Embedded {
+        /// The kind it holds.
+        found: Kind,
+    },
+    /// The directory is that of a node, and no database is wanted.
+    Node,
+    /// A database cannot be used.
+    Database {
+        /// Which one; neither user nor password.
+        address: String,
+        /// Why.
+        why: Unusable,
     },
     /// The store cannot be opened.
     Store(StoreFailure),
@@ -42,10 +111,10 @@ pub enum MediumError {
 }
 
 /// How the store of a data directory is to be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Of which kind, for a directory that has none yet.
-    pub kind: Option<Kind>,
+    /// What is to keep it, if that was said.
+    pub choice: Option<Choice>,
     /// What to do where acknowledged commits are damaged.
     pub on_damage: OnDamage,
     /// Memory for the places of rows, in MiB.
@@ -56,23 +125,30 @@ impl Default for Wanted {
     // [SPEC 6.112]
     fn default() -> Self {
         Self {
-            kind: None,
+            choice: None,
             on_damage: OnDamage::Refuse,
             memory_mib: 1_024,
         }
     }
 }
 
-/// Rows on the disk of this machine.
+/// Rows on the disk of this machine, or in a database.
 pub(crate) enum Medium {
     Sqlite(Box<SqliteRows>),
     Segments(Box<SegmentRows<OsDisk>>),
+    Postgres(Box<PostgresRows>),
 }
 
 impl Medium {
-    /// Opens the store of a data directory: of the kind that is there, else the one that is wanted, else segments.
+    /// Opens the store of a data directory: of the kind that is there, else the one that is wanted, else segments. Or the database that
+    /// is wanted, for a directory without a store.
     // [SPEC 6.90]
-    pub(crate) fn open(data: &DataDir, wanted: Wanted, today: Day) -> Result<Self, MediumError> {
+    pub(crate) fn open(
+        data: &DataDir,
+        identity: IdentityHash,
+        wanted: &Wanted,
+        today: Day,
+    ) -> Result<Self, MediumError> {
         let found = match (Kind::Sqlite.is_in(data)?, Kind::Segments.is_in(data)?) {
             (true, true) => {
                 let both = StoreFailure::Broken("the data directory holds stores of both kinds");
@@ -82,13 +158,48 @@ impl Medium {
             (false, true) => Some(Kind::Segments),
             (false, false) => None,
         };
-        let kind = match (found, wanted.kind) {
-            (Some(found), Some(wanted)) if found != wanted => {
+        let kind = match (found, &wanted.choice) {
+            (Some(found), Some(Choice::Here(wanted))) if found != *wanted => {
                 return Err(MediumError::Other { found });
             }
-            (found, wanted) => found.or(wanted).unwrap_or(Kind::Segments),
+            (Some(found), Some(Choice::Database(_))) => {
+                return Err(MediumError::Embedded { found });
+            }
+            (None, Some(Choice::Database(address))) => {
+                return Self::open_database(data, identity, address, today);
+            }
+            (None, _) if data.join(ratchet::FILE).exists() => return Err(MediumError::Node),
+            (None, Some(Choice::Here(wanted))) => *wanted,
+            (found, _) => found.unwrap_or(Kind::Segments),
         };
         kind.open(data, wanted, today)
+    }
+
+    fn open_database(
+        data: &DataDir,
+        identity: IdentityHash,
+        address: &Address,
+        today: Day,
+    ) -> Result<Self, MediumError> {
+        let seat = Seat {
+            identity,
+            shard: 0,
+            shards: 1,
+        };
+        let directory = data.join("");
+        // Not in a thread where other futures run: it waits.
+        let opened = std::thread::scope(|scope| {
+            let open = || PostgresRows::open(address, seat, &directory, today);
+            scope.spawn(open).join()
+        });
+        let failed = || StoreFailure::Broken("a bug in opening the database").into();
+        let opened = opened.unwrap_or_else(|_| Err(failed()));
+        opened
+            .map(|rows| Medium::Postgres(Box::new(rows)))
+            .map_err(|why| MediumError::Database {
+                address: address.to_string(),
+                why,
+            })
     }
 
     /// A step on the way to leave nothing in any file of what was deleted or replaced.
@@ -98,6 +209,12 @@ impl Medium {
                 .tidy()
                 .map(|tidy| if tidy { Settled::Done } else { Settled::Full }),
             Medium::Segments(rows) => rows.settle(),
+            Medium::Postgres(rows) => match rows.upkeep() {
+                Ok(Slice::More) => Ok(Settled::More),
+                Ok(Slice::Done) => Ok(Settled::Done),
+                Err(failure) if failure.passes() => Ok(Settled::Full),
+                Err(failure) => Err(failure),
+            },
         }
     }
 
@@ -107,6 +224,8 @@ impl Medium {
         match self {
             Medium::Sqlite(rows) => rows.tidy().map(drop),
             Medium::Segments(rows) => rows.checkpoint().map(drop),
+            // What is left, other nodes do, or this one later.
+            Medium::Postgres(_) => Ok(()),
         }
     }
 
@@ -114,7 +233,7 @@ impl Medium {
     pub(crate) fn slices_due(&self) -> u64 {
         match self {
             // It tidies by itself.
-            Medium::Sqlite(_) => 0,
+            Medium::Sqlite(_) | Medium::Postgres(_) => 0,
             Medium::Segments(rows) => rows.slices_due(),
         }
     }
@@ -122,7 +241,7 @@ impl Medium {
     /// Rows it holds, where that is known without looking.
     pub(crate) fn count(&self) -> Option<usize> {
         match self {
-            Medium::Sqlite(_) => None,
+            Medium::Sqlite(_) | Medium::Postgres(_) => None,
             Medium::Segments(rows) => Some(rows.rows()),
         }
     }
@@ -131,6 +250,7 @@ impl Medium {
         match self {
             Medium::Sqlite(rows) => &mut **rows,
             Medium::Segments(rows) => &mut **rows,
+            Medium::Postgres(rows) => &mut **rows,
         }
     }
 }
@@ -164,7 +284,7 @@ impl Kind {
         }
     }
 
-    fn open(self, data: &DataDir, wanted: Wanted, today: Day) -> Result<Medium, MediumError> {
+    fn open(self, data: &DataDir, wanted: &Wanted, today: Day) -> Result<Medium, MediumError> {
         let directory = data.join(self.directory());
         let at = |file: &str, failure, damaged_journal| MediumError::File {
             path: directory.join(file),
@@ -203,6 +323,22 @@ impl Kind {
 }
 
 impl Rows for Medium {
+    fn begin(&mut self, access: Access) -> Result<(), StoreFailure> {
+        self.rows().begin(access)
+    }
+
+    fn are_distant(&self) -> bool {
+        matches!(self, Medium::Postgres(_))
+    }
+
+    fn expect(&mut self, expected: &Expected) -> Result<(), StoreFailure> {
+        self.rows().expect(expected)
+    }
+
+    fn end(&mut self) {
+        self.rows().end();
+    }
+
     fn lasting(&mut self, key: &RowKey) -> Result<Option<Vec<u8>>, StoreFailure> {
         self.rows().lasting(key)
     }
@@ -223,6 +359,7 @@ impl Rows for Medium {
         match self {
             Medium::Sqlite(rows) => rows.room(),
             Medium::Segments(rows) => rows.room(),
+            Medium::Postgres(rows) => rows.room(),
         }
     }
 }

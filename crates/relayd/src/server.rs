@@ -100,6 +100,15 @@ impl std::fmt::Display for StartError {
                 "the data directory holds a store of the other kind; start with --store {}, or with none",
                 found.name()
             ),
+            Self::Store(MediumError::Embedded { .. }) => f.write_str(
+                "the data directory holds a store of its own, and a database is to be the store",
+            ),
+            Self::Store(MediumError::Node) => f.write_str(
+                "the data directory is that of a relay on databases, and no database was named",
+            ),
+            Self::Store(MediumError::Database { address, why }) => {
+                write!(f, "cannot use the database {address}: {why}")
+            }
             Self::LongAway(days) => {
                 write!(f, "by the clock this relay did not run for {days} days")
             }
@@ -359,7 +368,8 @@ impl Disk {
             check_clock(&chain, now)?;
         }
         let code = access::load(&data, &options.access)?;
-        let rows = Medium::open(&data, options.store, now.day()).map_err(StartError::Store)?;
+        let rows = Medium::open(&data, identity.hash(), &options.store, now.day());
+        let rows = rows.map_err(StartError::Store)?;
         Ok(Self {
             data,
             identity,

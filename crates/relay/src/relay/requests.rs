@@ -18,7 +18,7 @@ use super::job::{Asker, Change, Entry, Opening, Purpose};
 use super::queue::Job;
 use super::{Mode, Relay};
 use crate::io::ConnId;
-use crate::limits::{BUSY_RETRY_S, FULL_RETRY_S, HANDLES_FEW, HANDLES_FREE_PART};
+use crate::limits::{AWAY_RETRY_S, BUSY_RETRY_S, FULL_RETRY_S, HANDLES_FEW, HANDLES_FREE_PART};
 use crate::store::{self, NewEntry, NewPlace, Place, RowKey, StoreOp};
 
 /// Why a request goes no further.
@@ -393,6 +393,11 @@ pub(super) fn look_at(asker: Asker, openings: Vec<Opening>) -> Job<Purpose> {
 
 pub(super) fn store_failed() -> Refusal {
     Refusal::later(RefusalCode::StoreFailed, FULL_RETRY_S)
+}
+
+/// The store may be back soon.
+pub(super) fn store_away() -> Refusal {
+    Refusal::later(RefusalCode::StoreFailed, AWAY_RETRY_S)
 }
 
 pub(super) fn busy() -> Refusal {

@@ -16,8 +16,8 @@ use super::rowseal::RowSeal;
 use super::runs::{Held, Shelf};
 use super::shelves::{EntryAt, Shelves};
 use super::{
-    Append, Batch, Changes, Looked, NewEntry, NewPlace, Place, Placed, RowKey, Rows, StoreFailure,
-    StoreOp, StoreReply, entryrow, share,
+    Append, Batch, Changes, Expected, Looked, NewEntry, NewPlace, Place, Placed, RowKey, Rows,
+    StoreFailure, StoreOp, StoreReply, ahead, entryrow, share,
 };
 
 /// Rows that a new log makes at most: its own, its first entry, a page of nonces.
@@ -52,22 +52,22 @@ impl<'a, R: Rows> Decision<'a, R> {
     }
 
     /// Decides one operation.
-    pub(crate) fn decide(&mut self, op: StoreOp) -> Result<StoreReply, StoreFailure> {
+    pub(crate) fn decide(&mut self, op: &StoreOp) -> Result<StoreReply, StoreFailure> {
         let outcome = match op {
-            StoreOp::Create(new) => self.create(&new),
-            StoreOp::Look { place } => self.look(&place),
+            StoreOp::Create(new) => self.create(new),
+            StoreOp::Look { place } => self.look(place),
             StoreOp::Read {
                 place,
                 from,
                 bytes_max,
-            } => self.read(&place, from, bytes_max),
-            StoreOp::Append(append) => self.append(&append),
-            StoreOp::Renew { place } => self.renew(&place),
-            StoreOp::Trim { place, up_to } => self.trim(&place, up_to),
-            StoreOp::Destroy { place } => self.destroy(&place),
+            } => self.read(place, *from, *bytes_max),
+            StoreOp::Append(append) => self.append(append),
+            StoreOp::Renew { place } => self.renew(place),
+            StoreOp::Trim { place, up_to } => self.trim(place, *up_to),
+            StoreOp::Destroy { place } => self.destroy(place),
             StoreOp::Share(place, op) => {
                 let today = self.today();
-                share::decide(&mut self.shelves, &mut self.allowance, today, (&place, op))
+                share::decide(&mut self.shelves, &mut self.allowance, today, (place, op))
             }
         };
         match outcome {
@@ -75,6 +75,69 @@ impl<'a, R: Rows> Decision<'a, R> {
             Err(Stop::Refused(refusal)) => Ok(StoreReply::Refused(refusal)),
             Err(Stop::Failed(failure)) => Err(failure),
         }
+    }
+
+    /// Tells distant rows what the batch will look at: first the rows of its logs, then what these lead to.
+    pub(crate) fn look_ahead(&mut self, ops: &[StoreOp]) -> Result<(), StoreFailure> {
+        self.shelves.expect(&ahead::logs_of(ops))?;
+        let mut next = Expected::default();
+        for op in ops {
+            let outcome = match op {
+                StoreOp::Append(append) => self.expect_append(append, &mut next),
+                StoreOp::Read {
+                    place,
+                    from,
+                    bytes_max,
+                } => self.expect_read(place, (*from, *bytes_max), &mut next),
+                _ => Ok(()),
+            };
+            // What is refused now is refused when its turn comes.
+            if let Err(Stop::Failed(failure)) = outcome {
+                return Err(failure);
+            }
+        }
+        self.shelves.expect(&next)
+    }
+
+    /// The page with its nonce, and the account that pays.
+    fn expect_append(&mut self, append: &Append, next: &mut Expected) -> Result<(), Stop> {
+        let (birth, funds) = self.log(&append.place).map(|log| (log.birth, log.funds))?;
+        let seal = self.seal(&append.place);
+        let page = nonces::page_of(&birth, &append.entry.aad.nonce);
+        next.change.push(seal.nonce_page_key(page));
+        let own = account::cost(&append.entry);
+        let is_paid = match funds {
+            Funds::Code => true,
+            Funds::Budget(share) => share.prepaid >= own,
+        };
+        if !is_paid || !append.next.is_empty() {
+            let seed = self.account_seed(&append.place)?;
+            next.change.push(AccountPlace::of(&seed).key);
+        }
+        Ok(())
+    }
+
+    /// The entries that [`Self::read`] will read.
+    fn expect_read(
+        &mut self,
+        place: &Place,
+        (from, bytes_max): (u64, usize),
+        next: &mut Expected,
+    ) -> Result<(), Stop> {
+        let held: Vec<Held> = self.log(place)?.held_from(from).collect();
+        let seal = self.seal(place);
+        let mut bytes = 0;
+        for Held { seq, shelf, len } in held {
+            if bytes >= bytes_max {
+                break;
+            }
+            bytes += usize::try_from(len).unwrap_or(usize::MAX);
+            match shelf {
+                Shelf::Day(day) => next.entries.push((day, seal.entry_key(seq))),
+                Shelf::Life => next.look.push(seal.entry_key(seq)),
+            }
+        }
+        Ok(())
     }
 
     /// Everything the batch changes.
@@ -116,7 +179,7 @@ impl<'a, R: Rows> Decision<'a, R> {
         };
         let seal = self.seal(place);
         let mut bytes = 0;
-        for Held { seq, shelf } in held {
+        for Held { seq, shelf, .. } in held {
             if bytes >= bytes_max && !batch.entries.is_empty() {
                 batch.cursor = seq;
                 batch.end = false;

@@ -4,7 +4,10 @@ use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::time::{Day, Wall};
 
 use super::decide::Decision;
-use super::{RowKey, Store, StoreFailure, StoreOp, StoreReply};
+use super::{Access, Expected, RowKey, Store, StoreFailure, StoreOp, StoreReply};
+
+/// So often a batch is decided anew when others changed what it looked up.
+const ATTEMPTS: usize = 16;
 
 /// Rows under keys: what a simple store has to keep. No rule of the protocol lives below this line.
 ///
@@ -14,8 +17,35 @@ use super::{RowKey, Store, StoreFailure, StoreOp, StoreReply};
 ///
 /// After [`StoreFailure::Broken`] nothing more is written: `commit` and `expire` fail until the rows are opened anew. Looking up goes on.
 ///
+/// Rows that several relays share, on another machine, say so with the failures that pass ([`StoreFailure`]), and are told when a batch begins and
+/// ends and what it will look up. Rows of one relay on its own disk need none of that.
+///
 /// Rows come sealed and may be written as they are (under one more random day key where the medium remembers).
 pub trait Rows {
+    /// A batch begins. It ends with [`Rows::commit`] or [`Rows::end`].
+    ///
+    /// # Errors
+    /// The rows cannot be reached.
+    fn begin(&mut self, _access: Access) -> Result<(), StoreFailure> {
+        Ok(())
+    }
+
+    /// Whether looking up takes so long that [`Rows::expect`] wants to be told.
+    fn are_distant(&self) -> bool {
+        false
+    }
+
+    /// Fetches what will be looked up.
+    ///
+    /// # Errors
+    /// As [`Rows::lasting`].
+    fn expect(&mut self, _expected: &Expected) -> Result<(), StoreFailure> {
+        Ok(())
+    }
+
+    /// A batch ends that changes nothing.
+    fn end(&mut self) {}
+
     /// The lasting row under `key`.
     ///
     /// # Errors
@@ -150,22 +180,57 @@ impl<R: Rows> Ledger<R> {
 
 impl<R: Rows> Store for Ledger<R> {
     fn apply(&mut self, now: Wall, ops: Vec<StoreOp>) -> Result<Vec<StoreReply>, StoreFailure> {
-        let writes = ops.iter().any(StoreOp::writes);
-        self.guarded(writes, |rows, rng| {
-            let mut decision = Decision::new(rows, rng, now);
-            let replies = ops
-                .into_iter()
-                .map(|op| decision.decide(op))
-                .collect::<Result<Vec<_>, _>>()?;
-            let changes = decision.into_changes()?;
-            if !changes.is_empty() {
-                rows.commit(changes)?;
+        let access = Access::of(&ops);
+        self.guarded(access == Access::Write, |rows, rng| {
+            for _ in 0..ATTEMPTS {
+                // [SPEC 6.201]
+                match attempt(rows, rng, now, (access, &ops)) {
+                    Err(StoreFailure::Conflict) => {}
+                    outcome => return outcome,
+                }
             }
-            Ok(replies)
+            Err(StoreFailure::Away("others were faster every time"))
         })
     }
 
     fn expire(&mut self, now: Wall) -> Result<(), StoreFailure> {
         self.guarded(true, |rows, _| rows.expire(now.day()))
     }
+}
+
+/// Decides a batch on the rows as they are now, and commits it.
+fn attempt<R: Rows>(
+    rows: &mut R,
+    rng: &mut dyn CryptoRng,
+    now: Wall,
+    (access, ops): (Access, &[StoreOp]),
+) -> Result<Vec<StoreReply>, StoreFailure> {
+    rows.begin(access)?;
+    match decide(rows, rng, now, ops) {
+        Ok((replies, changes)) if changes.is_empty() => {
+            rows.end();
+            Ok(replies)
+        }
+        Ok((replies, changes)) => rows.commit(changes).map(|()| replies),
+        Err(failure) => {
+            rows.end();
+            Err(failure)
+        }
+    }
+}
+
+fn decide<R: Rows>(
+    rows: &mut R,
+    rng: &mut dyn CryptoRng,
+    now: Wall,
+    ops: &[StoreOp],
+) -> Result<(Vec<StoreReply>, Changes), StoreFailure> {
+    let is_distant = rows.are_distant();
+    let mut decision = Decision::new(rows, rng, now);
+    if is_distant {
+        decision.look_ahead(ops)?;
+    }
+    let replies = ops.iter().map(|op| decision.decide(op));
+    let replies = replies.collect::<Result<Vec<_>, _>>()?;
+    Ok((replies, decision.into_changes()?))
 }

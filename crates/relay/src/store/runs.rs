@@ -38,6 +38,8 @@ impl Shelf {
 pub(crate) struct Held {
     pub(crate) seq: u64,
     pub(crate) shelf: Shelf,
+    /// Bytes of its body.
+    pub(crate) len: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
@@ -106,8 +108,8 @@ impl Runs {
         let start = self.0.partition_point(|run| run.end() <= from);
         let runs = self.0.get(start..).unwrap_or_default();
         runs.iter().flat_map(move |run| {
-            let shelf = Shelf::of(run.day);
-            (run.first.max(from)..run.end()).map(move |seq| Held { seq, shelf })
+            let (shelf, len) = (Shelf::of(run.day), run.len);
+            (run.first.max(from)..run.end()).map(move |seq| Held { seq, shelf, len })
         })
     }
 

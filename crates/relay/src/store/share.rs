@@ -163,7 +163,7 @@ pub(super) fn decide<R: Rows>(
     shelves: &mut Shelves<'_, R>,
     allowance: &mut Allowance,
     today: Day,
-    (place, op): (&SharePlace, ShareOp),
+    (place, op): (&SharePlace, &ShareOp),
 ) -> Result<StoreReply, Stop> {
     let seal = RowSeal::of(place.secret().expose());
     let row = shelves.load::<Row>(&place.key(), &seal)?;
@@ -173,7 +173,7 @@ pub(super) fn decide<R: Rows>(
         let day = row.last_day();
         shelves.save(place.key(), &seal, day, &row)
     };
-    let mut kept = match (row, &op) {
+    let mut kept = match (row, op) {
         (Some(Row::Kept(kept)), _) => kept,
         (Some(Row::Deleted(deleted)), ShareOp::Look) => {
             return Ok(StoreReply::Share(ShareReply::Gone(deleted.order)));
@@ -196,7 +196,7 @@ pub(super) fn decide<R: Rows>(
     };
     match op {
         // [SPEC 4.70]
-        ShareOp::Put(share) if kept.is(&share) => Ok(StoreReply::Done),
+        ShareOp::Put(share) if kept.is(share) => Ok(StoreReply::Done),
         ShareOp::Put(_) => Err(RefusalCode::Exists.into()),
         ShareOp::Look => {
             let looked = ShareReply::Looked(kept.owner, kept.policy);
@@ -210,7 +210,7 @@ pub(super) fn decide<R: Rows>(
         }
         ShareOp::Renew(days) => {
             // [SPEC 4.73]
-            let later = last_day(today, days);
+            let later = last_day(today, *days);
             if later > kept.last_day {
                 kept.last_day = later;
                 save(Row::Kept(kept))?;
@@ -221,7 +221,7 @@ pub(super) fn decide<R: Rows>(
             // [SPEC 4.74] [SPEC 4.75]
             save(Row::Deleted(Deleted {
                 last_day: today.plus(TOMBSTONE_LIFE_DAYS).0,
-                order,
+                order: *order,
             }))?;
             Ok(StoreReply::Done)
         }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::rowseal::{Content, Padding, RowSeal};
 use super::runs::Shelf;
-use super::{Changes, EntryChange, LastingChange, RowKey, Rows, StoreFailure};
+use super::{Changes, EntryChange, Expected, LastingChange, RowKey, Rows, StoreFailure};
 
 /// A batch's view of the rows: what it wrote itself, else what is there.
 pub(crate) struct Shelves<'a, R> {
@@ -42,6 +42,11 @@ impl<'a, R: Rows> Shelves<'a, R> {
             entries: BTreeMap::new(),
             lasting: BTreeMap::new(),
         }
+    }
+
+    /// Says what will be looked up.
+    pub(crate) fn expect(&mut self, expected: &Expected) -> Result<(), StoreFailure> {
+        self.rows.expect(expected)
     }
 
     pub(crate) fn rng(&mut self) -> &mut dyn CryptoRng {

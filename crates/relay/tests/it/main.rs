@@ -11,6 +11,7 @@
 
 mod appends;
 mod at_rest;
+mod away;
 mod casts;
 mod corpus;
 mod fairness;

@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 use super::{Exit, Failure};
 use crate::console;
 use crate::log::{self, Event, Format, log};
-use crate::medium::{Kind, MediumError};
+use crate::medium::{Choice, MediumError};
+use crate::postgres::Unusable;
 use crate::server::{Ended, Public, Server, StartError};
 use settings::Settings;
 
@@ -58,9 +59,11 @@ pub(super) struct Arguments {
     /// Take the access code from this file (1 to 64 letters, digits, '-' and '_'), not from the data directory.
     #[arg(long, value_name = "FILE", conflicts_with = "open")]
     access_code_file: Option<PathBuf>,
-    /// How a new data directory stores entries; an old one keeps its kind. `segments`, the relay's own log, is the default.
-    #[arg(long, value_name = "KIND")]
-    store: Option<Kind>,
+    /// Where entries are kept. `segments` (the relay's own log; the default) or `sqlite`: in the data directory, for a new one; an
+    /// old one keeps its kind. `postgres://USER:PASSWORD@HOST/DATABASE`: in a database that several nodes of one relay share;
+    /// `file:PATH` or `env:NAME` says where that address is found, so that no list of processes shows the password.
+    #[arg(long, value_name = "STORE", value_parser = Choice::parse)]
+    store: Option<Choice>,
     /// Up to so many MiB of memory for the places of stored rows, about 6,500 in each; with more, the relay refuses what needs
     /// space as if the disk were full. For segments; SQLite keeps them on disk. [default: 1024]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
@@ -209,6 +212,15 @@ impl From<StartError> for Failure {
             }) => Self::new(Exit::Data, text).hint(
                 "it holds what was acknowledged last; restore the file, or start once with --quarantine-damage, which loses what does not open and goes on with the rest",
             ),
+            StartError::Store(MediumError::Database { ref why, .. }) => {
+                let hint = database_hint(why);
+                Self::new(Exit::Data, text).hint(hint)
+            }
+            StartError::Store(MediumError::Embedded { .. }) => Self::new(Exit::Data, text).hint(
+                "name another data directory, with a copy of this one's identity.key; nothing was changed",
+            ),
+            StartError::Store(MediumError::Node) => Self::new(Exit::Data, text)
+                .hint("say --store postgres://…; an empty store would be served otherwise"),
             StartError::Store(_) => Self::new(Exit::Data, text).hint(
                 "make space, or restore the data directory's owner, rights and missing files; nothing was changed",
             ),
@@ -229,6 +241,27 @@ impl From<StartError> for Failure {
             StartError::Control(_) => Self::new(Exit::Data, text)
                 .hint("the user that runs the relay must own the directory; see --data"),
             StartError::Tls(_) | StartError::Thread(_) => Self::new(Exit::Bug, text),
+        }
+    }
+}
+
+fn database_hint(why: &Unusable) -> &'static str {
+    match why {
+        Unusable::OtherIdentity => {
+            "each relay has databases of its own; nodes of one relay have the same identity.key"
+        }
+        Unusable::OtherPlace { .. } => {
+            "all nodes name the same databases in the same order, for ever"
+        }
+        Unusable::Newer { .. } => "start a program that is at least as new; nothing was changed",
+        Unusable::NoKeys | Unusable::OtherKeys => {
+            "copy the file day-keys from the data directory of a node that runs; nothing was changed"
+        }
+        Unusable::NoSync => "set fsync = on in postgresql.conf",
+        Unusable::Clock(_) => "set both clocks (NTP); minutes apart are fine",
+        Unusable::Keys(_) => "restore the file from another node's data directory",
+        Unusable::Failed(_) => {
+            "does it run, at this address, as a primary, for this user and password? its own log says more"
         }
     }
 }

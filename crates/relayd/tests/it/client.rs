@@ -288,8 +288,10 @@ impl Client {
             from,
             proof: None,
         }];
-        let Answer::Opened(opened) = self.try_call(Request::Open(Open { logs }))? else {
-            panic!("not opened")
+        let opened = match self.try_call(Request::Open(Open { logs }))? {
+            Answer::Opened(opened) => opened,
+            Answer::Refused(refusal) => return Ok(Err(refusal.code)),
+            _ => panic!("not opened"),
         };
         let opened = match &opened.logs[0] {
             OpenOutcome::Open(opened) => opened.clone(),

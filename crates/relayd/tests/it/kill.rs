@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use emptyroom_wire::address::RelayAddress;
 use emptyroom_wire::entry::Ttl;
-use emptyroom_wire::op::{Answer, EntryPush, Handle, Request};
+use emptyroom_wire::op::{Answer, EntryPush, Handle, RefusalCode, Request};
 use rand_core::Rng;
 
 use crate::client::{Client, Log, generator, name};
+use crate::database::{PASSWORD, Server};
 use crate::process::{Process, repeats, serve};
 use crate::scratch::Scratch;
 
@@ -30,6 +31,55 @@ fn what_was_acknowledged_survives_kills() {
 #[test]
 fn what_was_acknowledged_survives_kills_in_segments() {
     acknowledged_survives_kills("segments");
+}
+
+// [SPEC 6.200] [SPEC 6.201] [SPEC 6.208]
+#[test]
+fn what_was_acknowledged_survives_kills_of_a_node_and_of_its_database() {
+    let mut server = Server::start();
+    let dir = Scratch::new("kill-database");
+    let place = dir.path().join("database");
+    std::fs::write(&place, server.fresh()).unwrap();
+    let store = format!("file:{}", place.display());
+    let data = dir.path().join("data");
+    let mut writers: Vec<Writer> = (0..WRITERS).map(|_| Writer::new()).collect();
+    let rounds = repeats("EMPTYROOM_KILLS", 6);
+    for round in 0..rounds {
+        let relay = Process::start_with(&data, &["--store", &store]);
+        let address = relay.address.clone();
+        thread::scope(|scope| {
+            let (working, begun) = mpsc::channel();
+            for writer in &mut writers {
+                let (address, working) = (&address, working.clone());
+                scope.spawn(move || writer.work_until_killed(address, &working));
+            }
+            begun.recv_timeout(Duration::from_secs(30)).unwrap();
+            let life_us = u64::from(generator().next_u32() % 60_000);
+            thread::sleep(Duration::from_micros(life_us));
+            if round % 2 == 0 {
+                server.kill();
+                server.run();
+                // The node finds it back by itself.
+                let log = Log::new();
+                while !matches!(
+                    Client::connect(&address).try_create(&log),
+                    Ok(Answer::Created)
+                ) {}
+            }
+            relay.kill();
+        });
+    }
+    let relay = Process::start_with(&data, &["--store", &store]);
+    for writer in &mut writers {
+        writer.check(&mut Client::connect(&relay.address));
+        assert!(writer.next > rounds / 2);
+    }
+    let said = std::fs::read_to_string(data.with_extension("stderr")).unwrap();
+    assert!(said.contains("the store is back"), "{said}");
+    assert!(
+        !said.contains(PASSWORD) && !said.contains("emptyroom:"),
+        "{said}"
+    );
 }
 
 fn acknowledged_survives_kills(store: &str) {
@@ -112,10 +162,14 @@ impl Writer {
         if !self.created {
             match client.try_create(&self.log).ok()? {
                 Answer::Created => self.created = true,
+                answer if is_away(&answer) => return None,
                 answer => panic!("not created: {}", name(&answer)),
             }
         }
-        let (opened, entries) = client.try_open(&self.log, 0).ok()?.unwrap();
+        let (opened, entries) = match client.try_open(&self.log, 0).ok()? {
+            Err(RefusalCode::StoreFailed) => return None,
+            opened => opened.unwrap(),
+        };
         self.compare((opened.view.first_seq, opened.view.next_seq), &entries);
         loop {
             if self.next % 16 == 15 {
@@ -164,6 +218,7 @@ impl Writer {
         let append = client.append_request(handle, &self.log, b"entry", ttl);
         match client.try_call(Request::Append(append)).ok()? {
             Answer::Appended(appended) => self.next = appended.seq + 1,
+            answer if is_away(&answer) => return None,
             answer => panic!("not appended: {}", name(&answer)),
         }
         Some(())
@@ -173,8 +228,14 @@ impl Writer {
         let up_to = self.next - 8;
         match client.try_trim(handle, &self.log, up_to).ok()? {
             Answer::Done => self.first = up_to,
+            answer if is_away(&answer) => return None,
             answer => panic!("not trimmed: {}", name(&answer)),
         }
         Some(())
     }
+}
+
+/// The store is on another machine, and that is dead.
+fn is_away(answer: &Answer) -> bool {
+    matches!(answer, Answer::Refused(refusal) if refusal.code == RefusalCode::StoreFailed)
 }

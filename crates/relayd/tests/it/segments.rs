@@ -235,6 +235,7 @@ fn trace(seed: u64) {
                 );
                 models.extend(after);
             }
+            Err(failure) => panic!("seed {seed}: {failure}"),
         }
         if matches!(outcome, Err(StoreFailure::Broken(_))) || dice.below(8) == 0 {
             disk.mend();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use emptyroom_relayd::data::access::Access;
-use emptyroom_relayd::medium::Kind;
+use emptyroom_relayd::medium::{Choice, Kind};
 use emptyroom_relayd::server::{Options, Server};
 use emptyroom_wire::address::RelayAddress;
 use emptyroom_wire::entry::Ttl;
@@ -29,7 +29,7 @@ impl Relay {
         let data = scratch.path().join("data");
         let mut options = Options::new(data.clone(), "127.0.0.1:0".parse().unwrap());
         options.access = Access::Open;
-        options.store.kind = Some(kind);
+        options.store.choice = Some(Choice::Here(kind));
         options.sums_every = Duration::ZERO;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

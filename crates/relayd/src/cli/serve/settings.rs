@@ -77,7 +77,7 @@ impl Settings {
         let mut options = Options::new(data, listen.unwrap_or_else(|| LISTEN.into()));
         options.public = arguments.public.or(file.public);
         options.store = Wanted {
-            kind: arguments.store.or(file.store),
+            choice: arguments.store.or(file.store),
             on_damage: if arguments.quarantine_damage {
                 OnDamage::Quarantine
             } else {

@@ -1,0 +1,110 @@
+//! A store on another machine, which goes away and comes back.
+
+use emptyroom_relay::store::StoreFailure;
+use emptyroom_relay::{Input, Reason};
+use emptyroom_wire::op::{Answer, RefusalCode, Request};
+use emptyroom_wire::time::HOUR_MS;
+
+use crate::world::{Log, World, create, open};
+
+const AWAY: StoreFailure = StoreFailure::Away("for now");
+const LOST: StoreFailure = StoreFailure::Lost("in the middle");
+
+// [SPEC 6.200]
+#[test]
+fn what_a_store_that_is_away_did_not_do_is_refused_and_may_be_asked_again() {
+    let mut world = World::new();
+    let mut client = world.client();
+    let log = Log::new(1);
+    client.create(&mut world, &log);
+    let handle = client.open(&mut world, &log, 0).handle;
+    let before = world.disk();
+    world.ledger.rows().failures = vec![AWAY];
+    let append = client.message(&world, &log, handle, 0);
+    let Answer::Refused(refusal) = client.ask(&mut world, Request::Append(append.clone())) else {
+        panic!("not refused")
+    };
+    assert_eq!(refusal.code, RefusalCode::StoreFailed);
+    assert!(refusal.retry_after_s > 0);
+    assert!(world.disk().lasting == before.lasting && world.disk().entries == before.entries);
+    // It is as if it had never been away.
+    assert_eq!(
+        (world.relay.failure(), world.hangup(client.conn)),
+        (None, None)
+    );
+    let answer = client.ask(&mut world, Request::Append(append));
+    assert!(matches!(answer, Answer::Appended(appended) if appended.seq == 0));
+    client.receive(&mut world);
+    assert_eq!(client.seqs(handle), [0]);
+}
+
+// [SPEC 6.200]
+#[test]
+fn of_what_nobody_knows_nothing_is_said_and_its_readers_begin_anew() {
+    let mut world = World::new();
+    let (mut client, mut reader) = (world.client(), world.client());
+    let (mut other, mut waits) = (world.client(), world.client());
+    let (log, another) = (Log::new(1), Log::new(2));
+    client.create(&mut world, &log);
+    client.create(&mut world, &another);
+    let handle = client.open(&mut world, &log, 0).handle;
+    reader.open(&mut world, &log, 0);
+    other.open(&mut world, &another, 0);
+    world.ledger.rows().failures = vec![LOST];
+    world.hold_store = true;
+    // The batch that is lost comes after this one, and holds an append and an opening.
+    other.send(&mut world, open(&another, 0, None));
+    let append = client.message(&world, &log, handle, 0);
+    let lost = client.send(&mut world, Request::Append(append));
+    let opened = waits.send(&mut world, open(&another, 0, None));
+    world.run_store();
+    let created = other.send(&mut world, create(&Log::new(3), None));
+    world.release_store();
+    client.receive(&mut world);
+    assert!(!client.answers.contains_key(&lost));
+    for conn in [client.conn, reader.conn] {
+        assert_eq!(world.hangup(conn), Some(Reason::StoreFailed));
+    }
+    // Others are not ended: what they asked is refused, or done by the next batch.
+    waits.receive(&mut world);
+    other.receive(&mut world);
+    assert!(matches!(
+        waits.answers[&opened],
+        Answer::Refused(refusal) if refusal.code == RefusalCode::StoreFailed
+    ));
+    assert!(matches!(other.answers[&created], Answer::Created));
+    assert_eq!(
+        (world.relay.failure(), world.hangup(waits.conn)),
+        (None, None)
+    );
+}
+
+// [SPEC 6.201]
+#[test]
+fn a_batch_that_others_were_faster_than_is_decided_again() {
+    let mut world = World::new();
+    let mut client = world.client();
+    world.ledger.rows().failures = vec![StoreFailure::Conflict; 5];
+    client.create(&mut world, &Log::new(1));
+    assert!(world.ledger.rows().failures.is_empty());
+    // Not for ever.
+    world.ledger.rows().failures = vec![StoreFailure::Conflict; 100];
+    let code = client.refused(&mut world, create(&Log::new(2), None));
+    assert_eq!(code, RefusalCode::StoreFailed);
+    assert!(!world.ledger.rows().failures.is_empty());
+}
+
+// [SPEC 6.200]
+#[test]
+fn keys_and_expiry_wait_for_a_store_that_is_away() {
+    let mut world = World::new();
+    world.hold_records = true;
+    world.pass(HOUR_MS);
+    let ticket = world.held_record.take().unwrap();
+    world.input(Input::KeyRecordPersisted(ticket, Err(AWAY)));
+    assert_eq!(world.relay.failure(), None);
+    world.pass(HOUR_MS);
+    assert!(world.held_record.is_some(), "asked again");
+    world.input(Input::StoreFailed(AWAY));
+    assert_eq!(world.relay.failure(), None);
+}

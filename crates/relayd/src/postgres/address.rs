@@ -1,0 +1,124 @@
+//! Where a database is. The password in it is shown nowhere.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
+
+/// The address of a database, with everything that is needed to connect: `postgres://user:password@host:port/name`.
+#[derive(Clone)]
+pub struct Address {
+    config: Config,
+}
+
+/// Why a text is no address of a database. It does not repeat the text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AddressFault(&'static str);
+
+impl fmt::Display for AddressFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for AddressFault {}
+
+impl Address {
+    /// Whether a text looks like one.
+    #[must_use]
+    pub fn is_meant(text: &str) -> bool {
+        text.starts_with("postgres://") || text.starts_with("postgresql://")
+    }
+
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// What is wrong with it, without any part of it.
+    // [SPEC 6.208]
+    pub fn parse(text: &str) -> Result<Self, AddressFault> {
+        if !Self::is_meant(text) {
+            return Err(AddressFault("it does not begin with postgres://"));
+        }
+        let config = Config::from_str(text).map_err(|_| {
+            AddressFault("it is not of the form postgres://user:password@host:port/database")
+        })?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(AddressFault("it names no host"));
+        }
+        if config.get_dbname().is_none() {
+            return Err(AddressFault("it names no database"));
+        }
+        Ok(Self { config })
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressFault;
+
+    fn from_str(text: &str) -> Result<Self, AddressFault> {
+        Self::parse(text)
+    }
+}
+
+/// Hosts, ports and the database's name: neither user nor password.
+// [SPEC 6.208]
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, host) in self.config.get_hosts().iter().enumerate() {
+            if at > 0 {
+                f.write_str(",")?;
+            }
+            match host {
+                Host::Tcp(name) => f.write_str(name)?,
+                Host::Unix(path) => write!(f, "{}", path.display())?,
+            }
+            let ports = self.config.get_ports();
+            let port = ports.get(at).or(ports.last()).copied().unwrap_or(5432);
+            write!(f, ":{port}")?;
+        }
+        write!(f, "/{}", self.config.get_dbname().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [SPEC 6.208]
+    #[test]
+    fn an_address_shows_neither_user_nor_password() {
+        let text =
+            "postgres://joe:s3cret@db1.example.org:6000,db2.example.org/relay?connect_timeout=3";
+        let address = Address::parse(text).unwrap();
+        let shown = format!("{address} {address:?}");
+        assert!(
+            shown.contains("db1.example.org:6000,db2.example.org:"),
+            "{shown}"
+        );
+        assert!(
+            !shown.contains("s3cret") && !shown.contains("joe"),
+            "{shown}"
+        );
+        for wrong in [
+            "postgres://joe:s3cret@",
+            "postgres://joe:s3cret@host:port/x",
+            "postgres://joe:s3cret@host/x?s3cret=1",
+            "postgres://joe:s3cret@host",
+            "mysql://joe:s3cret@host/x",
+        ] {
+            let fault = Address::parse(wrong).unwrap_err().to_string();
+            assert!(!fault.contains("s3cret"), "{fault}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Fetching what a batch looks up: everything that is known to be wanted in one round trip.
+
+use futures_util::future::try_join_all;
+use tokio_postgres::{Error, Row};
+
+use super::link::Session;
+use super::schema::entries_of;
+use super::*;
+
+const LOOK: &str = "SELECT key, turn, sealed, day FROM lasting WHERE key = ANY($1)";
+/// In one order on all nodes, so that none waits for another that waits for it.
+// [SPEC 6.201]
+const LOCK: &str =
+    "SELECT key, turn, sealed, day FROM lasting WHERE key = ANY($1) ORDER BY key FOR UPDATE";
+
+/// Rows to be fetched.
+#[derive(Default)]
+struct Wanted {
+    begin: Option<&'static str>,
+    lock: Vec<[u8; 32]>,
+    look: Vec<[u8; 32]>,
+    entries: BTreeMap<Day, Vec<[u8; 32]>>,
+}
+
+/// What came.
+struct Fetched {
+    lasting: Vec<Row>,
+    entries: Vec<(Day, Vec<Row>)>,
+}
+
+impl PostgresRows {
+    pub(super) fn fetch(&mut self, expected: &Expected) -> Result<(), StoreFailure> {
+        let wanted = self.wanted(expected)?;
+        if wanted.lock.is_empty() && wanted.look.is_empty() && wanted.entries.is_empty() {
+            return Ok(());
+        }
+        let begins = wanted.begin.is_some();
+        let fetched = self.link.run(Phase::Before, async |session| {
+            let fetched = wanted.fetch(session).await;
+            fetched.map_err(|error| failure(&error, Phase::Before))
+        });
+        self.batch.begun |= begins;
+        self.take(&wanted, fetched?)
+    }
+
+    /// What of it is not known yet.
+    fn wanted(&mut self, expected: &Expected) -> Result<Wanted, StoreFailure> {
+        let known = &self.batch.lasting;
+        let unknown = |keys: &[RowKey]| -> BTreeSet<[u8; 32]> {
+            let unknown = keys.iter().filter(|key| !known.contains_key(key));
+            unknown.map(|key| key.0).collect()
+        };
+        let access = self.batch.access.unwrap_or(Access::Look);
+        let (mut lock, mut look) = (unknown(&expected.change), unknown(&expected.look));
+        if access == Access::Write {
+            look.retain(|key| !lock.contains(key));
+        } else {
+            look.append(&mut lock);
+        }
+        let mut entries: BTreeMap<Day, Vec<[u8; 32]>> = BTreeMap::new();
+        let first = self
+            .keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .day();
+        for (day, key) in &expected.entries {
+            let day = &first.max(*day);
+            if self.batch.entries.contains_key(&(*day, *key)) {
+                continue;
+            }
+            if self.days.contains(day) {
+                entries.entry(*day).or_default().push(key.0);
+            } else if self.batch.days_are_new {
+                self.batch.entries.insert((*day, *key), None);
+            } else {
+                // Another node may have made its table.
+                return Err(StoreFailure::Conflict);
+            }
+        }
+        // A single look needs no transaction; what reads entries wants them as they were when it looked.
+        // [SPEC 6.201]
+        let begin = match access {
+            _ if self.batch.begun => None,
+            Access::Look => None,
+            Access::Read => Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+            Access::Write => Some("BEGIN ISOLATION LEVEL READ COMMITTED"),
+        };
+        Ok(Wanted {
+            begin,
+            lock: lock.into_iter().collect(),
+            look: look.into_iter().collect(),
+            entries,
+        })
+    }
+
+    fn take(&mut self, wanted: &Wanted, fetched: Fetched) -> Result<(), StoreFailure> {
+        let asked = wanted.lock.iter().chain(&wanted.look);
+        let absent = asked.map(|key| (RowKey(*key), Known::default()));
+        self.batch.lasting.extend(absent);
+        for (day, keys) in &wanted.entries {
+            let keys = keys.iter().map(|key| ((*day, RowKey(*key)), None));
+            self.batch.entries.extend(keys);
+        }
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        for row in fetched.lasting {
+            let (key, turn, sealed) = lasting_of(&row).ok_or(STRANGE)?;
+            let day: i32 = row.try_get(3).map_err(|_| STRANGE)?;
+            // Its removal is still to come, and no clock that is set back makes it live again.
+            let is_over = day < number(keys.day().0);
+            let row = match is_over {
+                true => None,
+                false => Some(keys.open_lasting(turn, &key, sealed)?),
+            };
+            self.batch.lasting.insert(
+                key,
+                Known {
+                    row,
+                    is_there: true,
+                },
+            );
+        }
+        for (day, rows) in fetched.entries {
+            for row in rows {
+                let (key, sealed) = entry_of(&row).ok_or(STRANGE)?;
+                let row = keys.open_entry(day, &key, sealed)?;
+                self.batch.entries.insert((day, key), row);
+            }
+        }
+        Ok(())
+    }
+}
+
+const STRANGE: StoreFailure = StoreFailure::Broken("a row of another shape");
+
+impl Wanted {
+    /// All statements are under way at once, in this order.
+    async fn fetch(&self, session: &mut Session) -> Result<Fetched, Error> {
+        let lock = session.statement(LOCK).await?;
+        let look = session.statement(LOOK).await?;
+        let mut statements = Vec::with_capacity(self.entries.len());
+        for day in self.entries.keys() {
+            let name = entries_of(*day);
+            let sql = format!("SELECT key, sealed FROM {name} WHERE key = ANY($1)");
+            statements.push((*day, session.statement(&sql).await?));
+        }
+        let client = &session.client;
+        let begin = async {
+            match self.begin {
+                Some(begin) => client.batch_execute(begin).await,
+                None => Ok(()),
+            }
+        };
+        let query = async |statement, keys: &[[u8; 32]]| {
+            if keys.is_empty() {
+                return Ok(Vec::new());
+            }
+            let keys: Vec<&[u8]> = keys.iter().map(<[u8; 32]>::as_slice).collect();
+            client.query(statement, &[&keys]).await
+        };
+        let entries = statements.iter().map(async |(day, statement)| {
+            let keys = self.entries.get(day).map_or(&[][..], Vec::as_slice);
+            Ok((*day, query(statement, keys).await?))
+        });
+        let ((), mut lasting, looked, entries) = tokio::try_join!(
+            biased;
+            begin,
+            query(&lock, &self.lock),
+            query(&look, &self.look),
+            try_join_all(entries),
+        )?;
+        lasting.extend(looked);
+        Ok(Fetched { lasting, entries })
+    }
+}
+
+pub(super) fn lasting_of(row: &Row) -> Option<(RowKey, Turn, Vec<u8>)> {
+    let key: &[u8] = row.try_get(0).ok()?;
+    let turn: i32 = row.try_get(1).ok()?;
+    let sealed: Vec<u8> = row.try_get(2).ok()?;
+    let key = RowKey(key.try_into().ok()?);
+    Some((key, Turn(u32::try_from(turn).ok()?), sealed))
+}
+
+fn entry_of(row: &Row) -> Option<(RowKey, Vec<u8>)> {
+    let key: &[u8] = row.try_get(0).ok()?;
+    Some((RowKey(key.try_into().ok()?), row.try_get(1).ok()?))
+}

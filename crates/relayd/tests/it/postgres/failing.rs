@@ -1,0 +1,137 @@
+//! Databases that go away in the middle, take no writes, or are killed.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+
+use super::refused::end_sessions;
+use super::*;
+
+/// What becomes of the next commit.
+const PASSES: u8 = 0;
+/// The database does not get it.
+const CUT_BEFORE: u8 = 1;
+/// It does, and its answer does not come.
+const CUT_AFTER: u8 = 2;
+
+/// A line to a database that can be cut.
+struct Cutter {
+    port: u16,
+    mode: Arc<AtomicU8>,
+}
+
+impl Cutter {
+    fn before(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let cutter = Self {
+            port: listener.local_addr().unwrap().port(),
+            mode: Arc::default(),
+        };
+        let mode = Arc::clone(&cutter.mode);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, mode) = (client.unwrap(), Arc::clone(&mode));
+                let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+                thread::spawn(move || carry(client, server, &mode));
+            }
+        });
+        cutter
+    }
+}
+
+fn carry(mut client: TcpStream, mut server: TcpStream, mode: &AtomicU8) {
+    let (mut back, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut back, &mut to);
+        let _ = to.shutdown(Shutdown::Both);
+    });
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(read) = client.read(&mut bytes) {
+        let part = &bytes[..read];
+        let commits = part.windows(7).any(|window| window == b"COMMIT\0");
+        let cut = if commits {
+            mode.swap(PASSES, Ordering::SeqCst)
+        } else {
+            PASSES
+        };
+        if cut == CUT_AFTER {
+            // Nothing comes back from here on.
+            let _ = client.shutdown(Shutdown::Both);
+        }
+        if read == 0 || cut == CUT_BEFORE || server.write_all(part).is_err() {
+            break;
+        }
+        if cut == CUT_AFTER {
+            thread::sleep(std::time::Duration::from_millis(300));
+        }
+    }
+    let _ = server.shutdown(Shutdown::Both);
+    let _ = client.shutdown(Shutdown::Both);
+}
+
+// [SPEC 6.200] [SPEC 6.201]
+#[test]
+fn a_connection_that_ends_at_a_commit_leaves_it_open_and_a_retry_settles_it() {
+    let server = database::shared();
+    let address = server.fresh();
+    let keys = Scratch::in_memory("cut");
+    let cutter = Cutter::before(server.port());
+    let cut_address = address.replace(
+        &format!(":{}/", server.port()),
+        &format!(":{}/", cutter.port),
+    );
+    let mut node = open(&cut_address, keys.path());
+    one(&mut node, create(1)).unwrap();
+    for (number, cut) in [
+        (0, CUT_BEFORE),
+        (1, CUT_AFTER),
+        (2, CUT_BEFORE),
+        (3, CUT_AFTER),
+    ] {
+        cutter.mode.store(cut, Ordering::SeqCst);
+        let outcome = one(&mut node, append(1, number, 0));
+        assert!(matches!(outcome, Err(StoreFailure::Lost(_))), "cut {cut}");
+        let again = one(&mut node, append(1, number, 0));
+        match cut {
+            CUT_BEFORE => assert!(matches!(again, Ok(StoreReply::Appended(_)))),
+            _ => assert!(matches!(again, Ok(StoreReply::Already(_)))),
+        }
+    }
+    assert_eq!(seqs(&mut node, 1), [0, 1, 2, 3]);
+    // Ended before a commit, a batch is simply decided again.
+    server.execute(
+        "postgres",
+        &end_sessions(address.rsplit('/').next().unwrap()),
+    );
+    assert!(matches!(
+        one(&mut node, append(1, 4, 0)),
+        Ok(StoreReply::Appended(_))
+    ));
+}
+
+// [SPEC 6.200] [SPEC 6.202]
+#[test]
+fn a_database_that_takes_no_writes_is_away_until_it_does() {
+    let server = database::shared();
+    let address = server.fresh();
+    let name = address.rsplit('/').next().unwrap();
+    let keys = Scratch::in_memory("read-only");
+    let mut node = open(&address, keys.path());
+    one(&mut node, create(1)).unwrap();
+    let set = |to| {
+        let sql = format!("ALTER DATABASE {name} SET default_transaction_read_only = {to}");
+        server.execute("postgres", &sql);
+        server.execute("postgres", &end_sessions(name));
+    };
+    set("on");
+    let look = || StoreOp::Look { place: place(1) };
+    for op in [append(1, 0, 0), look()] {
+        assert!(matches!(one(&mut node, op), Err(StoreFailure::Away(_))));
+    }
+    set("off");
+    assert!(matches!(
+        one(&mut node, append(1, 0, 0)),
+        Ok(StoreReply::Appended(_))
+    ));
+}
