@@ -4,7 +4,9 @@ use emptyroom_load::Trouble;
 use emptyroom_load::report::{Section, time};
 use emptyroom_load::scratch::Scratch;
 use emptyroom_vault::os::OsDirectory;
-use emptyroom_vault::{Change, Directory, File, KdfParams, Locked, Passphrase, Vault};
+use emptyroom_vault::{
+    Answers, Besides, Change, Directory, Factors, File, KdfParams, Locked, Passphrase, Vault,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use std::io;
@@ -68,7 +70,8 @@ fn make(path: &Path, messages: u32, seed: u64) -> Result<(), Trouble> {
     let secret = Passphrase::new(PIN.to_vec());
     let place = Box::new(OsDirectory::create(path)?);
     let mut vault = Vault::create(place, &secret, KdfParams::minimum(), rng(seed))?;
-    vault.set_panic(&secret, &Passphrase::new(PANIC.to_vec()))?;
+    let change = vault.with_panic(&secret, &Passphrase::new(PANIC.to_vec()))?;
+    vault.rewrap(change, &Factors::default())?;
     let records = (0..messages).map(|number| Change {
         key: [b"m/".as_slice(), &number.to_be_bytes()].concat(),
         value: Some(vec![7; 180]),
@@ -85,8 +88,12 @@ fn opening(path: &Path, pin: &[u8], seed: u64) -> Result<(Duration, Vec<Duration
     let stretched = locked.stretch(&Passphrase::new(pin.to_vec()))?;
     syncs.take();
     let since = Instant::now();
-    let tried = locked.try_all(&stretched);
-    let vault = locked.proceed(&stretched, tried)?;
+    let tried = locked.try_all(&stretched, &Answers::default());
+    let besides = Besides {
+        errands: &[],
+        destroy: &mut || {},
+    };
+    let vault = locked.proceed(stretched, tried, besides)?;
     let whole = since.elapsed();
     vault.lock()?;
     let after = |at: Instant| at.saturating_duration_since(since);
@@ -103,13 +110,14 @@ fn slots(section: &mut Section) -> Result<(), Trouble> {
     let pins = [pin?, panic?, wrong?];
     let mut random = ChaCha20Rng::seed_from_u64(3);
     let mut times: [Vec<f64>; 3] = Default::default();
+    let answers = Answers::default();
     while times.iter().any(|times| times.len() < TRIALS) {
         let chosen = usize::try_from(random.next_u32() % 3)?;
         let (Some(pin), Some(times)) = (pins.get(chosen), times.get_mut(chosen)) else {
             continue;
         };
         let since = Instant::now();
-        let tried = locked.try_all(pin);
+        let tried = locked.try_all(pin, &answers);
         let took = since.elapsed();
         drop(tried);
         times.push(took.as_secs_f64() * 1e9);

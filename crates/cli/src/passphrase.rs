@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use emptyroom_node::api::{Failure, SecretText};
+use emptyroom_node::api::{Failure, ModeName, SecretText};
 use emptyroom_node::{Session, WORDS};
 
 use crate::out::Out;
@@ -77,17 +77,26 @@ pub(crate) fn warning(secret: &str, guess_ms: u64) -> Option<String> {
     let all_ms = guesses.saturating_mul(guess_ms.max(1));
     Some(format!(
         "this PIN is one of {guesses}: whoever copies this disk finds it in {} with a single processor core, and nothing \
-         stops him until TPM or relay shares protect the vault; a passphrase of six words holds",
+         stops him until TPM or relay shares protect the vault (`emptyroom vault mode`); a passphrase of six words holds",
         span(all_ms)
     ))
 }
 
-/// Warns where a PIN is too short for what this vault makes guessing cost.
+/// Warns where a PIN is too short for what this vault makes guessing cost; not where a factor counts the guesses. `mode` is
+/// what it will be, where that changes.
 ///
 /// # Errors
 /// When the vault was locked or cannot be read.
-pub(crate) fn warn_of(session: &Session, secret: &SecretText, out: Out) -> Result<(), Failure> {
+pub(crate) fn warn_of(
+    session: &Session,
+    secret: &SecretText,
+    mode: Option<ModeName>,
+    out: Out,
+) -> Result<(), Failure> {
     let vault = room::status(session)?.vault;
+    if mode.unwrap_or(vault.mode) != ModeName::Passphrase {
+        return Ok(());
+    }
     let guess_ms = guess_ms(vault.kdf_memory_kib, vault.kdf_passes);
     if let Some(warning) = warning(secret.expose(), guess_ms) {
         out.warn("short_pin", &warning);

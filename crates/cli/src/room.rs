@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use emptyroom_node::Session;
 use emptyroom_node::api::{
     Answer, Call, ContactInfo, Exit, Failure, RelayInfo, SecretText, StatusInfo,
 };
+use emptyroom_node::{Session, WrongBefore};
 
 use crate::args::Common;
 use crate::out::{self, Out};
@@ -79,6 +79,7 @@ impl Room {
         let session = Session::open(&self.home, &pin)?;
         self.warn_if_unwritten();
         warn_of_phrase(emptyroom_node::is_recovery_phrase(&pin), self.out);
+        warn_of_wrong(session.wrong_before(), self.out);
         Ok(session)
     }
 
@@ -129,6 +130,7 @@ impl Room {
         }
         let session = Session::open(&self.home, &pin)?;
         self.warn_if_unwritten();
+        warn_of_wrong(session.wrong_before(), self.out);
         Ok((session, pin))
     }
 
@@ -260,6 +262,19 @@ pub(crate) fn warn_of_phrase(by_phrase: bool, out: Out) {
         out.warn(
             "opened_by_phrase",
             "the recovery words opened this vault: set a new PIN with `emptyroom pin change`, which takes them as the present one",
+        );
+    }
+}
+
+/// Says that wrong PINs came before the right one, where somebody counts: it may have been somebody else.
+// [SPEC 11.48]
+pub(crate) fn warn_of_wrong(before: Option<WrongBefore>, out: Out) {
+    if let Some(WrongBefore { wrong, left }) = before {
+        out.warn(
+            "wrong_pins",
+            &format!(
+                "{wrong} PINs were tried before this one, {left} more would have been answered; if it was not you, somebody had this machine"
+            ),
         );
     }
 }

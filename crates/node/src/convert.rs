@@ -112,6 +112,8 @@ pub(crate) fn command(call: Call) -> Result<Option<Command>, Failure> {
         | Call::UnsetPanic { .. }
         | Call::SetRecovery { .. }
         | Call::Drill {}
+        | Call::VaultMode {}
+        | Call::SetMode { .. }
         | Call::Panic {}
         | Call::SetDeadman { .. }
         | Call::SuspendDeadman { .. }

@@ -22,6 +22,7 @@ use crate::api::{Call, Exit, Failure, SecretText};
 use crate::carrier::Carrier;
 use crate::clock;
 use crate::engine::{self, Message};
+use crate::factors::WrongBefore;
 use crate::home;
 use crate::rpc;
 use crate::session::{direct, runtime};
@@ -36,7 +37,8 @@ const FAREWELL_MAX: Duration = Duration::from_millis(500);
 /// How often the idle time is looked at.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 
-/// Opens the vault and serves it until it is locked. `ready` is called with the socket's path once it listens.
+/// Opens the vault and serves it until it is locked. `ready` is called with the socket's path once it listens, and the wrong
+/// PINs that came before the right one, where somebody counts.
 ///
 /// # Errors
 /// When the vault does not open, the socket cannot be made, or the last write of the vault fails.
@@ -44,13 +46,15 @@ pub fn serve(
     home: &Path,
     secret: SecretText,
     idle: Option<Duration>,
-    ready: impl FnOnce(&Path) -> Result<(), Failure>,
+    ready: impl FnOnce(&Path, Option<WrongBefore>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let path = home::socket_path(home)?;
-    let vault = home::open_vault(home, &secret)?;
+    let opened = home::open_vault(home, &secret)?;
     // Not kept for as long as the daemon runs.
     drop(secret);
-    run(vault, home, Arc::new(direct()?), &path, idle, ready)
+    let before = opened.wrong_before;
+    let ready = |path: &Path| ready(path, before);
+    run(opened.vault, home, Arc::new(direct()?), &path, idle, ready)
 }
 
 fn run(

@@ -6,8 +6,10 @@
 
 mod drilling;
 mod end;
+mod jobs;
 pub(crate) mod own;
 mod records;
+mod secrets;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,9 +28,11 @@ use tokio::sync::mpsc;
 use crate::api::{Answer, Call, Event, Exit, Failure};
 use crate::carrier::{Carrier, Target};
 use crate::drill::Outcome;
+use crate::factors::{self, Chip, Work};
 use crate::link::{FromLink, Links};
 use crate::{clock, convert, policy, seed};
 use end::{End, refuse_rest};
+use jobs::Jobs;
 use records::Stored;
 use watch::Watch;
 
@@ -67,6 +71,10 @@ pub(crate) enum Message {
     Link(LinkId, FromLink),
     /// A drill has ended.
     Drilled(Outcome, Answerer),
+    /// A job wants something of the vault.
+    Vault(Work),
+    /// A job is done.
+    Done,
 }
 
 /// The engine's state.
@@ -84,6 +92,7 @@ pub(crate) struct Engine {
     /// For what runs beside it.
     itself: mpsc::Sender<Message>,
     drilling: bool,
+    jobs: Jobs,
     /// Asked to end, and how.
     ending: Option<(End, Answerer)>,
     /// The dead-man time.
@@ -144,6 +153,7 @@ impl Engine {
             waiting: BTreeMap::new(),
             command_last: 0,
             watchers: Vec::new(),
+            jobs: Jobs::new(itself.clone()),
             itself,
             drilling: false,
             ending: None,
@@ -152,6 +162,12 @@ impl Engine {
             broken: None,
         };
         engine.load()?;
+        if factors::change::is_due(&engine.vault) {
+            // What it does not come to now, the next opening does.
+            engine.jobs.begin(Box::new(|access| {
+                let _ = factors::change::refresh(access, &Chip::of_machine());
+            }));
+        }
         Ok(engine)
     }
 
@@ -159,6 +175,9 @@ impl Engine {
         loop {
             self.settle(&mut messages);
             if let Some((end, answerer)) = self.ending.take() {
+                if end == End::Lock {
+                    self.finish_jobs(&mut messages).await;
+                }
                 let why = self.end(end, Some(answerer));
                 refuse_rest(messages, why.as_ref());
                 return why;
@@ -186,8 +205,7 @@ impl Engine {
 
     /// A client over what is stored.
     fn load(&mut self) -> Result<(), Failure> {
-        let generator = seed::generator()
-            .map_err(|_| Failure::fault("the operating system gives no random numbers"))?;
+        let generator = seed::generator()?;
         let stored = Stored::new(&self.vault);
         let client = Client::load(
             clock::now(),
@@ -238,6 +256,8 @@ impl Engine {
                     Input::LinkDown(id)
                 }
             }),
+            Message::Vault(work) => work(&mut self.vault),
+            Message::Done => self.jobs.done(),
         }
     }
 
@@ -263,13 +283,19 @@ impl Engine {
             _ => None,
         };
         match call {
-            Call::ChangeSecret { old, new } => answerer(self.change_secret(&old, &new)),
-            Call::SetPanic { secret, panic } => answerer(self.set_panic(&secret, &panic)),
-            Call::UnsetPanic { secret } => answerer(self.unset_panic(&secret)),
-            Call::SetRecovery { secret, on } => answerer(self.set_recovery(&secret, on)),
             Call::Drill {} => self.drill(answerer),
             Call::SetDeadman { secret, days } => answerer(self.set_deadman(&secret, days)),
             Call::SuspendDeadman { secret, days } => answerer(self.suspend_deadman(&secret, days)),
+            Call::VaultMode {} => self.jobs.begin(Box::new(|access| {
+                answerer(factors::vault_mode(access, &Chip::of_machine()));
+            })),
+            Call::ChangeSecret { .. }
+            | Call::SetMode { .. }
+            | Call::SetPanic { .. }
+            | Call::UnsetPanic { .. }
+            | Call::SetRecovery { .. } => self.jobs.begin(Box::new(move |access| {
+                answerer(secrets::change(access, call));
+            })),
             call => match convert::command(call) {
                 Ok(Some(command)) => {
                     let id = self.next_command();

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use emptyroom_vault::os::OsDirectory;
-use emptyroom_vault::{CreateError, Directory, KdfParams, OpenError, Vault, WipeError};
+use emptyroom_vault::{
+    Besides, CreateError, Directory, KdfParams, Locked, OpenError, Vault, WipeError,
+};
 
 use crate::api::{Exit, Failure, SecretText, reason};
 use crate::clock::Here;
 use crate::engine::own::{check_new, passphrase, wrong_secret};
+use crate::factors::{self, Chip, WrongBefore};
 use crate::phrase::{self, NoPhrase};
 use crate::{clock, deadman, policy, seed};
 
@@ -72,7 +75,14 @@ pub(crate) fn socket_path(home: &Path) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-pub(crate) fn open_vault(home: &Path, secret: &SecretText) -> Result<Vault, Failure> {
+/// A vault that was opened.
+pub(crate) struct Opened {
+    pub(crate) vault: Vault,
+    /// Wrong PINs before the right one, where somebody counts.
+    pub(crate) wrong_before: Option<WrongBefore>,
+}
+
+pub(crate) fn open_vault(home: &Path, secret: &SecretText) -> Result<Opened, Failure> {
     open_vault_at(home, secret, &clock::here())
 }
 
@@ -80,24 +90,62 @@ pub(crate) fn open_vault_at(
     home: &Path,
     secret: &SecretText,
     here: &Here,
-) -> Result<Vault, Failure> {
+) -> Result<Opened, Failure> {
     // Again: a prompt may have waited for long.
     deadman::start::look(home, here)?;
-    Vault::open(
-        Box::new(OsDirectory::at(home)),
-        &passphrase(secret),
-        Box::new(generator()?),
-    )
-    .map_err(|error| match error {
-        OpenError::WrongSecret => match phrase::read(secret.expose()) {
-            Err(NoPhrase::Unknown(place)) => wrong_secret().hint(format!(
-                "if these are recovery words, look at word {place} again"
-            )),
-            Err(NoPhrase::Check) => {
-                wrong_secret().hint("if these are recovery words, one is wrong or two are swapped")
-            }
-            Ok(_) | Err(NoPhrase::Other) => wrong_secret(),
-        },
+    let generator = Box::new(seed::generator()?);
+    let locked = Locked::read(Box::new(OsDirectory::at(home)), generator).map_err(open_failure)?;
+    let is_phrase = phrase::is_recovery_phrase(secret);
+    let stretched = locked.stretch(&passphrase(secret)).map_err(open_failure)?;
+    let asked = factors::ask(&locked, &stretched, &Chip::of_machine(), is_phrase);
+    let tried = locked.try_all(&stretched, &asked.answers);
+    let places = asked.places();
+    let besides = Besides {
+        errands: &factors::errands(&places),
+        destroy: &mut || factors::destroy(&places),
+    };
+    let opened = locked.proceed(stretched, tried, besides);
+    match opened {
+        Ok(vault) => Ok(Opened {
+            wrong_before: asked.wrong_before().filter(|_| vault.mode().asks_tpm()),
+            vault,
+        }),
+        Err(OpenError::WrongSecret) => Err(wrong(secret, asked.left())),
+        // [SPEC 11.49]
+        Err(OpenError::Unanswered) => Err(asked.trouble.unwrap_or_else(|| wrong(secret, None))),
+        Err(error) => Err(open_failure(error)),
+    }
+}
+
+/// A wrong secret, and what may help.
+fn wrong(secret: &SecretText, left: Option<u32>) -> Failure {
+    let mut failure = match phrase::read(secret.expose()) {
+        Err(NoPhrase::Unknown(place)) => wrong_secret().hint(format!(
+            "if these are recovery words, look at word {place} again"
+        )),
+        Err(NoPhrase::Check) => {
+            wrong_secret().hint("if these are recovery words, one is wrong or two are swapped")
+        }
+        Ok(_) | Err(NoPhrase::Other) => wrong_secret(),
+    };
+    // [SPEC 11.48]
+    if let Some(left) = left {
+        failure.text = format!("{}; {}", failure.text, attempts(left));
+    }
+    failure
+}
+
+fn attempts(left: u32) -> String {
+    match left {
+        0 => "no attempt is left: from now on only the recovery words open this vault".to_owned(),
+        1 => "1 attempt is left".to_owned(),
+        left => format!("{left} attempts are left"),
+    }
+}
+
+fn open_failure(error: OpenError) -> Failure {
+    match error {
+        OpenError::WrongSecret | OpenError::Unanswered => wrong_secret(),
         OpenError::Missing => missing(),
         OpenError::Corrupt(_) => Failure::new(Exit::Vault, "vault_corrupt", error.to_string())
             .hint("restore the vault from a backup, or begin a new one"),
@@ -109,12 +157,12 @@ pub(crate) fn open_vault_at(
             .hint("make room, then try again"),
         OpenError::Io(_) => Failure::new(Exit::Vault, "vault_read", error.to_string())
             .hint("see to the disk and its permissions"),
-    })
+    }
 }
 
 pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result<Vault, Failure> {
     check_new(secret)?;
-    let generator = generator()?;
+    let generator = seed::generator()?;
     let io = |kind: io::ErrorKind| {
         Failure::new(
             Exit::Vault,
@@ -145,8 +193,9 @@ pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
     policy::allows_panic()?;
     let since = Instant::now();
     loop {
+        let generator = Box::new(seed::generator()?);
         let directory = Box::new(OsDirectory::at(home));
-        match emptyroom_vault::wipe(directory, Box::new(generator()?)) {
+        match emptyroom_vault::wipe(directory, generator, &mut factors::destroy_named) {
             Err(WipeError::InUse) if since.elapsed() < IN_USE_WAIT => {
                 std::thread::sleep(IN_USE_LOOK);
             }
@@ -158,7 +207,9 @@ pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
 /// Destroys a locked vault whose lock is held, whatever the policy says.
 pub(crate) fn wipe_held(home: &Path, lock: Box<dyn Send + Sync>) -> Result<(), Failure> {
     let directory = Box::new(OsDirectory::at(home));
-    emptyroom_vault::wipe_held(directory, lock, Box::new(generator()?)).map_err(wipe_failure)
+    let generator = Box::new(seed::generator()?);
+    emptyroom_vault::wipe_held(directory, lock, generator, &mut factors::destroy_named)
+        .map_err(wipe_failure)
 }
 
 /// Whether there is a vault, without opening it.
@@ -209,12 +260,4 @@ fn wipe_failure(error: WipeError) -> Failure {
         WipeError::Io(_) => Failure::new(Exit::Vault, "vault_write", error.to_string())
             .hint("see to the disk, then run the command again"),
     }
-}
-
-/// Randomness of the operating system.
-///
-/// # Errors
-/// When it gives none.
-pub(crate) fn generator() -> Result<rand_chacha::ChaCha20Rng, Failure> {
-    seed::generator().map_err(|_| Failure::fault("the operating system gives no random numbers"))
 }

@@ -17,6 +17,7 @@ mod daemon;
 mod deadman;
 mod drill;
 mod engine;
+mod factors;
 pub mod fuzz;
 mod home;
 mod link;
@@ -31,6 +32,7 @@ mod storage;
 
 pub use clock::uptime;
 pub use daemon::{CLIENTS_MAX, serve};
+pub use factors::WrongBefore;
 pub use home::Kdf;
 pub use phrase::{WORDS, is_recovery_phrase};
 pub use seed::number_below;

@@ -120,6 +120,8 @@ pub const METHODS: &[&str] = &[
     "status",
     "flush",
     "change_secret",
+    "vault_mode",
+    "set_mode",
     "set_panic",
     "unset_panic",
     "set_recovery",

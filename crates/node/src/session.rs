@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::api::{Answer, Call, DeadmanInfo, Event, Exit, Failure, SecretText, StatusInfo};
 use crate::carrier::Direct;
 use crate::engine::Watcher;
+use crate::factors::WrongBefore;
 use crate::home::{self, Kdf};
 use crate::{clock, deadman};
 use local::Local;
@@ -24,6 +25,7 @@ pub(crate) const EVENTS_WAITING_MAX: usize = 1_024;
 /// An open vault, here or at a daemon.
 pub struct Session {
     inner: Inner,
+    wrong_before: Option<WrongBefore>,
 }
 
 enum Inner {
@@ -40,6 +42,7 @@ impl Session {
     pub fn of_daemon(home: &Path) -> Result<Option<Self>, Failure> {
         Ok(Remote::connect(home)?.map(|remote| Self {
             inner: Inner::Remote(remote),
+            wrong_before: None,
         }))
     }
 
@@ -103,9 +106,10 @@ impl Session {
     /// # Errors
     /// Each kind of trouble with a vault by its own name.
     pub fn open(home: &Path, secret: &SecretText) -> Result<Self, Failure> {
-        let vault = home::open_vault(home, secret)?;
+        let opened = home::open_vault(home, secret)?;
         Ok(Self {
-            inner: Inner::Local(Local::start(vault, home, Arc::new(direct()?))?),
+            inner: Inner::Local(Local::start(opened.vault, home, Arc::new(direct()?))?),
+            wrong_before: opened.wrong_before,
         })
     }
 
@@ -125,6 +129,7 @@ impl Session {
         let vault = home::create_vault(home, secret, kdf)?;
         let session = Self {
             inner: Inner::Local(Local::start(vault, home, Arc::new(direct()?))?),
+            wrong_before: None,
         };
         if let Some(address) = relay {
             session.call(Call::SetRelay {
@@ -140,6 +145,11 @@ impl Session {
     /// When there is none, a command has it open for long, the policy forbids it, or the disk fails.
     pub fn destroy(home: &Path) -> Result<(), Failure> {
         home::destroy_vault(home)
+    }
+
+    /// Wrong PINs that were entered before the one that opened this session, where somebody counts.
+    pub fn wrong_before(&self) -> Option<WrongBefore> {
+        self.wrong_before
     }
 
     /// Whether a daemon holds the vault.

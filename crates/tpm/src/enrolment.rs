@@ -8,14 +8,14 @@ use crate::object::{self, NAME_LEN, Name};
 use crate::session::HASH_LEN;
 use crate::wire::{Malformed, Reader, Writer};
 
-/// Bytes of an encoded enrolment at most.
-pub const ENROLMENT_LEN_MAX: usize = 1_300;
+/// Bytes of an encoded enrolment at most: it lies in a vault's header, with room for other things.
+pub const ENROLMENT_LEN_MAX: usize = 1_024;
 
 const VERSION: u8 = 1;
 /// A public area at most. Ours have 84 and 52 bytes.
-pub(crate) const PUBLIC_LEN_MAX: usize = 128;
+pub(crate) const PUBLIC_LEN_MAX: usize = 96;
 /// A key as its TPM wraps it, at most. How, is the maker's choice; 126 to 150 bytes were seen.
-pub(crate) const PRIVATE_LEN_MAX: usize = 480;
+pub(crate) const PRIVATE_LEN_MAX: usize = 384;
 
 /// The first handle that an owner may give away (`TPM2` registry of reserved handles), and how many.
 const OWNER_FIRST: u32 = 0x0180_0000;

@@ -13,6 +13,9 @@ pub(crate) const LABEL_HEADER: &str = "emptyroom v1 vault header";
 pub(crate) const LABEL_BLOCKS: &str = "emptyroom v1 vault blocks";
 pub(crate) const LABEL_SECTORS: &str = "emptyroom v1 vault key sectors";
 pub(crate) const LABEL_JOURNAL: &str = "emptyroom v1 vault journal";
+pub(crate) const LABEL_AREA: &str = "emptyroom v1 vault area";
+pub(crate) const LABEL_CHECK: &str = "emptyroom v1 vault check";
+pub(crate) const LABEL_TPM: &str = "emptyroom v1 vault tpm input";
 
 /// The share of a factor that this vault does not use.
 pub(crate) const ABSENT: [u8; KEY_LEN] = [0; KEY_LEN];
@@ -122,9 +125,9 @@ pub(crate) fn slot_key(
     expand_into(material.as_slice(), LABEL_SLOT, &[index], out);
 }
 
-/// A key that depends on the vault key only.
-pub(crate) fn vault_subkey(vault: &LockedKey, label: &'static str) -> LockedKey {
-    expand(vault.expose(), label, &[])
+/// A key that depends on the vault key only, or on a stretched secret only.
+pub(crate) fn subkey(key: &LockedKey, label: &'static str) -> LockedKey {
+    expand(key.expose(), label, &[])
 }
 
 /// A key that dies with the root of the record keys.

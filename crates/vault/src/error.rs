@@ -44,6 +44,8 @@ pub enum CreateError {
 pub enum OpenError {
     /// The secret opens none of the slots.
     WrongSecret,
+    /// It opens none without the share of a factor that did not answer; with it, it might.
+    Unanswered,
     /// There is no vault in this directory.
     Missing,
     /// The vault is damaged.
@@ -124,6 +126,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::WrongSecret => f.write_str("wrong secret"),
+            OpenError::Unanswered => f.write_str("a factor besides the secret did not answer"),
             OpenError::Missing => f.write_str("there is no vault"),
             OpenError::Corrupt(part) => write!(f, "the vault is damaged: {part}"),
             OpenError::Newer { found, known } => {

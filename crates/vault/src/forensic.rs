@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::derive::stretch;
+use crate::factors::Answers;
 use crate::header::{COPY_LEN, Found as Opened, Header, try_all};
 use crate::keys::{Root, SECTOR_LEN};
 use crate::memory::{KEY_LEN, LockedKey};
@@ -55,7 +56,7 @@ impl Known {
         marker: Vec<u8>,
     ) -> Option<Self> {
         let stretched = stretch(&secret, &header.salt, header.kdf).ok()?;
-        let Opened::Vault(key) = try_all(header, &stretched).found() else {
+        let Opened::Vault(key) = try_all(header, &stretched, &Answers::default()).found() else {
             return None;
         };
         let unlocked = crate::header::Unlocked::new(key);
@@ -111,7 +112,12 @@ impl Known {
         let other = (header.salt != self.salt)
             .then(|| stretch(&self.secret, &header.salt, header.kdf).ok())
             .flatten();
-        let found = try_all(&header, other.as_ref().unwrap_or(&self.stretched)).found();
+        let found = try_all(
+            &header,
+            other.as_ref().unwrap_or(&self.stretched),
+            &Answers::default(),
+        )
+        .found();
         matches!(found, Opened::Vault(_) | Opened::Recovery(_))
     }
 }

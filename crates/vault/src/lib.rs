@@ -5,13 +5,14 @@
 //! transaction. Every value is sealed under a key of its own, and deleting kills that key.
 //!
 //! Not here: what the records mean (core), timers (callers hand in the time), limits of the process
-//! such as core dumps (binaries), remote and TPM factors (their place in the derivation is kept).
+//! such as core dumps (binaries), asking a TPM (it takes the shares that callers were given).
 //!
 //! Start at [`Vault`]. What binds: chapter 11 of `spec/SPEC.md`.
 
 mod derive;
 mod directory;
 mod error;
+mod factors;
 mod forensic;
 pub mod fuzz;
 mod header;
@@ -30,10 +31,11 @@ mod vault;
 pub use derive::KdfParams;
 pub use directory::{Directory, File};
 pub use error::{CreateError, OpenError, Part, ReadError, SecretError, WipeError, WriteError};
+pub use factors::{Answers, Besides, Factors, Mode, Share};
 pub use forensic::Found;
 pub use record::{NAME_LEN_MAX, VALUE_LEN_MAX};
 pub use secret::Passphrase;
 pub use vault::{
-    Change, DRILL_RECORDS, Drill, DrillError, Ground, Locked, Mode, ROTATION_PERIOD_MS, Record,
-    Status, Stretched, Tried, Vault, Way, wipe, wipe_held,
+    Change, DRILL_RECORDS, Drill, DrillError, Ground, Locked, ROTATION_PERIOD_MS, Record,
+    Rewrapping, Status, Stretched, Tried, Vault, Way, wipe, wipe_held,
 };

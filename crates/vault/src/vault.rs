@@ -11,6 +11,7 @@ mod wipe;
 pub use drill::{DRILL_RECORDS, Drill, DrillError, Ground, Way};
 pub use open::{Locked, Stretched, Tried};
 pub use root::ROTATION_PERIOD_MS;
+pub use secrets::Rewrapping;
 pub use wipe::{wipe, wipe_held};
 
 use std::collections::BTreeSet;
@@ -22,8 +23,10 @@ use zeroize::Zeroizing;
 use crate::derive::KdfParams;
 use crate::directory::Directory;
 use crate::error::{Part, ReadError, WriteError};
+use crate::factors::Mode;
 use crate::header::{HeaderFile, Others, Unlocked};
 use crate::keys::Keys;
+use crate::memory::LockedKey;
 use crate::random::Random;
 use crate::record::{open_row, row_key};
 use crate::store::{Fault, Range, Store};
@@ -38,6 +41,11 @@ pub struct Vault {
     header: HeaderFile,
     unlocked: Unlocked,
     others: Others,
+    /// Tells whether what is given as the present secret is that. None after the recovery phrase.
+    check: Option<LockedKey>,
+    /// The stretched secret, kept after opening until it was used to make the slots anew.
+    secret: Option<LockedKey>,
+    errands: Vec<u8>,
     random: Random,
     /// Names of rows whose keys are dead, to be removed from the table.
     dead_rows: BTreeSet<Vec<u8>>,
@@ -61,6 +69,15 @@ struct Place {
     lock: Box<dyn Send + Sync>,
 }
 
+/// What was learnt when a vault was opened or made.
+struct Known {
+    unlocked: Unlocked,
+    others: Others,
+    check: Option<LockedKey>,
+    secret: Option<LockedKey>,
+    errands: Vec<u8>,
+}
+
 /// One record's new value, or its deletion.
 pub struct Change {
     /// The record's key, its name in the table: 1 to 128 bytes. Deletion does not erase names as it
@@ -73,18 +90,13 @@ pub struct Change {
 /// A record as [`Vault::scan`] gives it: name and value.
 pub type Record = (Vec<u8>, Zeroizing<Vec<u8>>);
 
-/// What besides the passphrase a vault needs to be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Nothing: a copied disk can be attacked by guessing the passphrase.
-    PassphraseOnly,
-}
-
 /// What `status` shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Status {
     /// What protects it.
     pub mode: Mode,
+    /// Whether a recovery phrase opens it, too.
+    pub recovery: bool,
     /// Format version.
     pub version: u16,
     /// Cost of trying one secret.
@@ -100,13 +112,16 @@ pub struct Status {
 }
 
 impl Vault {
-    fn new(place: Place, unlocked: Unlocked, others: Others, keys: Keys, store: Store) -> Self {
+    fn new(place: Place, known: Known, keys: Keys, store: Store) -> Self {
         Vault {
             store,
             keys,
             header: place.header,
-            unlocked,
-            others,
+            unlocked: known.unlocked,
+            others: known.others,
+            check: known.check,
+            secret: known.secret,
+            errands: known.errands,
             random: place.random,
             dead_rows: BTreeSet::new(),
             rotation_due: false,
@@ -177,7 +192,8 @@ impl Vault {
         let rows = self.store.len().map_err(read_error)?;
         let dead = u64::try_from(self.dead_rows.len()).unwrap_or(u64::MAX);
         Ok(Status {
-            mode: Mode::PassphraseOnly,
+            mode: self.header.current().mode,
+            recovery: self.others.recovery.is_some(),
             version: self.header.current().version,
             kdf: self.header.current().kdf,
             records: rows.saturating_sub(dead),
@@ -187,6 +203,31 @@ impl Vault {
                 && self.keys.root().is_locked()
                 && self.keys.table.is_locked(),
         })
+    }
+
+    /// What besides a secret opens it.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.header.current().mode
+    }
+
+    /// Whether it is known what the present secret is: not after the recovery phrase opened it.
+    #[must_use]
+    pub fn knows_secret(&self) -> bool {
+        self.check.is_some()
+    }
+
+    /// What stands in the header in clear for whoever asks the factors; of no meaning without any.
+    #[must_use]
+    pub fn area(&self) -> &[u8] {
+        &self.header.current().area
+    }
+
+    /// What is left to be destroyed of a vault that was here before, as
+    /// [`Besides::errands`](crate::Besides::errands) said.
+    #[must_use]
+    pub fn errands(&self) -> &[u8] {
+        &self.errands
     }
 
     /// The value of a row, unless it was deleted.

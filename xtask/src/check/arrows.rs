@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     (
         "cli",
         &["node"],
-        &["core", "relay", "relayd", "vault", "wire"],
+        &["core", "relay", "relayd", "tpm", "vault", "wire"],
     ),
     ("sim", &["core", "relay", "vault", "wire"], &[]),
     // Development only, and nothing else depends on them.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use emptyroom_node::Session;
-use emptyroom_node::api::{Call, Failure};
+use emptyroom_node::api::{Call, Failure, ModeName};
 
 use crate::command::pin::NewSecret;
 use crate::prompt;
@@ -104,7 +104,7 @@ impl Set {
             options: "--panic-pin-file or --panic-pin-fd",
         }
         .read(room.out)?;
-        passphrase::warn_of(&session, &panic, room.out)?;
+        passphrase::warn_of(&session, &panic, Some(ModeName::Passphrase), room.out)?;
         session.call(Call::SetPanic { secret, panic })?;
         session.close()?;
         room.out.done()

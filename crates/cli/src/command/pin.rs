@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use emptyroom_node::api::{Call, Failure, SecretText};
+use emptyroom_node::api::{Call, Failure, ModeName, SecretText};
 
+use crate::command::vault::ModeArgument;
 use crate::out::Out;
 use crate::room::Room;
 use crate::secret::Source;
@@ -38,6 +39,11 @@ struct Change {
     /// Read the new one from the first line of an open file descriptor
     #[arg(long, value_name = "N")]
     new_pin_fd: Option<i32>,
+    /// In the same step another mode, as for `vault mode`
+    ///
+    /// After the recovery words opened a vault whose TPM is gone: `passphrase` does without.
+    #[arg(long, value_name = "MODE")]
+    mode: Option<ModeArgument>,
 }
 
 impl Pin {
@@ -51,8 +57,9 @@ impl Pin {
             options: "--new-pin-file or --new-pin-fd",
         }
         .read(room.out)?;
-        passphrase::warn_of(&session, &new, room.out)?;
-        session.call(Call::ChangeSecret { old, new })?;
+        let mode = change.mode.map(ModeName::from);
+        passphrase::warn_of(&session, &new, mode, room.out)?;
+        session.call(Call::ChangeSecret { old, new, mode })?;
         session.close()?;
         room.out.done()
     }

@@ -1,7 +1,7 @@
 //! `emptyroom status`: the state of everything.
 
 use clap::Args;
-use emptyroom_node::api::{Answer, Call, Failure, StatusInfo, VaultInfo};
+use emptyroom_node::api::{Answer, Call, Failure, ModeName, StatusInfo, VaultInfo};
 
 use crate::room::{self, Room};
 use crate::{span, terminal, words};
@@ -94,9 +94,9 @@ fn text(status: &StatusInfo) -> String {
 
 /// What protects it, said plainly.
 fn vault(vault: &VaultInfo) -> String {
-    let mode = match vault.mode.as_str() {
-        "passphrase" => "passphrase alone: whoever copies the disk may guess it",
-        other => other,
+    let mode = match vault.mode {
+        ModeName::Passphrase => "passphrase alone: whoever copies the disk may guess it",
+        ModeName::Tpm => "PIN and this machine's TPM",
     };
     let memory = if vault.kdf_memory_kib >= 1_024 {
         format!("{} MiB", vault.kdf_memory_kib / 1_024)

@@ -1,17 +1,23 @@
-//! `emptyroom vault recovery`: words on paper that open the vault, too.
+//! `emptyroom vault`: what besides the PIN opens the vault, and words on paper that do, too.
+
+mod mode;
+mod recovery;
 
 use clap::{Args, Subcommand};
-use emptyroom_node::api::{Answer, Call, Failure};
-use serde_json::json;
+use emptyroom_node::api::Failure;
 
-use crate::room::{self, Room};
+pub(crate) use mode::ModeArgument;
 
-/// What else opens the vault
+use crate::room::Room;
+
+/// What opens the vault, besides the PIN and in its place
 #[derive(Args)]
 #[command(
     arg_required_else_help = true,
     after_long_help = "\
 Examples:
+  emptyroom vault mode               what protects this vault, and what could
+  emptyroom vault mode tpm           a copied disk is worthless without this machine
   emptyroom vault recovery new       twelve words that open this vault, too
   emptyroom vault recovery remove    the words open it no longer"
 )]
@@ -22,49 +28,15 @@ pub(crate) struct Vault {
 
 #[derive(Subcommand)]
 enum What {
-    Recovery(Recovery),
-}
-
-/// Words on paper that open the vault when the PIN is forgotten
-///
-/// They are entered where the PIN goes. docs/vault.md says what they protect from, and what not.
-#[derive(Args)]
-#[command(arg_required_else_help = true)]
-struct Recovery {
-    #[command(subcommand)]
-    what: Words,
-}
-
-#[derive(Subcommand)]
-enum Words {
-    /// Print twelve new words; earlier ones open the vault no longer
-    ///
-    /// They are shown once and kept nowhere: write them on paper. Whoever finds or is given the paper is in, also in every
-    /// copy of the disk that is made from now on. The present PIN is always asked for, also when a daemon runs.
-    New {},
-    /// The words open the vault no longer; it does the same where there are none
-    Remove {},
+    Mode(mode::Mode),
+    Recovery(recovery::Recovery),
 }
 
 impl Vault {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
-        let What::Recovery(recovery) = self.what;
-        let on = matches!(recovery.what, Words::New {});
-        let (session, secret) = room.open_with_pin()?;
-        let answer = session.call(Call::SetRecovery { secret, on })?;
-        // Shown whatever comes: they count already.
-        let shown = match &answer {
-            Answer::Recovery { words } => {
-                room::note(
-                    room.out,
-                    "write these words on paper, and keep it where nobody finds it; they are shown once",
-                );
-                let value = json!({ "words": words });
-                room.out.result("recovery", &value, || Some(words.clone()))
-            }
-            _ => room.out.done(),
-        };
-        session.close()?;
-        shown
+        match self.what {
+            What::Mode(command) => command.run(room),
+            What::Recovery(command) => command.run(room),
+        }
     }
 }

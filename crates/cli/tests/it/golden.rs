@@ -70,6 +70,7 @@ fn help_says_what_it_said() {
     }
     for (command, what) in [
         ("pin", "change"),
+        ("vault", "mode"),
         ("vault", "recovery"),
         ("panic", "set"),
         ("panic", "unset"),

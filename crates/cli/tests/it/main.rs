@@ -21,6 +21,7 @@ mod golden;
 mod hygiene;
 #[path = "../../../relayd/tests/it/machine.rs"]
 mod machine;
+mod mode;
 mod panic;
 mod restored;
 mod signals;

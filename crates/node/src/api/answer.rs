@@ -64,6 +64,19 @@ pub enum Answer {
         /// One for each way of destroying.
         steps: Vec<DrillStep>,
     },
+    /// What protects the vault, and what could.
+    VaultMode {
+        /// What protects it now.
+        mode: ModeName,
+        /// Whether recovery words open it, too.
+        recovery: bool,
+        /// So many wrong PINs may follow; null where nobody counts, or who counts cannot be asked.
+        attempts_left: Option<u32>,
+        /// What is best on this machine.
+        recommended: ModeName,
+        /// All there are.
+        modes: Vec<ModeInfo>,
+    },
     /// The state of everything.
     Status(StatusInfo),
     /// How far `flush` came.
@@ -75,6 +88,25 @@ pub enum Answer {
         /// The time was over before everything was done.
         timed_out: bool,
     },
+}
+
+/// What besides a secret opens a vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModeName {
+    /// Nothing.
+    Passphrase,
+    /// The share of this machine's TPM.
+    Tpm,
+}
+
+/// A mode, and whether this machine has what it takes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeInfo {
+    /// Which.
+    pub mode: ModeName,
+    /// What is missing; null where nothing is.
+    pub why_not: Option<String>,
 }
 
 /// An invite that is no conversation yet.
@@ -145,8 +177,8 @@ pub struct StatusInfo {
 /// What protects the vault.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VaultInfo {
-    /// `passphrase`: the PIN or passphrase alone.
-    pub mode: String,
+    /// What besides the PIN or passphrase opens it.
+    pub mode: ModeName,
     /// Argon2id's memory in KiB.
     pub kdf_memory_kib: u32,
     /// Argon2id's passes.

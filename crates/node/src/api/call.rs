@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::answer::ModeName;
+
 /// One thing asked of the client; the method and parameters of a JSON-RPC request.
 // [SPEC 12.20]
 #[derive(Serialize, Deserialize)]
@@ -150,6 +152,18 @@ pub enum Call {
         old: SecretText,
         /// The next one.
         new: SecretText,
+        /// In the same step another mode; the present one where absent.
+        #[serde(default)]
+        mode: Option<ModeName>,
+    },
+    /// What protects the vault, and what could.
+    VaultMode {},
+    /// From now on this besides the secret opens the vault.
+    SetMode {
+        /// The present PIN, like for `change_secret`.
+        secret: SecretText,
+        /// What.
+        mode: ModeName,
     },
     /// From now on this PIN, entered where the PIN goes, destroys the vault and opens an empty one.
     SetPanic {

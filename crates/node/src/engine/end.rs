@@ -1,11 +1,12 @@
 //! The end of the engine: the vault is locked, or destroyed.
 
-use emptyroom_vault::Vault;
+use emptyroom_vault::{Besides, Vault};
 use tokio::sync::mpsc;
 
 use super::{Answerer, Engine, Message, own};
 use crate::api::{Answer, Call, Event, Failure};
 use crate::deadman::start;
+use crate::factors;
 
 /// How the engine ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,12 +53,17 @@ impl Engine {
                 vault.lock()
             }
             End::Panic => {
-                let destroyed = vault.panic();
+                let places = factors::places(&vault);
+                let destroyed = vault.panic(Besides {
+                    errands: &factors::errands(&places),
+                    destroy: &mut || factors::destroy(&places),
+                });
                 others(None);
                 destroyed.and_then(|empty| empty.map_or(Ok(()), Vault::lock))
             }
             End::Wipe => {
-                let destroyed = vault.wipe();
+                let places = factors::places(&vault);
+                let destroyed = vault.wipe(&mut || factors::destroy(&places));
                 let (event, failure) = match destroyed {
                     Ok(()) => (Event::Deadman { left_s: 0 }, start::destroyed()),
                     Err(error) => {
@@ -83,13 +89,17 @@ impl Engine {
 pub(super) fn refuse_rest(mut messages: mpsc::Receiver<Message>, why: Option<&Failure>) {
     messages.close();
     while let Ok(message) = messages.try_recv() {
-        match message {
-            Message::Call(Call::Lock {}, answerer) => answerer(Ok(Answer::Done {})),
-            Message::Call(_, answerer) | Message::Drilled(_, answerer) => {
-                answerer(Err(why.cloned().unwrap_or_else(Failure::locked)));
-            }
-            Message::Watch(_) | Message::Link(..) => {}
+        refuse(message, why);
+    }
+}
+
+pub(super) fn refuse(message: Message, why: Option<&Failure>) {
+    match message {
+        Message::Call(Call::Lock {}, answerer) => answerer(Ok(Answer::Done {})),
+        Message::Call(_, answerer) | Message::Drilled(_, answerer) => {
+            answerer(Err(why.cloned().unwrap_or_else(Failure::locked)));
         }
+        Message::Watch(_) | Message::Link(..) | Message::Vault(_) | Message::Done => {}
     }
 }
 

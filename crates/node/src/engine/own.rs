@@ -1,80 +1,15 @@
-//! What the engine answers itself: the vault's PIN and state.
+//! What the engine answers itself: the vault's state; and what its troubles are in words.
 
 use std::path::Path;
 
-use emptyroom_vault::{Mode, Passphrase, ReadError, SecretError, Vault, WriteError};
+use emptyroom_vault::{Passphrase, ReadError, SecretError, Vault, WriteError};
 
 use zeroize::Zeroizing;
 
-use super::{Engine, drilling};
-use crate::api::{Answer, DeadmanInfo, Exit, Failure, SecretText, VaultInfo};
+use super::drilling;
+use crate::api::{DeadmanInfo, Exit, Failure, ModeName, SecretText, VaultInfo};
+use crate::phrase;
 use crate::storage::Storage;
-use crate::{phrase, policy, seed};
-
-impl Engine {
-    /// The old secret is asked for again: whoever finds an open daemon must not be able to lock its owner out.
-    // [SPEC 12.33]
-    pub(super) fn change_secret(
-        &mut self,
-        old: &SecretText,
-        new: &SecretText,
-    ) -> Result<Answer, Failure> {
-        check_new(new)?;
-        self.vault
-            .change_secret(&passphrase(old), &passphrase(new))
-            .map_err(secret_failure)?;
-        Ok(Answer::Done {})
-    }
-
-    // [SPEC 12.40]
-    pub(super) fn set_panic(
-        &mut self,
-        secret: &SecretText,
-        panic: &SecretText,
-    ) -> Result<Answer, Failure> {
-        policy::allows_panic()?;
-        check_new(panic)?;
-        // [SPEC 12.45]
-        if too_close(&folded(secret), &folded(panic)) {
-            return Err(pins_too_close());
-        }
-        self.vault
-            .set_panic(&passphrase(secret), &passphrase(panic))
-            .map_err(secret_failure)?;
-        Ok(Answer::Done {})
-    }
-
-    // [SPEC 12.40]
-    pub(super) fn unset_panic(&mut self, secret: &SecretText) -> Result<Answer, Failure> {
-        self.vault
-            .unset_panic(&passphrase(secret))
-            .map_err(secret_failure)?;
-        Ok(Answer::Done {})
-    }
-
-    // [SPEC 12.40]
-    pub(super) fn set_recovery(
-        &mut self,
-        secret: &SecretText,
-        on: bool,
-    ) -> Result<Answer, Failure> {
-        if !on {
-            self.vault
-                .unset_recovery(&passphrase(secret))
-                .map_err(secret_failure)?;
-            return Ok(Answer::Done {});
-        }
-        let mut generator = seed::generator()
-            .map_err(|_| Failure::fault("the operating system gives no random numbers"))?;
-        let (phrase, words) = phrase::generate(&mut generator);
-        self.vault
-            .set_recovery(&passphrase(secret), &Passphrase::new(phrase.to_vec()))
-            .map_err(secret_failure)?;
-        Ok(Answer::Recovery {
-            words: words.expose().to_owned(),
-        })
-    }
-}
 
 /// Whether this may be a PIN: it is not empty, and no recovery phrase.
 pub(crate) fn check_new(secret: &SecretText) -> Result<(), Failure> {
@@ -92,7 +27,7 @@ pub(crate) fn check_new(secret: &SecretText) -> Result<(), Failure> {
 
 /// Whether one is what the other becomes by a slip: the same, read backwards, one character more,
 /// less or another, or two neighbours swapped.
-fn too_close(one: &str, other: &str) -> bool {
+pub(super) fn too_close(one: &str, other: &str) -> bool {
     if one.chars().rev().eq(other.chars()) {
         return true;
     }
@@ -114,7 +49,7 @@ fn too_close(one: &str, other: &str) -> bool {
 }
 
 /// As it is with Caps Lock and without: whichever is on is a slip, too.
-fn folded(secret: &SecretText) -> Zeroizing<String> {
+pub(super) fn folded(secret: &SecretText) -> Zeroizing<String> {
     Zeroizing::new(secret.expose().to_lowercase())
 }
 
@@ -140,9 +75,7 @@ pub(super) fn vault_info(
     let status = vault.status().map_err(read_failure)?;
     let storage = Storage::of(home);
     Ok(VaultInfo {
-        mode: match status.mode {
-            Mode::PassphraseOnly => "passphrase".to_owned(),
-        },
+        mode: ModeName::of(status.mode),
         kdf_memory_kib: status.kdf.memory_kib,
         kdf_passes: status.kdf.passes,
         records: status.records,
@@ -159,8 +92,10 @@ pub(crate) fn wrong_secret() -> Failure {
 }
 
 /// The secrets stay as they were, or which of them counts is in doubt.
-pub(super) fn secret_failure(error: SecretError) -> Failure {
+pub(super) fn secret_failure(error: SecretError, vault: &Vault) -> Failure {
     match error {
+        SecretError::WrongSecret if !vault.knows_secret() => wrong_secret()
+            .hint("the recovery words opened this vault: set a new PIN with `emptyroom pin change` and them first"),
         SecretError::WrongSecret => wrong_secret(),
         SecretError::Same => pins_too_close(),
         SecretError::Write(error) => write_failure(error),
@@ -168,7 +103,7 @@ pub(super) fn secret_failure(error: SecretError) -> Failure {
 }
 
 /// A PIN that is mistyped must not destroy anything.
-fn pins_too_close() -> Failure {
+pub(super) fn pins_too_close() -> Failure {
     Failure::new(
         Exit::Refused,
         "pins_too_close",

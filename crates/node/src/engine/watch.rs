@@ -13,7 +13,7 @@ use crate::api::{Answer, DeadmanInfo, Event, Exit, Failure, SecretText};
 use crate::clock::Here;
 use crate::deadman::{DAYS_MAX, Deadline, Key, Look, SUSPENDED_DAYS_MAX};
 use crate::outside::Outside;
-use crate::{clock, home, policy};
+use crate::{clock, policy, seed};
 
 /// The record of what lies outside, as it should be: the key that marks it, when it was found otherwise, and the deadline.
 const RECORD: &[u8] = b"no";
@@ -216,7 +216,7 @@ impl Engine {
             return self.change_watch(None, &here);
         };
         if self.watch.deadline.is_none() {
-            home::generator()?.fill_bytes(self.watch.key.as_mut_slice());
+            seed::generator()?.fill_bytes(self.watch.key.as_mut_slice());
         }
         let count = self.watch.deadline.map_or(0, |deadline| deadline.count());
         let deadline = Deadline::new(days, count.saturating_add(1), &here, &self.watch.key);
@@ -248,7 +248,7 @@ impl Engine {
 
     fn expect_present(&self, secret: &SecretText) -> Result<(), Failure> {
         let present = self.vault.expect_present(&passphrase(secret));
-        present.map_err(secret_failure)
+        present.map_err(|error| secret_failure(error, &self.vault))
     }
 
     fn change_watch(&mut self, deadline: Option<Deadline>, here: &Here) -> Result<Answer, Failure> {

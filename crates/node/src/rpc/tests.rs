@@ -1,7 +1,7 @@
 //! The lines of the daemon, one by one.
 
 use super::*;
-use crate::api::SecretText;
+use crate::api::{ModeName, SecretText};
 
 fn every_call() -> Vec<Call> {
     let name = || "bob".to_owned();
@@ -69,6 +69,12 @@ fn every_call() -> Vec<Call> {
         Call::ChangeSecret {
             old: SecretText::new("a".into()),
             new: SecretText::new("b".into()),
+            mode: Some(ModeName::Passphrase),
+        },
+        Call::VaultMode {},
+        Call::SetMode {
+            secret: SecretText::new("1".into()),
+            mode: ModeName::Tpm,
         },
         Call::SetPanic {
             secret: SecretText::new("1".into()),

@@ -128,6 +128,7 @@ impl Remote {
             + match call {
                 Call::Flush { wait_ms } => Duration::from_millis(*wait_ms),
                 Call::ChangeSecret { .. }
+                | Call::SetMode { .. }
                 | Call::SetPanic { .. }
                 | Call::UnsetPanic { .. }
                 | Call::SetRecovery { .. }

@@ -3,7 +3,8 @@
 use subtle::{ConditionallySelectable, ConstantTimeGreater, ConstantTimeLess};
 
 use super::{Header, SLOT_LEN, SLOTS};
-use crate::derive::{ABSENT, LABEL_HEADER, slot_key, vault_subkey};
+use crate::derive::{ABSENT, LABEL_HEADER, slot_key, subkey};
+use crate::factors::{Answers, Factors};
 use crate::memory::{KEY_LEN, LockedBytes, LockedKey};
 use crate::random::Random;
 use crate::seal::{OVERHEAD, open_into, seal_into};
@@ -29,7 +30,7 @@ pub(crate) struct Unlocked {
 impl Unlocked {
     pub(crate) fn new(vault: LockedKey) -> Self {
         Unlocked {
-            header: vault_subkey(&vault, LABEL_HEADER),
+            header: subkey(&vault, LABEL_HEADER),
             vault,
         }
     }
@@ -75,12 +76,12 @@ impl Chosen {
     }
 }
 
-/// Tries a stretched secret on all four slots.
+/// Tries a stretched secret on all four slots, without factors and with what they answered.
 ///
 /// Every slot is derived and opened whether or not an earlier one did, and which of them counts is
 /// chosen without a branch. The memory for it is taken before: doing that in the loop would be most
 /// of the time, and of its noise.
-pub(crate) fn try_all(header: &Header, stretched: &LockedKey) -> Chosen {
+pub(crate) fn try_all(header: &Header, stretched: &LockedKey, answers: &Answers) -> Chosen {
     // [SPEC 11.7]
     // [SPEC 11.40]
     let mut memory = LockedBytes::zeroed(KEY_LEN + 2 * PAYLOAD_LEN);
@@ -90,14 +91,17 @@ pub(crate) fn try_all(header: &Header, stretched: &LockedKey) -> Chosen {
         .expect("made longer than a key");
     let (payload, chosen) = payloads.split_at_mut(PAYLOAD_LEN);
     let clear = header.clear();
-    for (index, slot) in (0u8..).zip(&header.slots) {
-        slot_key(stretched, &ABSENT, &ABSENT, index, key);
-        payload.fill(0);
-        // What does not open leaves zeros, which are of no kind.
-        let _ = open_into(key, &context(&clear, index), slot, payload);
-        let better = rank(payload).ct_gt(&rank(chosen));
-        for (chosen, byte) in chosen.iter_mut().zip(payload.iter()) {
-            chosen.conditional_assign(byte, better);
+    let shares = [Some(&ABSENT), answers.tpm.as_deref()];
+    for tpm in shares.into_iter().flatten() {
+        for (index, slot) in (0u8..).zip(&header.slots) {
+            slot_key(stretched, tpm, &ABSENT, index, key);
+            payload.fill(0);
+            // What does not open leaves zeros, which are of no kind.
+            let _ = open_into(key, &context(&clear, index), slot, payload);
+            let better = rank(payload).ct_gt(&rank(chosen));
+            for (chosen, byte) in chosen.iter_mut().zip(payload.iter()) {
+                chosen.conditional_assign(byte, better);
+            }
         }
     }
     Chosen(memory)
@@ -129,38 +133,11 @@ impl Others {
     }
 }
 
-/// Four new slots, of which one opens the vault, and others are for the other secrets there are; all
-/// at random places.
-pub(crate) fn seal_slots(
-    header: &mut Header,
-    random: &Random,
-    opens: &LockedKey,
-    vault: &LockedKey,
-    others: &Others,
-) {
-    // [SPEC 11.6]
-    header.slots = [(); SLOTS].map(|()| random.array());
-    let key = vault.expose().as_slice();
-    let used = [
-        Some((KIND_OPEN, opens, key)),
-        others
-            .panic
-            .as_ref()
-            .map(|panic| (KIND_PANIC, panic, [].as_slice())),
-        others
-            .recovery
-            .as_ref()
-            .map(|recovery| (KIND_RECOVERY, recovery, key)),
-    ];
-    for (place, slot) in places(random).into_iter().zip(used) {
-        if let Some((kind, stretched, content)) = slot {
-            seal_slot(header, random, place, kind, stretched, content);
-        }
-    }
-}
+/// Where the slots of the kinds 1, 2 and 3 come; the last place is for none.
+pub(crate) type Places = [u8; SLOTS];
 
 /// The four places in an order that is drawn.
-fn places(random: &Random) -> [u8; SLOTS] {
+pub(crate) fn draw_places(random: &Random) -> Places {
     let mut places = [0, 1, 2, 3];
     for (last, choices) in [(3, 4), (2, 3), (1, 2)] {
         places.swap(last, usize::from(random.below(choices)));
@@ -168,12 +145,51 @@ fn places(random: &Random) -> [u8; SLOTS] {
     places
 }
 
+/// What the slots of a header are made from.
+pub(crate) struct Wrapping<'a> {
+    /// The stretched secret that opens.
+    pub(crate) opens: &'a LockedKey,
+    pub(crate) vault: &'a LockedKey,
+    pub(crate) others: &'a Others,
+    pub(crate) factors: &'a Factors,
+}
+
+impl Wrapping<'_> {
+    /// Makes four new slots, of which one opens the vault, and others are for the other secrets there
+    /// are; and names the factors, which the recovery phrase does without.
+    pub(crate) fn seal_slots(&self, header: &mut Header, random: &Random, places: Places) {
+        // [SPEC 11.6]
+        header.slots = [(); SLOTS].map(|()| random.array());
+        header.mode = self.factors.mode();
+        header.fill_area(random, &self.factors.area);
+        let shares = self.factors.tpm.as_ref();
+        let [tpm_opens, tpm_panics] = shares.map_or([&ABSENT; 2], |[a, b]| [&**a, &**b]);
+        let key = self.vault.expose().as_slice();
+        let used = [
+            Some((KIND_OPEN, self.opens, tpm_opens, key)),
+            self.others
+                .panic
+                .as_ref()
+                .map(|panic| (KIND_PANIC, panic, tpm_panics, [].as_slice())),
+            // [SPEC 11.41]
+            self.others
+                .recovery
+                .as_ref()
+                .map(|recovery| (KIND_RECOVERY, recovery, &ABSENT, key)),
+        ];
+        for (place, slot) in places.into_iter().zip(used) {
+            if let Some((kind, stretched, tpm, content)) = slot {
+                seal_slot(header, random, (place, kind), (stretched, tpm), content);
+            }
+        }
+    }
+}
+
 fn seal_slot(
     header: &mut Header,
     random: &Random,
-    place: u8,
-    kind: u8,
-    stretched: &LockedKey,
+    (place, kind): (u8, u8),
+    (stretched, tpm): (&LockedKey, &[u8; KEY_LEN]),
     content: &[u8],
 ) {
     let mut memory = LockedBytes::zeroed(KEY_LEN + PAYLOAD_LEN);
@@ -181,7 +197,7 @@ fn seal_slot(
         .bytes_mut()
         .split_first_chunk_mut::<KEY_LEN>()
         .expect("made longer than a key");
-    slot_key(stretched, &ABSENT, &ABSENT, place, key);
+    slot_key(stretched, tpm, &ABSENT, place, key);
     for (out, byte) in payload.iter_mut().zip([kind].iter().chain(content)) {
         *out = *byte;
     }
@@ -204,6 +220,7 @@ mod tests {
 
     use super::*;
     use crate::derive::KdfParams;
+    use crate::factors::{Mode, Share};
     use crate::seal::OPENINGS;
 
     fn key(byte: u8) -> LockedKey {
@@ -214,11 +231,22 @@ mod tests {
         Random::new(Box::new(ChaCha20Rng::seed_from_u64(seed)))
     }
 
+    /// A header whose key is 9, which 1 opens.
+    fn seal(header: &mut Header, random: &Random, others: &Others, factors: &Factors) {
+        let slots = Wrapping {
+            opens: &key(1),
+            vault: &key(9),
+            others,
+            factors,
+        };
+        slots.seal_slots(header, random, draw_places(random));
+    }
+
     /// What a secret opens, and how many openings that took.
     fn tried(header: &Header, secret: u8) -> (Found, usize) {
         let stretched = key(secret);
         OPENINGS.set(0);
-        let chosen = try_all(header, &stretched);
+        let chosen = try_all(header, &stretched, &Answers::default());
         let openings = OPENINGS.get();
         (chosen.found(), openings)
     }
@@ -234,7 +262,7 @@ mod tests {
                 panic: (seed % 2 == 0).then(|| key(2)),
                 recovery: (seed % 3 == 0).then(|| key(4)),
             };
-            seal_slots(&mut header, &random, &key(1), &key(9), &others);
+            seal(&mut header, &random, &others, &Factors::default());
             let (found, openings) = tried(&header, 1);
             assert!(matches!(found, Found::Vault(k) if k.expose() == key(9).expose()));
             assert_eq!(openings, SLOTS);
@@ -257,7 +285,8 @@ mod tests {
         let random = random(1);
         let mut header = Header::new(&random, KdfParams::minimum());
         for kind in [0, KIND_MAX + 1, 128, 255] {
-            seal_slot(&mut header, &random, 2, kind, &key(1), &[9; KEY_LEN]);
+            let opens = (&key(1), &ABSENT);
+            seal_slot(&mut header, &random, (2, kind), opens, &[9; KEY_LEN]);
             assert!(matches!(tried(&header, 1).0, Found::Nothing), "{kind}");
         }
     }
@@ -269,7 +298,8 @@ mod tests {
         let mut header = Header::new(&random, KdfParams::minimum());
         for order in [[1, 2, 3], [3, 2, 1], [2, 1, 3]] {
             for (place, kind) in (0..).zip(order) {
-                seal_slot(&mut header, &random, place, kind, &key(1), &[9; KEY_LEN]);
+                let opens = (&key(1), &ABSENT);
+                seal_slot(&mut header, &random, (place, kind), opens, &[9; KEY_LEN]);
             }
             assert!(matches!(tried(&header, 1).0, Found::Vault(_)));
         }
@@ -289,7 +319,7 @@ mod tests {
                 panic: Some(key(2)),
                 recovery: Some(key(4)),
             };
-            seal_slots(&mut header, &random, &key(1), &key(9), &others);
+            seal(&mut header, &random, &others, &Factors::default());
             assert!(before.slots.iter().all(|old| !header.slots.contains(old)));
             for (index, (place, slot)) in places.iter_mut().zip(before.slots).enumerate() {
                 let mut alone = before.clone();
@@ -305,5 +335,56 @@ mod tests {
             }
         }
         assert_eq!(places, [(true, true, true); SLOTS]);
+    }
+
+    /// With a factor nothing but the recovery phrase opens without its share, and each secret with its own
+    /// share alone; all slots are tried both ways.
+    // [SPEC 11.5]
+    // [SPEC 11.40]
+    // [SPEC 11.41]
+    #[test]
+    fn a_factor_is_needed_for_all_but_the_recovery_phrase() {
+        let share = |byte| Share::new([byte; KEY_LEN]);
+        for seed in 0..20 {
+            let random = random(seed);
+            let mut header = Header::new(&random, KdfParams::minimum());
+            let others = Others {
+                panic: Some(key(2)),
+                recovery: Some(key(4)),
+            };
+            let factors = Factors {
+                area: vec![5; 100],
+                tpm: Some([share(11), share(12)]),
+            };
+            seal(&mut header, &random, &others, &factors);
+            assert_eq!(header.mode, Mode::Tpm);
+            assert_eq!(header.area[..100], [5; 100]);
+            let tried = |secret, tpm: Option<u8>| {
+                let answers = Answers {
+                    tpm: tpm.map(share),
+                };
+                OPENINGS.set(0);
+                let found = try_all(&header, &key(secret), &answers).found();
+                let ways = 1 + usize::from(tpm.is_some());
+                assert_eq!(OPENINGS.get(), ways * SLOTS);
+                found
+            };
+            assert!(matches!(tried(1, Some(11)), Found::Vault(_)));
+            assert!(matches!(tried(2, Some(12)), Found::Panic));
+            for tpm in [None, Some(11), Some(12)] {
+                assert!(matches!(tried(4, tpm), Found::Recovery(_)));
+                assert!(matches!(tried(3, tpm), Found::Nothing));
+            }
+            for (secret, tpm) in [(1, None), (1, Some(12)), (2, None), (2, Some(11))] {
+                assert!(matches!(tried(secret, tpm), Found::Nothing));
+            }
+            let mut claims_none = header.clone();
+            claims_none.mode = Mode::Passphrase;
+            let opened = try_all(&claims_none, &key(4), &Answers::default()).found();
+            assert!(
+                matches!(opened, Found::Nothing),
+                "slots are bound to the mode"
+            );
+        }
     }
 }

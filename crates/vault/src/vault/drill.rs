@@ -15,6 +15,7 @@ use super::{Change, Vault, wipe};
 use crate::derive::KdfParams;
 use crate::directory::Directory;
 use crate::error::{OpenError, ReadError};
+use crate::factors::Factors;
 use crate::forensic::{Found, Known, Row};
 use crate::header::{HeaderFile, HeaderOpenFault};
 use crate::secret::Passphrase;
@@ -88,7 +89,8 @@ impl<'a> Drill<'a> {
         let (pin, panic) = (ground.passphrase(), ground.passphrase());
         let marker = ground.array::<MARKER_LEN>().to_vec();
         let mut vault = Vault::create(ground.dir(), &pin, kdf, (ground.random)())?;
-        vault.set_panic(&pin, &panic)?;
+        let change = vault.with_panic(&pin, &panic)?;
+        vault.rewrap(change, &Factors::default())?;
         let records: Vec<usize> = (0..DRILL_RECORDS).collect();
         for batch in records.chunks(BATCH) {
             vault.apply(batch.iter().map(|n| record(*n, &marker)).collect())?;
@@ -123,7 +125,7 @@ impl<'a> Drill<'a> {
     pub fn destroy(&self, way: Way) -> Result<(), DrillError> {
         match way {
             Way::PanicPin => self.open_empty(self.watched()),
-            Way::WithoutSecret => Ok(wipe(self.watched(), (self.ground.random)())?),
+            Way::WithoutSecret => Ok(wipe(self.watched(), (self.ground.random)(), &mut |_| {})?),
         }
     }
 

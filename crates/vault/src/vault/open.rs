@@ -8,13 +8,14 @@ use std::io;
 use rand_core::CryptoRng;
 
 use super::panic::Emptied;
-use super::{Place, Vault};
-use crate::derive::{KdfParams, LABEL_BLOCKS, stretch, vault_subkey};
+use super::{Known, Place, Vault};
+use crate::derive::{KdfParams, LABEL_BLOCKS, LABEL_CHECK, LABEL_TPM, stretch, subkey};
 use crate::directory::Directory;
 use crate::error::{CreateError, OpenError, Part, WriteError};
+use crate::factors::{Answers, Besides, Factors, Mode, Share};
 use crate::header::{
     Body, Chosen, Found, Header, HeaderFault, HeaderFile, HeaderOpenFault, Others, Unlocked,
-    VERSION, seal_slots, try_all,
+    VERSION, Wrapping, draw_places, try_all,
 };
 use crate::keys::{Keys, LoadFault, Root, SECTORS_FIRST};
 use crate::memory::LockedKey;
@@ -48,9 +49,14 @@ impl Vault {
         let mut header = Header::new(&random, kdf);
         let stretched = stretch(secret, &header.salt, kdf)
             .map_err(|_| CreateError::Io(io::ErrorKind::OutOfMemory))?;
-        let others = Others::default();
-        seal_slots(&mut header, &random, &stretched, &unlocked.vault, &others);
-        header.seal_body(&unlocked.header, &random, &first_body(&root, false));
+        let slots = Wrapping {
+            opens: &stretched,
+            vault: &unlocked.vault,
+            others: &Others::default(),
+            factors: &Factors::default(),
+        };
+        slots.seal_slots(&mut header, &random, draw_places(&random));
+        header.seal(&unlocked, &random, &first_body(&root, false), &[]);
         // The header makes it a vault: no crash may keep that name and lose the others.
         let (keys, store) = make(&*dir, &unlocked, root, &random).map_err(|fault| match fault {
             Fault::Full => CreateError::Full,
@@ -64,10 +70,18 @@ impl Vault {
             dir,
             lock,
         };
-        Ok(Vault::new(place, unlocked, others, keys, store))
+        let known = Known {
+            unlocked,
+            others: Others::default(),
+            check: Some(subkey(&stretched, LABEL_CHECK)),
+            secret: None,
+            errands: Vec::new(),
+        };
+        Ok(Vault::new(place, known, keys, store))
     }
 
-    /// Opens a vault: finishes what a crash interrupted, and rotates the root of the record keys.
+    /// Opens a vault without asking any factor: finishes what a crash interrupted, and rotates the
+    /// root of the record keys.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -78,20 +92,42 @@ impl Vault {
     ) -> Result<Vault, OpenError> {
         let locked = Locked::read(dir, rng)?;
         let stretched = locked.stretch(secret)?;
-        let tried = locked.try_all(&stretched);
-        locked.proceed(&stretched, tried)
+        let tried = locked.try_all(&stretched, &Answers::default());
+        let besides = Besides {
+            errands: &[],
+            destroy: &mut || {},
+        };
+        locked.proceed(stretched, tried, besides)
     }
 }
 
-/// A vault whose secret is not known yet: it is read, stretched, tried, and only then is there
-/// anything to decide.
+/// A vault whose secret is not known yet: it is read, a secret is stretched, factors are asked, all
+/// slots are tried, and only then is there anything to decide.
 pub struct Locked(Place);
 
 /// A secret after Argon2id.
 pub struct Stretched(pub(super) LockedKey);
 
+impl Stretched {
+    /// What the TPM is asked for its share. It tells nothing of the secret that trying all would not.
+    #[must_use]
+    pub fn tpm_input(&self) -> Share {
+        tpm_input(&self.0)
+    }
+}
+
+/// What the TPM is asked for a stretched secret.
+pub(super) fn tpm_input(stretched: &LockedKey) -> Share {
+    // [SPEC 11.40]
+    Share::new(*subkey(stretched, LABEL_TPM).expose())
+}
+
 /// What a secret was found to open. It does not show.
-pub struct Tried(Chosen);
+pub struct Tried {
+    chosen: Chosen,
+    /// Every factor that the vault uses has answered.
+    complete: bool,
+}
 
 impl Locked {
     /// Takes the directory's lock and reads the header.
@@ -117,6 +153,18 @@ impl Locked {
         }))
     }
 
+    /// Which factors are to be asked.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.0.header.current().mode
+    }
+
+    /// What stands in clear for whoever asks them; of no meaning without any.
+    #[must_use]
+    pub fn area(&self) -> &[u8] {
+        &self.0.header.current().area
+    }
+
     /// Spends the cost that the header names on one secret.
     ///
     /// # Errors
@@ -130,35 +178,53 @@ impl Locked {
 
     /// Tries all slots, in the same steps whatever the secret opens.
     #[must_use]
-    pub fn try_all(&self, stretched: &Stretched) -> Tried {
-        Tried(try_all(self.0.header.current(), &stretched.0))
+    pub fn try_all(&self, stretched: &Stretched, answers: &Answers) -> Tried {
+        Tried {
+            chosen: try_all(self.0.header.current(), &stretched.0, answers),
+            complete: answers.tpm.is_some() || !self.mode().asks_tpm(),
+        }
     }
 
-    /// Does what the secret is for: opens the vault, or, if it is the panic PIN, destroys it and opens
-    /// an empty one in its place.
+    /// Does what the secret is for: opens the vault, or, if it is the panic PIN, destroys it and what
+    /// is its elsewhere, and opens an empty one in its place.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn proceed(self, stretched: &Stretched, tried: Tried) -> Result<Vault, OpenError> {
-        match tried.0.found() {
-            Found::Vault(key) | Found::Recovery(key) => self.unlock(stretched, Unlocked::new(key)),
-            Found::Panic => Emptied::begin(self.0, &stretched.0)
+    pub fn proceed(
+        self,
+        stretched: Stretched,
+        tried: Tried,
+        besides: Besides<'_>,
+    ) -> Result<Vault, OpenError> {
+        match tried.chosen.found() {
+            Found::Vault(key) => self.unlock(stretched, Unlocked::new(key), false),
+            Found::Recovery(key) => self.unlock(stretched, Unlocked::new(key), true),
+            Found::Panic => Emptied::begin(self.0, &stretched.0, besides)
                 .and_then(Emptied::finish)
                 .map_err(fault_error),
+            // [SPEC 11.49]
+            Found::Nothing if !tried.complete => Err(OpenError::Unanswered),
             Found::Nothing => Err(OpenError::WrongSecret),
         }
     }
 
-    fn unlock(self, stretched: &Stretched, unlocked: Unlocked) -> Result<Vault, OpenError> {
+    fn unlock(
+        self,
+        stretched: Stretched,
+        unlocked: Unlocked,
+        by_phrase: bool,
+    ) -> Result<Vault, OpenError> {
         let place = self.0;
-        let body = place
-            .header
-            .current()
+        let header = place.header.current();
+        let body = header
             .open_body(&unlocked.header)
+            .map_err(|_| OpenError::Corrupt(Part::Header))?;
+        let errands = header
+            .open_errands(&unlocked.vault)
             .map_err(|_| OpenError::Corrupt(Part::Header))?;
         if body.to_be_made {
             // [SPEC 11.56]
-            let emptied = Emptied::again(place, unlocked, body.root);
+            let emptied = Emptied::again(place, unlocked, body.root, &stretched.0);
             return emptied.finish().map_err(fault_error);
         }
         let (keys, sweep) = Keys::load(
@@ -172,15 +238,23 @@ impl Locked {
             LoadFault::Corrupt => OpenError::Corrupt(Part::Keys),
             LoadFault::Io(e) => open_error(&e, Part::Keys),
         })?;
-        let blocks = vault_subkey(&unlocked.vault, LABEL_BLOCKS);
+        let blocks = subkey(&unlocked.vault, LABEL_BLOCKS);
         let file = place
             .dir
             .open(RECORDS_NAME)
             .map_err(|e| open_error(&e, Part::Records))?;
         let store = Store::open(file, blocks, &place.random).map_err(fault_error)?;
-        let mut vault = Vault::new(place, unlocked, body.others, keys, store);
+        let refreshed = !by_phrase && place.header.current().mode != Mode::Passphrase;
+        let known = Known {
+            unlocked,
+            others: body.others,
+            check: (!by_phrase).then(|| subkey(&stretched.0, LABEL_CHECK)),
+            secret: refreshed.then(|| stretched.0.copy()),
+            errands,
+        };
+        let mut vault = Vault::new(place, known, keys, store);
         vault.rotation_due = true;
-        vault.recover(sweep || body.sweep, stretched)?;
+        vault.recover(sweep || body.sweep, &stretched)?;
         Ok(vault)
     }
 }
@@ -198,7 +272,8 @@ impl Vault {
         // [SPEC 11.21]
         let rotated = if self.header.current().version < VERSION {
             // [SPEC 11.45]
-            self.rewrap(&stretched.0, Others::default())
+            let same = self.rewrapping(stretched.0.copy(), Others::default());
+            self.rewrap(same, &Factors::default())
         } else {
             self.rotate()
         };
@@ -219,7 +294,7 @@ pub(super) fn make(
     root: LockedKey,
     random: &Random,
 ) -> Result<(Keys, Store), Fault> {
-    let blocks = vault_subkey(&unlocked.vault, LABEL_BLOCKS);
+    let blocks = subkey(&unlocked.vault, LABEL_BLOCKS);
     // First: on a full disk it is what was in this file that gives the space.
     let file = dir.create(RECORDS_NAME)?;
     let store = Store::create(file, blocks, random)?;

@@ -7,26 +7,28 @@
 
 use super::open::{RECORDS_NAME, first_body, make};
 use super::wipe::destroy;
-use super::{Place, Vault, write_error};
+use super::{Known, Place, Vault, write_error};
+use crate::derive::{LABEL_CHECK, subkey};
 use crate::error::WriteError;
-use crate::header::{Header, Others, ReplaceError, Unlocked, seal_slots};
+use crate::factors::{Besides, Factors};
+use crate::header::{Header, Others, ReplaceError, Unlocked, Wrapping, draw_places, fits_area};
 use crate::keys::{Keys, scrub_files};
 use crate::memory::LockedKey;
 use crate::outside;
 use crate::store::{Fault, Store};
 
 impl Vault {
-    /// Destroys this vault. Where there is a panic PIN, what is left is an empty vault that it opens;
-    /// else nothing is left.
+    /// Destroys this vault, and what is its elsewhere. Where there is a panic PIN, what is left is an
+    /// empty vault that it opens; else nothing is left.
     ///
     /// # Errors
     /// See [`WriteError`]. Whatever could be destroyed has been, and the vault is closed.
-    pub fn panic(mut self) -> Result<Option<Vault>, WriteError> {
+    pub fn panic(mut self, besides: Besides<'_>) -> Result<Option<Vault>, WriteError> {
         let Some(panic) = self.others.panic.take() else {
-            return self.wipe().map(|()| None);
+            return self.wipe(besides.destroy).map(|()| None);
         };
         let (place, secrets) = self.apart();
-        let emptied = Emptied::begin(place, &panic);
+        let emptied = Emptied::begin(place, &panic, besides);
         drop(secrets);
         emptied
             .and_then(Emptied::finish)
@@ -34,14 +36,14 @@ impl Vault {
             .map_err(write_error)
     }
 
-    /// Destroys this vault, and leaves nothing.
+    /// Destroys this vault, and leaves nothing. `besides` destroys what is its elsewhere.
     ///
     /// # Errors
     /// See [`WriteError`]. Whatever could be destroyed has been, and the vault is closed.
-    pub fn wipe(self) -> Result<(), WriteError> {
+    pub fn wipe(self, besides: &mut dyn FnMut()) -> Result<(), WriteError> {
         let (place, secrets) = self.apart();
         drop(secrets);
-        destroy(place).map_err(|e| write_error(e.into()))
+        destroy(place, besides).map_err(|e| write_error(e.into()))
     }
 
     fn apart(self) -> (Place, (Unlocked, Keys, Store)) {
@@ -60,11 +62,16 @@ pub(super) struct Emptied {
     place: Place,
     unlocked: Unlocked,
     root: LockedKey,
+    check: LockedKey,
 }
 
 impl Emptied {
     /// Replaces the header by that of an empty vault that `opens` opens.
-    pub(super) fn begin(mut place: Place, opens: &LockedKey) -> Result<Emptied, Fault> {
+    pub(super) fn begin(
+        mut place: Place,
+        opens: &LockedKey,
+        besides: Besides<'_>,
+    ) -> Result<Emptied, Fault> {
         // [SPEC 11.56]
         let random = &place.random;
         let unlocked = Unlocked::new(LockedKey::new(|out| random.fill(out)));
@@ -72,19 +79,23 @@ impl Emptied {
         let old = place.header.current();
         let mut header = Header::new(random, old.kdf);
         header.salt = old.salt;
-        seal_slots(
-            &mut header,
-            random,
+        let slots = Wrapping {
             opens,
-            &unlocked.vault,
-            &Others::default(),
-        );
+            vault: &unlocked.vault,
+            others: &Others::default(),
+            factors: &Factors::default(),
+        };
+        slots.seal_slots(&mut header, random, draw_places(random));
+        let errands = besides.errands;
+        let errands = if fits_area(errands) { errands } else { &[] };
         let mut replace = || {
             place.header.replace(header.clone(), |header| {
-                header.seal_body(&unlocked.header, random, &first_body(&root, true));
+                header.seal(&unlocked, random, &first_body(&root, true), errands);
             })
         };
-        let replaced = replace().or_else(|error| match error {
+        let replaced = replace();
+        (besides.destroy)();
+        let replaced = replaced.or_else(|error| match error {
             // What remains of the old one is overwritten by the next steps.
             ReplaceError::OldRemains(_) => Ok(()),
             // The record keys can still be destroyed, and on a disk that is full and writes changes
@@ -96,17 +107,25 @@ impl Emptied {
             }
         });
         match replaced {
-            Ok(()) | Err(ReplaceError::OldRemains(_)) => Ok(Emptied::again(place, unlocked, root)),
+            Ok(()) | Err(ReplaceError::OldRemains(_)) => {
+                Ok(Emptied::again(place, unlocked, root, opens))
+            }
             Err(ReplaceError::NotReplaced(e)) => Err(e.into()),
         }
     }
 
     /// One that an earlier process began.
-    pub(super) fn again(place: Place, unlocked: Unlocked, root: LockedKey) -> Self {
+    pub(super) fn again(
+        place: Place,
+        unlocked: Unlocked,
+        root: LockedKey,
+        opens: &LockedKey,
+    ) -> Self {
         Emptied {
             place,
             unlocked,
             root,
+            check: subkey(opens, LABEL_CHECK),
         }
     }
 
@@ -116,6 +135,7 @@ impl Emptied {
             mut place,
             unlocked,
             root,
+            check,
         } = self;
         let body = first_body(&root, false);
         let random = &place.random;
@@ -129,14 +149,23 @@ impl Emptied {
         removed?;
         let (keys, store) = made?;
         let header = place.header.current().clone();
+        let corrupt = |_| Fault::Corrupt;
+        let errands = header.open_errands(&unlocked.vault).map_err(corrupt)?;
         place
             .header
             .replace(header, |header| {
-                header.seal_body(&unlocked.header, random, &body);
+                header.seal(&unlocked, random, &body, &errands);
             })
             .map_err(|fault| match fault {
                 ReplaceError::NotReplaced(e) | ReplaceError::OldRemains(e) => Fault::from(e),
             })?;
-        Ok(Vault::new(place, unlocked, body.others, keys, store))
+        let known = Known {
+            unlocked,
+            others: body.others,
+            check: Some(check),
+            secret: None,
+            errands,
+        };
+        Ok(Vault::new(place, known, keys, store))
     }
 }

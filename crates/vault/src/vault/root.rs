@@ -115,9 +115,10 @@ impl Vault {
     }
 
     fn write_header(&mut self, header: Header, body: &Body) -> Result<(), ReplaceError> {
-        let (key, random) = (&self.unlocked.header, &self.random);
-        self.header
-            .replace(header, |header| header.seal_body(key, random, body))
+        let (unlocked, random, errands) = (&self.unlocked, &self.random, &self.errands);
+        self.header.replace(header, |header| {
+            header.seal(unlocked, random, body, errands);
+        })
     }
 
     /// A failed write of header, key file or journal. A full disk passes; after any other fault

@@ -1,81 +1,102 @@
-//! Changing the secrets: the one that opens the vault, the panic PIN, the recovery phrase.
+//! Changing what opens the vault: the secret, the panic PIN, the recovery phrase, the factors.
+//!
+//! A change is made in two steps, as the factors are to be asked in between: a [`Rewrapping`] is
+//! begun, which takes the present secret, and [`Vault::rewrap`] makes it.
 
 use std::io;
 
 use subtle::ConstantTimeEq;
 
 use super::Vault;
-use crate::derive::stretch;
+use super::open::tpm_input;
+use crate::derive::{LABEL_CHECK, stretch, subkey};
 use crate::error::{SecretError, WriteError};
-use crate::header::{Found, Others, VERSION, seal_slots, try_all};
+use crate::factors::{Answers, Factors, Share};
+use crate::header::{Found, Others, Places, VERSION, Wrapping, draw_places, fits_area, try_all};
 use crate::memory::LockedKey;
 use crate::secret::Passphrase;
 
+/// A change that is begun: which secrets will open the vault.
+pub struct Rewrapping {
+    opens: LockedKey,
+    others: Others,
+    /// What the factors are asked in place of a panic PIN where there is none.
+    stand_in: LockedKey,
+    places: Places,
+}
+
+impl Rewrapping {
+    /// What the TPM is to be asked: for the secret, and for the panic PIN, or for something that stands
+    /// for it, so that nobody sees whether there is one.
+    #[must_use]
+    pub fn tpm_inputs(&self) -> [Share; 2] {
+        let panic = self.others.panic.as_ref().unwrap_or(&self.stand_in);
+        [tpm_input(&self.opens), tpm_input(panic)]
+    }
+}
+
 impl Vault {
-    /// From now on `new` opens this vault, and `present` does not, unless it is the recovery phrase,
-    /// which may be given in its place. Records stay as they are; the root is rotated, so that the old
-    /// secret and an old copy of the header are worth nothing for what was deleted. Costs two key
-    /// derivations.
+    /// Begins the change to another secret. The recovery phrase may be given in place of the present
+    /// one. Costs two key derivations.
     ///
     /// # Errors
-    /// See [`SecretError`]. After a failed write one of both secrets opens it.
-    pub fn change_secret(
-        &mut self,
+    /// See [`SecretError`].
+    pub fn with_secret(
+        &self,
         present: &Passphrase,
         new: &Passphrase,
-    ) -> Result<(), SecretError> {
+    ) -> Result<Rewrapping, SecretError> {
         self.is_present(present, true)?;
         let new = self.stretch(new)?;
         // [SPEC 11.55]
         if same_as(&new, self.others.panic.as_ref()) {
             return Err(SecretError::Same);
         }
-        self.rewrap(&new, self.others.copy())
-            .map_err(SecretError::Write)
+        Ok(self.rewrapping(new, self.others.copy()))
     }
 
-    /// From now on `panic`, entered where the secret goes, destroys this vault and opens an empty one
-    /// in its place. Replaces the panic PIN there is. Costs two key derivations.
+    /// Begins the change to this panic PIN: entered where the secret goes, it destroys the vault and
+    /// opens an empty one in its place. It replaces the one there is. Costs two key derivations.
     ///
     /// # Errors
-    /// See [`SecretError`]. After a failed write it was set or was not.
-    pub fn set_panic(
-        &mut self,
+    /// See [`SecretError`].
+    pub fn with_panic(
+        &self,
         present: &Passphrase,
         panic: &Passphrase,
-    ) -> Result<(), SecretError> {
+    ) -> Result<Rewrapping, SecretError> {
         let opens = self.is_present(present, false)?;
         let panic = self.stretch(panic)?;
         // [SPEC 11.55]
         if same_as(&panic, Some(&opens)) {
             return Err(SecretError::Same);
         }
-        self.change_others(&opens, |others| others.panic = Some(panic))
+        Ok(self.with_others(opens, |others| others.panic = Some(panic)))
     }
 
-    /// From now on there is no panic PIN. Does the same where there was none.
+    /// Begins the change to no panic PIN. Does the same where there was none.
     ///
     /// # Errors
     /// See [`SecretError`].
-    pub fn unset_panic(&mut self, present: &Passphrase) -> Result<(), SecretError> {
+    pub fn without_panic(&self, present: &Passphrase) -> Result<Rewrapping, SecretError> {
         let opens = self.is_present(present, false)?;
-        self.change_others(&opens, |others| others.panic = None)
+        Ok(self.with_others(opens, |others| others.panic = None))
     }
 
-    /// From now on `phrase`, which must be impossible to guess, opens this vault, too. Replaces the
-    /// one there is. Costs two key derivations.
+    /// Begins the change to a phrase, which must be impossible to guess, that opens this vault, too,
+    /// whatever its factors are. It replaces the one there is. Costs two key derivations.
     ///
     /// # Errors
     /// See [`SecretError`].
-    pub fn set_recovery(
-        &mut self,
+    pub fn with_recovery(
+        &self,
         present: &Passphrase,
         phrase: &Passphrase,
-    ) -> Result<(), SecretError> {
+    ) -> Result<Rewrapping, SecretError> {
         // [SPEC 11.47]
         let opens = self.is_present(present, false)?;
         let phrase = self.stretch(phrase)?;
-        self.change_others(&opens, |others| others.recovery = Some(phrase))
+        Ok(self.with_others(opens, |others| others.recovery = Some(phrase)))
     }
 
     /// Whether this is the present secret; the recovery phrase is not. Costs a key derivation.
@@ -86,34 +107,108 @@ impl Vault {
         self.is_present(secret, false).map(drop)
     }
 
-    /// From now on there is no recovery phrase. Does the same where there was none.
+    /// Begins the change to no recovery phrase. Does the same where there was none.
     ///
     /// # Errors
     /// See [`SecretError`].
-    pub fn unset_recovery(&mut self, present: &Passphrase) -> Result<(), SecretError> {
+    pub fn without_recovery(&self, present: &Passphrase) -> Result<Rewrapping, SecretError> {
         let opens = self.is_present(present, false)?;
-        self.change_others(&opens, |others| others.recovery = None)
+        Ok(self.with_others(opens, |others| others.recovery = None))
     }
 
-    fn change_others(
-        &mut self,
-        opens: &LockedKey,
-        change: impl FnOnce(&mut Others),
-    ) -> Result<(), SecretError> {
+    /// Begins a change of the factors alone.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub fn with_same(&self, present: &Passphrase) -> Result<Rewrapping, SecretError> {
+        let opens = self.is_present(present, false)?;
+        Ok(self.with_others(opens, |_| {}))
+    }
+
+    /// Begins the change to new factors of the same kind after an opening, for which no secret is
+    /// needed once more. None where that was done already, or there is nothing to be made anew.
+    #[must_use]
+    pub fn refreshed(&self) -> Option<Rewrapping> {
+        let opens = self.secret.as_ref()?.copy();
+        Some(self.with_others(opens, |_| {}))
+    }
+
+    /// Forgets the secret that [`Vault::refreshed`] takes.
+    pub fn forget_secret(&mut self) {
+        self.secret = None;
+    }
+
+    /// Makes the change: all slots anew, in one replacement of the header with a rotation. From then on
+    /// other secrets than those of the change, and other factors than these, open nothing that is
+    /// on the disk. Records stay as they are.
+    ///
+    /// # Errors
+    /// See [`WriteError`]. After a failed write it was made or was not.
+    pub fn rewrap(&mut self, change: Rewrapping, factors: &Factors) -> Result<(), WriteError> {
+        // [SPEC 11.43]
+        if !fits_area(&factors.area) {
+            return Err(WriteError::TooLong);
+        }
+        self.settle_header()?;
+        let mut header = self.header.current().clone();
+        header.version = VERSION;
+        let slots = Wrapping {
+            opens: &change.opens,
+            vault: &self.unlocked.vault,
+            others: &change.others,
+            factors,
+        };
+        slots.seal_slots(&mut header, &self.random, change.places);
+        let slots = header.slots;
+        let made = self.rotate_with(header, self.keys.table.sectors(), change.others);
+        // It may count although a step after it failed.
+        if self.header.current().slots == slots {
+            self.check = Some(subkey(&change.opens, LABEL_CHECK));
+            self.secret = None;
+        }
+        made
+    }
+
+    /// What was left to be destroyed has been.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn errands_done(&mut self) -> Result<(), WriteError> {
+        self.errands.clear();
+        self.rotate()
+    }
+
+    pub(super) fn rewrapping(&self, opens: LockedKey, others: Others) -> Rewrapping {
+        Rewrapping {
+            opens,
+            others,
+            stand_in: LockedKey::new(|out| self.random.fill(out)),
+            places: draw_places(&self.random),
+        }
+    }
+
+    fn with_others(&self, opens: LockedKey, change: impl FnOnce(&mut Others)) -> Rewrapping {
         let mut others = self.others.copy();
         change(&mut others);
-        self.rewrap(opens, others).map_err(SecretError::Write)
+        self.rewrapping(opens, others)
     }
 
-    /// The present secret, stretched, if it is that; or the recovery phrase, where that will do.
+    /// The present secret, stretched, if it is that; or the recovery phrase, where that will do. No
+    /// factor is asked.
     fn is_present(&self, secret: &Passphrase, or_phrase: bool) -> Result<LockedKey, SecretError> {
+        // [SPEC 12.40]
         let stretched = self.stretch(secret)?;
-        let key = match try_all(self.header.current(), &stretched).found() {
-            Found::Vault(key) => Some(key),
-            Found::Recovery(key) if or_phrase => Some(key),
-            _ => None,
+        let opens = match &self.check {
+            Some(check) => same_as(&subkey(&stretched, LABEL_CHECK), Some(check)),
+            // Opened by the phrase: only the slots can tell, and only where there are no factors.
+            None => {
+                let header = self.header.current();
+                let found = try_all(header, &stretched, &Answers::default()).found();
+                matches!(found, Found::Vault(key) if same_as(&key, Some(&self.unlocked.vault)))
+            }
         };
-        if same_as(&self.unlocked.vault, key.as_ref()) {
+        let recovers = or_phrase && same_as(&stretched, self.others.recovery.as_ref());
+        if opens || recovers {
             Ok(stretched)
         } else {
             Err(SecretError::WrongSecret)
@@ -124,17 +219,6 @@ impl Vault {
         let header = self.header.current();
         stretch(secret, &header.salt, header.kdf)
             .map_err(|_| SecretError::Write(WriteError::Io(io::ErrorKind::OutOfMemory)))
-    }
-
-    /// Makes all slots anew, in one replacement of the header with a rotation.
-    pub(super) fn rewrap(&mut self, opens: &LockedKey, others: Others) -> Result<(), WriteError> {
-        // [SPEC 11.43]
-        self.settle_header()?;
-        let mut header = self.header.current().clone();
-        header.version = VERSION;
-        let vault = &self.unlocked.vault;
-        seal_slots(&mut header, &self.random, opens, vault, &others);
-        self.rotate_with(header, self.keys.table.sectors(), others)
     }
 }
 

@@ -8,6 +8,7 @@ use super::Place;
 use super::open::RECORDS_NAME;
 use crate::directory::Directory;
 use crate::error::WipeError;
+use crate::factors::Mode;
 use crate::header::{self, Header, HeaderFile, HeaderOpenFault, ReplaceError};
 use crate::keys::{self, scrub_files};
 use crate::outside;
@@ -16,15 +17,22 @@ use crate::random::Random;
 /// Destroys the vault in a directory: no secret is needed, and none opens it afterwards. One that was
 /// cut off is finished by the next, also where the header is gone already.
 ///
+/// Where factors are used, `besides` is called with the area that names them, when the header is
+/// overwritten and before it is removed.
+///
 /// # Errors
 /// See [`WipeError`].
-pub fn wipe(dir: Box<dyn Directory>, rng: Box<dyn CryptoRng + Send>) -> Result<(), WipeError> {
+pub fn wipe(
+    dir: Box<dyn Directory>,
+    rng: Box<dyn CryptoRng + Send>,
+    besides: &mut dyn FnMut(&[u8]),
+) -> Result<(), WipeError> {
     let lock = dir.lock().map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => WipeError::Missing,
         io::ErrorKind::WouldBlock => WipeError::InUse,
         kind => WipeError::Io(kind),
     })?;
-    wipe_held(dir, lock, rng)
+    wipe_held(dir, lock, rng, besides)
 }
 
 /// The same by who holds the directory's lock already, and so knows that what he saw there still is so.
@@ -35,6 +43,7 @@ pub fn wipe_held(
     dir: Box<dyn Directory>,
     lock: Box<dyn Send + Sync>,
     rng: Box<dyn CryptoRng + Send>,
+    besides: &mut dyn FnMut(&[u8]),
 ) -> Result<(), WipeError> {
     // One that cannot be opened is there.
     let absent = |name| matches!(dir.open(name), Err(e) if e.kind() == io::ErrorKind::NotFound);
@@ -43,12 +52,20 @@ pub fn wipe_held(
     }
     let random = Random::new(rng);
     let destroyed = match HeaderFile::open(&*dir) {
-        Ok(header) => destroy(Place {
-            header,
-            random,
-            dir,
-            lock,
-        }),
+        Ok(header) => {
+            let place = Place {
+                header,
+                random,
+                dir,
+                lock,
+            };
+            let (mode, area) = (place.header.current().mode, place.header.current().area);
+            destroy(place, &mut || {
+                if mode != Mode::Passphrase {
+                    besides(&area);
+                }
+            })
+        }
         Err(HeaderOpenFault::Io(e)) if e.kind() == io::ErrorKind::NotFound => {
             remove(&*dir, &random)
         }
@@ -62,11 +79,17 @@ pub fn wipe_held(
 }
 
 /// Replaces the header by one that no secret opens, and removes everything.
-pub(super) fn destroy(mut place: Place) -> io::Result<()> {
+pub(super) fn destroy(mut place: Place, besides: &mut dyn FnMut()) -> io::Result<()> {
     // [SPEC 11.59]
-    let nothing = Header::new(&place.random, place.header.current().kdf);
+    let old = place.header.current();
+    let mut nothing = Header::new(&place.random, old.kdf);
+    if old.mode != Mode::Passphrase {
+        // What is done next takes it, also when this is cut off and done again.
+        (nothing.mode, nothing.area) = (old.mode, old.area);
+    }
     let replaced = place.header.replace(nothing, |_| {});
     // A step that fails does not keep the next ones from being done.
+    besides();
     let removed = remove(&*place.dir, &place.random);
     match replaced {
         Ok(()) => removed,

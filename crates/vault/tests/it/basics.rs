@@ -11,7 +11,7 @@ use rand_core::{Rng, SeedableRng};
 
 use crate::disk::Disk;
 use crate::reader;
-use crate::support::{SECRET, create, delete, fresh_rng, open, put, secret, value};
+use crate::support::{Changes, SECRET, create, delete, fresh_rng, open, put, secret, value};
 
 #[test]
 fn records_are_there_after_reopening() {

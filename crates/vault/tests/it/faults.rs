@@ -9,7 +9,7 @@ use emptyroom_vault::{CreateError, OpenError, Passphrase, Vault, WriteError};
 use crate::disk::{Disk, Loss};
 use crate::forensic;
 use crate::reader;
-use crate::support::{SECRET, create, delete, fresh_rng, open, put, secret, value};
+use crate::support::{Changes, SECRET, create, delete, fresh_rng, open, put, secret, value};
 
 type Model = BTreeMap<String, Vec<u8>>;
 

@@ -11,7 +11,7 @@ use emptyroom_vault::{Directory, KdfParams, Vault, wipe};
 use crate::disk::{Disk, Recorded};
 use crate::machine;
 use crate::reader::{self, BLOCK_SEALED, DATA_START, Key, SECTOR, Seized};
-use crate::support::{SECRET, delete, fresh_rng, panic_pin, put, secret};
+use crate::support::{Changes, SECRET, delete, fresh_rng, panic_pin, put, secret};
 
 const MARKED: usize = 200;
 const MARKER: &[u8] = b"MARKER-of-a-message-that-expired";
@@ -268,7 +268,7 @@ fn nothing_is_left_in_the_raw_image_after_a_panic_or_a_wipe() {
             let vault = Vault::open(dir(), &panic_pin(), fresh_rng()).unwrap();
             vault.lock().unwrap();
         } else {
-            wipe(dir(), fresh_rng()).unwrap();
+            wipe(dir(), fresh_rng(), &mut |_| {}).unwrap();
         }
         let raw = mount.raw();
         assert_eq!(count(&raw, MARKER), 0);

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::disk::Disk;
 use crate::reader::{self, Key};
-use crate::support::{SECRET, create, delete, fresh_rng, open, put, rng, secret};
+use crate::support::{Changes, SECRET, create, delete, fresh_rng, open, put, rng, secret};
 
 fn hex(text: &str) -> Vec<u8> {
     (0..text.len() / 2)
@@ -39,6 +39,17 @@ fn derivations_give_the_vectors() {
         reader::expand(&vault, "emptyroom v1 vault header", &[]),
         key(&vectors["header_key"])
     );
+    assert_eq!(
+        reader::expand(&vault, "emptyroom v1 vault area", &[]),
+        key(&vectors["area_key"])
+    );
+    let stretched = key(&vectors["stretched"]);
+    for (label, name) in [
+        ("emptyroom v1 vault tpm input", "tpm_input"),
+        ("emptyroom v1 vault check", "check"),
+    ] {
+        assert_eq!(reader::expand(&stretched, label, &[]), key(&vectors[name]));
+    }
     assert_eq!(reader::block_key(&vault), key(&vectors["block_key"]));
     assert_eq!(
         reader::sector_key(&vault, &root),
@@ -156,7 +167,10 @@ fn forbidden_headers_are_corrupt() {
     let both = &[0, 1];
     assert_eq!(refused(both, |copy| copy[0] ^= 1), corrupt, "magic");
     assert_eq!(refused(both, |copy| copy[17] = 0), corrupt, "version 0");
-    assert_eq!(refused(both, |copy| copy[18] = 1), corrupt, "factors");
+    assert_eq!(refused(both, |copy| copy[18] = 2), corrupt, "factors");
+    assert_eq!(refused(both, |copy| copy[23] = 1), corrupt, "padding");
+    let factors_in_version_1 = |copy: &mut [u8]| (copy[17], copy[18]) = (1, 1);
+    assert_eq!(refused(both, factors_in_version_1), corrupt);
     assert_eq!(refused(both, |copy| copy[39] = 1), corrupt, "padding");
     for (at, cost) in [
         (24, 7),

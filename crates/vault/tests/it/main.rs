@@ -14,6 +14,7 @@ mod damage;
 mod disk;
 mod drill;
 mod equal;
+mod factors;
 mod faults;
 mod forensic;
 mod format;

@@ -63,7 +63,7 @@ fn the_panic_pin_and_a_wipe_take_it_along() {
     assert_eq!(read(&disk).unwrap(), None);
     assert!(!disk.names().contains(&"outside".to_owned()));
     let disk = start.fork();
-    emptyroom_vault::wipe(disk.boxed(), fresh_rng()).unwrap();
+    emptyroom_vault::wipe(disk.boxed(), fresh_rng(), &mut |_| {}).unwrap();
     assert!(disk.names().is_empty());
 }
 
@@ -73,7 +73,10 @@ fn the_panic_pin_and_a_wipe_take_it_along() {
 fn an_open_vault_can_be_wiped() {
     let disk = with_panic_pin();
     write(&disk, b"content").unwrap();
-    crate::support::open(&disk).unwrap().wipe().unwrap();
+    crate::support::open(&disk)
+        .unwrap()
+        .wipe(&mut || {})
+        .unwrap();
     assert!(disk.names().is_empty(), "{:?}", disk.names());
     create(&disk).unwrap();
 }

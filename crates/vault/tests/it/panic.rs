@@ -7,7 +7,8 @@ use emptyroom_vault::{OpenError, SecretError, Vault, WriteError};
 use crate::disk::{Disk, Loss};
 use crate::reader;
 use crate::support::{
-    PANIC, SECRET, create, open, open_with, panic_pin, put, secret, sizes, value, with_panic_pin,
+    Changes, PANIC, SECRET, create, open, open_with, panic_pin, put, secret, sizes, value,
+    with_panic_pin,
 };
 
 const WRONG: Option<OpenError> = Some(OpenError::WrongSecret);
@@ -391,7 +392,7 @@ fn the_command_leaves_what_the_panic_pin_opens() {
     let disk = with_panic_pin();
     let old = reader::newest_header(&disk.bytes("header"), SECRET).unwrap();
     let vault = open(&disk).unwrap();
-    let empty = vault.panic().unwrap().expect("there is a panic PIN");
+    let empty = vault.panicked().unwrap().expect("there is a panic PIN");
     assert_eq!(records(&empty), 0);
     empty.lock().unwrap();
     assert!(!sectors_open(&disk, &old));
@@ -409,7 +410,7 @@ fn a_kill_at_any_step_of_the_command_brings_nothing_back() {
         let disk = start.fork();
         let vault = open(&disk).unwrap();
         disk.crash_after(point);
-        let done = vault.panic().is_ok();
+        let done = vault.panicked().is_ok();
         for loss in [Loss::All, Loss::Nothing, Loss::Torn, Loss::Random(point)] {
             let what = format!("killed at {point}, {loss:?}");
             let left = left(&disk.after_crash(loss), &what);

@@ -64,18 +64,32 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
 }
 
-/// The stretched secret of one copy of a header, and the keys of its slots without other factors.
-fn slot_keys(copy: &[u8], secret: &str) -> [Key; 4] {
-    let stretched = stretch(
+/// The stretched secret of one copy of a header.
+pub fn stretched(copy: &[u8], secret: &str) -> Key {
+    stretch(
         secret.as_bytes(),
         &copy[40..72],
         u32_at(copy, 24),
         u32_at(copy, 28),
         u32_at(copy, 32),
-    );
-    let mut material = stretched.to_vec();
+    )
+}
+
+/// The keys of the slots without factors.
+fn slot_keys(copy: &[u8], secret: &str) -> [Key; 4] {
+    let mut material = stretched(copy, secret).to_vec();
     material.resize(96, 0);
-    [0, 1, 2, 3].map(|index| expand(&material, "emptyroom v1 vault slot", &[index]))
+    slot_keys_of(&material)
+}
+
+fn slot_keys_of(material: &[u8]) -> [Key; 4] {
+    [0, 1, 2, 3].map(|index| expand(material, "emptyroom v1 vault slot", &[index]))
+}
+
+/// What the body is bound to.
+fn body_context(copy: &[u8]) -> Vec<u8> {
+    let area = if copy[17] == 1 { 4064 } else { 1264 };
+    [&copy[..1104], &copy[area..4064]].concat()
 }
 
 /// Opens one copy of a header.
@@ -92,12 +106,12 @@ pub fn open_header(copy: &[u8], secret: &str) -> Option<OpenedHeader> {
         context.push(index as u8);
         let at = 80 + 256 * index;
         let payload = open_sealed(&key, &context, &copy[at..at + 256]);
-        let Some(payload) = payload.filter(|payload| payload[0] == 1) else {
+        let Some(payload) = payload.filter(|payload| [1, 3].contains(&payload[0])) else {
             continue;
         };
         let vault: Key = payload[1..33].try_into().unwrap();
         let body_key = expand(&vault, "emptyroom v1 vault header", &[]);
-        let body = open_sealed(&body_key, &copy[..1104], &copy[1104..1264])?;
+        let body = open_sealed(&body_key, &body_context(copy), &copy[1104..1264])?;
         return Some(OpenedHeader {
             version,
             slot: index,
@@ -115,7 +129,16 @@ pub fn open_header(copy: &[u8], secret: &str) -> Option<OpenedHeader> {
 
 /// The kinds of the slots that a secret opens.
 pub fn kinds(copy: &[u8], secret: &str) -> Vec<u8> {
-    let keys = slot_keys(copy, secret).into_iter().enumerate();
+    kinds_of(copy, slot_keys(copy, secret))
+}
+
+/// The same for a secret and what factors gave for it.
+pub fn kinds_by(copy: &[u8], material: &[u8]) -> Vec<u8> {
+    kinds_of(copy, slot_keys_of(material))
+}
+
+fn kinds_of(copy: &[u8], keys: [Key; 4]) -> Vec<u8> {
+    let keys = keys.into_iter().enumerate();
     keys.filter_map(|(index, key)| {
         let mut context = copy[..72].to_vec();
         context.push(index as u8);
@@ -150,12 +173,18 @@ pub fn as_version_1(copy: &[u8], secret: &str) -> Vec<u8> {
     let at = 80 + 256 * opened.slot;
     old[at..at + 256].copy_from_slice(&seal(&key, &context, &payload));
     let body_key = expand(&opened.vault, "emptyroom v1 vault header", &[]);
-    let body = open_sealed(&body_key, &copy[..1104], &copy[1104..1264]).unwrap();
+    let body = open_sealed(&body_key, &body_context(copy), &copy[1104..1264]).unwrap();
     let body = seal(&body_key, &old[..1104], &body);
     old[1104..1264].copy_from_slice(&body);
     let checksum = Sha256::digest(&old[..4064]);
     old[4064..].copy_from_slice(&checksum);
     old
+}
+
+/// Makes the checksum of a copy right.
+pub fn checksum(copy: &mut [u8]) {
+    let checksum = Sha256::digest(&copy[..4064]);
+    copy[4064..].copy_from_slice(&checksum);
 }
 
 /// The copy of a header file that counts.

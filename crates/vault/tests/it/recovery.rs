@@ -5,7 +5,7 @@ use emptyroom_vault::{OpenError, Passphrase, SecretError, Vault};
 use crate::disk::{Disk, Loss};
 use crate::reader;
 use crate::support::{
-    PANIC, SECRET, create, open, open_with, panic_pin, put, secret, value, with_panic_pin,
+    Changes, PANIC, SECRET, create, open, open_with, panic_pin, put, secret, value, with_panic_pin,
 };
 
 const PHRASE: &str = "sixteen bytes!!!";

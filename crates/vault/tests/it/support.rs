@@ -2,7 +2,10 @@
 
 use std::cell::Cell;
 
-use emptyroom_vault::{Change, CreateError, KdfParams, OpenError, Passphrase, Vault};
+use emptyroom_vault::{
+    Besides, Change, CreateError, Factors, KdfParams, OpenError, Passphrase, SecretError, Vault,
+    WriteError,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, SeedableRng};
 
@@ -32,6 +35,55 @@ thread_local! {
 pub fn fresh_rng() -> Box<dyn CryptoRng + Send> {
     OPENED.set(OPENED.get() + 1);
     rng(OPENED.get())
+}
+
+/// Changes without factors, each in one step.
+pub trait Changes: Sized {
+    fn change_secret(&mut self, present: &Passphrase, new: &Passphrase) -> Result<(), SecretError>;
+    fn set_panic(&mut self, present: &Passphrase, panic: &Passphrase) -> Result<(), SecretError>;
+    fn unset_panic(&mut self, present: &Passphrase) -> Result<(), SecretError>;
+    fn set_recovery(&mut self, present: &Passphrase, new: &Passphrase) -> Result<(), SecretError>;
+    fn unset_recovery(&mut self, present: &Passphrase) -> Result<(), SecretError>;
+    fn panicked(self) -> Result<Option<Vault>, WriteError>;
+}
+
+impl Changes for Vault {
+    fn change_secret(&mut self, present: &Passphrase, new: &Passphrase) -> Result<(), SecretError> {
+        let change = self.with_secret(present, new)?;
+        let made = self.rewrap(change, &Factors::default());
+        made.map_err(SecretError::Write)
+    }
+
+    fn set_panic(&mut self, present: &Passphrase, panic: &Passphrase) -> Result<(), SecretError> {
+        let change = self.with_panic(present, panic)?;
+        let made = self.rewrap(change, &Factors::default());
+        made.map_err(SecretError::Write)
+    }
+
+    fn unset_panic(&mut self, present: &Passphrase) -> Result<(), SecretError> {
+        let change = self.without_panic(present)?;
+        let made = self.rewrap(change, &Factors::default());
+        made.map_err(SecretError::Write)
+    }
+
+    fn set_recovery(&mut self, present: &Passphrase, new: &Passphrase) -> Result<(), SecretError> {
+        let change = self.with_recovery(present, new)?;
+        let made = self.rewrap(change, &Factors::default());
+        made.map_err(SecretError::Write)
+    }
+
+    fn unset_recovery(&mut self, present: &Passphrase) -> Result<(), SecretError> {
+        let change = self.without_recovery(present)?;
+        let made = self.rewrap(change, &Factors::default());
+        made.map_err(SecretError::Write)
+    }
+
+    fn panicked(self) -> Result<Option<Vault>, WriteError> {
+        self.panic(Besides {
+            errands: &[],
+            destroy: &mut || {},
+        })
+    }
 }
 
 pub fn create(disk: &Disk) -> Result<Vault, CreateError> {

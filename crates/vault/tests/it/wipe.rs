@@ -6,10 +6,10 @@ use emptyroom_vault::{Directory, File, OpenError, WipeError, wipe};
 
 use crate::disk::{Disk, Loss};
 use crate::reader;
-use crate::support::{SECRET, create, fresh_rng, open, open_with, with_panic_pin};
+use crate::support::{Changes, SECRET, create, fresh_rng, open, open_with, with_panic_pin};
 
 fn wiped(disk: &Disk) -> Result<(), WipeError> {
-    wipe(disk.boxed(), fresh_rng())
+    wipe(disk.boxed(), fresh_rng(), &mut |_| {})
 }
 
 // [SPEC 11.59]
@@ -130,7 +130,7 @@ fn damage_does_not_save_a_vault() {
 fn the_command_without_a_panic_pin_leaves_nothing() {
     let disk = Disk::new();
     let vault = create(&disk).unwrap();
-    assert!(vault.panic().unwrap().is_none());
+    assert!(vault.panicked().unwrap().is_none());
     assert!(disk.names().is_empty());
 }
 
@@ -169,7 +169,7 @@ impl Directory for Unreadable {
 fn files_that_cannot_be_opened_are_not_taken_for_none() {
     let disk = Disk::new();
     create(&disk).unwrap().lock().unwrap();
-    let outcome = wipe(Box::new(Unreadable(disk.boxed())), fresh_rng());
+    let outcome = wipe(Box::new(Unreadable(disk.boxed())), fresh_rng(), &mut |_| {});
     assert_eq!(outcome, Err(WipeError::Io(io::ErrorKind::PermissionDenied)));
     open(&disk).unwrap();
 }

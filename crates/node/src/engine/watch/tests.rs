@@ -316,8 +316,9 @@ fn lefts_h(told: &Mutex<Vec<Event>>) -> Vec<Option<u64>> {
 fn an_open_vault_is_destroyed_when_its_time_is_over() {
     let (home, pin, mut vault) = home("open-and-over");
     let panic = SecretText::new("another pin".to_owned());
+    let change = vault.with_panic(&passphrase(&pin), &passphrase(&panic));
     vault
-        .set_panic(&passphrase(&pin), &passphrase(&panic))
+        .rewrap(change.unwrap(), &emptyroom_vault::Factors::default())
         .unwrap();
     let Running {
         mut engine,

@@ -1,0 +1,153 @@
+//! `emptyroom vault mode`: what besides the PIN opens the vault.
+
+use clap::{Args, ValueEnum};
+use emptyroom_node::Session;
+use emptyroom_node::api::{Answer, Call, Failure, ModeInfo, ModeName};
+use serde_json::json;
+
+use crate::passphrase;
+use crate::room::{self, Room};
+
+/// Show what besides the PIN opens the vault, and what could; or change it
+///
+/// A vault is opened by the PIN or passphrase alone, or by it and a key in this machine's TPM, which answers ten wrong PINs and
+/// then no more. The TPM is /dev/tpmrm0, or the device that $EMPTYROOM_TPM names. A change takes the present PIN, also when a daemon runs; the history is not encrypted
+/// again. docs/vault.md says what each protects from, and what not.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  emptyroom vault mode               what it is, what this machine has, what is recommended
+  emptyroom vault mode tpm           from now on this machine's TPM is needed, too
+  emptyroom vault mode passphrase    from now on the PIN or passphrase alone")]
+pub(super) struct Mode {
+    /// From now on this besides the PIN
+    mode: Option<ModeArgument>,
+}
+
+/// A mode as it is typed.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ModeArgument {
+    /// Nothing: the PIN or passphrase alone
+    Passphrase,
+    /// This machine's TPM
+    Tpm,
+}
+
+impl From<ModeArgument> for ModeName {
+    fn from(mode: ModeArgument) -> Self {
+        match mode {
+            ModeArgument::Passphrase => Self::Passphrase,
+            ModeArgument::Tpm => Self::Tpm,
+        }
+    }
+}
+
+impl Mode {
+    pub(super) fn run(self, room: &Room) -> Result<(), Failure> {
+        match self.mode {
+            None => show(room),
+            Some(mode) => set(room, mode.into()),
+        }
+    }
+}
+
+fn set(room: &Room, mode: ModeName) -> Result<(), Failure> {
+    let (session, secret) = room.open_with_pin()?;
+    passphrase::warn_of(&session, &secret, Some(mode), room.out)?;
+    session.call(Call::SetMode { secret, mode })?;
+    let has_recovery = matches!(
+        session.call(Call::VaultMode {})?,
+        Answer::VaultMode { recovery: true, .. }
+    );
+    session.close()?;
+    if mode != ModeName::Passphrase && !has_recovery {
+        room.out.warn("no_recovery", NO_RECOVERY);
+    }
+    room.out.done()
+}
+
+const NO_RECOVERY: &str = "no recovery words are set: when the TPM is cleared or breaks, or ten PINs were wrong, nothing opens this vault any more; \
+     `emptyroom vault recovery new` makes some";
+
+fn show(room: &Room) -> Result<(), Failure> {
+    let session = room.open()?;
+    let shown = told(room, &session);
+    session.close()?;
+    shown
+}
+
+fn told(room: &Room, session: &Session) -> Result<(), Failure> {
+    let Answer::VaultMode {
+        mode,
+        recovery,
+        attempts_left,
+        recommended,
+        modes,
+    } = session.call(Call::VaultMode {})?
+    else {
+        return Err(room::unexpected());
+    };
+    let value = json!({
+        "mode": mode,
+        "recovery": recovery,
+        "attempts_left": attempts_left,
+        "recommended": recommended,
+        "modes": modes,
+    });
+    room.out.result("vault_mode", &value, || {
+        let mut lines: Vec<String> = modes
+            .iter()
+            .map(|info| line(info, mode, recommended))
+            .collect();
+        if let Some(left) = attempts_left {
+            lines.push(format!("attempts left: {left}"));
+        }
+        let words = if recovery { "set" } else { "none" };
+        lines.push(format!(
+            "recovery words: {words} (on paper they open it when the PIN is forgotten or the TPM gone, also every copy of the disk)"
+        ));
+        Some(lines.join("\n"))
+    })
+}
+
+fn line(info: &ModeInfo, now: ModeName, recommended: ModeName) -> String {
+    let marks: Vec<&str> = [
+        (info.mode == now, "now"),
+        (info.mode == recommended, "recommended"),
+    ]
+    .into_iter()
+    .filter_map(|(is, mark)| is.then_some(mark))
+    .collect();
+    let marks = match marks.join(", ") {
+        marks if marks.is_empty() => marks,
+        marks => format!(" ({marks})"),
+    };
+    let why_not = info.why_not.as_ref();
+    let why_not = why_not.map_or_else(String::new, |why| format!("; not here: {why}"));
+    format!(
+        "{}{marks}: {}{why_not}",
+        name(info.mode),
+        what_for(info.mode)
+    )
+}
+
+/// As it is typed.
+pub(crate) fn name(mode: ModeName) -> &'static str {
+    match mode {
+        ModeName::Passphrase => "passphrase",
+        ModeName::Tpm => "tpm",
+    }
+}
+
+/// What it protects from, and what it costs.
+fn what_for(mode: ModeName) -> &'static str {
+    match mode {
+        ModeName::Passphrase => {
+            "holds as long as nobody guesses it, for which a copy of the disk can be tried for ever; costs six words of typing"
+        }
+        ModeName::Tpm => {
+            "a copied disk is worthless without this machine, and ten wrong PINs end it, so a short PIN does; whoever breaks into the TPM \
+             can guess; when the TPM is cleared or breaks only recovery words open it"
+        }
+    }
+}

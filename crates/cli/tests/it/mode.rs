@@ -1,0 +1,268 @@
+//! `vault mode`: the program, its vault and a TPM in software, as whoever holds the machine sees them.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use emptyroom_tpm::swtpm::Swtpm;
+use serde_json::{Value, json};
+
+use crate::world::{Done, Person, Running, finish, program, write_private};
+
+const VARIABLE: &str = "EMPTYROOM_TPM";
+
+/// Somebody on a machine with a TPM.
+struct Owner {
+    person: Person,
+    swtpm: Swtpm,
+}
+
+impl Owner {
+    /// With a vault. Where there is no TPM in software, the test is not run, and says so in words that `cargo xtask test` counts.
+    fn new(test: &str) -> Option<Self> {
+        let Some(swtpm) = Swtpm::start().unwrap() else {
+            let line =
+                format!("\nnot run: {test}: swtpm is missing (sudo apt-get install swtpm)\n");
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+            return None;
+        };
+        let person = Person::with_vault(None);
+        Some(Self { person, swtpm })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.person.command(arguments);
+        command.env(VARIABLE, self.swtpm.socket());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Done {
+        finish(self.command(arguments), "")
+    }
+
+    /// Here, with another PIN.
+    fn run_by(&self, pin: &str, arguments: &[&str]) -> Done {
+        self.run_in(&self.person.home, pin, &self.swtpm.socket(), arguments)
+    }
+
+    fn run_in(&self, home: &Path, pin: &str, tpm: &Path, arguments: &[&str]) -> Done {
+        let file = self.person.file("other-pin");
+        write_private(&file, &format!("{pin}\n"));
+        let mut command = program();
+        command.arg("--home").arg(home).arg("--pin-file").arg(file);
+        command.args(arguments).env(VARIABLE, tpm);
+        finish(command, "")
+    }
+
+    /// A copy of the disk.
+    fn image(&self, name: &str) -> PathBuf {
+        let copy = self.person.file(name);
+        std::fs::create_dir(&copy).unwrap();
+        for entry in std::fs::read_dir(&self.person.home).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+            }
+        }
+        copy
+    }
+
+    fn words(&self) -> String {
+        self.run(&["vault", "recovery", "new"])
+            .ok()
+            .out
+            .trim()
+            .to_owned()
+    }
+}
+
+const PIN: &str = "a quiet room of green glass";
+
+fn error(done: Done) -> Value {
+    done.ends(5).failure()["error"].clone()
+}
+
+// [SPEC 12.50]
+#[test]
+fn it_shows_what_the_machine_has_and_what_is_recommended() {
+    let Some(owner) = Owner::new("it_shows_what_the_machine_has_and_what_is_recommended") else {
+        return;
+    };
+    let mut without = owner.person.command(&["--json", "vault", "mode"]);
+    without.env(VARIABLE, "/nowhere");
+    let shown = finish(without, "").ok().one();
+    assert_eq!(shown["mode"], "passphrase");
+    assert_eq!(shown["recommended"], "passphrase");
+    assert_eq!(shown["attempts_left"], Value::Null);
+    assert_eq!(
+        shown["modes"][0],
+        json!({ "mode": "passphrase", "why_not": null })
+    );
+    assert!(shown["modes"][1]["why_not"].is_string());
+    let mut set = owner.person.command(&["--json", "vault", "mode", "tpm"]);
+    set.env(VARIABLE, "/nowhere");
+    assert_eq!(error(finish(set, "")), "vault_tpm_absent");
+
+    let shown = owner.run(&["--json", "vault", "mode"]).ok().one();
+    assert_eq!(
+        (&shown["mode"], &shown["recommended"]),
+        (&json!("passphrase"), &json!("tpm"))
+    );
+    let set = owner.run(&["--json", "vault", "mode", "tpm"]).ok();
+    assert!(set.err.contains("\"warning\":\"no_recovery\""), "{set:?}");
+    owner.words();
+    let set = owner.run(&["--json", "vault", "mode", "tpm"]).ok();
+    assert_eq!(set.err, "");
+    let shown = owner.run(&["--json", "vault", "mode"]).ok().one();
+    assert_eq!(
+        shown,
+        json!({
+            "v": 1, "result": "vault_mode", "mode": "tpm", "recovery": true, "attempts_left": 10, "recommended": "tpm",
+            "modes": [{ "mode": "passphrase", "why_not": null }, { "mode": "tpm", "why_not": null }],
+        })
+    );
+    let text = owner.run(&["vault", "mode"]).ok().out;
+    assert!(text.contains("tpm (now, recommended): "), "{text}");
+    let status = owner.run(&["--json", "status"]).ok().one();
+    assert_eq!(status["vault"]["mode"], "tpm");
+    // Many openings: each gets all tries.
+    for _ in 0..12 {
+        owner.run(&["contacts"]).ok();
+    }
+}
+
+// [SPEC 11.47]
+// [SPEC 11.49]
+#[test]
+fn without_its_tpm_only_the_words_open_it() {
+    let Some(owner) = Owner::new("without_its_tpm_only_the_words_open_it") else {
+        return;
+    };
+    let words = owner.words();
+    owner.run(&["vault", "mode", "tpm"]).ok();
+    let other = Swtpm::start().unwrap().unwrap();
+    let nowhere = Path::new("/nowhere");
+    let copy = owner.image("copy");
+    let contacts = ["--json", "contacts"];
+    assert_eq!(
+        error(owner.run_in(&copy, PIN, nowhere, &contacts)),
+        "vault_tpm_absent"
+    );
+    assert_eq!(
+        error(owner.run_in(&copy, PIN, &other.socket(), &contacts)),
+        "vault_tpm_cleared"
+    );
+    // Words that open it where the TPM cannot be reached give a PIN that does without.
+    let by_words = owner.run_in(&copy, &words, nowhere, &["contacts"]).ok();
+    assert!(by_words.err.contains("pin change"), "{by_words:?}");
+    let new = owner.person.file("new-pin");
+    write_private(&new, "another quiet room\n");
+    let new = new.to_str().unwrap();
+    let change = ["--json", "pin", "change", "--new-pin-file", new];
+    let refused = owner.run_in(&copy, &words, nowhere, &change);
+    assert_eq!(error(refused), "vault_tpm_absent");
+    let set = ["--json", "vault", "mode", "passphrase"];
+    let refused = owner.run_in(&copy, &words, nowhere, &set).ends(5).failure();
+    assert!(
+        refused["hint"].as_str().unwrap().contains("pin change"),
+        "{refused}"
+    );
+    let change = [&change[..], &["--mode", "passphrase"]].concat();
+    owner.run_in(&copy, &words, nowhere, &change).ok();
+    owner
+        .run_in(&copy, "another quiet room", nowhere, &contacts)
+        .ok();
+    // On another machine they enrol that one's TPM.
+    let moved = owner.image("moved");
+    let change = ["pin", "change", "--new-pin-file", new];
+    owner.run_in(&moved, &words, &other.socket(), &change).ok();
+    owner
+        .run_in(&moved, "another quiet room", &other.socket(), &contacts)
+        .ok();
+    assert_eq!(
+        error(owner.run_in(&moved, "another quiet room", nowhere, &contacts)),
+        "vault_tpm_absent"
+    );
+}
+
+// [SPEC 11.48]
+#[test]
+fn wrong_pins_are_told_and_end() {
+    let Some(owner) = Owner::new("wrong_pins_are_told_and_end") else {
+        return;
+    };
+    let words = owner.words();
+    owner.run(&["vault", "mode", "tpm"]).ok();
+    let contacts = ["--json", "contacts"];
+    let wrong = || owner.run_by("wrong", &contacts).ends(5).failure();
+    for _ in 0..4 {
+        assert_eq!(wrong()["text"], "wrong PIN or passphrase");
+    }
+    assert_eq!(
+        wrong()["text"],
+        "wrong PIN or passphrase; 5 attempts are left"
+    );
+    let told = owner.run(&contacts).ok();
+    assert!(told.err.contains("\"warning\":\"wrong_pins\""), "{told:?}");
+    assert_eq!(owner.run(&contacts).ok().err, "");
+    // Asking for a change costs no attempt.
+    let refused = owner.run_by("wrong", &["--json", "vault", "mode", "passphrase"]);
+    assert_eq!(error(refused), "vault_wrong_secret");
+    owner.run(&contacts).ok();
+    for left in (0..10).rev() {
+        let text = wrong()["text"].as_str().unwrap().to_owned();
+        let is_told = text.contains("left");
+        assert_eq!(is_told, left <= 5, "{text}");
+    }
+    assert_eq!(error(owner.run(&contacts)), "vault_no_attempts");
+    assert_eq!(error(owner.run_by("wrong", &contacts)), "vault_no_attempts");
+    owner.run_by(&words, &contacts).ok();
+    let new = owner.person.file("new-pin");
+    write_private(&new, "another quiet room\n");
+    let change = ["pin", "change", "--new-pin-file", new.to_str().unwrap()];
+    owner.run_by(&words, &change).ok();
+    owner.run_by("another quiet room", &contacts).ok();
+}
+
+/// Whichever way a vault is destroyed, a copy of its disk opens no more, with the right PIN and on the same machine.
+// [SPEC 11.56]
+// [SPEC 11.59]
+#[test]
+fn whatever_destroys_it_ends_its_copies() {
+    let Some(owner) = Owner::new("whatever_destroys_it_ends_its_copies") else {
+        return;
+    };
+    let contacts = ["--json", "contacts"];
+    let panic = owner.person.file("panic");
+    write_private(&panic, "four walls and no door\n");
+    let panic = panic.to_str().unwrap().to_owned();
+    // Every opening ends older copies: so this one is made when nothing but the destruction is still to come.
+    let ends = |name: &str, destroy: &dyn Fn()| {
+        let copy = owner.image(name);
+        destroy();
+        let refused = owner.run_in(&copy, PIN, &owner.swtpm.socket(), &contacts);
+        assert_eq!(error(refused), "vault_tpm_cleared", "{name}");
+    };
+    owner.run(&["vault", "mode", "tpm"]).ok();
+    ends("locked", &|| drop(owner.run(&["panic", "--yes"]).ok()));
+
+    owner.run(&["init", "--kdf", "minimum"]).ok();
+    owner.run(&["vault", "mode", "tpm"]).ok();
+    owner
+        .run(&["panic", "set", "--panic-pin-file", &panic])
+        .ok();
+    ends("by-pin", &|| {
+        let opened = owner.run_by("four walls and no door", &contacts).ok();
+        assert_eq!(opened.err, "");
+    });
+    owner
+        .run_by("four walls and no door", &["panic", "--yes"])
+        .ok();
+
+    owner.run(&["init", "--kdf", "minimum"]).ok();
+    let mut daemon = Running::start(owner.command(&["daemon"]));
+    daemon.wait_for_line(|line| line.ends_with("daemon.sock"));
+    owner.run(&["vault", "mode", "tpm"]).ok();
+    ends("at-a-daemon", &|| drop(owner.run(&["panic", "--yes"]).ok()));
+    daemon.finish().ok();
+}

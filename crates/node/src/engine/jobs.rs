@@ -1,0 +1,86 @@
+//! What takes longer than the engine may be held up, and needs the vault now and then: changes of what opens it.
+//!
+//! One thread does one job after the other; the vault stays with the engine, which does what a job asks of it.
+
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::end::refuse;
+use super::{Engine, Message};
+use crate::factors::{Access, Work};
+
+/// How long locking waits for jobs. What is cut off then is finished after the next opening.
+const FINISH_TIME_MAX: Duration = Duration::from_secs(10);
+
+pub(super) type Job = Box<dyn FnOnce(&dyn Access) + Send>;
+
+/// The jobs of an engine.
+pub(super) struct Jobs {
+    engine: mpsc::Sender<Message>,
+    /// To the thread, once there is one.
+    thread: Option<Sender<Job>>,
+    open: usize,
+}
+
+impl Jobs {
+    pub(super) fn new(engine: mpsc::Sender<Message>) -> Self {
+        Self {
+            engine,
+            thread: None,
+            open: 0,
+        }
+    }
+
+    /// Has a job done when those before are. Without a thread it falls, and whoever waits for it is told so by its end.
+    pub(super) fn begin(&mut self, job: Job) {
+        let engine = &self.engine;
+        let thread = self.thread.get_or_insert_with(|| {
+            let (sender, jobs) = channel::<Job>();
+            let engine = ToVault(engine.clone());
+            let run = move || {
+                for job in jobs {
+                    job(&engine);
+                    if engine.0.blocking_send(Message::Done).is_err() {
+                        return;
+                    }
+                }
+            };
+            let named = std::thread::Builder::new().name("factors".to_owned());
+            let _ = named.spawn(run);
+            sender
+        });
+        if thread.send(job).is_ok() {
+            self.open += 1;
+        }
+    }
+
+    pub(super) fn done(&mut self) {
+        self.open = self.open.saturating_sub(1);
+    }
+}
+
+impl Engine {
+    /// Lets jobs come to their end, though not for ever; whoever wants something else is refused.
+    pub(super) async fn finish_jobs(&mut self, messages: &mut mpsc::Receiver<Message>) {
+        let until = Instant::now() + FINISH_TIME_MAX;
+        while self.jobs.open > 0 {
+            match timeout_at(until, messages.recv()).await {
+                Ok(Some(Message::Vault(work))) => work(&mut self.vault),
+                Ok(Some(Message::Done)) => self.jobs.done(),
+                Ok(Some(other)) => refuse(other, None),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+struct ToVault(mpsc::Sender<Message>);
+
+impl Access for ToVault {
+    fn send(&self, work: Work) -> bool {
+        self.0.blocking_send(Message::Vault(work)).is_ok()
+    }
+}

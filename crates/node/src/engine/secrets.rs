@@ -1,0 +1,78 @@
+//! The changes of what opens the vault. Each takes the present secret: whoever finds an open daemon must not be able to lock
+//! its owner out, or to make it weaker.
+
+use emptyroom_vault::{Passphrase, Rewrapping, SecretError, Vault};
+
+use super::own::{check_new, folded, passphrase, pins_too_close, secret_failure, too_close};
+use crate::api::{Answer, Call, Failure, ModeName, SecretText};
+use crate::factors::{Access, Chip, change};
+use crate::{phrase, policy, seed};
+
+/// Does what one of these calls asks for.
+// [SPEC 12.33]
+// [SPEC 12.40]
+pub(super) fn change(access: &dyn Access, call: Call) -> Result<Answer, Failure> {
+    match call {
+        Call::ChangeSecret { old, new, mode } => change_secret(access, &old, &new, mode)?,
+        Call::SetMode { secret, mode } => {
+            let secret = passphrase(&secret);
+            rewrap(access, Some(mode), move |vault| vault.with_same(&secret))?;
+        }
+        Call::SetPanic { secret, panic } => set_panic(access, &secret, &panic)?,
+        Call::UnsetPanic { secret } => {
+            let secret = passphrase(&secret);
+            rewrap(access, None, move |vault| vault.without_panic(&secret))?;
+        }
+        Call::SetRecovery { secret, on: true } => return new_recovery(access, &secret),
+        Call::SetRecovery { secret, on: false } => {
+            let secret = passphrase(&secret);
+            rewrap(access, None, move |vault| vault.without_recovery(&secret))?;
+        }
+        _ => return Err(Failure::fault("this call changes no secret")),
+    }
+    Ok(Answer::Done {})
+}
+
+fn change_secret(
+    access: &dyn Access,
+    old: &SecretText,
+    new: &SecretText,
+    mode: Option<ModeName>,
+) -> Result<(), Failure> {
+    check_new(new)?;
+    let (old, new) = (passphrase(old), passphrase(new));
+    rewrap(access, mode, move |vault| vault.with_secret(&old, &new))
+}
+
+fn set_panic(access: &dyn Access, secret: &SecretText, panic: &SecretText) -> Result<(), Failure> {
+    policy::allows_panic()?;
+    check_new(panic)?;
+    // [SPEC 12.45]
+    if too_close(&folded(secret), &folded(panic)) {
+        return Err(pins_too_close());
+    }
+    let (secret, panic) = (passphrase(secret), passphrase(panic));
+    rewrap(access, None, move |vault| vault.with_panic(&secret, &panic))
+}
+
+fn new_recovery(access: &dyn Access, secret: &SecretText) -> Result<Answer, Failure> {
+    let (phrase, words) = phrase::generate(&mut seed::generator()?);
+    let (secret, phrase) = (passphrase(secret), Passphrase::new(phrase.to_vec()));
+    rewrap(access, None, move |vault| {
+        vault.with_recovery(&secret, &phrase)
+    })?;
+    Ok(Answer::Recovery {
+        words: words.expose().to_owned(),
+    })
+}
+
+fn rewrap(
+    access: &dyn Access,
+    mode: Option<ModeName>,
+    begin: impl FnOnce(&Vault) -> Result<Rewrapping, SecretError> + Send + 'static,
+) -> Result<(), Failure> {
+    let mode = mode.map(ModeName::mode);
+    change::rewrap(access, &Chip::of_machine(), mode, move |vault| {
+        begin(vault).map_err(|error| secret_failure(error, vault))
+    })
+}

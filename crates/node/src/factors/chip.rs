@@ -1,0 +1,152 @@
+//! The machine's TPM: what it is asked, and what stood in the way in words.
+
+use std::path::PathBuf;
+
+use emptyroom_tpm::{
+    DEVICE, DestroyError, EnrolError, Enrolment, Fault, Place, ResetError, ResetSecret, ShareError,
+    Stretched, Tpm,
+};
+use emptyroom_vault::Share;
+
+use crate::api::{Exit, Failure};
+use crate::seed;
+
+/// Names another device than the first one of the machine.
+const VARIABLE: &str = "EMPTYROOM_TPM";
+
+/// What a new enrolment gave: what is kept, and the shares of both inputs.
+pub(super) struct Enrolled {
+    pub(super) enrolment: Enrolment,
+    pub(super) reset: ResetSecret,
+    pub(super) shares: [Share; 2],
+}
+
+/// Where the TPM is.
+#[derive(Clone)]
+pub(crate) struct Chip(PathBuf);
+
+impl Chip {
+    /// The TPM of this machine.
+    pub(crate) fn of_machine() -> Self {
+        let named = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
+        Self(named.map_or_else(|| PathBuf::from(DEVICE), PathBuf::from))
+    }
+
+    #[cfg(test)]
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub(super) fn open(&self) -> Result<Tpm, Failure> {
+        match Tpm::open(&self.0, Box::new(seed::generator()?)) {
+            Ok(Some(tpm)) => Ok(tpm),
+            Ok(None) => Err(absent("this machine has no TPM, or it is switched off")),
+            Err(fault) => Err(failure(fault)),
+        }
+    }
+
+    /// Ends what is at these places, as far as the TPM can be reached; gives those of which it is known that they have
+    /// ended.
+    pub(super) fn destroy(&self, places: &[Place]) -> Vec<Place> {
+        if places.is_empty() {
+            return Vec::new();
+        }
+        let Ok(mut tpm) = self.open() else {
+            return Vec::new();
+        };
+        let ended = places.iter().copied().filter(|place| {
+            // What is not ours is not there any more.
+            matches!(tpm.destroy(*place), Ok(_) | Err(DestroyError::NotOurs))
+        });
+        ended.collect()
+    }
+}
+
+/// A place for an index, to be noted before it is used.
+pub(super) fn free_place(tpm: &mut Tpm) -> Result<Place, Failure> {
+    tpm.free_place().map_err(failure)
+}
+
+/// Makes a key behind a new index, asks it for both inputs, and sets the count back.
+// [SPEC 11.44]
+pub(super) fn enrol(tpm: &mut Tpm, place: Place, inputs: [Share; 2]) -> Result<Enrolled, Failure> {
+    let (enrolment, reset) = tpm.enrol(place).map_err(|error| match error {
+        EnrolError::Fault(fault) => failure(fault),
+        error @ (EnrolError::Taken | EnrolError::Full) => busy(&error.to_string()),
+    })?;
+    let mut share = |input: &Share| {
+        let share = tpm.share(&enrolment, &Stretched::new(input));
+        let share = share.map_err(no_share)?;
+        Ok(Share::new(*share.expose()))
+    };
+    let [opens, panics] = &inputs;
+    let shares = [share(opens)?, share(panics)?];
+    set_back(tpm, &enrolment, &reset)?;
+    Ok(Enrolled {
+        enrolment,
+        reset,
+        shares,
+    })
+}
+
+/// Gives all tries back.
+pub(super) fn set_back(
+    tpm: &mut Tpm,
+    enrolment: &Enrolment,
+    reset: &ResetSecret,
+) -> Result<(), Failure> {
+    tpm.reset(enrolment, reset).map_err(|error| match error {
+        ResetError::Fault(fault) => failure(fault),
+        ResetError::Gone | ResetError::WrongSecret => gone(),
+    })
+}
+
+pub(super) fn no_share(error: ShareError) -> Failure {
+    match error {
+        ShareError::UsedUp => Failure::new(
+            Exit::Vault,
+            "vault_no_attempts",
+            "too many wrong PINs: the TPM answers no more, not to the right one either",
+        )
+        .hint("enter the recovery words; nothing else opens this vault any more"),
+        ShareError::Gone => gone(),
+        ShareError::Fault(fault) => failure(fault),
+    }
+}
+
+/// The share is gone for good.
+pub(super) fn gone() -> Failure {
+    Failure::new(
+        Exit::Vault,
+        "vault_tpm_cleared",
+        "the TPM has no share of this vault: it was cleared, or this is another machine",
+    )
+    .hint("enter the recovery words, or take the vault back to its machine")
+}
+
+fn absent(text: &str) -> Failure {
+    Failure::new(Exit::Vault, "vault_tpm_absent", text)
+        .hint("switch it on in the firmware, or enter the recovery words")
+}
+
+fn busy(text: &str) -> Failure {
+    Failure::new(Exit::Vault, "vault_tpm_busy", text).hint("try again, or enter the recovery words")
+}
+
+// [SPEC 11.49]
+fn failure(fault: Fault) -> Failure {
+    let text = fault.to_string();
+    match fault {
+        Fault::Missing | Fault::NoPermission | Fault::Disabled | Fault::Unsupported => {
+            absent(&text)
+        }
+        Fault::OtherTpm => gone(),
+        Fault::Busy
+        | Fault::Lockout
+        | Fault::OwnerPassword
+        | Fault::Malformed(_)
+        | Fault::Altered(_)
+        | Fault::Refused(..)
+        | Fault::Io(_) => busy(&text),
+    }
+}

@@ -1,0 +1,354 @@
+//! A vault and a TPM in software: what is cut off at any moment leaves a vault that opens, and nothing of ours in the TPM that is
+//! not known.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::path::PathBuf;
+
+use emptyroom_tpm::swtpm::Swtpm;
+use emptyroom_tpm::{Destroyed, Place, Tpm};
+use emptyroom_vault::{Besides, Change, KdfParams, Locked, Mode, OpenError, Passphrase, Vault};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use super::change::{Access, Work, refresh, rewrap};
+use super::chip::Chip;
+use super::{Asked, ask, errands, noted, places};
+use crate::api::Failure;
+use disk::{Disk, Loss};
+
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing
+)]
+#[path = "../../../vault/tests/it/disk.rs"]
+mod disk;
+
+const SECRET: &str = "1357";
+const PANIC: &str = "2468";
+const PHRASE: &str = "sixteen bytes!!!";
+
+/// A TPM of this test's own; where there is none, the test is not run, and says so in words that `cargo xtask test` counts.
+fn software(test: &str) -> Option<Swtpm> {
+    let swtpm = Swtpm::start().unwrap();
+    if swtpm.is_none() {
+        let line = format!("\nnot run: {test}: swtpm is missing (sudo apt-get install swtpm)\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+    swtpm
+}
+
+fn text(secret: &str) -> Passphrase {
+    Passphrase::from(secret.to_owned())
+}
+
+fn rng() -> Box<ChaCha20Rng> {
+    Box::new(crate::seed::generator().unwrap())
+}
+
+/// The vault, which nobody else has.
+struct Here(RefCell<Vault>);
+
+impl Access for Here {
+    fn send(&self, work: Work) -> bool {
+        work(&mut self.0.borrow_mut());
+        true
+    }
+}
+
+/// A locked vault with a record, a panic PIN and a recovery phrase.
+fn made() -> Disk {
+    let disk = Disk::new();
+    let rng = Box::new(ChaCha20Rng::seed_from_u64(1));
+    let mut vault = Vault::create(disk.boxed(), &text(SECRET), KdfParams::minimum(), rng).unwrap();
+    let record = Change {
+        key: b"a".to_vec(),
+        value: Some(b"1".to_vec()),
+    };
+    vault.apply(vec![record]).unwrap();
+    let here = Here(RefCell::new(vault));
+    let nowhere = Chip::at(PathBuf::from("/nowhere"));
+    let none = Some(Mode::Passphrase);
+    rewrap(&here, &nowhere, none, |vault| {
+        Ok(vault.with_panic(&text(SECRET), &text(PANIC)).unwrap())
+    })
+    .unwrap();
+    rewrap(&here, &nowhere, none, |vault| {
+        Ok(vault.with_recovery(&text(SECRET), &text(PHRASE)).unwrap())
+    })
+    .unwrap();
+    here.0.into_inner().lock().unwrap();
+    disk
+}
+
+fn asked(disk: &Disk, secret: &str, chip: &Chip) -> (Result<Vault, OpenError>, Asked) {
+    let locked = match Locked::read(disk.boxed(), rng()) {
+        Ok(locked) => locked,
+        Err(error) => return (Err(error), Asked::default()),
+    };
+    let Ok(stretched) = locked.stretch(&text(secret)) else {
+        panic!("there is memory");
+    };
+    let asked = ask(&locked, &stretched, chip, secret == PHRASE);
+    let tried = locked.try_all(&stretched, &asked.answers);
+    let places = asked.places();
+    let besides = Besides {
+        errands: &errands(&places),
+        destroy: &mut || {
+            // Who was cut off asks nobody.
+            if disk.boxed().open("header").is_ok() {
+                chip.destroy(&places);
+            }
+        },
+    };
+    (locked.proceed(stretched, tried, besides), asked)
+}
+
+fn open(disk: &Disk, secret: &str, chip: &Chip) -> Result<Vault, OpenError> {
+    asked(disk, secret, chip).0
+}
+
+fn set_mode(vault: Vault, chip: &Chip, mode: Mode) -> (Vault, Result<(), Failure>) {
+    let here = Here(RefCell::new(vault));
+    let set = rewrap(&here, chip, Some(mode), |vault| {
+        Ok(vault.with_same(&text(SECRET)).unwrap())
+    });
+    (here.0.into_inner(), set)
+}
+
+fn refreshed(vault: Vault, chip: &Chip) -> (Vault, Result<(), Failure>) {
+    let here = Here(RefCell::new(vault));
+    let made = refresh(&here, chip);
+    (here.0.into_inner(), made)
+}
+
+fn with_tpm(chip: &Chip) -> Disk {
+    let disk = made();
+    let (vault, set) = set_mode(open(&disk, SECRET, chip).unwrap(), chip, Mode::Tpm);
+    set.unwrap();
+    vault.lock().unwrap();
+    disk
+}
+
+fn has_record(vault: &Vault) -> bool {
+    vault
+        .get(b"a")
+        .unwrap()
+        .is_some_and(|value| **value == *b"1")
+}
+
+fn tpm(swtpm: &Swtpm) -> Tpm {
+    Tpm::open(&swtpm.socket(), rng()).unwrap().unwrap()
+}
+
+/// How many more indexes a TPM takes: nothing was left in it where that is as before.
+fn room(swtpm: &Swtpm) -> usize {
+    let mut tpm = tpm(swtpm);
+    let mut made: Vec<Place> = Vec::new();
+    loop {
+        let place = tpm.free_place().unwrap();
+        if tpm.enrol(place).is_err() {
+            break;
+        }
+        made.push(place);
+    }
+    for place in &made {
+        assert_eq!(tpm.destroy(*place), Ok(Destroyed::Removed));
+    }
+    made.len()
+}
+
+/// Each step of a change or a refresh cut off, with what the disk may make of it: the vault opens by its PIN and by its
+/// words, the refresh after that leaves one index in the TPM, and the mode back to none leaves nothing.
+// [SPEC 11.35]
+// [SPEC 11.43]
+// [SPEC 11.52]
+#[test]
+fn cut_off_anywhere_it_opens_and_leaves_nothing_behind() {
+    let Some(swtpm) = software("cut_off_anywhere_it_opens_and_leaves_nothing_behind") else {
+        return;
+    };
+    let chip = Chip::at(swtpm.socket());
+    let room_before = room(&swtpm);
+    type Step = fn(Vault, &Chip) -> (Vault, Result<(), Failure>);
+    let steps: [(Mode, Step); 3] = [
+        (Mode::Passphrase, |vault, chip| {
+            set_mode(vault, chip, Mode::Tpm)
+        }),
+        (Mode::Tpm, refreshed),
+        (Mode::Tpm, |vault, chip| {
+            set_mode(vault, chip, Mode::Passphrase)
+        }),
+    ];
+    for (before, step) in steps {
+        let mut seen = Vec::new();
+        for point in 0.. {
+            let disk = match before {
+                Mode::Passphrase => made(),
+                Mode::Tpm => with_tpm(&chip),
+            };
+            let vault = open(&disk, SECRET, &chip).unwrap();
+            disk.crash_after(point);
+            let (vault, done) = step(vault, &chip);
+            drop(vault);
+            let loss = match point % 3 {
+                0 => Loss::All,
+                1 => Loss::Nothing,
+                _ => Loss::Random(point),
+            };
+            let disk = disk.after_crash(loss);
+            let what = format!("cut off at {point}, {loss:?}");
+            assert!(
+                has_record(&open(&disk.fork(), PHRASE, &chip).unwrap()),
+                "{what}"
+            );
+            let vault = open(&disk, SECRET, &chip).unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert!(has_record(&vault), "{what}");
+            seen.push(vault.mode());
+            let (vault, again) = refreshed(vault, &chip);
+            again.unwrap_or_else(|e| panic!("{what}: {e}"));
+            let left = noted::read(&vault).unwrap();
+            let in_header = noted::in_area(vault.area()).filter(|_| vault.mode().asks_tpm());
+            let in_header: Vec<Place> = in_header.iter().map(|e| e.place()).collect();
+            assert!(left.iter().map(|noted| noted.place).eq(in_header), "{what}");
+            let (vault, back) = set_mode(vault, &chip, Mode::Passphrase);
+            back.unwrap();
+            assert!(places(&vault).is_empty(), "{what}");
+            drop(vault);
+            if done.is_ok() {
+                break;
+            }
+        }
+        if before == Mode::Passphrase {
+            assert!(seen.contains(&Mode::Passphrase) && seen.contains(&Mode::Tpm));
+        }
+    }
+    assert_eq!(room(&swtpm), room_before);
+}
+
+/// The panic PIN cut off anywhere: once nothing of the old vault opens, its index is gone when the empty one was opened.
+// [SPEC 11.56]
+// [SPEC 11.57]
+#[test]
+fn a_panic_ends_the_index_whatever_it_is_cut_off_at() {
+    let Some(swtpm) = software("a_panic_ends_the_index_whatever_it_is_cut_off_at") else {
+        return;
+    };
+    let chip = Chip::at(swtpm.socket());
+    let gone = Chip::at(PathBuf::from("/nowhere"));
+    for point in 0.. {
+        let disk = with_tpm(&chip);
+        let image = disk.fork();
+        disk.crash_after(point);
+        let done = open(&disk, PANIC, &chip).is_ok();
+        let disk = disk.after_crash(Loss::Random(point));
+        let what = format!("cut off at {point}");
+        if let Ok(vault) = open(&disk, PANIC, &gone) {
+            // The errand waits for the TPM.
+            let (vault, made) = refreshed(vault, &gone);
+            made.unwrap();
+            drop(vault);
+        }
+        let vault = open(&disk, PANIC, &chip).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert!(!has_record(&vault), "{what}");
+        let (vault, made) = refreshed(vault, &chip);
+        made.unwrap();
+        assert!(places(&vault).is_empty(), "{what}");
+        assert!(vault.status().unwrap().records == 0, "{what}");
+        // A copy from before opens no longer, though its PIN is right.
+        let (opened, asked) = asked(&image, SECRET, &chip);
+        assert_eq!(opened.err(), Some(OpenError::Unanswered), "{what}");
+        assert_eq!(asked.trouble.unwrap().error, "vault_tpm_cleared", "{what}");
+        if done {
+            break;
+        }
+    }
+}
+
+// [SPEC 11.48]
+// [SPEC 11.49]
+// [SPEC 11.52]
+#[test]
+fn wrong_pins_are_counted_and_a_refresh_ends_copies() {
+    let Some(swtpm) = software("wrong_pins_are_counted_and_a_refresh_ends_copies") else {
+        return;
+    };
+    let chip = Chip::at(swtpm.socket());
+    let disk = with_tpm(&chip);
+    let wrong = |times: u32| {
+        for _ in 0..times {
+            assert_eq!(
+                open(&disk, "wrong", &chip).err(),
+                Some(OpenError::WrongSecret)
+            );
+        }
+        asked(&disk, "wrong", &chip).1.left()
+    };
+    assert_eq!(wrong(3), None);
+    assert_eq!(wrong(0), Some(5));
+    // Words are asked of nobody.
+    drop(open(&disk, PHRASE, &chip).unwrap());
+    let image = disk.fork();
+    let (vault, asked_right) = asked(&disk, SECRET, &chip);
+    let before = asked_right.wrong_before().unwrap();
+    assert_eq!((before.wrong, before.left), (5, 5));
+    let (vault, made) = refreshed(vault.unwrap(), &chip);
+    made.unwrap();
+    assert!(vault.refreshed().is_none());
+    drop(vault);
+    assert!(asked(&disk, SECRET, &chip).1.wrong_before().is_none());
+    // The copy's PIN is right, and its index is gone.
+    let (opened, asked_image) = asked(&image, SECRET, &chip);
+    assert_eq!(opened.err(), Some(OpenError::Unanswered));
+    assert_eq!(asked_image.trouble.unwrap().error, "vault_tpm_cleared");
+    assert_eq!(wrong(9), Some(0));
+    let (opened, asked_late) = asked(&disk, SECRET, &chip);
+    assert_eq!(opened.err(), Some(OpenError::Unanswered));
+    assert_eq!(asked_late.trouble.unwrap().error, "vault_no_attempts");
+    assert!(has_record(&open(&disk, PHRASE, &chip).unwrap()));
+}
+
+/// Where there is no room for a new index, the old one gets its tries back and goes on.
+// [SPEC 11.53]
+#[test]
+fn without_room_for_a_new_index_the_tries_are_set_back() {
+    let Some(swtpm) = software("without_room_for_a_new_index_the_tries_are_set_back") else {
+        return;
+    };
+    let chip = Chip::at(swtpm.socket());
+    let disk = with_tpm(&chip);
+    let mut others = tpm(&swtpm);
+    loop {
+        let place = others.free_place().unwrap();
+        if others.enrol(place).is_err() {
+            break;
+        }
+    }
+    for _ in 0..6 {
+        drop(open(&disk, "wrong", &chip));
+    }
+    let (vault, made) = refreshed(open(&disk, SECRET, &chip).unwrap(), &chip);
+    assert_eq!(made.unwrap_err().error, "vault_tpm_busy");
+    assert!(
+        vault.refreshed().is_none(),
+        "the PIN is forgotten all the same"
+    );
+    drop(vault);
+    let (opened, asked) = asked(&disk, SECRET, &chip);
+    assert!(has_record(&opened.unwrap()));
+    assert!(asked.wrong_before().is_none());
+}
+
+#[test]
+fn an_area_holds_an_enrolment_and_errands_hold_places() {
+    assert!(noted::in_area(&[0; 2_800]).is_none());
+    assert!(noted::in_area(&[0xff; 2_800]).is_none());
+    assert!(noted::in_area(&[]).is_none());
+    let numbers = [0x0180_0000, 0x01bf_ffff];
+    let made: Vec<Place> = numbers.into_iter().filter_map(Place::from_number).collect();
+    let kept = noted::errands(&made);
+    assert_eq!(noted::places_of_errands(&kept), made);
+    assert!(noted::places_of_errands(&[0; 9]).is_empty());
+}
