@@ -13,7 +13,7 @@ use std::process::Command;
 
 /// The parts that the program knows: asked here, because building it takes minutes.
 const PARTS: &[&str] = &[
-    "talk", "client", "start", "vault", "panic", "tpm", "stream", STORE,
+    "talk", "client", "start", "vault", "panic", "tpm", "modes", "stream", STORE,
 ];
 /// Among them the one that stands apart in the document.
 const STORE: &str = "store";

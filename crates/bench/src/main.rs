@@ -11,6 +11,7 @@
 
 mod bare_mls;
 mod client;
+mod modes;
 mod panic;
 mod start;
 mod store;
@@ -33,6 +34,7 @@ const PARTS: &[Part] = &[
     ("vault", || Ok(vec![vault::measure()?])),
     ("panic", || Ok(vec![panic::measure()?])),
     ("tpm", || Ok(vec![tpm::measure()?])),
+    ("modes", || Ok(vec![modes::measure()?])),
     ("stream", || Ok(vec![stream::measure()?])),
     ("store", store::measure),
 ];

@@ -90,7 +90,7 @@ fn opening(path: &Path, pin: &[u8], seed: u64) -> Result<(Duration, Vec<Duration
     let since = Instant::now();
     let tried = locked.try_all(&stretched, &Answers::default());
     let besides = Besides {
-        errands: &[],
+        errands: &mut |_| Vec::new(),
         destroy: &mut || {},
     };
     let vault = locked.proceed(stretched, tried, besides)?;

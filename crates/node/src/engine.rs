@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use crate::api::{Answer, Call, Event, Exit, Failure};
 use crate::carrier::{Carrier, Target};
 use crate::drill::Outcome;
-use crate::factors::{self, Chip, Work};
+use crate::factors::{self, Ways, Work};
 use crate::link::{FromLink, Links};
 use crate::{clock, convert, policy, seed};
 use end::{End, refuse_rest};
@@ -165,7 +165,7 @@ impl Engine {
         if factors::change::is_due(&engine.vault) {
             // What it does not come to now, the next opening does.
             engine.jobs.begin(Box::new(|access| {
-                let _ = factors::change::refresh(access, &Chip::of_machine());
+                let _ = Ways::of_machine().and_then(|ways| factors::change::refresh(access, &ways));
             }));
         }
         Ok(engine)
@@ -287,7 +287,7 @@ impl Engine {
             Call::SetDeadman { secret, days } => answerer(self.set_deadman(&secret, days)),
             Call::SuspendDeadman { secret, days } => answerer(self.suspend_deadman(&secret, days)),
             Call::VaultMode {} => self.jobs.begin(Box::new(|access| {
-                answerer(factors::vault_mode(access, &Chip::of_machine()));
+                answerer(factors::vault_mode(access));
             })),
             Call::ChangeSecret { .. }
             | Call::SetMode { .. }

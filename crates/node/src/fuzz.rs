@@ -29,3 +29,8 @@ pub fn fuzz_outside(data: &[u8]) {
         assert_eq!(outside.encode(), data, "there is one encoding of each");
     }
 }
+
+/// What a locked vault's header says in clear of whom to ask.
+pub fn fuzz_area(data: &[u8]) {
+    crate::factors::fuzz_area(data);
+}

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{
-    Besides, CreateError, Directory, KdfParams, Locked, OpenError, Vault, WipeError,
+    Besides, CreateError, Directory, KdfParams, Locked, Mode, OpenError, Vault, WipeError,
 };
 
 use crate::api::{Exit, Failure, SecretText, reason};
 use crate::clock::Here;
 use crate::engine::own::{check_new, passphrase, wrong_secret};
-use crate::factors::{self, Chip, WrongBefore};
+use crate::factors::{self, Ways, WrongBefore};
 use crate::phrase::{self, NoPhrase};
 use crate::{clock, deadman, policy, seed};
 
@@ -95,19 +95,21 @@ pub(crate) fn open_vault_at(
     deadman::start::look(home, here)?;
     let generator = Box::new(seed::generator()?);
     let locked = Locked::read(Box::new(OsDirectory::at(home)), generator).map_err(open_failure)?;
+    let ways = Ways::of_machine()?;
     let is_phrase = phrase::is_recovery_phrase(secret);
     let stretched = locked.stretch(&passphrase(secret)).map_err(open_failure)?;
-    let asked = factors::ask(&locked, &stretched, &Chip::of_machine(), is_phrase);
+    let asked = factors::ask(&locked, &stretched, &ways, is_phrase);
     let tried = locked.try_all(&stretched, &asked.answers);
-    let places = asked.places();
     let besides = Besides {
-        errands: &factors::errands(&places),
-        destroy: &mut || factors::destroy(&places),
+        errands: &mut |secret| asked.errands(secret),
+        destroy: &mut || asked.destroy(&ways),
     };
     let opened = locked.proceed(stretched, tried, besides);
     match opened {
         Ok(vault) => Ok(Opened {
-            wrong_before: asked.wrong_before().filter(|_| vault.mode().asks_tpm()),
+            wrong_before: asked
+                .wrong_before()
+                .filter(|_| vault.mode() != Mode::Passphrase),
             vault,
         }),
         Err(OpenError::WrongSecret) => Err(wrong(secret, asked.left())),

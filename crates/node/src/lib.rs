@@ -17,6 +17,7 @@ mod daemon;
 mod deadman;
 mod drill;
 mod engine;
+mod errand;
 mod factors;
 pub mod fuzz;
 mod home;

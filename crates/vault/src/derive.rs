@@ -16,6 +16,8 @@ pub(crate) const LABEL_JOURNAL: &str = "emptyroom v1 vault journal";
 pub(crate) const LABEL_AREA: &str = "emptyroom v1 vault area";
 pub(crate) const LABEL_CHECK: &str = "emptyroom v1 vault check";
 pub(crate) const LABEL_TPM: &str = "emptyroom v1 vault tpm input";
+pub(crate) const LABEL_RELAYS: &str = "emptyroom v1 vault relays input";
+pub(crate) const LABEL_PANIC: &str = "emptyroom v1 vault panic";
 
 /// The share of a factor that this vault does not use.
 pub(crate) const ABSENT: [u8; KEY_LEN] = [0; KEY_LEN];
@@ -110,7 +112,7 @@ pub(crate) fn stretch(
 
 /// The key of slot `index`, from the stretched secret and the shares of TPM and relays.
 pub(crate) fn slot_key(
-    stretched: &LockedKey,
+    stretched: &[u8; KEY_LEN],
     tpm: &[u8; KEY_LEN],
     relays: &[u8; KEY_LEN],
     index: u8,
@@ -118,7 +120,7 @@ pub(crate) fn slot_key(
 ) {
     // [SPEC 11.5]
     let mut material = Zeroizing::new([0u8; 3 * KEY_LEN]);
-    let parts = [stretched.expose(), tpm, relays];
+    let parts = [stretched, tpm, relays];
     for (out, part) in material.chunks_exact_mut(KEY_LEN).zip(parts) {
         out.copy_from_slice(part);
     }

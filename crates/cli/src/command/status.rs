@@ -97,6 +97,8 @@ fn vault(vault: &VaultInfo) -> String {
     let mode = match vault.mode {
         ModeName::Passphrase => "passphrase alone: whoever copies the disk may guess it",
         ModeName::Tpm => "PIN and this machine's TPM",
+        ModeName::Relays => "PIN and relays",
+        ModeName::TpmAndRelays => "PIN, this machine's TPM and relays",
     };
     let memory = if vault.kdf_memory_kib >= 1_024 {
         format!("{} MiB", vault.kdf_memory_kib / 1_024)

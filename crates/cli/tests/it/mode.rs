@@ -7,7 +7,7 @@ use std::process::Command;
 use emptyroom_tpm::swtpm::Swtpm;
 use serde_json::{Value, json};
 
-use crate::world::{Done, Person, Running, finish, program, write_private};
+use crate::world::{Done, Person, Relay, Running, finish, program, write_private};
 
 const VARIABLE: &str = "EMPTYROOM_TPM";
 
@@ -115,12 +115,15 @@ fn it_shows_what_the_machine_has_and_what_is_recommended() {
     assert_eq!(set.err, "");
     let shown = owner.run(&["--json", "vault", "mode"]).ok().one();
     assert_eq!(
-        shown,
-        json!({
-            "v": 1, "result": "vault_mode", "mode": "tpm", "recovery": true, "attempts_left": 10, "recommended": "tpm",
-            "modes": [{ "mode": "passphrase", "why_not": null }, { "mode": "tpm", "why_not": null }],
-        })
+        (
+            &shown["mode"],
+            &shown["recovery"],
+            &shown["attempts_left"],
+            &shown["needed"]
+        ),
+        (&json!("tpm"), &json!(true), &json!(10), &json!(0))
     );
+    assert!(shown["refreshed_at"].as_u64().unwrap() > 0);
     let text = owner.run(&["vault", "mode"]).ok().out;
     assert!(text.contains("tpm (now, recommended): "), "{text}");
     let status = owner.run(&["--json", "status"]).ok().one();
@@ -265,4 +268,181 @@ fn whatever_destroys_it_ends_its_copies() {
     owner.run(&["vault", "mode", "tpm"]).ok();
     ends("at-a-daemon", &|| drop(owner.run(&["panic", "--yes"]).ok()));
     daemon.finish().ok();
+}
+
+/// Somebody whose vault three relays open, too.
+struct Shared {
+    person: Person,
+    relays: Vec<Relay>,
+}
+
+impl Shared {
+    fn new() -> Self {
+        let shared = Self {
+            person: Person::with_vault(None),
+            relays: (0..3).map(|_| Relay::start()).collect(),
+        };
+        shared.set_mode();
+        shared
+    }
+
+    fn set_mode(&self) {
+        let addresses: Vec<&str> = self.relays.iter().map(|relay| &*relay.address).collect();
+        let set = ["vault", "mode", "relays", "--relays", "-"];
+        self.person.run_with(&set, &addresses.join("\n")).ok();
+    }
+
+    fn run(&self, pin: &str, home: &Path, arguments: &[&str]) -> Done {
+        let file = self.person.file("other-pin");
+        write_private(&file, &format!("{pin}\n"));
+        let mut command = program();
+        command.arg("--home").arg(home).arg("--pin-file").arg(file);
+        finish(
+            {
+                command.arg("--json").args(arguments);
+                command
+            },
+            "",
+        )
+    }
+
+    /// How many relays have a share, and how many are needed.
+    fn shape(&self) -> (usize, u64) {
+        let shown = self.person.run(&["--json", "vault", "mode"]).ok().one();
+        (
+            shown["relays"].as_array().unwrap().len(),
+            shown["needed"].as_u64().unwrap(),
+        )
+    }
+}
+
+fn image(person: &Person, name: &str) -> PathBuf {
+    let copy = person.file(name);
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(&person.home).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+/// Every opening makes all shares anew, as far as relays are there; so uses do not run out, and no copy outlives it.
+// [SPEC 11.51] [SPEC 11.52] [SPEC 11.54]
+#[test]
+fn relays_open_it_and_every_opening_ends_copies() {
+    let mut shared = Shared::new();
+    for _ in 0..11 {
+        shared.person.run(&["contacts"]).ok();
+    }
+    assert_eq!(shared.shape(), (3, 2));
+    let copy = image(&shared.person, "copy");
+    shared.person.run(&["contacts"]).ok();
+    let refused = shared.run(PIN, &copy, &["contacts"]);
+    assert_eq!(error(refused), "vault_no_attempts");
+    // One is gone: the others count anew without it, for as long as it is.
+    shared.relays[0].stop();
+    for _ in 0..11 {
+        shared.person.run(&["contacts"]).ok();
+    }
+    assert_eq!(shared.shape(), (2, 2));
+    shared.relays[0].resume();
+    shared.person.run(&["contacts"]).ok();
+    assert_eq!(shared.shape(), (3, 2));
+    shared.person.run(&["vault", "mode", "passphrase"]).ok();
+    for relay in &mut shared.relays {
+        relay.stop();
+    }
+    shared.person.run(&["contacts"]).ok();
+}
+
+// [SPEC 11.47] [SPEC 11.48] [SPEC 11.49]
+#[test]
+fn without_enough_relays_the_words_open_it() {
+    let mut shared = Shared::new();
+    let words = shared.person.run(&["vault", "recovery", "new"]).ok().out;
+    let home = shared.person.home.clone();
+    let wrong = |shared: &Shared| {
+        let refused = shared.run("wrong", &home, &["contacts"]).ends(5).failure();
+        assert_eq!(refused["error"], "vault_wrong_secret");
+        refused["text"].as_str().unwrap().to_owned()
+    };
+    for _ in 0..4 {
+        assert!(!wrong(&shared).contains("left"));
+    }
+    assert!(wrong(&shared).contains("5 attempts are left"));
+    let told = shared.run(PIN, &home, &["contacts"]).ok();
+    assert!(told.err.contains("\"warning\":\"wrong_pins\""), "{told:?}");
+    shared.relays[0].stop();
+    shared.relays[2].stop();
+    let refused = shared.run(PIN, &home, &["contacts"]).ends(5).failure();
+    assert_eq!(refused["error"], "vault_relays_needed");
+    assert_eq!(
+        refused["text"],
+        "2 of 3 relays are needed to open this vault, 1 answered"
+    );
+    shared.run(words.trim(), &home, &["contacts"]).ok();
+}
+
+/// The shares of a vault that a panic destroyed are deleted, also where a relay was not there in that moment.
+// [SPEC 11.54] [SPEC 11.56] [SPEC 11.57]
+#[test]
+fn a_panic_deletes_the_shares() {
+    let mut shared = Shared::new();
+    let panic = shared.person.file("panic");
+    write_private(&panic, "four walls and no door\n");
+    let panic = panic.to_str().unwrap().to_owned();
+    shared
+        .person
+        .run(&["panic", "set", "--panic-pin-file", &panic])
+        .ok();
+    let copy = image(&shared.person, "copy");
+    let home = shared.person.home.clone();
+    let by_panic_pin = |shared: &Shared| {
+        shared
+            .run("four walls and no door", &home, &["contacts"])
+            .ok();
+    };
+    shared.relays[1].stop();
+    by_panic_pin(&shared);
+    shared.relays[1].resume();
+    by_panic_pin(&shared);
+    let refused = shared.run(PIN, &copy, &["contacts"]).ends(5).failure();
+    assert_eq!(refused["error"], "vault_no_attempts");
+}
+
+#[test]
+fn both_factors_are_needed_together() {
+    let Some(owner) = Owner::new("both_factors_are_needed_together") else {
+        return;
+    };
+    let mut relay = Relay::start();
+    let file = owner.person.file("relays");
+    write_private(&file, &relay.address);
+    let file = file.to_str().unwrap().to_owned();
+    let none = owner
+        .run(&["--json", "vault", "mode", "tpm-and-relays"])
+        .ends(2)
+        .failure();
+    assert_eq!(none["error"], "mode_needs_relays");
+    owner
+        .run(&["vault", "mode", "tpm-and-relays", "--relays", &file])
+        .ok();
+    for _ in 0..3 {
+        owner.run(&["contacts"]).ok();
+    }
+    let shown = owner.run(&["--json", "vault", "mode"]).ok().one();
+    assert_eq!(
+        (&shown["mode"], &shown["needed"]),
+        (&json!("tpm_and_relays"), &json!(1))
+    );
+    let home = owner.person.home.clone();
+    let contacts = ["--json", "contacts"];
+    let without_tpm = owner.run_in(&home, PIN, Path::new("/nowhere"), &contacts);
+    assert_eq!(error(without_tpm), "vault_tpm_absent");
+    relay.stop();
+    assert_eq!(error(owner.run(&contacts)), "vault_relays_needed");
+    relay.resume();
+    owner.run(&["vault", "mode", "tpm"]).ok();
+    relay.stop();
+    owner.run(&contacts).ok();
 }

@@ -70,8 +70,14 @@ pub enum Answer {
         mode: ModeName,
         /// Whether recovery words open it, too.
         recovery: bool,
-        /// So many wrong PINs may follow; null where nobody counts, or who counts cannot be asked.
+        /// So many wrong PINs may follow, by the TPM; null where it does not count, or cannot be asked.
         attempts_left: Option<u32>,
+        /// The relays that have a share, by host and port.
+        relays: Vec<String>,
+        /// So many of them must answer.
+        needed: usize,
+        /// When the factors were last made anew; null without any.
+        refreshed_at: Option<u64>,
         /// What is best on this machine.
         recommended: ModeName,
         /// All there are.
@@ -98,6 +104,10 @@ pub enum ModeName {
     Passphrase,
     /// The share of this machine's TPM.
     Tpm,
+    /// The shares of relays.
+    Relays,
+    /// Both.
+    TpmAndRelays,
 }
 
 /// A mode, and whether this machine has what it takes.

@@ -164,6 +164,9 @@ pub enum Call {
         secret: SecretText,
         /// What.
         mode: ModeName,
+        /// The addresses of one to five relays; those that were chosen before where there is none.
+        #[serde(default)]
+        relays: Vec<SecretText>,
     },
     /// From now on this PIN, entered where the PIN goes, destroys the vault and opens an empty one.
     SetPanic {

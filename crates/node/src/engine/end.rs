@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use super::{Answerer, Engine, Message, own};
 use crate::api::{Answer, Call, Event, Failure};
 use crate::deadman::start;
-use crate::factors;
+use crate::factors::Elsewhere;
 
 /// How the engine ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,17 +53,22 @@ impl Engine {
                 vault.lock()
             }
             End::Panic => {
-                let places = factors::places(&vault);
+                let elsewhere = Elsewhere::of(&vault);
                 let destroyed = vault.panic(Besides {
-                    errands: &factors::errands(&places),
-                    destroy: &mut || factors::destroy(&places),
+                    errands: &mut |_| elsewhere.errands(),
+                    destroy: &mut || elsewhere.destroy_in_tpm(),
                 });
+                if !matches!(destroyed, Ok(Some(_))) {
+                    // Nothing is left that could remember it.
+                    elsewhere.delete_shares();
+                }
                 others(None);
                 destroyed.and_then(|empty| empty.map_or(Ok(()), Vault::lock))
             }
             End::Wipe => {
-                let places = factors::places(&vault);
-                let destroyed = vault.wipe(&mut || factors::destroy(&places));
+                let elsewhere = Elsewhere::of(&vault);
+                let destroyed = vault.wipe(&mut || elsewhere.destroy_in_tpm());
+                elsewhere.delete_shares();
                 let (event, failure) = match destroyed {
                     Ok(()) => (Event::Deadman { left_s: 0 }, start::destroyed()),
                     Err(error) => {

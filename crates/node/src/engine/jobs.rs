@@ -13,7 +13,7 @@ use super::{Engine, Message};
 use crate::factors::{Access, Work};
 
 /// How long locking waits for jobs. What is cut off then is finished after the next opening.
-const FINISH_TIME_MAX: Duration = Duration::from_secs(10);
+const FINISH_TIME_MAX: Duration = Duration::from_secs(20);
 
 pub(super) type Job = Box<dyn FnOnce(&dyn Access) + Send>;
 

@@ -1,11 +1,14 @@
 //! The changes of what opens the vault. Each takes the present secret: whoever finds an open daemon must not be able to lock
 //! its owner out, or to make it weaker.
 
+use emptyroom_core::api::Refused;
 use emptyroom_vault::{Passphrase, Rewrapping, SecretError, Vault};
+use emptyroom_wire::address::RelayAddress;
 
 use super::own::{check_new, folded, passphrase, pins_too_close, secret_failure, too_close};
 use crate::api::{Answer, Call, Failure, ModeName, SecretText};
-use crate::factors::{Access, Chip, change};
+use crate::convert::refused;
+use crate::factors::{Access, To, Ways, change};
 use crate::{phrase, policy, seed};
 
 /// Does what one of these calls asks for.
@@ -14,19 +17,31 @@ use crate::{phrase, policy, seed};
 pub(super) fn change(access: &dyn Access, call: Call) -> Result<Answer, Failure> {
     match call {
         Call::ChangeSecret { old, new, mode } => change_secret(access, &old, &new, mode)?,
-        Call::SetMode { secret, mode } => {
+        Call::SetMode {
+            secret,
+            mode,
+            relays,
+        } => {
             let secret = passphrase(&secret);
-            rewrap(access, Some(mode), move |vault| vault.with_same(&secret))?;
+            let to = To {
+                mode: Some(mode.mode()),
+                relays: addresses(&relays)?,
+            };
+            rewrap(access, to, move |vault| vault.with_same(&secret))?;
         }
         Call::SetPanic { secret, panic } => set_panic(access, &secret, &panic)?,
         Call::UnsetPanic { secret } => {
             let secret = passphrase(&secret);
-            rewrap(access, None, move |vault| vault.without_panic(&secret))?;
+            rewrap(access, To::default(), move |vault| {
+                vault.without_panic(&secret)
+            })?;
         }
         Call::SetRecovery { secret, on: true } => return new_recovery(access, &secret),
         Call::SetRecovery { secret, on: false } => {
             let secret = passphrase(&secret);
-            rewrap(access, None, move |vault| vault.without_recovery(&secret))?;
+            rewrap(access, To::default(), move |vault| {
+                vault.without_recovery(&secret)
+            })?;
         }
         _ => return Err(Failure::fault("this call changes no secret")),
     }
@@ -41,7 +56,11 @@ fn change_secret(
 ) -> Result<(), Failure> {
     check_new(new)?;
     let (old, new) = (passphrase(old), passphrase(new));
-    rewrap(access, mode, move |vault| vault.with_secret(&old, &new))
+    let to = To {
+        mode: mode.map(ModeName::mode),
+        relays: Vec::new(),
+    };
+    rewrap(access, to, move |vault| vault.with_secret(&old, &new))
 }
 
 fn set_panic(access: &dyn Access, secret: &SecretText, panic: &SecretText) -> Result<(), Failure> {
@@ -52,13 +71,15 @@ fn set_panic(access: &dyn Access, secret: &SecretText, panic: &SecretText) -> Re
         return Err(pins_too_close());
     }
     let (secret, panic) = (passphrase(secret), passphrase(panic));
-    rewrap(access, None, move |vault| vault.with_panic(&secret, &panic))
+    rewrap(access, To::default(), move |vault| {
+        vault.with_panic(&secret, &panic)
+    })
 }
 
 fn new_recovery(access: &dyn Access, secret: &SecretText) -> Result<Answer, Failure> {
     let (phrase, words) = phrase::generate(&mut seed::generator()?);
     let (secret, phrase) = (passphrase(secret), Passphrase::new(phrase.to_vec()));
-    rewrap(access, None, move |vault| {
+    rewrap(access, To::default(), move |vault| {
         vault.with_recovery(&secret, &phrase)
     })?;
     Ok(Answer::Recovery {
@@ -66,13 +87,21 @@ fn new_recovery(access: &dyn Access, secret: &SecretText) -> Result<Answer, Fail
     })
 }
 
+/// Relays as they are typed.
+fn addresses(relays: &[SecretText]) -> Result<Vec<RelayAddress>, Failure> {
+    let parsed = relays.iter().map(|relay| {
+        RelayAddress::parse(relay.expose())
+            .map_err(|fault| refused(Refused::BadAddress(fault.to_string())))
+    });
+    parsed.collect()
+}
+
 fn rewrap(
     access: &dyn Access,
-    mode: Option<ModeName>,
+    to: To,
     begin: impl FnOnce(&Vault) -> Result<Rewrapping, SecretError> + Send + 'static,
 ) -> Result<(), Failure> {
-    let mode = mode.map(ModeName::mode);
-    change::rewrap(access, &Chip::of_machine(), mode, move |vault| {
+    change::rewrap(access, &Ways::of_machine()?, to, move |vault| {
         begin(vault).map_err(|error| secret_failure(error, vault))
     })
 }

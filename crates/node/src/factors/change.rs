@@ -1,20 +1,30 @@
 //! Changing what opens a vault, and making it anew after an opening: the one order of steps for both.
 //!
-//! 1. A place in the TPM is noted in the vault. 2. It is enrolled, and asked for what the new slots need. 3. Its reset
-//!    secret is noted, and the header replaced. 4. What is noted and not in the header is destroyed.
+//! 1. What is going to be made, in the TPM and at relays, is noted in the vault. 2. It is made, and gives what the new slots
+//!    need. 3. The header is replaced. 4. What is noted and not in the header is destroyed.
 //!
-//! Cut off after any of them, the vault opens by the enrolment that its header names, and whatever else is in the TPM
-//! is noted, so that the next opening destroys it.
+//! Cut off after any of them, the vault opens by what its header names, and whatever else there is is noted, so that the
+//! next opening destroys it.
 
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use emptyroom_vault::{Factors, Mode, Rewrapping, Vault};
+use emptyroom_tpm::{Enrolment, Place};
+use emptyroom_vault::{Factors, Mode, Rewrapping, Share, Vault};
+use emptyroom_wire::address::RelayAddress;
 use zeroize::Zeroizing;
 
 use super::chip::{self, Chip};
-use super::noted::{self, Noted};
-use crate::api::Failure;
+use super::noted::{
+    Area, At, Delete, Errands, HOSTS_LEN_MAX, Noted, NotedPlace, area_of, hosts_text,
+};
+use super::relays;
+use crate::api::{Exit, Failure};
+use crate::carrier::Carrier;
+use crate::clock;
 use crate::engine::own::write_failure;
+use crate::shares::RELAYS_MAX;
+use crate::shares::refresh::Input;
 
 /// Something to be done with the vault, where it is.
 pub(crate) type Work = Box<dyn FnOnce(&mut Vault) + Send>;
@@ -23,6 +33,31 @@ pub(crate) type Work = Box<dyn FnOnce(&mut Vault) + Send>;
 pub(crate) trait Access {
     /// Has it done; says no where the vault is locked.
     fn send(&self, work: Work) -> bool;
+}
+
+/// The ways to the factors.
+#[derive(Clone)]
+pub(crate) struct Ways {
+    pub(super) chip: Chip,
+    pub(super) carrier: Arc<dyn Carrier>,
+}
+
+impl Ways {
+    /// Those of this machine.
+    pub(crate) fn of_machine() -> Result<Self, Failure> {
+        Ok(Self {
+            chip: Chip::of_machine(),
+            carrier: Arc::new(crate::session::direct()?),
+        })
+    }
+}
+
+/// The factors that are to be from now on; those that there are where nothing is said.
+#[derive(Default)]
+pub(crate) struct To {
+    pub(crate) mode: Option<Mode>,
+    /// None: those that were chosen before.
+    pub(crate) relays: Vec<RelayAddress>,
 }
 
 pub(super) fn with<T: Send + 'static>(
@@ -38,155 +73,284 @@ pub(super) fn with<T: Send + 'static>(
     result.recv().unwrap_or_else(|_| Err(Failure::locked()))
 }
 
-/// Makes a change that `begin` begins, with the factors of `mode`, or of the mode that there is.
+/// Makes a change that `begin` begins, with these factors.
 pub(crate) fn rewrap(
     access: &dyn Access,
-    chip: &Chip,
-    mode: Option<Mode>,
+    ways: &Ways,
+    to: To,
     begin: impl FnOnce(&Vault) -> Result<Rewrapping, Failure> + Send + 'static,
 ) -> Result<(), Failure> {
+    check(&to.relays)?;
     let (change, mode) = with(access, move |vault| {
-        let mode = mode.unwrap_or_else(|| vault.mode());
+        let mode = to.mode.unwrap_or_else(|| vault.mode());
         Ok((begin(vault)?, mode))
     })?;
-    let made = match mode {
-        Mode::Passphrase => with(access, move |vault| {
-            // From now on the area is for them no longer.
-            keep_errands(vault)?;
-            vault
-                .rewrap(change, &Factors::default())
-                .map_err(write_failure)
-        }),
-        Mode::Tpm => rewrap_with_tpm(access, chip, change),
-    };
+    let made = make(access, ways, (mode, to.relays), change);
     // After a failure, too: something may have been made.
-    let tidied = tidy(access, chip);
+    let tidied = tidy(access, ways);
     made.and(tidied)
 }
 
-fn rewrap_with_tpm(access: &dyn Access, chip: &Chip, change: Rewrapping) -> Result<(), Failure> {
+/// Whether these are relays that can be asked together.
+fn check(addresses: &[RelayAddress]) -> Result<(), Failure> {
+    let usage = |text: &str| Failure::new(Exit::Usage, "usage", text);
+    if addresses.len() > RELAYS_MAX {
+        return Err(relays::needs_relays());
+    }
+    for (number, address) in addresses.iter().enumerate() {
+        let hosts: Vec<_> = address.hosts().cloned().collect();
+        if hosts_text(&hosts).len() > HOSTS_LEN_MAX {
+            return Err(usage("a relay's hosts are longer than 150 characters"));
+        }
+        let before = addresses.iter().take(number);
+        if before
+            .into_iter()
+            .any(|other| other.identity == address.identity)
+        {
+            return Err(usage("a relay is named twice")
+                .hint("each must be another one, run by somebody else"));
+        }
+    }
+    Ok(())
+}
+
+/// Everything that a new header needs.
+struct Made {
+    area: Area,
+    factors: Factors,
+    reset: Option<(Place, Zeroizing<[u8; 32]>)>,
+}
+
+fn make(
+    access: &dyn Access,
+    ways: &Ways,
+    (mode, chosen): (Mode, Vec<RelayAddress>),
+    change: Rewrapping,
+) -> Result<(), Failure> {
+    let mut made = Made {
+        area: Area::default(),
+        factors: Factors::default(),
+        reset: None,
+    };
+    let mut relays_used = Vec::new();
+    if mode.asks_relays() {
+        relays_used = chosen;
+        if relays_used.is_empty() {
+            relays_used = with(access, |vault| Ok(Noted::read(vault)?.relays))?;
+        }
+        put(access, ways, &relays_used, &change, &mut made)?;
+    }
+    if mode.asks_tpm() {
+        enrol(access, &ways.chip, &change, &mut made)?;
+    }
+    if mode != Mode::Passphrase {
+        made.factors.area = made.area.encode();
+    }
+    // [SPEC 11.52]
+    with(access, move |vault| {
+        let mut noted = keep_errands(vault)?;
+        if let Some((place, reset)) = &made.reset {
+            for entry in noted
+                .places
+                .iter_mut()
+                .filter(|entry| entry.place == *place)
+            {
+                entry.reset = Some(reset.clone());
+            }
+        }
+        noted.relays = relays_used;
+        noted.refreshed_ms = clock::now().wall.0;
+        noted.write(vault).map_err(write_failure)?;
+        vault.rewrap(change, &made.factors).map_err(write_failure)
+    })
+}
+
+fn enrol(
+    access: &dyn Access,
+    chip: &Chip,
+    change: &Rewrapping,
+    made: &mut Made,
+) -> Result<(), Failure> {
     let mut tpm = chip.open()?;
     let place = chip::free_place(&mut tpm)?;
     // [SPEC 11.35]
     with(access, move |vault| {
-        keep_errands(vault)?;
-        let mut noted = noted::read(vault)?;
-        noted.push(Noted { place, reset: None });
-        noted::write(vault, &noted).map_err(write_failure)
+        let mut noted = Noted::read(vault)?;
+        noted.places.push(NotedPlace { place, reset: None });
+        noted.write(vault).map_err(write_failure)
     })?;
     let enrolled = chip::enrol(&mut tpm, place, change.tpm_inputs())?;
-    let factors = Factors {
-        area: noted::area(&enrolled.enrolment),
-        tpm: Some(enrolled.shares),
-    };
-    let reset = Zeroizing::new(*enrolled.reset.expose());
-    // [SPEC 11.52]
-    with(access, move |vault| {
-        let mut noted = noted::read(vault)?;
-        for entry in noted.iter_mut().filter(|entry| entry.place == place) {
-            entry.reset = Some(reset.clone());
-        }
-        noted::write(vault, &noted).map_err(write_failure)?;
-        vault.rewrap(change, &factors).map_err(write_failure)
-    })
+    made.reset = Some((place, Zeroizing::new(*enrolled.reset.expose())));
+    made.area.enrolment = Some(enrolled.enrolment);
+    made.factors.tpm = Some(enrolled.shares);
+    Ok(())
 }
 
-/// What an empty vault remembers of the one before goes where it outlives a change of the header.
-fn keep_errands(vault: &mut Vault) -> Result<(), Failure> {
-    let places = noted::places_of_errands(vault.errands());
-    if places.is_empty() {
-        return Ok(());
+fn put(
+    access: &dyn Access,
+    ways: &Ways,
+    chosen: &[RelayAddress],
+    change: &Rewrapping,
+    made: &mut Made,
+) -> Result<(), Failure> {
+    let panic_secret = with(access, |vault| Ok(vault.panic_secret()))?;
+    let inputs = change.relays_inputs();
+    let slots = inputs.each_ref().map(|(slot, _)| *slot);
+    let inputs = inputs.map(|(slot, bytes)| Input { slot, bytes });
+    let (new, shares) = relays::put(
+        access,
+        &ways.carrier,
+        chosen,
+        (&panic_secret, inputs.into()),
+    )?;
+    let secret = |slot| {
+        let found = new.secrets.iter().find(|(of, _)| *of == slot);
+        found.map(|(_, secret)| secret.clone())
+    };
+    let [opens, panics] = slots.map(secret);
+    let both: Option<[Share; 2]> = opens.zip(panics).map(|(opens, panics)| [opens, panics]);
+    made.factors.relays = Some(both.ok_or_else(|| Failure::fault("a slot was not shared"))?);
+    made.area.needed = new.needed;
+    made.area.shares = shares;
+    made.area.masked = new.masked;
+    Ok(())
+}
+
+/// What an empty vault remembers of the one before goes where it outlives a change of the header. Gives what is noted then,
+/// not written yet.
+fn keep_errands(vault: &mut Vault) -> Result<Noted, Failure> {
+    let mut noted = Noted::read(vault)?;
+    if let Some(errands) = Errands::decode(vault.errands())
+        && !errands.is_empty()
+    {
+        noted.errands.places.extend(errands.places);
+        noted.errands.deletes.extend(errands.deletes);
+        noted.write(vault).map_err(write_failure)?;
+        vault.errands_done().map_err(write_failure)?;
     }
-    let mut noted = noted::read(vault)?;
-    let is_new = |place| !noted.iter().any(|entry| entry.place == place);
-    let new: Vec<_> = places.into_iter().filter(|place| is_new(*place)).collect();
-    noted.extend(new.into_iter().map(|place| Noted { place, reset: None }));
-    noted::write(vault, &noted)
-        .and_then(|()| vault.errands_done())
-        .map_err(write_failure)
+    Ok(noted)
 }
 
 /// Destroys what is noted and not in the header. What cannot be reached stays noted.
-fn tidy(access: &dyn Access, chip: &Chip) -> Result<(), Failure> {
-    let unused = with(access, |vault| {
-        let used = used(vault);
-        let noted = noted::read(vault)?;
-        let places = noted.iter().map(|entry| entry.place);
-        Ok(places
-            .filter(|place| Some(*place) != used)
-            .collect::<Vec<_>>())
+fn tidy(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
+    let (places, orders) = with(access, |vault| {
+        let (used, noted) = (area_of(vault), Noted::read(vault)?);
+        let places = noted.places.iter().map(|entry| entry.place);
+        let places: Vec<Place> = places
+            .filter(|place| Some(*place) != used.place())
+            .collect();
+        let secret = vault.panic_secret();
+        let unused = noted.shares.iter().filter(|at| !used.shares.contains(at));
+        let orders: Vec<Delete> = unused.map(|at| relays::order(&secret, at)).collect();
+        Ok((places, orders))
     })?;
-    let ended = chip.destroy(&unused);
-    if ended.is_empty() {
+    let ended = ways.chip.destroy(&places);
+    let gone = relays::delete(&ways.carrier, orders)?;
+    if ended.is_empty() && gone.is_empty() {
         return Ok(());
     }
     with(access, move |vault| {
-        let mut noted = noted::read(vault)?;
-        noted.retain(|entry| !ended.contains(&entry.place));
-        noted::write(vault, &noted).map_err(write_failure)
+        let mut noted = Noted::read(vault)?;
+        noted.places.retain(|entry| !ended.contains(&entry.place));
+        noted.shares.retain(|at| !gone.contains(&at.id));
+        noted.write(vault).map_err(write_failure)
     })
-}
-
-/// The place that the header names.
-fn used(vault: &Vault) -> Option<emptyroom_tpm::Place> {
-    let enrolment = vault
-        .mode()
-        .asks_tpm()
-        .then(|| noted::in_area(vault.area()));
-    enrolment.flatten().map(|enrolment| enrolment.place())
 }
 
 /// Whether there is something to be done after an opening.
 pub(crate) fn is_due(vault: &Vault) -> bool {
-    vault.mode().asks_tpm() || !vault.errands().is_empty()
+    vault.mode() != Mode::Passphrase || !vault.errands().is_empty()
 }
 
 /// After an opening: what was left to be destroyed is, and the factors are made anew; where that fails now, they are at
 /// least given all tries back.
 // [SPEC 11.52]
-pub(crate) fn refresh(access: &dyn Access, chip: &Chip) -> Result<(), Failure> {
-    errands(access, chip)?;
-    tidy(access, chip)?;
-    let change = with(access, |vault| Ok(vault.refreshed()))?;
-    let Some(change) = change else {
+pub(crate) fn refresh(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
+    errands(access, ways)?;
+    tidy(access, ways)?;
+    let begun = with(access, |vault| {
+        Ok(vault.refreshed().map(|change| (change, vault.mode())))
+    })?;
+    let Some((change, mode)) = begun else {
         return Ok(());
     };
-    let made = rewrap_with_tpm(access, chip, change);
-    let made = made.and_then(|()| tidy(access, chip));
+    let made = make(access, ways, (mode, Vec::new()), change);
+    let tidied = tidy(access, ways);
     if made.is_err() {
         // [SPEC 11.53]
-        let set_back = set_back(access, chip);
+        let kept = keep_alive(access, ways);
         with(access, |vault| {
             vault.forget_secret();
             Ok(())
         })?;
-        set_back?;
+        kept?;
     }
-    made
+    made.and(tidied)
 }
 
-fn set_back(access: &dyn Access, chip: &Chip) -> Result<(), Failure> {
-    let present = with(access, |vault| {
-        let used = used(vault);
-        let mut noted = noted::read(vault)?.into_iter();
-        let reset = noted.find(|entry| Some(entry.place) == used);
-        let reset = reset.and_then(|entry| entry.reset_secret());
-        Ok(noted::in_area(vault.area()).zip(reset))
+/// The TPM gives all tries back, and relays keep their shares.
+fn keep_alive(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
+    let (area, reset, secret) = with(access, |vault| {
+        let (area, noted) = (area_of(vault), Noted::read(vault)?);
+        let mut places = noted.places.into_iter();
+        let present = places.find(|entry| Some(entry.place) == area.place());
+        let reset = present.and_then(|entry| entry.reset_secret());
+        Ok((area, reset, vault.panic_secret()))
     })?;
+    relays::renew(&ways.carrier, &secret, &area.shares)?;
+    let present: Option<(Enrolment, _)> = area.enrolment.zip(reset);
     match present {
-        Some((enrolment, reset)) => chip::set_back(&mut chip.open()?, &enrolment, &reset),
+        Some((enrolment, reset)) => chip::set_back(&mut ways.chip.open()?, &enrolment, &reset),
         None => Ok(()),
     }
 }
 
-/// Ends what an empty vault remembers of the one that was in its place.
+/// Ends what a vault remembers of the one that was in its place.
 // [SPEC 11.57]
-fn errands(access: &dyn Access, chip: &Chip) -> Result<(), Failure> {
-    let places = with(access, |vault| {
-        Ok(noted::places_of_errands(vault.errands()))
+fn errands(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
+    let (of_header, noted) = with(access, |vault| {
+        let errands = Errands::decode(vault.errands()).unwrap_or_default();
+        Ok((errands, Noted::read(vault)?.errands))
     })?;
-    if places.is_empty() || chip.destroy(&places).len() < places.len() {
-        return Ok(());
+    if !of_header.is_empty() && run(ways, &of_header)? {
+        with(access, |vault| vault.errands_done().map_err(write_failure))?;
     }
-    with(access, |vault| vault.errands_done().map_err(write_failure))
+    if !noted.is_empty() && run(ways, &noted)? {
+        with(access, |vault| {
+            let mut noted = Noted::read(vault)?;
+            noted.errands = Errands::default();
+            noted.write(vault).map_err(write_failure)
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether all of it is done.
+fn run(ways: &Ways, errands: &Errands) -> Result<bool, Failure> {
+    let ended = ways.chip.destroy(&errands.places).len();
+    let gone = relays::delete(&ways.carrier, errands.deletes.clone())?.len();
+    Ok(ended == errands.places.len() && gone == errands.deletes.len())
+}
+
+/// All that an open vault may have elsewhere, and the orders to end it: what its header names first.
+pub(super) fn all(vault: &Vault) -> Errands {
+    let area = area_of(vault);
+    let mut errands = Errands::decode(vault.errands()).unwrap_or_default();
+    // What cannot be read cannot be ended, and must not stop the rest.
+    let noted = Noted::read(vault).unwrap_or_default();
+    let places = noted.places.iter().map(|entry| entry.place);
+    for place in area.place().into_iter().chain(places) {
+        if !errands.places.contains(&place) {
+            errands.places.push(place);
+        }
+    }
+    let secret = vault.panic_secret();
+    let mut shares: Vec<&At> = area.shares.iter().collect();
+    shares.extend(noted.shares.iter().filter(|at| !area.shares.contains(at)));
+    errands
+        .deletes
+        .extend(shares.into_iter().map(|at| relays::order(&secret, at)));
+    errands.places.extend(noted.errands.places);
+    errands.deletes.extend(noted.errands.deletes);
+    errands
 }

@@ -4,16 +4,21 @@
 use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use emptyroom_tpm::swtpm::Swtpm;
 use emptyroom_tpm::{Destroyed, Place, Tpm};
 use emptyroom_vault::{Besides, Change, KdfParams, Locked, Mode, OpenError, Passphrase, Vault};
+use emptyroom_wire::address::Host;
+use emptyroom_wire::relay_key::IdentityHash;
+use emptyroom_wire::share::ShareId;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use super::change::{Access, Work, refresh, rewrap};
+use super::change::{self, Access, To, Ways, Work, refresh, rewrap};
 use super::chip::Chip;
-use super::{Asked, ask, errands, noted, places};
+use super::noted::{self, Area, At, Errands, HOSTS_LEN_MAX, Noted};
+use super::{Asked, ask};
 use crate::api::Failure;
 use disk::{Disk, Loss};
 
@@ -58,6 +63,14 @@ impl Access for Here {
     }
 }
 
+/// The ways of a machine with a TPM there.
+fn at(tpm: PathBuf) -> Ways {
+    Ways {
+        chip: Chip::at(tpm),
+        carrier: Arc::new(crate::session::direct().unwrap()),
+    }
+}
+
 /// A locked vault with a record, a panic PIN and a recovery phrase.
 fn made() -> Disk {
     let disk = Disk::new();
@@ -69,13 +82,12 @@ fn made() -> Disk {
     };
     vault.apply(vec![record]).unwrap();
     let here = Here(RefCell::new(vault));
-    let nowhere = Chip::at(PathBuf::from("/nowhere"));
-    let none = Some(Mode::Passphrase);
-    rewrap(&here, &nowhere, none, |vault| {
+    let nowhere = at(PathBuf::from("/nowhere"));
+    rewrap(&here, &nowhere, To::default(), |vault| {
         Ok(vault.with_panic(&text(SECRET), &text(PANIC)).unwrap())
     })
     .unwrap();
-    rewrap(&here, &nowhere, none, |vault| {
+    rewrap(&here, &nowhere, To::default(), |vault| {
         Ok(vault.with_recovery(&text(SECRET), &text(PHRASE)).unwrap())
     })
     .unwrap();
@@ -83,7 +95,7 @@ fn made() -> Disk {
     disk
 }
 
-fn asked(disk: &Disk, secret: &str, chip: &Chip) -> (Result<Vault, OpenError>, Asked) {
+fn asked(disk: &Disk, secret: &str, ways: &Ways) -> (Result<Vault, OpenError>, Asked) {
     let locked = match Locked::read(disk.boxed(), rng()) {
         Ok(locked) => locked,
         Err(error) => return (Err(error), Asked::default()),
@@ -91,42 +103,45 @@ fn asked(disk: &Disk, secret: &str, chip: &Chip) -> (Result<Vault, OpenError>, A
     let Ok(stretched) = locked.stretch(&text(secret)) else {
         panic!("there is memory");
     };
-    let asked = ask(&locked, &stretched, chip, secret == PHRASE);
+    let asked = ask(&locked, &stretched, ways, secret == PHRASE);
     let tried = locked.try_all(&stretched, &asked.answers);
-    let places = asked.places();
     let besides = Besides {
-        errands: &errands(&places),
+        errands: &mut |secret| asked.errands(secret),
         destroy: &mut || {
             // Who was cut off asks nobody.
             if disk.boxed().open("header").is_ok() {
-                chip.destroy(&places);
+                asked.destroy(ways);
             }
         },
     };
     (locked.proceed(stretched, tried, besides), asked)
 }
 
-fn open(disk: &Disk, secret: &str, chip: &Chip) -> Result<Vault, OpenError> {
-    asked(disk, secret, chip).0
+fn open(disk: &Disk, secret: &str, ways: &Ways) -> Result<Vault, OpenError> {
+    asked(disk, secret, ways).0
 }
 
-fn set_mode(vault: Vault, chip: &Chip, mode: Mode) -> (Vault, Result<(), Failure>) {
+fn set_mode(vault: Vault, ways: &Ways, mode: Mode) -> (Vault, Result<(), Failure>) {
     let here = Here(RefCell::new(vault));
-    let set = rewrap(&here, chip, Some(mode), |vault| {
+    let to = To {
+        mode: Some(mode),
+        relays: Vec::new(),
+    };
+    let set = rewrap(&here, ways, to, |vault| {
         Ok(vault.with_same(&text(SECRET)).unwrap())
     });
     (here.0.into_inner(), set)
 }
 
-fn refreshed(vault: Vault, chip: &Chip) -> (Vault, Result<(), Failure>) {
+fn refreshed(vault: Vault, ways: &Ways) -> (Vault, Result<(), Failure>) {
     let here = Here(RefCell::new(vault));
-    let made = refresh(&here, chip);
+    let made = refresh(&here, ways);
     (here.0.into_inner(), made)
 }
 
-fn with_tpm(chip: &Chip) -> Disk {
+fn with_tpm(ways: &Ways) -> Disk {
     let disk = made();
-    let (vault, set) = set_mode(open(&disk, SECRET, chip).unwrap(), chip, Mode::Tpm);
+    let (vault, set) = set_mode(open(&disk, SECRET, ways).unwrap(), ways, Mode::Tpm);
     set.unwrap();
     vault.lock().unwrap();
     disk
@@ -170,16 +185,16 @@ fn cut_off_anywhere_it_opens_and_leaves_nothing_behind() {
     let Some(swtpm) = software("cut_off_anywhere_it_opens_and_leaves_nothing_behind") else {
         return;
     };
-    let chip = Chip::at(swtpm.socket());
+    let ways = at(swtpm.socket());
     let room_before = room(&swtpm);
-    type Step = fn(Vault, &Chip) -> (Vault, Result<(), Failure>);
+    type Step = fn(Vault, &Ways) -> (Vault, Result<(), Failure>);
     let steps: [(Mode, Step); 3] = [
-        (Mode::Passphrase, |vault, chip| {
-            set_mode(vault, chip, Mode::Tpm)
+        (Mode::Passphrase, |vault, ways| {
+            set_mode(vault, ways, Mode::Tpm)
         }),
         (Mode::Tpm, refreshed),
-        (Mode::Tpm, |vault, chip| {
-            set_mode(vault, chip, Mode::Passphrase)
+        (Mode::Tpm, |vault, ways| {
+            set_mode(vault, ways, Mode::Passphrase)
         }),
     ];
     for (before, step) in steps {
@@ -187,11 +202,11 @@ fn cut_off_anywhere_it_opens_and_leaves_nothing_behind() {
         for point in 0.. {
             let disk = match before {
                 Mode::Passphrase => made(),
-                Mode::Tpm => with_tpm(&chip),
+                _ => with_tpm(&ways),
             };
-            let vault = open(&disk, SECRET, &chip).unwrap();
+            let vault = open(&disk, SECRET, &ways).unwrap();
             disk.crash_after(point);
-            let (vault, done) = step(vault, &chip);
+            let (vault, done) = step(vault, &ways);
             drop(vault);
             let loss = match point % 3 {
                 0 => Loss::All,
@@ -201,21 +216,20 @@ fn cut_off_anywhere_it_opens_and_leaves_nothing_behind() {
             let disk = disk.after_crash(loss);
             let what = format!("cut off at {point}, {loss:?}");
             assert!(
-                has_record(&open(&disk.fork(), PHRASE, &chip).unwrap()),
+                has_record(&open(&disk.fork(), PHRASE, &ways).unwrap()),
                 "{what}"
             );
-            let vault = open(&disk, SECRET, &chip).unwrap_or_else(|e| panic!("{what}: {e}"));
+            let vault = open(&disk, SECRET, &ways).unwrap_or_else(|e| panic!("{what}: {e}"));
             assert!(has_record(&vault), "{what}");
             seen.push(vault.mode());
-            let (vault, again) = refreshed(vault, &chip);
+            let (vault, again) = refreshed(vault, &ways);
             again.unwrap_or_else(|e| panic!("{what}: {e}"));
-            let left = noted::read(&vault).unwrap();
-            let in_header = noted::in_area(vault.area()).filter(|_| vault.mode().asks_tpm());
-            let in_header: Vec<Place> = in_header.iter().map(|e| e.place()).collect();
+            let left = Noted::read(&vault).unwrap().places;
+            let in_header = noted::area_of(&vault).place();
             assert!(left.iter().map(|noted| noted.place).eq(in_header), "{what}");
-            let (vault, back) = set_mode(vault, &chip, Mode::Passphrase);
+            let (vault, back) = set_mode(vault, &ways, Mode::Passphrase);
             back.unwrap();
-            assert!(places(&vault).is_empty(), "{what}");
+            assert!(change::all(&vault).is_empty(), "{what}");
             drop(vault);
             if done.is_ok() {
                 break;
@@ -236,13 +250,13 @@ fn a_panic_ends_the_index_whatever_it_is_cut_off_at() {
     let Some(swtpm) = software("a_panic_ends_the_index_whatever_it_is_cut_off_at") else {
         return;
     };
-    let chip = Chip::at(swtpm.socket());
-    let gone = Chip::at(PathBuf::from("/nowhere"));
+    let ways = at(swtpm.socket());
+    let gone = at(PathBuf::from("/nowhere"));
     for point in 0.. {
-        let disk = with_tpm(&chip);
+        let disk = with_tpm(&ways);
         let image = disk.fork();
         disk.crash_after(point);
-        let done = open(&disk, PANIC, &chip).is_ok();
+        let done = open(&disk, PANIC, &ways).is_ok();
         let disk = disk.after_crash(Loss::Random(point));
         let what = format!("cut off at {point}");
         if let Ok(vault) = open(&disk, PANIC, &gone) {
@@ -251,14 +265,14 @@ fn a_panic_ends_the_index_whatever_it_is_cut_off_at() {
             made.unwrap();
             drop(vault);
         }
-        let vault = open(&disk, PANIC, &chip).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let vault = open(&disk, PANIC, &ways).unwrap_or_else(|e| panic!("{what}: {e}"));
         assert!(!has_record(&vault), "{what}");
-        let (vault, made) = refreshed(vault, &chip);
+        let (vault, made) = refreshed(vault, &ways);
         made.unwrap();
-        assert!(places(&vault).is_empty(), "{what}");
+        assert!(change::all(&vault).is_empty(), "{what}");
         assert!(vault.status().unwrap().records == 0, "{what}");
         // A copy from before opens no longer, though its PIN is right.
-        let (opened, asked) = asked(&image, SECRET, &chip);
+        let (opened, asked) = asked(&image, SECRET, &ways);
         assert_eq!(opened.err(), Some(OpenError::Unanswered), "{what}");
         assert_eq!(asked.trouble.unwrap().error, "vault_tpm_cleared", "{what}");
         if done {
@@ -275,39 +289,39 @@ fn wrong_pins_are_counted_and_a_refresh_ends_copies() {
     let Some(swtpm) = software("wrong_pins_are_counted_and_a_refresh_ends_copies") else {
         return;
     };
-    let chip = Chip::at(swtpm.socket());
-    let disk = with_tpm(&chip);
+    let ways = at(swtpm.socket());
+    let disk = with_tpm(&ways);
     let wrong = |times: u32| {
         for _ in 0..times {
             assert_eq!(
-                open(&disk, "wrong", &chip).err(),
+                open(&disk, "wrong", &ways).err(),
                 Some(OpenError::WrongSecret)
             );
         }
-        asked(&disk, "wrong", &chip).1.left()
+        asked(&disk, "wrong", &ways).1.left()
     };
     assert_eq!(wrong(3), None);
     assert_eq!(wrong(0), Some(5));
     // Words are asked of nobody.
-    drop(open(&disk, PHRASE, &chip).unwrap());
+    drop(open(&disk, PHRASE, &ways).unwrap());
     let image = disk.fork();
-    let (vault, asked_right) = asked(&disk, SECRET, &chip);
+    let (vault, asked_right) = asked(&disk, SECRET, &ways);
     let before = asked_right.wrong_before().unwrap();
     assert_eq!((before.wrong, before.left), (5, 5));
-    let (vault, made) = refreshed(vault.unwrap(), &chip);
+    let (vault, made) = refreshed(vault.unwrap(), &ways);
     made.unwrap();
     assert!(vault.refreshed().is_none());
     drop(vault);
-    assert!(asked(&disk, SECRET, &chip).1.wrong_before().is_none());
+    assert!(asked(&disk, SECRET, &ways).1.wrong_before().is_none());
     // The copy's PIN is right, and its index is gone.
-    let (opened, asked_image) = asked(&image, SECRET, &chip);
+    let (opened, asked_image) = asked(&image, SECRET, &ways);
     assert_eq!(opened.err(), Some(OpenError::Unanswered));
     assert_eq!(asked_image.trouble.unwrap().error, "vault_tpm_cleared");
-    assert_eq!(wrong(9), Some(0));
-    let (opened, asked_late) = asked(&disk, SECRET, &chip);
+    assert_eq!(wrong(8), Some(0));
+    let (opened, asked_late) = asked(&disk, SECRET, &ways);
     assert_eq!(opened.err(), Some(OpenError::Unanswered));
     assert_eq!(asked_late.trouble.unwrap().error, "vault_no_attempts");
-    assert!(has_record(&open(&disk, PHRASE, &chip).unwrap()));
+    assert!(has_record(&open(&disk, PHRASE, &ways).unwrap()));
 }
 
 /// Where there is no room for a new index, the old one gets its tries back and goes on.
@@ -317,8 +331,8 @@ fn without_room_for_a_new_index_the_tries_are_set_back() {
     let Some(swtpm) = software("without_room_for_a_new_index_the_tries_are_set_back") else {
         return;
     };
-    let chip = Chip::at(swtpm.socket());
-    let disk = with_tpm(&chip);
+    let ways = at(swtpm.socket());
+    let disk = with_tpm(&ways);
     let mut others = tpm(&swtpm);
     loop {
         let place = others.free_place().unwrap();
@@ -327,28 +341,66 @@ fn without_room_for_a_new_index_the_tries_are_set_back() {
         }
     }
     for _ in 0..6 {
-        drop(open(&disk, "wrong", &chip));
+        drop(open(&disk, "wrong", &ways));
     }
-    let (vault, made) = refreshed(open(&disk, SECRET, &chip).unwrap(), &chip);
+    let (vault, made) = refreshed(open(&disk, SECRET, &ways).unwrap(), &ways);
     assert_eq!(made.unwrap_err().error, "vault_tpm_busy");
     assert!(
         vault.refreshed().is_none(),
         "the PIN is forgotten all the same"
     );
     drop(vault);
-    let (opened, asked) = asked(&disk, SECRET, &chip);
+    let (opened, asked) = asked(&disk, SECRET, &ways);
     assert!(has_record(&opened.unwrap()));
     assert!(asked.wrong_before().is_none());
 }
 
+fn host(text: &str) -> Host {
+    Host::parse(text).unwrap()
+}
+
+/// The longest area that can be has its place in a header, and so has what an empty vault must remember.
+// [SPEC 11.46]
+// [SPEC 11.57]
 #[test]
-fn an_area_holds_an_enrolment_and_errands_hold_places() {
-    assert!(noted::in_area(&[0; 2_800]).is_none());
-    assert!(noted::in_area(&[0xff; 2_800]).is_none());
-    assert!(noted::in_area(&[]).is_none());
+fn areas_and_errands_are_what_they_were() {
+    let hosts = vec![host(&format!(
+        "{}.{}:65535",
+        "a".repeat(63),
+        "b".repeat(63)
+    ))];
+    let at = |n: u8| At {
+        hosts: hosts.clone(),
+        relay: IdentityHash([n; 32]),
+        id: ShareId::new([n; 32]),
+    };
+    let area = Area {
+        enrolment: None,
+        needed: 3,
+        shares: (0..5).map(at).collect(),
+        masked: [1, 2, 3, 4].map(|n| vec![[n; 32]; 5]),
+    };
+    let encoded = area.encode();
+    assert!(encoded.len() + emptyroom_tpm::ENROLMENT_LEN_MAX <= 2_750);
+    let longest = HOSTS_LEN_MAX - noted::hosts_text(&hosts).len();
+    assert!(encoded.len() + 5 * longest + emptyroom_tpm::ENROLMENT_LEN_MAX <= 2_758);
+    let read = Area::decode(&[&encoded[..], &[7; 500]].concat()).unwrap();
+    assert!(read.encode() == encoded && read.to_ask().is_some());
+    for len in 0..encoded.len() {
+        assert!(Area::decode(&encoded[..len]).is_none(), "{len}");
+    }
+    for data in [&[0xff; 2_800][..], &[0; 2_800], &[]] {
+        noted::fuzz_area(data);
+    }
     let numbers = [0x0180_0000, 0x01bf_ffff];
-    let made: Vec<Place> = numbers.into_iter().filter_map(Place::from_number).collect();
-    let kept = noted::errands(&made);
-    assert_eq!(noted::places_of_errands(&kept), made);
-    assert!(noted::places_of_errands(&[0; 9]).is_empty());
+    let errands = Errands {
+        places: numbers.into_iter().filter_map(Place::from_number).collect(),
+        deletes: (0..5)
+            .map(|n| super::relays::order(&[n; 32], &at(n)))
+            .collect(),
+    };
+    let encoded = errands.encode();
+    assert!(encoded.len() <= 2_700);
+    assert!(Errands::decode(&encoded).unwrap() == errands);
+    assert!(Errands::decode(&encoded[1..]).is_none());
 }

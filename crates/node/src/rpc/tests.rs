@@ -74,7 +74,8 @@ fn every_call() -> Vec<Call> {
         Call::VaultMode {},
         Call::SetMode {
             secret: SecretText::new("1".into()),
-            mode: ModeName::Tpm,
+            mode: ModeName::TpmAndRelays,
+            relays: vec![SecretText::new("an address".into())],
         },
         Call::SetPanic {
             secret: SecretText::new("1".into()),

@@ -176,7 +176,8 @@ impl Refresh {
         if now < self.wake_at() && self.places.iter().any(waits) {
             return;
         }
-        if self.has_enough() {
+        // At the end as many as must answer will do: a relay that is gone for good must not keep the others from counting anew.
+        if self.taken() >= needed(self.places.len()) {
             self.state = State::Writing;
             let area = self.area(rng);
             self.steps.push_back(Step::Write(area));
@@ -204,9 +205,13 @@ impl Refresh {
 
     /// One more than must answer, so that the next opening does not hang on each of them; all, where there are not more.
     fn has_enough(&self) -> bool {
-        let taken = self.places.iter().filter(|place| place.taken == Taken::Yes);
         let all = self.places.len();
-        taken.count() >= all.min(needed(all) + 1)
+        self.taken() >= all.min(needed(all) + 1)
+    }
+
+    fn taken(&self) -> usize {
+        let taken = self.places.iter().filter(|place| place.taken == Taken::Yes);
+        taken.count()
     }
 
     fn area(&mut self, rng: &mut dyn CryptoRng) -> NewArea {

@@ -161,6 +161,21 @@ impl Unlock {
         left.sum::<usize>() / self.area.needed
     }
 
+    /// How often this device can still ask all of them at once and have enough answers; none if too few answered now.
+    #[must_use]
+    pub fn attempts_left(&self) -> Option<u32> {
+        let mut left: Vec<u8> = Vec::new();
+        for asked in &self.asked {
+            if let State::Answered { uses_left, .. } = asked.state {
+                left.push(uses_left);
+            }
+        }
+        left.sort_unstable_by(|a, b| b.cmp(a));
+        left.get(self.area.needed.saturating_sub(1))
+            .copied()
+            .map(u32::from)
+    }
+
     /// What is to be tried on the slots: one candidate for each choice of enough answers.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use emptyroom_node::fuzz::{fuzz_outside, fuzz_request, fuzz_response};
+use emptyroom_node::fuzz::{fuzz_area, fuzz_outside, fuzz_request, fuzz_response};
 
 const ROUNDS: usize = 4_000;
 
@@ -61,6 +61,11 @@ fn run(name: &str, target: fn(&[u8])) {
     for _ in 0..ROUNDS {
         target(&mutate(&mut random, &seeds));
     }
+}
+
+#[test]
+fn areas_never_panic() {
+    run("area", fuzz_area);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use subtle::{ConditionallySelectable, ConstantTimeGreater, ConstantTimeLess};
 
 use super::{Header, SLOT_LEN, SLOTS};
-use crate::derive::{ABSENT, LABEL_HEADER, slot_key, subkey};
-use crate::factors::{Answers, Factors};
+use crate::derive::{ABSENT, LABEL_HEADER, LABEL_PANIC, slot_key, subkey};
+use crate::factors::{Answers, Factors, Share};
 use crate::memory::{KEY_LEN, LockedBytes, LockedKey};
 use crate::random::Random;
 use crate::seal::{OVERHEAD, open_into, seal_into};
@@ -12,7 +12,7 @@ use crate::seal::{OVERHEAD, open_into, seal_into};
 const PAYLOAD_LEN: usize = SLOT_LEN - OVERHEAD;
 /// A slot that opens the vault: it holds the vault key.
 const KIND_OPEN: u8 = 1;
-/// A slot of the panic PIN: it holds nothing, as nothing of the vault is needed to destroy it.
+/// A slot of the panic PIN: it holds the panic secret, which gives orders to destroy what is elsewhere.
 const KIND_PANIC: u8 = 2;
 /// A slot of the recovery phrase: it holds the vault key.
 const KIND_RECOVERY: u8 = 3;
@@ -42,8 +42,8 @@ pub(crate) enum Found {
     Vault(LockedKey),
     /// The vault, by the recovery phrase; this is its key.
     Recovery(LockedKey),
-    /// The slot of the panic PIN.
-    Panic,
+    /// The slot of the panic PIN; this is the panic secret.
+    Panic(LockedKey),
     /// None of the slots.
     Nothing,
 }
@@ -69,7 +69,7 @@ impl Chosen {
         };
         match *kind {
             KIND_OPEN => Found::Vault(key()),
-            KIND_PANIC => Found::Panic,
+            KIND_PANIC => Found::Panic(key()),
             KIND_RECOVERY => Found::Recovery(key()),
             _ => Found::Nothing,
         }
@@ -91,10 +91,9 @@ pub(crate) fn try_all(header: &Header, stretched: &LockedKey, answers: &Answers)
         .expect("made longer than a key");
     let (payload, chosen) = payloads.split_at_mut(PAYLOAD_LEN);
     let clear = header.clear();
-    let shares = [Some(&ABSENT), answers.tpm.as_deref()];
-    for tpm in shares.into_iter().flatten() {
-        for (index, slot) in (0u8..).zip(&header.slots) {
-            slot_key(stretched, tpm, &ABSENT, index, key);
+    for (tpm, relays) in answers.ways(header.mode) {
+        for ((index, slot), relays) in (0u8..).zip(&header.slots).zip(relays) {
+            slot_key(stretched.expose(), tpm, relays, index, key);
             payload.fill(0);
             // What does not open leaves zeros, which are of no kind.
             let _ = open_into(key, &context(&clear, index), slot, payload);
@@ -162,24 +161,31 @@ impl Wrapping<'_> {
         header.slots = [(); SLOTS].map(|()| random.array());
         header.mode = self.factors.mode();
         header.fill_area(random, &self.factors.area);
-        let shares = self.factors.tpm.as_ref();
-        let [tpm_opens, tpm_panics] = shares.map_or([&ABSENT; 2], |[a, b]| [&**a, &**b]);
+        let both = |shares: Option<&'_ [Share; 2]>| match shares {
+            Some([opens, panics]) => [**opens, **panics],
+            None => [ABSENT; 2],
+        };
+        let [tpm_opens, tpm_panics] = both(self.factors.tpm.as_ref());
+        let [relays_opens, relays_panics] = both(self.factors.relays.as_ref());
         let key = self.vault.expose().as_slice();
+        let panic_secret = subkey(self.vault, LABEL_PANIC);
+        let (panic, recovery) = (self.others.panic.as_ref(), self.others.recovery.as_ref());
         let used = [
-            Some((KIND_OPEN, self.opens, tpm_opens, key)),
-            self.others
-                .panic
-                .as_ref()
-                .map(|panic| (KIND_PANIC, panic, tpm_panics, [].as_slice())),
+            Some((
+                KIND_OPEN,
+                [self.opens.expose(), &tpm_opens, &relays_opens],
+                key,
+            )),
+            panic.map(|panic| {
+                let parts = [panic.expose(), &tpm_panics, &relays_panics];
+                (KIND_PANIC, parts, panic_secret.expose().as_slice())
+            }),
             // [SPEC 11.41]
-            self.others
-                .recovery
-                .as_ref()
-                .map(|recovery| (KIND_RECOVERY, recovery, &ABSENT, key)),
+            recovery.map(|phrase| (KIND_RECOVERY, [phrase.expose(), &ABSENT, &ABSENT], key)),
         ];
         for (place, slot) in places.into_iter().zip(used) {
-            if let Some((kind, stretched, tpm, content)) = slot {
-                seal_slot(header, random, (place, kind), (stretched, tpm), content);
+            if let Some((kind, parts, content)) = slot {
+                seal_slot(header, random, (place, kind), parts, content);
             }
         }
     }
@@ -189,7 +195,7 @@ fn seal_slot(
     header: &mut Header,
     random: &Random,
     (place, kind): (u8, u8),
-    (stretched, tpm): (&LockedKey, &[u8; KEY_LEN]),
+    [stretched, tpm, relays]: [&[u8; KEY_LEN]; 3],
     content: &[u8],
 ) {
     let mut memory = LockedBytes::zeroed(KEY_LEN + PAYLOAD_LEN);
@@ -197,7 +203,7 @@ fn seal_slot(
         .bytes_mut()
         .split_first_chunk_mut::<KEY_LEN>()
         .expect("made longer than a key");
-    slot_key(stretched, tpm, &ABSENT, place, key);
+    slot_key(stretched, tpm, relays, place, key);
     for (out, byte) in payload.iter_mut().zip([kind].iter().chain(content)) {
         *out = *byte;
     }
@@ -220,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::derive::KdfParams;
-    use crate::factors::{Mode, Share};
+    use crate::factors::Mode;
     use crate::seal::OPENINGS;
 
     fn key(byte: u8) -> LockedKey {
@@ -267,7 +273,7 @@ mod tests {
             assert!(matches!(found, Found::Vault(k) if k.expose() == key(9).expose()));
             assert_eq!(openings, SLOTS);
             let (found, openings) = tried(&header, 2);
-            assert_eq!(matches!(found, Found::Panic), others.panic.is_some());
+            assert_eq!(matches!(found, Found::Panic(_)), others.panic.is_some());
             assert_eq!(openings, SLOTS);
             let (found, openings) = tried(&header, 4);
             let recovered = matches!(found, Found::Recovery(k) if k.expose() == key(9).expose());
@@ -285,7 +291,8 @@ mod tests {
         let random = random(1);
         let mut header = Header::new(&random, KdfParams::minimum());
         for kind in [0, KIND_MAX + 1, 128, 255] {
-            let opens = (&key(1), &ABSENT);
+            let one = key(1);
+            let opens = [one.expose(), &ABSENT, &ABSENT];
             seal_slot(&mut header, &random, (2, kind), opens, &[9; KEY_LEN]);
             assert!(matches!(tried(&header, 1).0, Found::Nothing), "{kind}");
         }
@@ -298,13 +305,14 @@ mod tests {
         let mut header = Header::new(&random, KdfParams::minimum());
         for order in [[1, 2, 3], [3, 2, 1], [2, 1, 3]] {
             for (place, kind) in (0..).zip(order) {
-                let opens = (&key(1), &ABSENT);
+                let one = key(1);
+                let opens = [one.expose(), &ABSENT, &ABSENT];
                 seal_slot(&mut header, &random, (place, kind), opens, &[9; KEY_LEN]);
             }
             assert!(matches!(tried(&header, 1).0, Found::Vault(_)));
         }
         header.slots[1] = [0; SLOT_LEN];
-        assert!(matches!(tried(&header, 1).0, Found::Panic));
+        assert!(matches!(tried(&header, 1).0, Found::Panic(_)));
     }
 
     // [SPEC 11.43]
@@ -326,7 +334,7 @@ mod tests {
                 alone.slots = [[0; SLOT_LEN]; SLOTS];
                 alone.slots[index] = slot;
                 let opens = matches!(tried(&alone, 1).0, Found::Vault(_));
-                let panics = matches!(tried(&alone, 2).0, Found::Panic);
+                let panics = matches!(tried(&alone, 2).0, Found::Panic(_));
                 let recovers = matches!(tried(&alone, 4).0, Found::Recovery(_));
                 assert!(u8::from(opens) + u8::from(panics) + u8::from(recovers) <= 1);
                 place.0 |= opens;
@@ -355,6 +363,7 @@ mod tests {
             let factors = Factors {
                 area: vec![5; 100],
                 tpm: Some([share(11), share(12)]),
+                relays: None,
             };
             seal(&mut header, &random, &others, &factors);
             assert_eq!(header.mode, Mode::Tpm);
@@ -362,6 +371,7 @@ mod tests {
             let tried = |secret, tpm: Option<u8>| {
                 let answers = Answers {
                     tpm: tpm.map(share),
+                    relays: Vec::new(),
                 };
                 OPENINGS.set(0);
                 let found = try_all(&header, &key(secret), &answers).found();
@@ -370,7 +380,7 @@ mod tests {
                 found
             };
             assert!(matches!(tried(1, Some(11)), Found::Vault(_)));
-            assert!(matches!(tried(2, Some(12)), Found::Panic));
+            assert!(matches!(tried(2, Some(12)), Found::Panic(_)));
             for tpm in [None, Some(11), Some(12)] {
                 assert!(matches!(tried(4, tpm), Found::Recovery(_)));
                 assert!(matches!(tried(3, tpm), Found::Nothing));
@@ -385,6 +395,71 @@ mod tests {
                 matches!(opened, Found::Nothing),
                 "slots are bound to the mode"
             );
+        }
+    }
+
+    /// Shares of relays are a slot's own: each set of them is tried with each slot's, and the TPM's besides.
+    // [SPEC 11.5]
+    // [SPEC 11.40]
+    // [SPEC 11.49]
+    #[test]
+    fn relays_give_each_slot_its_own() {
+        let share = |byte| Share::new([byte; KEY_LEN]);
+        for with_tpm in [false, true] {
+            let random = random(3);
+            let mut header = Header::new(&random, KdfParams::minimum());
+            let others = Others {
+                panic: Some(key(2)),
+                recovery: Some(key(4)),
+            };
+            let factors = Factors {
+                area: Vec::new(),
+                tpm: with_tpm.then(|| [share(11), share(12)]),
+                relays: Some([share(21), share(22)]),
+            };
+            let places = draw_places(&random);
+            let slots = Wrapping {
+                opens: &key(1),
+                vault: &key(9),
+                others: &others,
+                factors: &factors,
+            };
+            slots.seal_slots(&mut header, &random, places);
+            let set = |byte| {
+                let [opens, panics] = [places[0], places[1]].map(usize::from);
+                let mut set = [0, 1, 2, 3].map(|_| share(99));
+                set[opens] = share(byte);
+                set[panics] = share(byte + 1);
+                set
+            };
+            let tried = |secret, tpm: Option<u8>, relays: Vec<[Share; SLOTS]>| {
+                let tpm = tpm.map(share);
+                let answers = Answers { tpm, relays };
+                let whole = answers.are_whole(header.mode);
+                OPENINGS.set(0);
+                let found = try_all(&header, &key(secret), &answers).found();
+                let sets = if whole { answers.relays.len() } else { 0 };
+                assert_eq!(OPENINGS.get(), (1 + sets) * SLOTS);
+                (found, whole)
+            };
+            let tpm = with_tpm.then_some(11);
+            let (found, whole) = tried(1, tpm, vec![set(70), set(21), set(80)]);
+            assert!(matches!(found, Found::Vault(_)) && whole);
+            let (found, _) = tried(2, with_tpm.then_some(12), vec![set(21)]);
+            let secret = subkey(&key(9), LABEL_PANIC);
+            assert!(matches!(found, Found::Panic(x) if x.expose() == secret.expose()));
+            let (found, whole) = tried(1, tpm, vec![set(70)]);
+            assert!(matches!(found, Found::Nothing) && whole);
+            let (found, whole) = tried(1, tpm, Vec::new());
+            assert!(matches!(found, Found::Nothing) && !whole);
+            let (found, _) = tried(4, None, Vec::new());
+            assert!(matches!(found, Found::Recovery(_)));
+            if with_tpm {
+                let (found, whole) = tried(1, None, vec![set(21)]);
+                assert!(matches!(found, Found::Nothing) && !whole);
+                let (found, _) = tried(1, Some(12), vec![set(21)]);
+                assert!(matches!(found, Found::Nothing));
+            }
         }
     }
 }

@@ -9,7 +9,9 @@ use rand_core::CryptoRng;
 
 use super::panic::Emptied;
 use super::{Known, Place, Vault};
-use crate::derive::{KdfParams, LABEL_BLOCKS, LABEL_CHECK, LABEL_TPM, stretch, subkey};
+use crate::derive::{
+    KdfParams, LABEL_BLOCKS, LABEL_CHECK, LABEL_RELAYS, LABEL_TPM, stretch, subkey,
+};
 use crate::directory::Directory;
 use crate::error::{CreateError, OpenError, Part, WriteError};
 use crate::factors::{Answers, Besides, Factors, Mode, Share};
@@ -94,7 +96,7 @@ impl Vault {
         let stretched = locked.stretch(secret)?;
         let tried = locked.try_all(&stretched, &Answers::default());
         let besides = Besides {
-            errands: &[],
+            errands: &mut |_| Vec::new(),
             destroy: &mut || {},
         };
         locked.proceed(stretched, tried, besides)
@@ -109,17 +111,23 @@ pub struct Locked(Place);
 pub struct Stretched(pub(super) LockedKey);
 
 impl Stretched {
-    /// What the TPM is asked for its share. It tells nothing of the secret that trying all would not.
+    /// What the TPM is asked for its share.
     #[must_use]
     pub fn tpm_input(&self) -> Share {
-        tpm_input(&self.0)
+        input(&self.0, LABEL_TPM)
+    }
+
+    /// What relays are asked for theirs; blinded, each in another way.
+    #[must_use]
+    pub fn relays_input(&self) -> Share {
+        input(&self.0, LABEL_RELAYS)
     }
 }
 
-/// What the TPM is asked for a stretched secret.
-pub(super) fn tpm_input(stretched: &LockedKey) -> Share {
+/// What a factor is asked for a stretched secret.
+pub(super) fn input(stretched: &LockedKey, label: &'static str) -> Share {
     // [SPEC 11.40]
-    Share::new(*subkey(stretched, LABEL_TPM).expose())
+    Share::new(*subkey(stretched, label).expose())
 }
 
 /// What a secret was found to open. It does not show.
@@ -181,7 +189,7 @@ impl Locked {
     pub fn try_all(&self, stretched: &Stretched, answers: &Answers) -> Tried {
         Tried {
             chosen: try_all(self.0.header.current(), &stretched.0, answers),
-            complete: answers.tpm.is_some() || !self.mode().asks_tpm(),
+            complete: answers.are_whole(self.mode()),
         }
     }
 
@@ -199,7 +207,7 @@ impl Locked {
         match tried.chosen.found() {
             Found::Vault(key) => self.unlock(stretched, Unlocked::new(key), false),
             Found::Recovery(key) => self.unlock(stretched, Unlocked::new(key), true),
-            Found::Panic => Emptied::begin(self.0, &stretched.0, besides)
+            Found::Panic(secret) => Emptied::begin(self.0, (&stretched.0, &secret), besides)
                 .and_then(Emptied::finish)
                 .map_err(fault_error),
             // [SPEC 11.49]

@@ -8,7 +8,7 @@
 use super::open::{RECORDS_NAME, first_body, make};
 use super::wipe::destroy;
 use super::{Known, Place, Vault, write_error};
-use crate::derive::{LABEL_CHECK, subkey};
+use crate::derive::{LABEL_CHECK, LABEL_PANIC, subkey};
 use crate::error::WriteError;
 use crate::factors::{Besides, Factors};
 use crate::header::{Header, Others, ReplaceError, Unlocked, Wrapping, draw_places, fits_area};
@@ -28,7 +28,8 @@ impl Vault {
             return self.wipe(besides.destroy).map(|()| None);
         };
         let (place, secrets) = self.apart();
-        let emptied = Emptied::begin(place, &panic, besides);
+        let secret = subkey(&secrets.0.vault, LABEL_PANIC);
+        let emptied = Emptied::begin(place, (&panic, &secret), besides);
         drop(secrets);
         emptied
             .and_then(Emptied::finish)
@@ -69,7 +70,7 @@ impl Emptied {
     /// Replaces the header by that of an empty vault that `opens` opens.
     pub(super) fn begin(
         mut place: Place,
-        opens: &LockedKey,
+        (opens, secret): (&LockedKey, &LockedKey),
         besides: Besides<'_>,
     ) -> Result<Emptied, Fault> {
         // [SPEC 11.56]
@@ -86,11 +87,13 @@ impl Emptied {
             factors: &Factors::default(),
         };
         slots.seal_slots(&mut header, random, draw_places(random));
-        let errands = besides.errands;
-        let errands = if fits_area(errands) { errands } else { &[] };
+        let mut errands = (besides.errands)(secret.expose());
+        if !fits_area(&errands) {
+            errands.clear();
+        }
         let mut replace = || {
             place.header.replace(header.clone(), |header| {
-                header.seal(&unlocked, random, &first_body(&root, true), errands);
+                header.seal(&unlocked, random, &first_body(&root, true), &errands);
             })
         };
         let replaced = replace();

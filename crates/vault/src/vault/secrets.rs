@@ -8,8 +8,8 @@ use std::io;
 use subtle::ConstantTimeEq;
 
 use super::Vault;
-use super::open::tpm_input;
-use crate::derive::{LABEL_CHECK, stretch, subkey};
+use super::open::input;
+use crate::derive::{LABEL_CHECK, LABEL_PANIC, LABEL_RELAYS, LABEL_TPM, stretch, subkey};
 use crate::error::{SecretError, WriteError};
 use crate::factors::{Answers, Factors, Share};
 use crate::header::{Found, Others, Places, VERSION, Wrapping, draw_places, fits_area, try_all};
@@ -30,8 +30,19 @@ impl Rewrapping {
     /// for it, so that nobody sees whether there is one.
     #[must_use]
     pub fn tpm_inputs(&self) -> [Share; 2] {
-        let panic = self.others.panic.as_ref().unwrap_or(&self.stand_in);
-        [tpm_input(&self.opens), tpm_input(panic)]
+        [&self.opens, self.panics()].map(|key| input(key, LABEL_TPM))
+    }
+
+    /// What relays are to be asked, for which slot: of the same two.
+    #[must_use]
+    pub fn relays_inputs(&self) -> [(u8, Share); 2] {
+        let [opens, panics, ..] = self.places;
+        [(opens, &self.opens), (panics, self.panics())]
+            .map(|(place, key)| (place, input(key, LABEL_RELAYS)))
+    }
+
+    fn panics(&self) -> &LockedKey {
+        self.others.panic.as_ref().unwrap_or(&self.stand_in)
     }
 }
 
@@ -167,6 +178,13 @@ impl Vault {
             self.secret = None;
         }
         made
+    }
+
+    /// Gives the orders to destroy what this vault has elsewhere. The panic slot holds it, too.
+    #[must_use]
+    pub fn panic_secret(&self) -> Share {
+        // [SPEC 11.41]
+        Share::new(*subkey(&self.unlocked.vault, LABEL_PANIC).expose())
     }
 
     /// What was left to be destroyed has been.

@@ -34,6 +34,7 @@ fn enrolled(number: u8, change: &Rewrapping) -> Factors {
     Factors {
         area: vec![number; 300],
         tpm: Some([chip(number, &opens), chip(number, &panics)]),
+        relays: None,
     }
 }
 
@@ -54,10 +55,11 @@ pub fn open_by(
     let asked = locked.mode().asks_tpm() && there == Some(named);
     let answers = Answers {
         tpm: asked.then(|| chip(named, &stretched.tpm_input())),
+        relays: Vec::new(),
     };
     let tried = locked.try_all(&stretched, &answers);
     let besides = Besides {
-        errands: ERRANDS,
+        errands: &mut |_| ERRANDS.to_vec(),
         destroy: &mut || {},
     };
     locked.proceed(stretched, tried, besides)
@@ -374,6 +376,7 @@ fn what_lies_elsewhere_is_destroyed_when_nothing_opens_any_more() {
     let stretched = locked.stretch(&panic_pin()).unwrap();
     let answers = Answers {
         tpm: Some(chip(1, &stretched.tpm_input())),
+        relays: Vec::new(),
     };
     let tried = locked.try_all(&stretched, &answers);
     let mut destroy = || {
@@ -381,7 +384,7 @@ fn what_lies_elsewhere_is_destroyed_when_nothing_opens_any_more() {
         assert!(!old_opens(&disk.after_kill()));
     };
     let besides = Besides {
-        errands: &[],
+        errands: &mut |_| Vec::new(),
         destroy: &mut destroy,
     };
     drop(locked.proceed(stretched, tried, besides).unwrap());
@@ -399,7 +402,7 @@ fn what_lies_elsewhere_is_destroyed_when_nothing_opens_any_more() {
             assert!(!old_opens(&disk.after_kill()));
         };
         let besides = Besides {
-            errands: &[],
+            errands: &mut |_| Vec::new(),
             destroy: &mut destroy,
         };
         assert_eq!(vault.panic(besides).unwrap().is_some(), panic_pin_is_set);

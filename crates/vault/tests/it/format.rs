@@ -43,9 +43,14 @@ fn derivations_give_the_vectors() {
         reader::expand(&vault, "emptyroom v1 vault area", &[]),
         key(&vectors["area_key"])
     );
+    assert_eq!(
+        reader::expand(&vault, "emptyroom v1 vault panic", &[]),
+        key(&vectors["panic_secret"])
+    );
     let stretched = key(&vectors["stretched"]);
     for (label, name) in [
         ("emptyroom v1 vault tpm input", "tpm_input"),
+        ("emptyroom v1 vault relays input", "relays_input"),
         ("emptyroom v1 vault check", "check"),
     ] {
         assert_eq!(reader::expand(&stretched, label, &[]), key(&vectors[name]));
@@ -167,7 +172,7 @@ fn forbidden_headers_are_corrupt() {
     let both = &[0, 1];
     assert_eq!(refused(both, |copy| copy[0] ^= 1), corrupt, "magic");
     assert_eq!(refused(both, |copy| copy[17] = 0), corrupt, "version 0");
-    assert_eq!(refused(both, |copy| copy[18] = 2), corrupt, "factors");
+    assert_eq!(refused(both, |copy| copy[18] = 4), corrupt, "factors");
     assert_eq!(refused(both, |copy| copy[23] = 1), corrupt, "padding");
     let factors_in_version_1 = |copy: &mut [u8]| (copy[17], copy[18]) = (1, 1);
     assert_eq!(refused(both, factors_in_version_1), corrupt);

@@ -80,7 +80,7 @@ impl Changes for Vault {
 
     fn panicked(self) -> Result<Option<Vault>, WriteError> {
         self.panic(Besides {
-            errands: &[],
+            errands: &mut |_| Vec::new(),
             destroy: &mut || {},
         })
     }

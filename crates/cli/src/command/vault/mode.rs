@@ -1,27 +1,39 @@
 //! `emptyroom vault mode`: what besides the PIN opens the vault.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, ValueEnum};
 use emptyroom_node::Session;
-use emptyroom_node::api::{Answer, Call, Failure, ModeInfo, ModeName};
+use emptyroom_node::api::{Answer, Call, Failure, ModeInfo, ModeName, SecretText, reason};
 use serde_json::json;
+use zeroize::Zeroizing;
 
-use crate::passphrase;
 use crate::room::{self, Room};
+use crate::{failure, passphrase, span, terminal};
 
 /// Show what besides the PIN opens the vault, and what could; or change it
 ///
 /// A vault is opened by the PIN or passphrase alone, or by it and a key in this machine's TPM, which answers ten wrong PINs and
-/// then no more. The TPM is /dev/tpmrm0, or the device that $EMPTYROOM_TPM names. A change takes the present PIN, also when a daemon runs; the history is not encrypted
+/// then no more, or by it and more than half of the relays that are named, which count as well, or by all of these. The TPM is
+/// /dev/tpmrm0, or the device that $EMPTYROOM_TPM names. A change takes the present PIN, also when a daemon runs; the history is not encrypted
 /// again. docs/vault.md says what each protects from, and what not.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
   emptyroom vault mode               what it is, what this machine has, what is recommended
   emptyroom vault mode tpm           from now on this machine's TPM is needed, too
+  emptyroom vault mode relays --relays FILE
+                                     from now on relays are needed, too
   emptyroom vault mode passphrase    from now on the PIN or passphrase alone")]
 pub(super) struct Mode {
     /// From now on this besides the PIN
     mode: Option<ModeArgument>,
+    /// The relays, one address a line; `-` reads standard input
+    ///
+    /// One to five, each run by somebody else. Three are the least that helps: of three one may be gone, of two none. Without this the
+    /// relays that were chosen before.
+    #[arg(long, value_name = "FILE", requires = "mode", value_hint = clap::ValueHint::FilePath)]
+    relays: Option<PathBuf>,
 }
 
 /// A mode as it is typed.
@@ -31,6 +43,10 @@ pub(crate) enum ModeArgument {
     Passphrase,
     /// This machine's TPM
     Tpm,
+    /// Relays
+    Relays,
+    /// This machine's TPM and relays
+    TpmAndRelays,
 }
 
 impl From<ModeArgument> for ModeName {
@@ -38,6 +54,8 @@ impl From<ModeArgument> for ModeName {
         match mode {
             ModeArgument::Passphrase => Self::Passphrase,
             ModeArgument::Tpm => Self::Tpm,
+            ModeArgument::Relays => Self::Relays,
+            ModeArgument::TpmAndRelays => Self::TpmAndRelays,
         }
     }
 }
@@ -46,15 +64,41 @@ impl Mode {
     pub(super) fn run(self, room: &Room) -> Result<(), Failure> {
         match self.mode {
             None => show(room),
-            Some(mode) => set(room, mode.into()),
+            Some(mode) => {
+                let relays = self
+                    .relays
+                    .map_or_else(|| Ok(Vec::new()), |file| read(&file))?;
+                set(room, mode.into(), relays)
+            }
         }
     }
 }
 
-fn set(room: &Room, mode: ModeName) -> Result<(), Failure> {
+/// The lines that are not empty.
+fn read(file: &Path) -> Result<Vec<SecretText>, Failure> {
+    let text = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    };
+    let text = Zeroizing::new(text.map_err(|e| {
+        failure::usage(
+            format!("the relays cannot be read: {}", reason(e.kind())),
+            "check --relays",
+        )
+    })?);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(|line| SecretText::new(line.to_owned())).collect())
+}
+
+fn set(room: &Room, mode: ModeName, relays: Vec<SecretText>) -> Result<(), Failure> {
     let (session, secret) = room.open_with_pin()?;
     passphrase::warn_of(&session, &secret, Some(mode), room.out)?;
-    session.call(Call::SetMode { secret, mode })?;
+    session.call(Call::SetMode {
+        secret,
+        mode,
+        relays,
+    })?;
     let has_recovery = matches!(
         session.call(Call::VaultMode {})?,
         Answer::VaultMode { recovery: true, .. }
@@ -66,8 +110,8 @@ fn set(room: &Room, mode: ModeName) -> Result<(), Failure> {
     room.out.done()
 }
 
-const NO_RECOVERY: &str = "no recovery words are set: when the TPM is cleared or breaks, or ten PINs were wrong, nothing opens this vault any more; \
-     `emptyroom vault recovery new` makes some";
+const NO_RECOVERY: &str = "no recovery words are set: when the TPM is cleared or breaks, too many relays are gone, or ten PINs were wrong, nothing opens this \
+     vault any more; `emptyroom vault recovery new` makes some";
 
 fn show(room: &Room) -> Result<(), Failure> {
     let session = room.open()?;
@@ -81,6 +125,9 @@ fn told(room: &Room, session: &Session) -> Result<(), Failure> {
         mode,
         recovery,
         attempts_left,
+        relays,
+        needed,
+        refreshed_at,
         recommended,
         modes,
     } = session.call(Call::VaultMode {})?
@@ -91,6 +138,9 @@ fn told(room: &Room, session: &Session) -> Result<(), Failure> {
         "mode": mode,
         "recovery": recovery,
         "attempts_left": attempts_left,
+        "relays": relays,
+        "needed": needed,
+        "refreshed_at": refreshed_at,
         "recommended": recommended,
         "modes": modes,
     });
@@ -99,8 +149,15 @@ fn told(room: &Room, session: &Session) -> Result<(), Failure> {
             .iter()
             .map(|info| line(info, mode, recommended))
             .collect();
+        if !relays.is_empty() {
+            let relays: Vec<String> = relays.iter().map(|relay| terminal::line(relay)).collect();
+            lines.push(format!("relays, of which {needed} are needed: {}", relays.join(" ")));
+        }
         if let Some(left) = attempts_left {
             lines.push(format!("attempts left: {left}"));
+        }
+        if let Some(at) = refreshed_at {
+            lines.push(format!("made anew: {}", span::local(at)));
         }
         let words = if recovery { "set" } else { "none" };
         lines.push(format!(
@@ -136,6 +193,8 @@ pub(crate) fn name(mode: ModeName) -> &'static str {
     match mode {
         ModeName::Passphrase => "passphrase",
         ModeName::Tpm => "tpm",
+        ModeName::Relays => "relays",
+        ModeName::TpmAndRelays => "tpm-and-relays",
     }
 }
 
@@ -148,6 +207,13 @@ fn what_for(mode: ModeName) -> &'static str {
         ModeName::Tpm => {
             "a copied disk is worthless without this machine, and ten wrong PINs end it, so a short PIN does; whoever breaks into the TPM \
              can guess; when the TPM is cleared or breaks only recovery words open it"
+        }
+        ModeName::Relays => {
+            "a copied disk allows 16 guesses in all with five relays, 15 with three; costs a connection to more than half of them for each opening; \
+             so many relays together, with a copy of the disk, can guess"
+        }
+        ModeName::TpmAndRelays => {
+            "both: who guesses needs this machine, ten tries and the relays; costs what both cost"
         }
     }
 }
