@@ -15,8 +15,8 @@ use emptyroom_wire::time::{DAY_MS, Wall};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use crate::chain::{Appended, KeptChain};
 use crate::clock;
-use crate::data::chain::Chain;
 use crate::log::{Event, log};
 use crate::medium::Medium;
 use crate::metrics::Metrics;
@@ -44,6 +44,8 @@ pub(crate) enum Job {
     Store(Ticket, Vec<StoreOp>),
     Expire(Ticket),
     Persist(Ticket, KeyRecord),
+    /// Read the chain after the record with this number.
+    ReadChain(Ticket, u64),
     /// Stand still, say so, and go on when the other side is dropped.
     Hold {
         ready: oneshot::Sender<()>,
@@ -62,6 +64,7 @@ impl Job {
             }
             Self::Expire(ticket) => Some(Done::Expired(*ticket, Err(failure))),
             Self::Persist(ticket, _) => Some(Done::Persisted(*ticket, Err(failure))),
+            Self::ReadChain(ticket, _) => Some(Done::ChainRead(*ticket, Err(failure))),
             Self::Hold { .. } => Some(Done::Failed(failure)),
         }
     }
@@ -72,6 +75,9 @@ pub(crate) enum Done {
     Stored(Ticket, Result<Vec<StoreReply>, StoreFailure>),
     Expired(Ticket, Result<(), StoreFailure>),
     Persisted(Ticket, Result<(), StoreFailure>),
+    /// Another node's record was there first, with these.
+    Overtaken(Ticket, Vec<KeyRecord>),
+    ChainRead(Ticket, Result<Vec<KeyRecord>, StoreFailure>),
     /// The store stood still for a while.
     Held,
     /// The store failed although nothing was asked of it.
@@ -86,7 +92,8 @@ impl Done {
         let failure = match self {
             Self::Stored(_, outcome) => outcome.as_ref().err(),
             Self::Expired(_, outcome) | Self::Persisted(_, outcome) => outcome.as_ref().err(),
-            Self::Held => None,
+            // Asked for again by whoever needs it.
+            Self::Held | Self::Overtaken(..) | Self::ChainRead(..) => None,
             Self::Failed(failure) | Self::Broken(failure) => Some(failure),
         };
         failure.copied().filter(|failure| !failure.passes())
@@ -104,7 +111,7 @@ enum Tidying {
 /// Everything on disk that changes.
 pub(crate) struct Committer {
     pub(crate) store: Ledger<Medium>,
-    pub(crate) chain: Chain,
+    pub(crate) chain: KeptChain,
     /// The latest time it was told.
     pub(crate) latest: Wall,
     pub(crate) metrics: Arc<Metrics>,
@@ -214,7 +221,12 @@ impl Committer {
                 Done::Stored(ticket, outcome)
             }
             Job::Expire(ticket) => Done::Expired(ticket, self.store.expire(now)),
-            Job::Persist(ticket, record) => Done::Persisted(ticket, self.chain.append(now, record)),
+            Job::Persist(ticket, record) => match self.chain.append(now, record) {
+                Ok(Appended::Last) => Done::Persisted(ticket, Ok(())),
+                Ok(Appended::Overtaken(records)) => Done::Overtaken(ticket, records),
+                Err(failure) => Done::Persisted(ticket, Err(failure)),
+            },
+            Job::ReadChain(ticket, after) => Done::ChainRead(ticket, self.chain.after(after)),
             Job::Hold { ready, released } => self.hold(ready, &released),
         }
     }
@@ -242,6 +254,7 @@ mod tests {
 
     use super::*;
     use crate::data::DataDir;
+    use crate::data::chain::Chain;
     use crate::entropy;
     use crate::medium::Wanted;
     use crate::testing::scratch;
@@ -253,7 +266,7 @@ mod tests {
         let rows = Medium::open(data, identity.hash(), &Wanted::default(), now.day()).unwrap();
         let mut committer = Committer {
             store: Ledger::new(rows, Box::new(entropy::generator())),
-            chain: Chain::load(data, &identity.verify_key()).unwrap(),
+            chain: KeptChain::Own(Chain::load(data, &identity.verify_key()).unwrap()),
             latest: now,
             metrics: Arc::default(),
         };

@@ -14,6 +14,7 @@ use crate::data::{DataError, read_small};
 use crate::log::Format;
 use crate::medium::Choice;
 use crate::server::Public;
+use crate::wake::WakeServers;
 
 /// A configuration file as it was written. What it does not say is as if there were no file.
 // [SPEC 6.130]
@@ -32,6 +33,10 @@ pub struct File {
     pub open: bool,
     /// As `--store`.
     pub store: Option<Choice>,
+    /// As `--wake`.
+    pub wake: Option<WakeServers>,
+    /// As `--wake-authorities`.
+    pub wake_authorities: Option<PathBuf>,
     /// As `--store-memory`.
     pub store_memory: Option<u32>,
     /// As `--threads`.
@@ -64,7 +69,7 @@ pub struct LimitsTable {
     reconnect_spread_s: Option<usize>,
 }
 
-const TOP: [&str; 14] = [
+const TOP: [&str; 16] = [
     "data",
     "listen",
     "public",
@@ -72,6 +77,8 @@ const TOP: [&str; 14] = [
     "open",
     "store",
     "store-memory",
+    "wake",
+    "wake-authorities",
     "threads",
     "descriptors-per-thread",
     "status",

@@ -20,6 +20,7 @@ use crate::log::{Event, log};
 use crate::outbox::{Outbox, Round};
 use crate::stack;
 use crate::status::{Order, Report};
+use crate::wake::{Heard, Wake};
 
 /// Only a bug ends it before the engine.
 const THREAD_ENDED: StoreFailure = StoreFailure::Broken("the thread that writes has ended");
@@ -33,6 +34,7 @@ pub(crate) struct Inlets {
     pub(crate) written: mpsc::UnboundedReceiver<Written>,
     pub(crate) done: mpsc::UnboundedReceiver<Done>,
     pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) others: mpsc::Receiver<Heard>,
     pub(crate) drain: oneshot::Receiver<()>,
 }
 
@@ -41,6 +43,8 @@ pub(crate) struct Engine {
     relay: Relay,
     clock: Clock,
     jobs: threads::Sender<Job>,
+    /// The way to other nodes, if there are any.
+    wake: Option<Wake>,
     outboxes: BTreeMap<ConnId, Arc<Outbox>>,
     round: Round,
     full: bool,
@@ -50,8 +54,14 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(relay: Relay, clock: Clock, jobs: threads::Sender<Job>) -> Self {
+    pub(crate) fn new(
+        relay: Relay,
+        clock: Clock,
+        jobs: threads::Sender<Job>,
+        wake: Option<Wake>,
+    ) -> Self {
         Self {
+            wake,
             relay,
             clock,
             jobs,
@@ -86,6 +96,7 @@ impl Engine {
                 Some(order) = inlets.orders.recv() => self.order(order),
                 answer = inlets.done.recv() => done = Some(answer.unwrap_or(Done::Broken(THREAD_ENDED))),
                 () = wait(self.wake_at()) => self.feed(Input::Tick),
+                Some(heard) = inlets.others.recv() => self.others(heard),
                 Some(Written(conn, bytes)) = inlets.written.recv() => self.feed(Input::Written(conn, bytes)),
                 Some(incoming) = inlets.incoming.recv() => self.client(incoming),
             }
@@ -108,6 +119,12 @@ impl Engine {
             self.feed(Input::Written(conn, bytes));
         }
         for _ in 0..ROUND_MAX {
+            let Ok(heard) = inlets.others.try_recv() else {
+                break;
+            };
+            self.others(heard);
+        }
+        for _ in 0..ROUND_MAX {
             let Ok(incoming) = inlets.incoming.try_recv() else {
                 break;
             };
@@ -119,6 +136,15 @@ impl Engine {
         self.relay
             .wake_at()
             .map(|when| Instant::now() + self.clock.until(when))
+    }
+
+    /// What other nodes did.
+    fn others(&mut self, heard: Heard) {
+        self.feed(match heard {
+            Heard::News(log, news) => Input::News(log, news),
+            Heard::Watched(logs) => Input::Watched(logs),
+            Heard::Lost => Input::NewsLost,
+        });
     }
 
     fn client(&mut self, incoming: Incoming) {
@@ -173,6 +199,10 @@ impl Engine {
                 }
                 self.feed(Input::KeyRecordPersisted(ticket, outcome));
             }
+            Done::Overtaken(ticket, records) => {
+                self.feed(Input::KeyRecordOvertaken(ticket, records));
+            }
+            Done::ChainRead(ticket, outcome) => self.feed(Input::KeyRecords(ticket, outcome)),
             Done::Held => {}
             Done::Failed(failure) => self.feed(Input::StoreFailed(failure)),
             Done::Broken(failure) => return Err(failure),
@@ -237,11 +267,22 @@ impl Engine {
             Output::Store(ticket, ops) => self.ask(Job::Store(ticket, ops)),
             Output::Expire(ticket) => self.ask(Job::Expire(ticket)),
             Output::PersistKeyRecord(ticket, record) => self.ask(Job::Persist(ticket, record)),
-            // It has its store to itself.
-            Output::ReadKeyRecords(..)
-            | Output::News(..)
-            | Output::Watch(_)
-            | Output::Unwatch(_) => {}
+            Output::ReadKeyRecords(ticket, after) => self.ask(Job::ReadChain(ticket, after)),
+            Output::News(log, news) => {
+                if let Some(wake) = &self.wake {
+                    wake.tell(log, news);
+                }
+            }
+            Output::Watch(log) => {
+                if let Some(wake) = &self.wake {
+                    wake.watch(log);
+                }
+            }
+            Output::Unwatch(log) => {
+                if let Some(wake) = &self.wake {
+                    wake.unwatch(log);
+                }
+            }
             Output::Stopped(outcome) => self.outcome = Some(outcome),
         }
     }
@@ -328,12 +369,14 @@ mod tests {
         let (wrote, written) = mpsc::unbounded_channel();
         let (reports, done) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::channel(1);
+        let (_, others) = mpsc::channel(1);
         let (drain, drained) = oneshot::channel();
         let inlets = Inlets {
             incoming,
             written,
             done,
             orders: ordered,
+            others,
             drain: drained,
         };
         let ends = Ends {
@@ -344,7 +387,7 @@ mod tests {
             _orders: orders,
             _to_do: to_do,
         };
-        (Engine::new(relay, clock, jobs), inlets, ends)
+        (Engine::new(relay, clock, jobs, None), inlets, ends)
     }
 
     /// A relay that can write nothing any more does not go on as if it only had to wait.

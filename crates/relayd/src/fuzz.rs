@@ -7,16 +7,18 @@ use emptyroom_wire::secret::Secret32;
 
 use crate::connection;
 use crate::data::{access, chain, identity};
+use crate::wake::protocol;
 
 /// A parser's name (that of its corpus) and function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, for replaying and mutating corpora.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     ("access_code", fuzz_access_code),
     ("identity", fuzz_identity),
     ("key_chain", fuzz_key_chain),
     ("frames", fuzz_frames),
+    ("wake", fuzz_wake),
 ];
 
 /// The file that an operator names.
@@ -39,4 +41,9 @@ pub fn fuzz_key_chain(data: &[u8]) {
 /// What a client writes into a connection.
 pub fn fuzz_frames(data: &[u8]) {
     connection::read_all(data);
+}
+
+/// What a NATS server says.
+pub fn fuzz_wake(data: &[u8]) {
+    protocol::hear_all(data);
 }

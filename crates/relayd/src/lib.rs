@@ -6,6 +6,7 @@
 //! Start at [`server::Server`].
 
 pub mod carrier;
+mod chain;
 pub mod cli;
 pub mod clock;
 mod committer;
@@ -32,3 +33,4 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+pub mod wake;

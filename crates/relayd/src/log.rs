@@ -54,6 +54,10 @@ pub enum Event<'a> {
     StoreAway(&'a StoreFailure),
     /// It can be again.
     StoreBack,
+    /// NATS cannot be reached; says why, in words about the server.
+    WakeAway(&'a str),
+    /// It can be again.
+    WakeBack,
     /// The store can write no more; what is stored is served.
     StoreFailed(&'a StoreFailure),
     /// No more connections can be accepted for now.
@@ -116,6 +120,8 @@ impl Event<'_> {
             Self::DatabaseRefused(_) => ("database-refused", Level::Warning),
             Self::StoreAway(_) => ("store-away", Level::Error),
             Self::StoreBack => ("store-back", Level::Info),
+            Self::WakeAway(_) => ("wake-away", Level::Warning),
+            Self::WakeBack => ("wake-back", Level::Info),
             Self::StoreFailed(_) => ("store-failed", Level::Error),
             Self::CannotAccept => ("cannot-accept", Level::Error),
             Self::BackupBegins => ("backup-begins", Level::Info),
@@ -165,6 +171,11 @@ impl Event<'_> {
             Self::StoreAway(failure) => {
                 return format!("{failure}; what is asked of it is refused until it is back");
             }
+            Self::WakeAway(why) => {
+                return format!(
+                    "NATS cannot be used ({why}): readers on other nodes wait up to 30 seconds for what is written here"
+                );
+            }
             Self::StoreFailed(failure) => {
                 return format!(
                     "{failure}; from now on nothing is written: whatever would change something is refused, what can be read is served; check the disk, then restart the relay"
@@ -194,6 +205,7 @@ impl Event<'_> {
             }
             Self::SpaceAgain => "there is space again",
             Self::StoreBack => "the store is back",
+            Self::WakeBack => "NATS is back",
             Self::CannotAccept => {
                 "cannot accept connections (too many open files?); going on trying"
             }

@@ -27,6 +27,7 @@ use schema::number;
 pub use schema::{Seat, Unusable};
 
 mod address;
+pub mod chain;
 mod changes;
 mod fetch;
 mod link;

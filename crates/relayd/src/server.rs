@@ -13,11 +13,11 @@ use std::thread;
 use std::time::Duration;
 
 use emptyroom_relay::store::{Ledger, StoreFailure};
-use emptyroom_relay::{Config, ConnId, Relay};
+use emptyroom_relay::{Config, ConnId, Nodes, Relay};
 use emptyroom_wire::address::{Host, RelayAddress};
 use emptyroom_wire::framing;
 use emptyroom_wire::op::AccessCode;
-use emptyroom_wire::relay_key::RelayIdentity;
+use emptyroom_wire::relay_key::{KeyRecord, RelayIdentity};
 use emptyroom_wire::time::{DAY_MS, Wall};
 use tokio::select;
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use crate::carrier::Carrier;
 use crate::carrier::direct::{Direct, Door};
 use crate::carrier::listening::{Listening, Places, Seats};
+use crate::chain::KeptChain;
 use crate::clock::{self, Clock};
 use crate::committer::{CLOCK_JUMP_MAX_MS, CLOCK_JUMPED, Committer};
 use crate::connection::{Budgets, Incoming, Line, Pace, Written, carry};
@@ -34,11 +35,15 @@ use crate::data::{DataDir, DataError, access, address, chain::Chain, identity};
 use crate::engine::{Engine, Inlets};
 use crate::entropy;
 use crate::lanes::{Fallen, Lanes};
-use crate::medium::{Medium, MediumError};
+use crate::medium::{Choice, Medium, MediumError};
 use crate::metrics::Metrics;
 use crate::outbox::Wakes;
+use crate::postgres::chain::SharedChain;
+use crate::postgres::{Address, Unusable};
 use crate::status::{Board, Guide, Order};
 use crate::tls::{Tls, TlsUnusable};
+use crate::wake::letter::WakeSecret;
+use crate::wake::{self, Wake};
 
 mod options;
 mod watch;
@@ -201,7 +206,7 @@ impl Server {
 
     /// Starts the thread and the tasks, and ties them together.
     fn run(
-        disk: Disk,
+        mut disk: Disk,
         open: Open,
         address: RelayAddress,
         options: &Options,
@@ -214,6 +219,7 @@ impl Server {
         } = open;
         let clock = Clock::start();
         let metrics = Arc::new(Metrics::default());
+        let (wake, others) = disk.wake(options).map_err(StartError::Thread)?;
         let (relay, committer, data) = disk.begin(&clock, tls.spki_hash, options, &metrics);
         let (jobs, to_do) = threads::channel();
         let (reports, done) = mpsc::unbounded_channel();
@@ -238,6 +244,7 @@ impl Server {
             written,
             done,
             orders: ordered,
+            others,
             drain: drained,
         };
         let entrance = Entrance {
@@ -257,7 +264,7 @@ impl Server {
             listening,
             lanes,
             drain: Some(drain),
-            engine: tokio::spawn(Engine::new(relay, clock, jobs).run(inlets)),
+            engine: tokio::spawn(Engine::new(relay, clock, jobs, wake).run(inlets)),
             minutes: tokio::spawn({
                 let door = Arc::clone(&door);
                 async move { door.count_minutes().await }
@@ -354,29 +361,59 @@ struct Open {
 struct Disk {
     data: DataDir,
     identity: RelayIdentity,
-    chain: Chain,
+    wake_secret: Option<WakeSecret>,
+    chain: KeptChain,
+    /// Those of the chain.
+    records: Vec<KeyRecord>,
     code: Option<AccessCode>,
     rows: Medium,
 }
 
 impl Disk {
     fn open(data: DataDir, options: &Options) -> Result<Self, StartError> {
-        let identity = RelayIdentity::from_seed(&identity::load_or_make(&data)?);
-        let chain = Chain::load(&data, &identity.verify_key())?;
+        let seed = identity::load_or_make(&data)?;
+        let identity = RelayIdentity::from_seed(&seed);
+        let own = Chain::load(&data, &identity.verify_key())?;
         let now = clock::wall();
         if !options.clock_is_right {
-            check_clock(&chain, now)?;
+            check_clock(own.records(), now)?;
         }
         let code = access::load(&data, &options.access)?;
         let rows = Medium::open(&data, identity.hash(), &options.store, now.day());
         let rows = rows.map_err(StartError::Store)?;
+        let mut records = own.records().to_vec();
+        let chain = match &options.store.choice {
+            Some(Choice::Database(address)) => {
+                let (chain, shared) = open_chain(address, &identity, &records)?;
+                records = shared;
+                KeptChain::Shared(Box::new(chain))
+            }
+            Some(Choice::Here(_)) | None => KeptChain::Own(own),
+        };
+        if !options.clock_is_right {
+            check_clock(&records, now)?;
+        }
         Ok(Self {
             data,
             identity,
+            wake_secret: Some(WakeSecret::of(&seed)),
             chain,
+            records,
             code,
             rows,
         })
+    }
+
+    /// The way to other nodes, if there is one; else nothing ever comes from it.
+    fn wake(
+        &mut self,
+        options: &Options,
+    ) -> io::Result<(Option<Wake>, mpsc::Receiver<wake::Heard>)> {
+        let (Some(servers), Some(secret)) = (&options.wake, self.wake_secret.take()) else {
+            return Ok((None, mpsc::channel(1).1));
+        };
+        let (wake, heard) = Wake::start(servers.clone(), secret)?;
+        Ok((Some(wake), heard))
     }
 
     /// The two that work with it: the pure relay, and who writes what it decides; and the directory.
@@ -393,20 +430,20 @@ impl Disk {
             spki_hash: Some(spki_hash),
             reconnect_spread_s: options.reconnect_spread_s,
             limits: options.limits,
-            nodes: None,
+            nodes: match self.chain {
+                KeptChain::Shared(_) => Some(Nodes::default()),
+                KeptChain::Own(_) => None,
+            },
         };
-        let records = self.chain.records().to_vec();
+        let last_ran = KeptChain::last_ran(&self.records);
         let rng = Box::new(entropy::generator());
-        let relay = Relay::new(now, self.identity, records, config, rng);
+        let relay = Relay::new(now, self.identity, self.records, config, rng);
         let mut store = Ledger::new(self.rows, Box::new(entropy::generator()));
         metrics.set_rows(store.rows().count());
         let committer = Committer {
             store,
             // A machine without a clock of its own starts in the past, and is set right soon after.
-            latest: self
-                .chain
-                .last_ran()
-                .map_or(now.wall, |ran| ran.max(now.wall)),
+            latest: last_ran.map_or(now.wall, |ran| ran.max(now.wall)),
             chain: self.chain,
             metrics: Arc::clone(metrics),
         };
@@ -414,10 +451,32 @@ impl Disk {
     }
 }
 
+/// The chain in a database, with its records.
+fn open_chain(
+    address: &Address,
+    identity: &RelayIdentity,
+    before: &[KeyRecord],
+) -> Result<(SharedChain, Vec<KeyRecord>), StartError> {
+    let key = identity.verify_key();
+    // Not in a thread where other futures run: it waits.
+    let opened = thread::scope(|scope| {
+        let open = || SharedChain::open(address, key, before);
+        scope.spawn(open).join()
+    });
+    let bug = StoreFailure::Broken("a bug in opening the database");
+    opened.unwrap_or(Err(bug)).map_err(|failure| {
+        StartError::Store(MediumError::Database {
+            address: address.to_string(),
+            why: Unusable::Failed(failure),
+        })
+    })
+}
+
 /// A clock that is far ahead makes everything run out, and its numbers stay in the chain of key records for ever.
-fn check_clock(chain: &Chain, now: Wall) -> Result<(), StartError> {
+fn check_clock(records: &[KeyRecord], now: Wall) -> Result<(), StartError> {
     // [SPEC 6.82]
-    let away_ms = chain.last_ran().map_or(0, |last| now.ms_since(last));
+    let last_ran = KeptChain::last_ran(records);
+    let away_ms = last_ran.map_or(0, |last| now.ms_since(last));
     if away_ms > CLOCK_JUMP_MAX_MS {
         return Err(StartError::LongAway(away_ms / DAY_MS));
     }

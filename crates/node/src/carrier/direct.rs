@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use emptyroom_wire::framing;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, Resumption};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
@@ -16,6 +17,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{Carrier, Connection, DialFault, Dialled, Target};
+
+/// What was sent, and what the other machine's system has not taken by then, ends the connection: a machine that lost its
+/// power or its network does not say so.
+const UNTAKEN_MS_MAX: u32 = 10_000;
 
 /// TLS over TCP from this device's own address.
 pub struct Direct {
@@ -60,6 +65,8 @@ impl Direct {
     pub async fn secure(&self, host: String, tcp: TcpStream) -> Result<Connection, DialFault> {
         let name = ServerName::try_from(host).map_err(|_| DialFault::Unreachable)?;
         tcp.set_nodelay(true).map_err(|_| DialFault::Unreachable)?;
+        // [SPEC 7.13]
+        set_tcp_user_timeout(&tcp, UNTAKEN_MS_MAX).map_err(|_| DialFault::Unreachable)?;
         let stream = self
             .tls
             .connect(name, tcp)

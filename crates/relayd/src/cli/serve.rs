@@ -16,6 +16,7 @@ use crate::log::{self, Event, Format, log};
 use crate::medium::{Choice, MediumError};
 use crate::postgres::Unusable;
 use crate::server::{Ended, Public, Server, StartError};
+use crate::wake::WakeServers;
 use settings::Settings;
 
 mod notify;
@@ -64,6 +65,14 @@ pub(super) struct Arguments {
     /// `file:PATH` or `env:NAME` says where that address is found, so that no list of processes shows the password.
     #[arg(long, value_name = "STORE", value_parser = Choice::parse)]
     store: Option<Choice>,
+    /// How nodes on the same database tell each other of new entries: a NATS server, as `nats://[USER:PASSWORD@]HOST[:PORT]` or
+    /// `tls://…`, several hosts joined by commas; `file:PATH` or `env:NAME` says where that is found. Without it, or while it
+    /// is away, readers on other nodes wait up to 30 seconds.
+    #[arg(long, value_name = "NATS", value_parser = WakeServers::parse)]
+    wake: Option<WakeServers>,
+    /// The authorities that sign the certificates of NATS servers, a file of PEM. For tls://.
+    #[arg(long, value_name = "FILE")]
+    wake_authorities: Option<PathBuf>,
     /// Up to so many MiB of memory for the places of stored rows, about 6,500 in each; with more, the relay refuses what needs
     /// space as if the disk were full. For segments; SQLite keeps them on disk. [default: 1024]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]

@@ -14,6 +14,7 @@ use crate::data::access::Access;
 use crate::lanes::LaneOptions;
 use crate::medium::Wanted;
 use crate::status::SUMS_EVERY;
+use crate::wake::WakeServers;
 
 /// Descriptors that are not for connections: files, runtimes, handshakes under way.
 const OTHER_DESCRIPTORS: usize = 2_048;
@@ -33,6 +34,8 @@ pub struct Options {
     pub access: Access,
     /// How the store is to be.
     pub store: Wanted,
+    /// Where nodes on the same databases tell each other what is new.
+    pub wake: Option<WakeServers>,
     /// The pure relay's limits.
     pub limits: Limits,
     /// Clients that lost their connection come back within so many seconds.
@@ -66,6 +69,7 @@ impl Options {
             public: None,
             access: Access::default(),
             store: Wanted::default(),
+            wake: None,
             limits: Limits::default(),
             reconnect_spread_s: Config::open().reconnect_spread_s,
             status: None,

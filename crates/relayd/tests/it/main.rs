@@ -23,6 +23,8 @@ mod kill;
 mod lanes;
 mod machine;
 mod memory;
+mod nats;
+mod nodes;
 mod operator;
 mod postgres;
 mod process;

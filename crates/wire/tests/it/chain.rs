@@ -296,3 +296,52 @@ fn what_is_kept_is_bounded() {
         Some(DecodeFault::Truncated)
     );
 }
+
+/// Three nodes make keys each hour, by clocks that are this far apart, and one client goes from one to another.
+// [SPEC 5.4] [SPEC 5.21]
+#[test]
+fn nodes_whose_clocks_differ_make_one_chain() {
+    const MINUTE_MS: u64 = 60_000;
+    for apart in [0, 10, 55] {
+        let mut relay = Chain::new(0);
+        let mut client = relay.client();
+        let identity = relay.identity.verify_key();
+        let mut live = [0; 3];
+        for minute in 0..1_000_u64 {
+            for (node, made) in (0..3).zip(&mut live) {
+                if minute % 60 == node * 17 {
+                    let clock = START.plus_ms((minute + node * apart / 2) * MINUTE_MS);
+                    relay.make(clock, node);
+                    *made = relay.records.len() - 1;
+                }
+            }
+            if minute < 60 {
+                continue;
+            }
+            let used = relay.records[live[minute as usize * 7 % 3]].clone();
+            let served = |after| {
+                let at = relay
+                    .records
+                    .partition_point(|record| record.number <= after);
+                &relay.records[at..]
+            };
+            match client.step(&used).unwrap() {
+                ChainStep::Same => {}
+                ChainStep::First | ChainStep::Linked => {
+                    assert_eq!(relay.walk(&mut client, &[used], TODAY), []);
+                }
+                ChainStep::Ahead { after } => {
+                    assert_eq!(relay.walk(&mut client, served(after), TODAY), []);
+                }
+                ChainStep::Below { after } => {
+                    let mut trail = client.trail(&used).unwrap();
+                    assert_eq!(trail.follow(&identity, served(after)), Ok(true));
+                    assert_eq!(relay.walk(&mut client, served(after), TODAY), []);
+                }
+                ChainStep::Conflict => panic!("two records with one number"),
+            }
+        }
+        let numbers: Vec<u64> = relay.records.iter().map(|record| record.number).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{apart} minutes");
+    }
+}

@@ -8,10 +8,11 @@ use crate::config::{ConfigError, File, LimitsTable};
 use crate::data::access::Access;
 use crate::lanes::LaneOptions;
 use crate::log::{Event, Format, log};
-use crate::medium::Wanted;
+use crate::medium::{Choice, Wanted};
 use crate::platform;
 use crate::segments::OnDamage;
 use crate::server::{Options, Server, StatusPort};
+use crate::wake::WakeServers;
 
 /// Where a relay listens that was not told.
 const LISTEN: ([u16; 8], u16) = ([0; 8], 443);
@@ -88,6 +89,11 @@ impl Settings {
                 .or(file.store_memory)
                 .unwrap_or(Wanted::default().memory_mib),
         };
+        options.wake = wake(
+            arguments.wake.or(file.wake),
+            arguments.wake_authorities.or(file.wake_authorities),
+            options.store.choice.as_ref(),
+        )?;
         options.access = access;
         options.status = arguments.status.or(file.status).map(|listen| StatusPort {
             listen,
@@ -101,6 +107,37 @@ impl Settings {
             reload,
         })
     }
+}
+
+/// What is said of NATS, if it makes sense.
+fn wake(
+    servers: Option<WakeServers>,
+    authorities: Option<PathBuf>,
+    store: Option<&Choice>,
+) -> Result<Option<WakeServers>, Failure> {
+    let Some(mut servers) = servers else {
+        return Ok(None);
+    };
+    if !matches!(store, Some(Choice::Database(_))) {
+        return Err(Failure::new(
+            Exit::WrongUse,
+            "--wake is for nodes on a database, and this relay is alone",
+        )
+        .hint("leave it out, or say --store postgres://…"));
+    }
+    match authorities {
+        Some(file) => servers.trust(&file).map_err(|why| {
+            Failure::new(Exit::WrongUse, format!("--wake-authorities: {why}"))
+                .hint("a file of PEM certificates")
+        })?,
+        None if servers.wants_authorities() => {
+            let missing = "tls:// needs --wake-authorities";
+            return Err(Failure::new(Exit::WrongUse, missing)
+                .hint("say which authority signed the servers' certificates"));
+        }
+        None => {}
+    }
+    Ok(Some(servers))
 }
 
 impl Reload {

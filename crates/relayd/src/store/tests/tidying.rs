@@ -25,7 +25,7 @@ fn committer(dir: &Scratch, rows: SqliteRows, latest: Wall) -> Committer {
             Medium::Sqlite(Box::new(rows)),
             Box::new(entropy::generator()),
         ),
-        chain: Chain::load(&data, &identity.verify_key()).unwrap(),
+        chain: crate::chain::KeptChain::Own(Chain::load(&data, &identity.verify_key()).unwrap()),
         latest,
         metrics: Arc::default(),
     }

@@ -1,0 +1,82 @@
+//! A real NATS server for tests, on a free port. It ends with the process that started it, however that ends.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::machine::found;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Runs a server until standard input ends.
+const KEEP: &str =
+    r#""$@" & server=$!; cat >/dev/null; kill -KILL $server 2>/dev/null; wait $server"#;
+pub const TOKEN: &str = "t0ken-of-the-tests";
+
+/// A server that wants a token.
+pub struct Nats {
+    port: u16,
+    keeper: Option<Child>,
+}
+
+impl Nats {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let mut nats = Self { port, keeper: None };
+        nats.run();
+        nats
+    }
+
+    /// Starts it again after [`Self::stop`].
+    pub fn run(&mut self) {
+        let program = ["/usr/sbin/nats-server", "/usr/bin/nats-server"];
+        let program = program
+            .iter()
+            .find(|path| std::path::Path::new(path).exists());
+        let program = found(program.ok_or("there is no nats-server"), "nats-server");
+        let keeper = Command::new("sh")
+            .args([
+                "-c",
+                KEEP,
+                "sh",
+                program,
+                "-a",
+                "127.0.0.1",
+                "--auth",
+                TOKEN,
+                "-p",
+            ])
+            .arg(self.port.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.keeper = Some(keeper.unwrap());
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(Instant::now() < until, "NATS does not start");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it at once.
+    pub fn stop(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            drop(keeper.stdin.take());
+            keeper.wait().unwrap();
+        }
+    }
+
+    /// What `--wake` wants.
+    pub fn address(&self) -> String {
+        format!("nats://{TOKEN}@127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

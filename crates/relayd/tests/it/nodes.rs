@@ -1,0 +1,212 @@
+//! Three nodes of one relay as an operator runs them: real programs, a real database, a real NATS.
+
+use std::fs;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use emptyroom_wire::address::RelayAddress;
+use emptyroom_wire::entry::Ttl;
+use emptyroom_wire::op::{Answer, Destroy, Handle, Push, Request};
+use emptyroom_wire::proof::sign_destroy;
+use emptyroom_wire::relay_key::KeyRecord;
+
+use crate::client::{Client, Log, name};
+use crate::database;
+use crate::nats::Nats;
+use crate::process::Process;
+use crate::scratch::Scratch;
+
+mod history;
+
+const NODES: usize = 3;
+/// By a sweep alone it takes up to this for each entry.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// The nodes, each with a data directory of its own.
+pub struct Cluster {
+    directory: Scratch,
+    arguments: Vec<String>,
+    nodes: Vec<Mutex<Option<Process>>>,
+}
+
+impl Cluster {
+    pub fn start(database: String, nats: Option<&Nats>) -> Self {
+        let mut arguments = vec!["--store".to_owned(), database];
+        if let Some(nats) = nats {
+            arguments.extend(["--wake".to_owned(), nats.address()]);
+        }
+        let mut cluster = Self {
+            directory: Scratch::new("nodes"),
+            arguments,
+            nodes: Vec::new(),
+        };
+        for node in 0..NODES {
+            let data = cluster.data(node);
+            if node > 0 {
+                fs::create_dir(&data).unwrap();
+                for file in ["identity.key", "day-keys"] {
+                    fs::copy(cluster.data(0).join(file), data.join(file)).unwrap();
+                }
+            }
+            let process = cluster.process(node);
+            cluster.nodes.push(Mutex::new(Some(process)));
+        }
+        cluster
+    }
+
+    fn data(&self, node: usize) -> std::path::PathBuf {
+        self.directory.path().join(format!("node{node}"))
+    }
+
+    fn process(&self, node: usize) -> Process {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        Process::start_with(&self.data(node), &arguments)
+    }
+
+    /// Where a node is, if it runs.
+    pub fn address(&self, node: usize) -> Option<RelayAddress> {
+        let node = self.nodes[node % NODES].lock();
+        let node = node.unwrap_or_else(PoisonError::into_inner);
+        node.as_ref().map(|process| process.address.clone())
+    }
+
+    pub fn client(&self, node: usize) -> io::Result<Client> {
+        let down = || io::Error::other("the node is down");
+        Client::try_connect(&self.address(node).ok_or_else(down)?)
+    }
+
+    /// kill -9.
+    pub fn kill(&self, node: usize) {
+        let process = self.nodes[node].lock().unwrap().take();
+        process.unwrap().kill();
+    }
+
+    pub fn start_again(&self, node: usize) {
+        let process = self.process(node);
+        *self.nodes[node].lock().unwrap() = Some(process);
+    }
+
+    pub fn said(&self, node: usize) -> String {
+        fs::read_to_string(self.data(node).with_extension("stderr")).unwrap()
+    }
+}
+
+/// Somebody who has a log open.
+struct End {
+    client: Client,
+    handle: Handle,
+}
+
+impl End {
+    fn open(cluster: &Cluster, node: usize, log: &Log) -> Self {
+        let mut client = cluster.client(node).unwrap();
+        let (opened, _) = client.open(log, 0).unwrap();
+        Self {
+            client,
+            handle: opened.handle,
+        }
+    }
+
+    fn write(&mut self, log: &Log, text: &str) -> u64 {
+        let done = self
+            .client
+            .append(self.handle, log, text.as_bytes(), Ttl::Day1);
+        done.seq
+    }
+
+    /// The next entry that comes.
+    fn read(&mut self, log: &Log) -> (u64, String) {
+        match self.client.push() {
+            (_, Push::Entry(entry)) => {
+                let text = String::from_utf8(log.read(&entry)).unwrap();
+                (entry.seq, text.trim_end_matches('\0').to_owned())
+            }
+            (_, other) => panic!("{other:?}"),
+        }
+    }
+}
+
+// [SPEC 6.231] [SPEC 6.232] [SPEC 6.234] [SPEC 6.235]
+#[test]
+fn what_is_written_on_one_node_is_read_on_the_others() {
+    let mut nats = Nats::start();
+    let cluster = Cluster::start(database::shared().fresh(), Some(&nats));
+    let log = Log::new();
+    let mut writer = cluster.client(0).unwrap();
+    assert_eq!(name(&writer.create(&log, None)), "created");
+    drop(writer);
+    let mut ends: Vec<End> = (0..NODES)
+        .map(|node| End::open(&cluster, node, &log))
+        .collect();
+    // Each in turn, so that a sweep for each would take minutes.
+    let begun = Instant::now();
+    for number in 0..6 {
+        let text = format!("entry {number}");
+        let seq = ends[number % NODES].write(&log, &text);
+        for end in &mut ends {
+            assert_eq!(end.read(&log), (seq, text.clone()));
+        }
+    }
+    assert!(begun.elapsed() < SWEEP, "news came");
+    // All serve one chain.
+    let chains: Vec<Vec<KeyRecord>> = ends
+        .iter_mut()
+        .map(|end| match end.client.call(Request::KeyRecords(0)) {
+            Answer::KeyRecords(records) => records.records,
+            other => panic!("{}", name(&other)),
+        })
+        .collect();
+    assert!(chains.iter().all(|chain| *chain == chains[0]) && chains[0].len() == NODES);
+    // NATS goes, and comes back: nothing is lost, and both are said once.
+    nats.stop();
+    assert_eq!(ends[1].write(&log, "without news"), 6);
+    nats.run();
+    for end in &mut ends {
+        assert_eq!(end.read(&log), (6, "without news".to_owned()));
+    }
+    assert_eq!(ends[2].write(&log, "with news"), 7);
+    for end in &mut ends {
+        assert_eq!(end.read(&log), (7, "with news".to_owned()));
+    }
+    for node in 0..NODES {
+        let said = cluster.said(node);
+        assert_eq!(said.matches("NATS cannot be used").count(), 1, "{said}");
+        assert_eq!(said.matches("NATS is back").count(), 1, "{said}");
+        assert!(!said.contains(crate::nats::TOKEN) && !said.contains(database::PASSWORD));
+    }
+    let capability = log.capability();
+    let identity = cluster.address(0).unwrap().identity;
+    let signature = sign_destroy(&log.owner, &identity, capability.log_id());
+    let destroy = Request::Destroy(Destroy {
+        capability,
+        signature,
+    });
+    assert_eq!(name(&ends[0].client.call(destroy)), "done");
+    for end in &mut ends[1..] {
+        assert!(matches!(end.client.push(), (_, Push::Gone(_))));
+    }
+}
+
+// [SPEC 6.235]
+#[test]
+fn nodes_serve_without_nats() {
+    let mut nats = Nats::start();
+    nats.stop();
+    let cluster = Cluster::start(database::shared().fresh(), Some(&nats));
+    let log = Log::new();
+    let mut client = cluster.client(0).unwrap();
+    client.create(&log, None);
+    let mut writer = End::open(&cluster, 0, &log);
+    writer.write(&log, "first");
+    let mut reader = cluster.client(1).unwrap();
+    let (opened, entries) = reader.open(&log, 0).unwrap();
+    assert_eq!(entries.len(), 1);
+    // The next one comes by a sweep.
+    writer.write(&log, "second");
+    let mut reader = End {
+        client: reader,
+        handle: opened.handle,
+    };
+    assert_eq!(reader.read(&log), (1, "second".to_owned()));
+}
