@@ -4,6 +4,7 @@
 //! is the relay's own store, and `bench relay` a relay under load: they write parts of their own, the latter with a picture. `--dev`
 //! measures the development profile instead, for a look without another build of everything; the document says so.
 
+mod cluster;
 mod document;
 
 use crate::demo::room::Programs;
@@ -25,6 +26,7 @@ const PICTURE: &str = "relay-load.svg";
 pub(crate) fn command(arguments: &[String]) -> Outcome {
     match arguments.split_first() {
         Some((first, rest)) if first == "relay" => relay(rest),
+        Some((first, rest)) if first == "cluster" => cluster::command(rest),
         _ => parts(arguments),
     }
 }
@@ -39,7 +41,7 @@ fn parts(arguments: &[String]) -> Outcome {
     if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
         let known = PARTS.join(", ");
         return Err(format!(
-            "there is no part `{unknown}`; there are: {known}, and `relay`"
+            "there is no part `{unknown}`; there are: {known}, and `relay` and `cluster`"
         ));
     }
     let mut cargo = program("emptyroom-bench", !flags.is_empty())?;
@@ -81,6 +83,11 @@ fn relay(arguments: &[String]) -> Outcome {
 
 /// The program that measures, with those that it measures, built and ready to run.
 fn program(package: &str, dev: bool) -> Result<Command, String> {
+    Ok(programs(package, dev)?.1)
+}
+
+/// The same, and where those are that it measures.
+fn programs(package: &str, dev: bool) -> Result<(Programs, Command), String> {
     system::ready_to_build(false)?;
     let profile: &[&str] = if dev { &[] } else { &["--release"] };
     let programs = Programs::build(profile)?;
@@ -89,7 +96,7 @@ fn program(package: &str, dev: bool) -> Result<Command, String> {
     cargo
         .env("EMPTYROOM_CLIENT", &programs.client)
         .env("EMPTYROOM_RELAY", &programs.relay);
-    Ok(cargo)
+    Ok((programs, cargo))
 }
 
 #[cfg(test)]

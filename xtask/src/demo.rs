@@ -67,7 +67,7 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
 }
 
 /// From now on Ctrl-C and SIGTERM are told instead of ending the program.
-fn on_interrupt(told: Sender<()>) -> Result<(), String> {
+pub(crate) fn on_interrupt(told: Sender<()>) -> Result<(), String> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| e.to_string())?;
     std::thread::spawn(move || {
         for _ in signals.forever() {

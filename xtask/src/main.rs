@@ -9,6 +9,7 @@
 
 mod bench;
 mod check;
+mod cluster;
 mod deb;
 mod demo;
 mod picture;
@@ -50,6 +51,13 @@ const COMMANDS: &[Command] = &[
         about: "two people talk through a fresh relay; what its disk holds",
         arguments: "--non-interactive   end when the story is told, also in a terminal",
         run: demo::command,
+    },
+    Command {
+        name: "cluster",
+        usage: "[--non-interactive]",
+        about: "one relay on three nodes, with PostgreSQL and NATS; parts of it are killed",
+        arguments: "--non-interactive   end when the story is told, also in a terminal",
+        run: cluster::command,
     },
     Command {
         name: "check",
@@ -95,12 +103,13 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        usage: "[--dev] [PART…] | store [--dev] | relay [--dev] [--only SCENARIO] [--clients N] [--seconds N]",
+        usage: "[--dev] [PART…] | store [--dev] | relay [--dev] [--only SCENARIO] [--clients N] [--seconds N] | cluster [--dev] [--seconds N]",
         about: "measure docs/benchmarks.md anew, or print single parts",
         arguments: "--dev               measure the development profile: no other build, and no figures to compare
   PART                print one part and write nothing: talk, client, start, vault, panic, tpm, stream
   store               the relay's own store, for some minutes: its own part of the document
   relay               a relay under load, next to its peers: its own part of the document, and a picture
+  cluster             a relay on one, two and three nodes, with PostgreSQL and NATS: its own part, too
   --only SCENARIO     print one scenario of it and write nothing: appends, peers, crash, connected
   --clients N         so many clients at once (60000); nothing is written with another number
   --seconds N         so long each run (8); the same",

@@ -1,6 +1,7 @@
 //! What the machine must have: looked for before anything is built, installed where we may.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// Something that must be there, how to see it, and the Debian packages that bring it.
@@ -28,6 +29,19 @@ const BUILDING: &[Need] = &[
     },
 ];
 
+const POSTGRES: Need = Need {
+    what: "PostgreSQL (for relays of many nodes)",
+    is_there: || postgres_programs().is_some(),
+    packages: &["postgresql"],
+    otherwise: "",
+};
+const NATS: Need = Need {
+    what: "NATS (for relays of many nodes)",
+    is_there: || nats_program().is_some(),
+    packages: &["nats-server"],
+    otherwise: "",
+};
+
 /// What the tests need besides.
 const TESTING: &[Need] = &[
     Need {
@@ -48,12 +62,8 @@ const TESTING: &[Need] = &[
         packages: &["e2fsprogs"],
         otherwise: "",
     },
-    Need {
-        what: "PostgreSQL (for relays of many nodes)",
-        is_there: has_postgres,
-        packages: &["postgresql"],
-        otherwise: "",
-    },
+    POSTGRES,
+    NATS,
     Need {
         what: "clippy",
         is_there: || succeeds("cargo", &["clippy", "--version"]),
@@ -76,6 +86,14 @@ const SOME_TESTS: &[Need] = &[Need {
 /// Names what is missing and how to get it.
 pub(crate) fn ready_to_build(install: bool) -> Result<(), String> {
     ready(BUILDING.iter(), &[], install)
+}
+
+/// Looks for what building and running a relay on several nodes needs.
+///
+/// # Errors
+/// Names what is missing and how to get it.
+pub(crate) fn ready_for_cluster() -> Result<(), String> {
+    ready(BUILDING.iter().chain([&POSTGRES, &NATS]), &[], false)
 }
 
 /// Looks for what the tests need.
@@ -167,12 +185,28 @@ fn succeeds(program: &str, arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Debian keeps the server's programs out of the path.
-fn has_postgres() -> bool {
+/// Where PostgreSQL's programs are: Debian keeps them out of the path.
+pub(crate) fn postgres_programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql");
-    let mut versions = versions.into_iter().flatten().flatten();
-    versions.any(|version| version.path().join("bin/postgres").exists())
-        || succeeds("postgres", &["--version"])
+    let bins = versions
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin"));
+    bins.filter(|bin| bin.join("postgres").exists()).max()
+}
+
+/// NATS, which Debian puts where only root's path leads.
+pub(crate) fn nats_program() -> Option<PathBuf> {
+    let places = [
+        "/usr/sbin/nats-server",
+        "/usr/bin/nats-server",
+        "/usr/local/bin/nats-server",
+    ];
+    places
+        .iter()
+        .map(PathBuf::from)
+        .find(|place| place.exists())
 }
 
 /// Compiles one line that includes a header, so that a compiler without headers does not count.

@@ -5,6 +5,7 @@
 
 use clap::Parser;
 use emptyroom_load::plot::Picture;
+use emptyroom_load::scenario::nodes::{self, Node};
 use emptyroom_load::scenario::{Extent, SCENARIOS};
 use emptyroom_load::{Trouble, report, threads};
 use std::path::PathBuf;
@@ -23,6 +24,12 @@ struct Arguments {
     /// Seconds of each run.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// A node of a relay that runs, as PROCESS@ADDRESS: only these are measured, and one row is printed.
+    #[arg(long, value_name = "NODE")]
+    node: Vec<Node>,
+    /// Processes of the servers behind the nodes.
+    #[arg(long, value_name = "PROCESS", requires = "node")]
+    server: Vec<u32>,
     /// Where the picture goes.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -53,6 +60,13 @@ fn measure(arguments: &Arguments) -> Result<(), Trouble> {
         clients: arguments.clients,
         lasts: Duration::from_secs(arguments.seconds),
     };
+    if !arguments.node.is_empty() {
+        println!(
+            "{}",
+            nodes::measure(&arguments.node, &arguments.server, extent)?
+        );
+        return Ok(());
+    }
     let mut picture = Picture::default();
     let mut sections = report::load_head();
     for (name, measure) in SCENARIOS {

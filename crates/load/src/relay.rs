@@ -29,8 +29,9 @@ pub enum Logs {
 
 /// A relay that runs elsewhere.
 pub struct Relay {
-    dialler: Dialler,
-    process: u32,
+    /// One for each of its nodes.
+    diallers: Vec<Dialler>,
+    processes: Vec<u32>,
     name: String,
     logs: Logs,
     /// Makes its logs others than those of another run on the same relay.
@@ -48,13 +49,33 @@ impl Relay {
         logs: Logs,
         run: u32,
     ) -> Result<Relay, Trouble> {
+        Relay::on_nodes(vec![address], (name, vec![process]), logs, run)
+    }
+
+    /// The same on several nodes: each log is written to through one, and read through the next.
+    ///
+    /// # Errors
+    /// As [`Relay::new`].
+    pub fn on_nodes(
+        addresses: Vec<RelayAddress>,
+        (name, processes): (&str, Vec<u32>),
+        logs: Logs,
+        run: u32,
+    ) -> Result<Relay, Trouble> {
+        let diallers: Result<_, _> = addresses.into_iter().map(Dialler::new).collect();
         Ok(Relay {
-            dialler: Dialler::new(address)?,
-            process,
+            diallers: diallers?,
+            processes,
             name: name.to_owned(),
             logs,
             run,
         })
+    }
+
+    async fn dial(&self, node: u32, seed: u64) -> Result<WireClient, Trouble> {
+        let at = usize::try_from(node)? % self.diallers.len().max(1);
+        let dialler = self.diallers.get(at).ok_or("a relay without nodes")?;
+        dialler.connect(Some(source(seed)), seed).await
     }
 
     /// The logs in which a sender writes to a recipient.
@@ -82,7 +103,7 @@ impl System for Relay {
     }
 
     fn processes(&self) -> Vec<u32> {
-        vec![self.process]
+        self.processes.clone()
     }
 
     async fn recipient(&self, number: u32) -> Result<Reader, Trouble> {
@@ -92,10 +113,7 @@ impl System for Relay {
                 .flat_map(|sender| self.between(sender, number))
                 .collect(),
         };
-        let mut client = self
-            .dialler
-            .connect(Some(source(number.into())), number.into())
-            .await?;
+        let mut client = self.dial(number + 1, number.into()).await?;
         create(&mut client, &headers).await?;
         open(&mut client, &headers).await?;
         Ok(Reader { client })
@@ -110,7 +128,7 @@ impl System for Relay {
             }
         };
         let seed = 1 << 32 | u64::from(number);
-        let mut client = self.dialler.connect(Some(source(seed)), seed).await?;
+        let mut client = self.dial(number, seed).await?;
         let handles = open(&mut client, &headers).await?;
         Ok(Writer {
             client,

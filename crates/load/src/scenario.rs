@@ -5,6 +5,7 @@ mod compare;
 mod connected;
 mod crash;
 mod crowd;
+pub mod nodes;
 
 use crate::Trouble;
 use crate::plot::Picture;

@@ -1,4 +1,4 @@
-//! docs/benchmarks.md: three parts, each written by a command of its own, which leaves the others as they are.
+//! docs/benchmarks.md: four parts, each written by a command of its own, which leaves the others as they are.
 
 use crate::{Outcome, tree};
 use std::fs;
@@ -14,16 +14,19 @@ pub(super) enum Part {
     Store,
     /// By `cargo xtask bench relay`: a relay under load.
     Load,
+    /// By `cargo xtask bench cluster`: one relay on several nodes.
+    Cluster,
 }
 
 impl Part {
-    const ALL: [Part; 3] = [Part::Costs, Part::Store, Part::Load];
+    const ALL: [Part; 4] = [Part::Costs, Part::Store, Part::Load, Part::Cluster];
 
     fn command(self) -> &'static str {
         match self {
             Part::Costs => "cargo xtask bench",
             Part::Store => "cargo xtask bench store",
             Part::Load => "cargo xtask bench relay",
+            Part::Cluster => "cargo xtask bench cluster",
         }
     }
 

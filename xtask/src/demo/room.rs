@@ -229,14 +229,24 @@ impl Person {
         ))
     }
 
-    fn try_run(&self, arguments: &[&str], input: &str) -> Result<Done, String> {
+    /// A command on this home.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg("--home")
             .arg(&self.home)
             .arg("--pin-file")
-            .arg(&self.pin_file);
-        command.args(arguments);
+            .arg(&self.pin_file)
+            .args(arguments);
+        command
+    }
+
+    /// The same, however it ends.
+    ///
+    /// # Errors
+    /// When it cannot be run, or does not end.
+    pub(crate) fn try_run(&self, arguments: &[&str], input: &str) -> Result<Done, String> {
+        let mut command = self.command(arguments);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

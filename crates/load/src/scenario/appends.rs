@@ -86,7 +86,7 @@ pub(super) fn measure(extent: Extent, picture: &mut Picture) -> Result<Section, 
 }
 
 /// Everything that was acknowledged arrived.
-fn complete(measured: &Measured) -> Result<(), Trouble> {
+pub(super) fn complete(measured: &Measured) -> Result<(), Trouble> {
     let Measured {
         acknowledged,
         delivered,
