@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use emptyroom_tpm::swtpm::Swtpm;
 use serde_json::{Value, json};
@@ -445,4 +446,52 @@ fn both_factors_are_needed_together() {
     owner.run(&["vault", "mode", "tpm"]).ok();
     relay.stop();
     owner.run(&contacts).ok();
+}
+
+/// Killed at any moment of openings and changes, with both factors: it opens all the same, and no copy from before does.
+// [SPEC 11.43] [SPEC 11.52]
+#[test]
+fn killed_anywhere_it_opens_and_copies_do_not() {
+    let Some(mut owner) = Owner::new("killed_anywhere_it_opens_and_copies_do_not") else {
+        return;
+    };
+    let relays: Vec<Relay> = (0..3).map(|_| Relay::start()).collect();
+    let addresses: Vec<&str> = relays.iter().map(|relay| &*relay.address).collect();
+    let file = owner.person.file("relays");
+    write_private(&file, &addresses.join("\n"));
+    let relays_file = file.to_str().unwrap().to_owned();
+    let both = ["vault", "mode", "tpm-and-relays", "--relays", &relays_file];
+    owner.run(&both).ok();
+    let steps: [&[&str]; 4] = [
+        &["contacts"],
+        &both,
+        &["vault", "mode", "tpm"],
+        &["vault", "mode", "relays", "--relays", &relays_file],
+    ];
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut copies = Vec::new();
+    for round in 0..16 {
+        copies.push(owner.image(&format!("copy-{round}")));
+        let running = Running::start(owner.command(steps[round % steps.len()]));
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let (after, since) = (Duration::from_micros(random % 200_000), Instant::now());
+        while since.elapsed() < after {
+            std::thread::yield_now();
+        }
+        running.kill();
+        // The kernel's device forgets what a killed program had loaded; this one does when its power is cut.
+        owner.swtpm.power_cycle().unwrap();
+        owner.run(&["contacts"]).ok();
+    }
+    owner.run(&["vault", "mode", "passphrase"]).ok();
+    for copy in copies {
+        let opened = owner.run_in(&copy, PIN, &owner.swtpm.socket(), &["--json", "contacts"]);
+        let refused = error(opened);
+        assert!(
+            refused == "vault_tpm_cleared" || refused == "vault_no_attempts",
+            "{refused}"
+        );
+    }
 }
