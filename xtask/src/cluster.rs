@@ -5,7 +5,7 @@
 
 pub(crate) mod servers;
 
-use std::io::IsTerminal;
+use std::io::{BufRead, BufReader, IsTerminal};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -77,16 +77,24 @@ struct Cluster {
 struct Daemon(Child);
 
 impl Daemon {
+    /// Starts it, and waits until it serves.
     fn start(person: &Person) -> Result<Daemon, String> {
         let mut command = person.command(&["daemon", "--idle", "off"]);
         command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null());
         let child = command.spawn();
-        Ok(Daemon(
-            child.map_err(|e| format!("cannot run a daemon: {e}"))?,
-        ))
+        let child = child.map_err(|e| format!("cannot run a daemon: {e}"))?;
+        let mut daemon = Daemon(child);
+        let mut line = String::new();
+        if let Some(output) = daemon.0.stdout.take() {
+            let _ = BufReader::new(output).read_line(&mut line);
+        }
+        if line.is_empty() {
+            return Err(format!("the daemon of {} did not start", person.name));
+        }
+        Ok(daemon)
     }
 }
 
