@@ -165,7 +165,10 @@ impl Engine {
         if factors::change::is_due(&engine.vault) {
             // What it does not come to now, the next opening does.
             engine.jobs.begin(Box::new(|access| {
-                let _ = Ways::of_machine().and_then(|ways| factors::change::refresh(access, &ways));
+                let _ = match Ways::of_machine() {
+                    Ok(ways) => factors::change::refresh(access, &ways),
+                    Err(_) => factors::change::forget(access),
+                };
             }));
         }
         Ok(engine)

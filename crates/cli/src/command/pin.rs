@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use emptyroom_node::api::{Call, Failure, ModeName, SecretText};
+use emptyroom_node::api::{Call, Failure, SecretText};
 
 use crate::command::vault::ModeArgument;
 use crate::out::Out;
@@ -49,6 +49,7 @@ struct Change {
 impl Pin {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         let What::Change(change) = self.what;
+        let mode = change.mode.map(ModeArgument::offered).transpose()?;
         let (session, old) = room.open_with_pin()?;
         let new = NewSecret {
             file: change.new_pin_file,
@@ -57,7 +58,6 @@ impl Pin {
             options: "--new-pin-file or --new-pin-fd",
         }
         .read(room.out)?;
-        let mode = change.mode.map(ModeName::from);
         passphrase::warn_of(&session, &new, mode, room.out)?;
         session.call(Call::ChangeSecret { old, new, mode })?;
         session.close()?;

@@ -80,7 +80,7 @@ pub enum Answer {
         refreshed_at: Option<u64>,
         /// What is best on this machine.
         recommended: ModeName,
-        /// All there are.
+        /// Those that are offered, and the present one.
         modes: Vec<ModeInfo>,
     },
     /// The state of everything.

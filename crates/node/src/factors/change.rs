@@ -266,43 +266,63 @@ pub(crate) fn is_due(vault: &Vault) -> bool {
 /// least given all tries back.
 // [SPEC 11.52]
 pub(crate) fn refresh(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
-    errands(access, ways)?;
-    tidy(access, ways)?;
+    let is_new = with(access, |vault| Ok(vault.refreshed().is_some()))?;
+    // [SPEC 11.53] Before any network. Where it fails, only what is made anew has all its tries.
+    let set_back = if is_new {
+        set_back(access, ways)
+    } else {
+        Ok(())
+    };
+    // What is left of before must not stand in the way of what follows; it stays noted.
+    let before = errands(access, ways).and_then(|()| tidy(access, ways));
+    let made = if is_new { anew(access, ways) } else { Ok(()) };
+    forget(access)?;
+    let kept = match &made {
+        Ok(()) => tidy(access, ways),
+        Err(_) => renew(access, ways).and(tidy(access, ways)),
+    };
+    before
+        .and(made.map_err(|failure| set_back.err().unwrap_or(failure)))
+        .and(kept)
+}
+
+/// The secret that a refresh takes is not kept for longer.
+pub(crate) fn forget(access: &dyn Access) -> Result<(), Failure> {
+    with(access, |vault| {
+        vault.forget_secret();
+        Ok(())
+    })
+}
+
+fn anew(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     let begun = with(access, |vault| {
         Ok(vault.refreshed().map(|change| (change, vault.mode())))
     })?;
-    let Some((change, mode)) = begun else {
-        return Ok(());
-    };
-    let made = make(access, ways, (mode, Vec::new()), change);
-    let tidied = tidy(access, ways);
-    if made.is_err() {
-        // [SPEC 11.53]
-        let kept = keep_alive(access, ways);
-        with(access, |vault| {
-            vault.forget_secret();
-            Ok(())
-        })?;
-        kept?;
+    match begun {
+        Some((change, mode)) => make(access, ways, (mode, Vec::new()), change),
+        None => Ok(()),
     }
-    made.and(tidied)
 }
 
-/// The TPM gives all tries back, and relays keep their shares.
-fn keep_alive(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
-    let (area, reset, secret) = with(access, |vault| {
+/// The TPM gives all tries back.
+fn set_back(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
+    let (area, reset) = with(access, |vault| {
         let (area, noted) = (area_of(vault), Noted::read(vault)?);
         let mut places = noted.places.into_iter();
         let present = places.find(|entry| Some(entry.place) == area.place());
-        let reset = present.and_then(|entry| entry.reset_secret());
-        Ok((area, reset, vault.panic_secret()))
+        Ok((area, present.and_then(|entry| entry.reset_secret())))
     })?;
-    relays::renew(&ways.carrier, &secret, &area.shares)?;
     let present: Option<(Enrolment, _)> = area.enrolment.zip(reset);
     match present {
         Some((enrolment, reset)) => chip::set_back(&mut ways.chip.open()?, &enrolment, &reset),
         None => Ok(()),
     }
+}
+
+/// The relays keep their shares.
+fn renew(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
+    let (area, secret) = with(access, |vault| Ok((area_of(vault), vault.panic_secret())))?;
+    relays::renew(&ways.carrier, &secret, &area.shares)
 }
 
 /// Ends what a vault remembers of the one that was in its place.

@@ -4,11 +4,8 @@ use emptyroom_vault::Mode;
 
 use super::change::{Access, Ways, with};
 use super::noted::{Noted, area_of, hosts_text};
-use crate::api::{Answer, Failure, ModeInfo, ModeName};
+use crate::api::{Answer, Call, Exit, Failure, ModeInfo, ModeName};
 use crate::engine::own::read_failure;
-
-/// From so many relays on they are recommended: with fewer, one that is gone locks the owner out.
-const RELAYS_RECOMMENDED: usize = 3;
 
 /// What `vault mode` shows.
 pub(crate) fn vault_mode(access: &dyn Access) -> Result<Answer, Failure> {
@@ -22,12 +19,11 @@ pub(crate) fn vault_mode(access: &dyn Access) -> Result<Answer, Failure> {
         _ => None,
     };
     let why = tpm.err().map(|failure| failure.text);
-    let recommended = match (why.is_none(), noted.relays.len() >= RELAYS_RECOMMENDED) {
-        (true, true) => ModeName::TpmAndRelays,
-        (true, false) => ModeName::Tpm,
-        (false, true) => ModeName::Relays,
-        (false, false) => ModeName::Passphrase,
+    let recommended = match why {
+        None => ModeName::Tpm,
+        Some(_) => ModeName::Passphrase,
     };
+    let now = ModeName::of(status.mode);
     let modes = [
         ModeName::Passphrase,
         ModeName::Tpm,
@@ -35,7 +31,7 @@ pub(crate) fn vault_mode(access: &dyn Access) -> Result<Answer, Failure> {
         ModeName::TpmAndRelays,
     ];
     Ok(Answer::VaultMode {
-        mode: ModeName::of(status.mode),
+        mode: now,
         recovery: status.recovery,
         attempts_left,
         relays: area.shares.iter().map(|at| hosts_text(&at.hosts)).collect(),
@@ -44,6 +40,7 @@ pub(crate) fn vault_mode(access: &dyn Access) -> Result<Answer, Failure> {
         recommended,
         modes: modes
             .into_iter()
+            .filter(|mode| mode.is_offered() || *mode == now)
             .map(|mode| ModeInfo {
                 mode,
                 why_not: why.clone().filter(|_| mode.mode().asks_tpm()),
@@ -52,7 +49,44 @@ pub(crate) fn vault_mode(access: &dyn Access) -> Result<Answer, Failure> {
     })
 }
 
+impl Call {
+    /// Refuses what programs are not offered.
+    // [SPEC 12.50]
+    pub(crate) fn check_offered(&self) -> Result<(), Failure> {
+        match self {
+            Call::SetMode { mode, .. }
+            | Call::ChangeSecret {
+                mode: Some(mode), ..
+            } => mode.check_offered(),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl ModeName {
+    /// Relays are not: there are ways in which they lock an owner out who did nothing wrong. Who takes this crate as a library can try
+    /// them.
+    fn is_offered(self) -> bool {
+        matches!(self, Self::Passphrase | Self::Tpm)
+    }
+
+    /// Refuses a mode that programs are not offered.
+    ///
+    /// # Errors
+    /// For the modes with relays.
+    // [SPEC 12.50]
+    pub fn check_offered(self) -> Result<(), Failure> {
+        if self.is_offered() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Exit::Usage,
+            "mode_not_offered",
+            "relays cannot be needed to open a vault yet: there are ways in which they lock its owner out for good",
+        )
+        .hint("choose `passphrase` or `tpm`; nothing was changed"))
+    }
+
     pub(crate) fn of(mode: Mode) -> Self {
         match mode {
             Mode::Passphrase => Self::Passphrase,

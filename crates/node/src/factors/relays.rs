@@ -306,7 +306,7 @@ pub(super) fn needs_relays() -> Failure {
         "mode_needs_relays",
         "this mode takes one to five relays",
     )
-    .hint("give their addresses, one a line: `emptyroom vault mode relays --relays FILE`")
+    .hint("give their addresses")
 }
 
 fn too_few_take() -> Failure {

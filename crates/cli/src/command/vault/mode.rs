@@ -1,42 +1,30 @@
 //! `emptyroom vault mode`: what besides the PIN opens the vault.
 
-use std::path::{Path, PathBuf};
-
 use clap::{Args, ValueEnum};
 use emptyroom_node::Session;
-use emptyroom_node::api::{Answer, Call, Failure, ModeInfo, ModeName, SecretText, reason};
+use emptyroom_node::api::{Answer, Call, Failure, ModeInfo, ModeName};
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use crate::room::{self, Room};
-use crate::{failure, passphrase, span, terminal};
+use crate::{passphrase, span, terminal};
 
 /// Show what besides the PIN opens the vault, and what could; or change it
 ///
 /// A vault is opened by the PIN or passphrase alone, or by it and a key in this machine's TPM, which answers ten wrong PINs and
-/// then no more, or by it and more than half of the relays that are named, which count as well, or by all of these. The TPM is
-/// /dev/tpmrm0, or the device that $EMPTYROOM_TPM names. A change takes the present PIN, also when a daemon runs; the history is not encrypted
+/// then no more. The TPM is /dev/tpmrm0, or the device that $EMPTYROOM_TPM names. A change takes the present PIN, also when a daemon runs; the history is not encrypted
 /// again. docs/vault.md says what each protects from, and what not.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
   emptyroom vault mode               what it is, what this machine has, what is recommended
   emptyroom vault mode tpm           from now on this machine's TPM is needed, too
-  emptyroom vault mode relays --relays FILE
-                                     from now on relays are needed, too
   emptyroom vault mode passphrase    from now on the PIN or passphrase alone")]
 pub(super) struct Mode {
     /// From now on this besides the PIN
     mode: Option<ModeArgument>,
-    /// The relays, one address a line; `-` reads standard input
-    ///
-    /// One to five, each run by somebody else. Three are the least that helps: of three one may be gone, of two none. Without this the
-    /// relays that were chosen before.
-    #[arg(long, value_name = "FILE", requires = "mode", value_hint = clap::ValueHint::FilePath)]
-    relays: Option<PathBuf>,
 }
 
-/// A mode as it is typed.
+/// A mode as it is typed. Those that are not offered are known all the same, so that it can be said why.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum ModeArgument {
     /// Nothing: the PIN or passphrase alone
@@ -44,19 +32,24 @@ pub(crate) enum ModeArgument {
     /// This machine's TPM
     Tpm,
     /// Relays
+    #[value(hide = true)]
     Relays,
     /// This machine's TPM and relays
+    #[value(hide = true)]
     TpmAndRelays,
 }
 
-impl From<ModeArgument> for ModeName {
-    fn from(mode: ModeArgument) -> Self {
-        match mode {
-            ModeArgument::Passphrase => Self::Passphrase,
-            ModeArgument::Tpm => Self::Tpm,
-            ModeArgument::Relays => Self::Relays,
-            ModeArgument::TpmAndRelays => Self::TpmAndRelays,
-        }
+impl ModeArgument {
+    /// Which it is, if it is offered.
+    pub(crate) fn offered(self) -> Result<ModeName, Failure> {
+        let mode = match self {
+            ModeArgument::Passphrase => ModeName::Passphrase,
+            ModeArgument::Tpm => ModeName::Tpm,
+            ModeArgument::Relays => ModeName::Relays,
+            ModeArgument::TpmAndRelays => ModeName::TpmAndRelays,
+        };
+        mode.check_offered()?;
+        Ok(mode)
     }
 }
 
@@ -64,40 +57,18 @@ impl Mode {
     pub(super) fn run(self, room: &Room) -> Result<(), Failure> {
         match self.mode {
             None => show(room),
-            Some(mode) => {
-                let relays = self
-                    .relays
-                    .map_or_else(|| Ok(Vec::new()), |file| read(&file))?;
-                set(room, mode.into(), relays)
-            }
+            Some(mode) => set(room, mode.offered()?),
         }
     }
 }
 
-/// The lines that are not empty.
-fn read(file: &Path) -> Result<Vec<SecretText>, Failure> {
-    let text = if file == Path::new("-") {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(file)
-    };
-    let text = Zeroizing::new(text.map_err(|e| {
-        failure::usage(
-            format!("the relays cannot be read: {}", reason(e.kind())),
-            "check --relays",
-        )
-    })?);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    Ok(lines.map(|line| SecretText::new(line.to_owned())).collect())
-}
-
-fn set(room: &Room, mode: ModeName, relays: Vec<SecretText>) -> Result<(), Failure> {
+fn set(room: &Room, mode: ModeName) -> Result<(), Failure> {
     let (session, secret) = room.open_with_pin()?;
     passphrase::warn_of(&session, &secret, Some(mode), room.out)?;
     session.call(Call::SetMode {
         secret,
         mode,
-        relays,
+        relays: Vec::new(),
     })?;
     let has_recovery = matches!(
         session.call(Call::VaultMode {})?,
@@ -110,8 +81,8 @@ fn set(room: &Room, mode: ModeName, relays: Vec<SecretText>) -> Result<(), Failu
     room.out.done()
 }
 
-const NO_RECOVERY: &str = "no recovery words are set: when the TPM is cleared or breaks, too many relays are gone, or ten PINs were wrong, nothing opens this \
-     vault any more; `emptyroom vault recovery new` makes some";
+const NO_RECOVERY: &str = "no recovery words are set: when the TPM is cleared or breaks, or ten PINs were wrong, nothing opens this vault any \
+     more; `emptyroom vault recovery new` makes some";
 
 fn show(room: &Room) -> Result<(), Failure> {
     let session = room.open()?;
