@@ -152,7 +152,9 @@ impl Relay {
                 self.keys.not_stored(now, ticket);
             }
             Input::Expired(ticket, Ok(())) => self.expired(now, ticket),
-            Input::Expired(ticket, Err(failure)) if failure.passes() => self.expired(now, ticket),
+            Input::Expired(ticket, Err(failure)) if failure.passes() => {
+                self.expire_again(now, ticket);
+            }
             Input::StoreFailed(failure) if failure.passes() => {}
             Input::KeyRecordPersisted(_, Err(failure))
             | Input::Expired(_, Err(failure))
@@ -269,6 +271,14 @@ impl Relay {
         if matches!(self.expiry, Expiry::Running(running) if running == ticket) {
             let day_end_ms = DAY_MS - now.wall.0 % DAY_MS;
             self.expiry = Expiry::At(now.mono.plus_ms(day_end_ms.min(HOUR_MS)));
+        }
+    }
+
+    /// What could not be done now is tried again soon.
+    // [SPEC 6.24]
+    fn expire_again(&mut self, now: Now, ticket: Ticket) {
+        if matches!(self.expiry, Expiry::Running(running) if running == ticket) {
+            self.expiry = Expiry::At(now.mono.plus_ms(keys::RETRY_MS));
         }
     }
 

@@ -50,6 +50,8 @@ pub enum Event<'a> {
     SpaceAgain,
     /// A database refused something; with its code.
     DatabaseRefused(&'a str),
+    /// The database has rows whose turn is over.
+    RowsOver,
     /// The store cannot be reached.
     StoreAway(&'a StoreFailure),
     /// It can be again.
@@ -118,6 +120,7 @@ impl Event<'_> {
             Self::DiskFull => ("disk-full", Level::Error),
             Self::SpaceAgain => ("space-again", Level::Info),
             Self::DatabaseRefused(_) => ("database-refused", Level::Warning),
+            Self::RowsOver => ("rows-over", Level::Warning),
             Self::StoreAway(_) => ("store-away", Level::Error),
             Self::StoreBack => ("store-back", Level::Info),
             Self::WakeAway(_) => ("wake-away", Level::Warning),
@@ -194,6 +197,9 @@ impl Event<'_> {
                 return format!("bug: panic at {place}; please report this line");
             }
             Self::Serving => "serving",
+            Self::RowsOver => {
+                "the database has rows whose keys are gone with their days; they are as if they were not there: it comes from an old backup, or no node ran for days"
+            }
             Self::NoControl => {
                 "the data directory's path is too long for a control socket: no `status --data`, and `backup` only while it is stopped"
             }

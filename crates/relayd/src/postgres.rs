@@ -18,13 +18,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use emptyroom_relay::store::{Access, Changes, Expected, RowKey, Rows, StoreFailure};
-use emptyroom_wire::time::Day;
+use emptyroom_wire::time::{DAY_MS, Day, Wall};
 
 pub use address::{Address, AddressFault};
 use link::{Link, Phase, failure};
 use ratchet::{DayKeys, Turn};
-use schema::number;
 pub use schema::{Seat, Unusable};
+use schema::{ServerClock, number};
+
+use crate::clock;
 
 mod address;
 pub mod chain;
@@ -52,7 +54,11 @@ pub struct PostgresRows {
     days_are_stale: bool,
     batch: Batch,
     /// The latest day that was told: no clock goes back behind it.
-    today: Day,
+    told: Day,
+    /// Then.
+    told_at: Wall,
+    /// The server's clock, when it was last asked.
+    server: Option<ServerClock>,
     /// Turns before this one have no rows.
     swept: Turn,
 }
@@ -63,8 +69,6 @@ struct Batch {
     access: Option<Access>,
     /// A transaction was begun.
     begun: bool,
-    /// The days were looked up for it.
-    days_are_new: bool,
     lasting: BTreeMap<RowKey, Known>,
     entries: BTreeMap<(Day, RowKey), Option<Vec<u8>>>,
 }
@@ -100,7 +104,9 @@ impl PostgresRows {
             days: BTreeSet::new(),
             days_are_stale: true,
             batch: Batch::default(),
-            today,
+            told: today,
+            told_at: clock::wall(),
+            server: None,
             swept: Turn(0),
         };
         rows.connect()?;
@@ -109,15 +115,22 @@ impl PostgresRows {
 
     /// Connects if need be, and looks whether it is the right database.
     fn connect(&mut self) -> Result<(), StoreFailure> {
-        if !self.link.is_connected() {
+        // [SPEC 6.204]
+        if self.server.is_some_and(|clock| clock.apart().is_some()) {
+            self.link.disconnect();
+        }
+        if !self.link.is_connected() || self.server.is_none() {
             self.link.connect()?;
             let seat = self.seat;
             let checked = self.link.run(Phase::Before, async |session| {
                 Ok(schema::check(session, &seat).await)
             })?;
-            if let Err(unusable) = checked {
-                self.link.disconnect();
-                return Err(unusable.failure());
+            match checked {
+                Ok(clock) => self.server = Some(clock),
+                Err(unusable) => {
+                    self.link.disconnect();
+                    return Err(unusable.failure());
+                }
             }
             self.days_are_stale = true;
         }
@@ -127,9 +140,34 @@ impl PostgresRows {
                 days.map_err(|error| failure(&error, Phase::Before))
             });
             self.days = days.inspect_err(|_| self.days_are_stale = true)?;
-            self.batch.days_are_new = true;
         }
         Ok(())
+    }
+
+    /// No clock goes back behind what was told.
+    fn tell(&mut self, today: Day) {
+        if today >= self.told {
+            (self.told, self.told_at) = (today, clock::wall());
+        }
+    }
+
+    /// What was told, and the days since: a machine that slept is told late.
+    // [SPEC 6.205]
+    fn today(&self) -> Day {
+        let since = clock::wall().ms_since(self.told_at) / DAY_MS;
+        self.told.plus(u32::try_from(since).unwrap_or(0))
+    }
+
+    /// Ends days for the keys without asking the database, which may be away, unless the clocks disagree as far as is known.
+    // [SPEC 6.205]
+    fn advance_days(&mut self, today: Day) -> Result<(), StoreFailure> {
+        if self.server.is_none_or(|clock| clock.apart().is_some()) {
+            return Ok(());
+        }
+        let mut keys = self.keys();
+        let turn = keys.turn();
+        let advanced = keys.advance(today, turn);
+        advanced.map_err(|error| error.failure("writing the day keys"))
     }
 
     fn keys(&self) -> MutexGuard<'_, DayKeys> {
@@ -142,6 +180,19 @@ impl PostgresRows {
             self.days_are_stale = true;
         }
         outcome
+    }
+}
+
+impl Batch {
+    /// How its transaction begins, if it has not yet. A single look needs none; what reads entries wants them as they were when it looked.
+    // [SPEC 6.201]
+    fn begin(&self) -> Option<&'static str> {
+        match self.access.unwrap_or(Access::Look) {
+            _ if self.begun => None,
+            Access::Look => None,
+            Access::Read => Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+            Access::Write => Some("BEGIN ISOLATION LEVEL READ COMMITTED"),
+        }
     }
 }
 
@@ -209,7 +260,10 @@ impl Rows for PostgresRows {
     }
 
     fn commit(&mut self, changes: Changes) -> Result<(), StoreFailure> {
-        let sealed = self.seal(changes);
+        let removed = changes.entries.iter().filter(|entry| entry.row.is_none());
+        let first = self.keys().day();
+        let days: Vec<Day> = removed.map(|entry| first.max(entry.day)).collect();
+        let sealed = self.know(&days).and_then(|()| self.seal(changes));
         let outcome = sealed.and_then(|sealed| self.send(sealed));
         if outcome.is_err() {
             self.end();
@@ -220,6 +274,7 @@ impl Rows for PostgresRows {
 
     fn expire(&mut self, today: Day) -> Result<(), StoreFailure> {
         self.batch = Batch::default();
+        self.advance_days(today)?;
         self.connect()?;
         let outcome = self.try_expire(today);
         outcome.map_err(|failed| self.notice(failed))

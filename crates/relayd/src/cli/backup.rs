@@ -19,6 +19,7 @@ use crate::clock;
 use crate::console;
 use crate::data::backup::{Draft, is_half_restored};
 use crate::data::{DataDir, DataError, identity};
+use crate::postgres::ratchet;
 
 const DAY_S: u64 = 24 * 60 * 60;
 /// After the copy it is looked for so long whether the store was held all the time.
@@ -66,6 +67,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if is_half_restored(data) {
         return Err(DataError::HalfRestored.into());
+    }
+    // [SPEC 6.132]
+    if arguments.with_entries && data.join(ratchet::FILE).exists() {
+        let text = "this is a node's data directory: its entries are in the database, and not in a backup of it";
+        return Err(Failure::new(Exit::WrongUse, text)
+            .hint("leave out --with-entries; a new node gets its day-keys from a node that runs"));
     }
     // Without entries nobody waits: each of these files is replaced as a whole or not at all.
     let mut still = if arguments.with_entries {

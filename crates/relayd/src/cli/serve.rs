@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::{Exit, Failure};
 use crate::console;
 use crate::log::{self, Event, Format, log};
-use crate::medium::{Choice, MediumError};
+use crate::medium::MediumError;
 use crate::postgres::Unusable;
 use crate::server::{Ended, Public, Server, StartError};
 use crate::wake::WakeServers;
@@ -63,8 +63,10 @@ pub(super) struct Arguments {
     /// Where entries are kept. `segments` (the relay's own log; the default) or `sqlite`: in the data directory, for a new one; an
     /// old one keeps its kind. `postgres://USER:PASSWORD@HOST/DATABASE`: in a database that several nodes of one relay share;
     /// `file:PATH` or `env:NAME` says where that address is found, so that no list of processes shows the password.
-    #[arg(long, value_name = "STORE", value_parser = Choice::parse)]
-    store: Option<Choice>,
+    // Read later: what is said of a wrong value must not repeat it.
+    // [SPEC 6.208]
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
     /// How nodes on the same database tell each other of new entries: a NATS server, as `nats://[USER:PASSWORD@]HOST[:PORT]` or
     /// `tls://…`, several hosts joined by commas; `file:PATH` or `env:NAME` says where that is found. Without it, or while it
     /// is away, readers on other nodes wait up to 30 seconds.
@@ -222,8 +224,7 @@ impl From<StartError> for Failure {
                 "it holds what was acknowledged last; restore the file, or start once with --quarantine-damage, which loses what does not open and goes on with the rest",
             ),
             StartError::Store(MediumError::Database { ref why, .. }) => {
-                let hint = database_hint(why);
-                Self::new(Exit::Data, text).hint(hint)
+                Self::new(database_exit(why), text).hint(database_hint(why))
             }
             StartError::Store(MediumError::Embedded { .. }) => Self::new(Exit::Data, text).hint(
                 "name another data directory, with a copy of this one's identity.key; nothing was changed",
@@ -251,6 +252,16 @@ impl From<StartError> for Failure {
                 .hint("the user that runs the relay must own the directory; see --data"),
             StartError::Tls(_) | StartError::Thread(_) => Self::new(Exit::Bug, text),
         }
+    }
+}
+
+/// What passes by itself, a database that starts later than this program above all, is worth another start.
+// [SPEC 6.207]
+fn database_exit(why: &Unusable) -> Exit {
+    match why {
+        Unusable::Failed(failure) if failure.passes() => Exit::Storage,
+        Unusable::Clock(_) => Exit::Storage,
+        _ => Exit::Data,
     }
 }
 

@@ -1,10 +1,11 @@
 //! Where a database is. The password in it is shown nowhere.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode};
 
 /// The address of a database, with everything that is needed to connect: `postgres://user:password@host:port/name`.
 #[derive(Clone)]
@@ -49,11 +50,37 @@ impl Address {
         if config.get_dbname().is_none() {
             return Err(AddressFault("it names no database"));
         }
+        check_way(&config)?;
         Ok(Self { config })
     }
 
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+}
+
+/// There is no TLS to a database yet: what leaves this machine goes in clear, and only where that was said.
+// [SPEC 6.208]
+fn check_way(config: &Config) -> Result<(), AddressFault> {
+    let stays_here = |host: &Host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) if name == "localhost" => true,
+        Host::Tcp(name) => name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
+    };
+    let stays_here = match config.get_hostaddrs() {
+        [] => config.get_hosts().iter().all(stays_here),
+        addresses => addresses.iter().all(IpAddr::is_loopback),
+    };
+    match config.get_ssl_mode() {
+        SslMode::Prefer if stays_here => Ok(()),
+        SslMode::Disable => Ok(()),
+        SslMode::Prefer => Err(AddressFault(
+            "it is on another machine, and there is no TLS to databases yet: name the end of a tunnel on this one (127.0.0.1), or \
+             append ?sslmode=disable if the network between is yours and encrypts",
+        )),
+        _ => Err(AddressFault(
+            "it asks for TLS, which there is not to databases yet: name the end of a tunnel on this machine (127.0.0.1)",
+        )),
     }
 }
 
@@ -99,7 +126,7 @@ mod tests {
     #[test]
     fn an_address_shows_neither_user_nor_password() {
         let text =
-            "postgres://joe:s3cret@db1.example.org:6000,db2.example.org/relay?connect_timeout=3";
+            "postgres://joe:s3cret@db1.example.org:6000,db2.example.org/relay?sslmode=disable";
         let address = Address::parse(text).unwrap();
         let shown = format!("{address} {address:?}");
         assert!(
@@ -115,6 +142,8 @@ mod tests {
             "postgres://joe:s3cret@host:port/x",
             "postgres://joe:s3cret@host/x?s3cret=1",
             "postgres://joe:s3cret@host",
+            "postgres://joe:s3cret@host/x",
+            "postgres://joe:s3cret@127.0.0.1/x?sslmode=require",
             "mysql://joe:s3cret@host/x",
         ] {
             let fault = Address::parse(wrong).unwrap_err().to_string();

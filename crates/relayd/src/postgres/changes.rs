@@ -3,9 +3,10 @@
 use emptyroom_relay::store::{EntryChange, LastingChange};
 use futures_util::future::try_join_all;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::{Error, Statement};
 
-use super::link::Session;
+use super::link::{Session, forget_refusals};
 use super::schema::{create_entries, entries_of};
 use super::*;
 
@@ -20,6 +21,7 @@ const MOVE: &str = "UPDATE lasting SET day = u.d
     FROM unnest($1::bytea[], $2::int4[]) AS u(k, d) WHERE lasting.key = u.k";
 const REMOVE: &str = "DELETE FROM lasting WHERE key = ANY($1)";
 
+const UNENCODED: StoreFailure = StoreFailure::Away("rows that cannot be sent");
 /// No clock is so far ahead.
 const NO_KEY: StoreFailure = StoreFailure::Away("a day or turn without its key");
 
@@ -68,8 +70,9 @@ struct Step<'a> {
 impl PostgresRows {
     /// Seals all rows once more.
     pub(super) fn seal(&mut self, changes: Changes) -> Result<Sealed, StoreFailure> {
+        let today = self.today();
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = keys.take_turn(Turn::of(self.today)).ok_or(NO_KEY)?;
+        let turn = keys.take_turn(Turn::of(today)).ok_or(NO_KEY)?;
         let mut sealed = Sealed {
             turn,
             new: Puts::default(),
@@ -130,6 +133,7 @@ impl PostgresRows {
         self.batch.begun = true;
         self.link
             .run(Phase::Commit, async |session| sealed.write(session).await)?;
+        forget_refusals();
         let made = sealed.entries.iter().filter(|(_, entries)| entries.create);
         self.days.extend(made.map(|(day, _)| *day));
         Ok(())
@@ -159,6 +163,8 @@ impl Sealed {
         let turn = number(self.turn.0);
         let arrays = Arrays::of(self);
         let steps = arrays.steps(&turn, session).await.map_err(before)?;
+        // The commit is sent right behind: a statement that cannot even be encoded must be seen before.
+        encode_all(&steps)?;
         session.take_warning();
         let client = &session.client;
         let written = async {
@@ -182,6 +188,22 @@ impl Sealed {
         }
         Ok(())
     }
+}
+
+/// Whether all that is to be sent can be.
+fn encode_all(steps: &[Step<'_>]) -> Result<(), StoreFailure> {
+    let mut encoded = BytesMut::new();
+    for Step { statement, values } in steps {
+        if statement.params().len() != values.len() {
+            return Err(UNENCODED);
+        }
+        for (value, kind) in values.iter().zip(statement.params()) {
+            encoded.clear();
+            let outcome = value.to_sql_checked(kind, &mut encoded);
+            outcome.map_err(|_| UNENCODED)?;
+        }
+    }
+    Ok(())
 }
 
 /// An error of the server says that the transaction is undone. Without one the commit may have come through.

@@ -1,11 +1,14 @@
 //! Fetching what a batch looks up: everything that is known to be wanted in one round trip.
 
+use std::sync::Once;
+
 use futures_util::future::try_join_all;
 use tokio_postgres::{Error, Row};
 
 use super::link::Session;
 use super::schema::entries_of;
 use super::*;
+use crate::log::{Event, log};
 
 const LOOK: &str = "SELECT key, turn, sealed, day FROM lasting WHERE key = ANY($1)";
 /// In one order on all nodes, so that none waits for another that waits for it.
@@ -30,7 +33,14 @@ struct Fetched {
 
 impl PostgresRows {
     pub(super) fn fetch(&mut self, expected: &Expected) -> Result<(), StoreFailure> {
-        let wanted = self.wanted(expected)?;
+        let first = self.keys().day();
+        let days: Vec<Day> = expected
+            .entries
+            .iter()
+            .map(|(day, _)| first.max(*day))
+            .collect();
+        self.know(&days)?;
+        let wanted = self.wanted(expected, first);
         if wanted.lock.is_empty() && wanted.look.is_empty() && wanted.entries.is_empty() {
             return Ok(());
         }
@@ -44,7 +54,7 @@ impl PostgresRows {
     }
 
     /// What of it is not known yet.
-    fn wanted(&mut self, expected: &Expected) -> Result<Wanted, StoreFailure> {
+    fn wanted(&mut self, expected: &Expected, first: Day) -> Wanted {
         let known = &self.batch.lasting;
         let unknown = |keys: &[RowKey]| -> BTreeSet<[u8; 32]> {
             let unknown = keys.iter().filter(|key| !known.contains_key(key));
@@ -58,11 +68,6 @@ impl PostgresRows {
             look.append(&mut lock);
         }
         let mut entries: BTreeMap<Day, Vec<[u8; 32]>> = BTreeMap::new();
-        let first = self
-            .keys
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .day();
         for (day, key) in &expected.entries {
             let day = &first.max(*day);
             if self.batch.entries.contains_key(&(*day, *key)) {
@@ -70,27 +75,37 @@ impl PostgresRows {
             }
             if self.days.contains(day) {
                 entries.entry(*day).or_default().push(key.0);
-            } else if self.batch.days_are_new {
-                self.batch.entries.insert((*day, *key), None);
             } else {
-                // Another node may have made its table.
-                return Err(StoreFailure::Conflict);
+                self.batch.entries.insert((*day, *key), None);
             }
         }
-        // A single look needs no transaction; what reads entries wants them as they were when it looked.
-        // [SPEC 6.201]
-        let begin = match access {
-            _ if self.batch.begun => None,
-            Access::Look => None,
-            Access::Read => Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-            Access::Write => Some("BEGIN ISOLATION LEVEL READ COMMITTED"),
-        };
-        Ok(Wanted {
-            begin,
+        Wanted {
+            begin: self.batch.begin(),
             lock: lock.into_iter().collect(),
             look: look.into_iter().collect(),
             entries,
-        })
+        }
+    }
+
+    /// Where one of these days has no table as far as is known, asks in the batch's transaction: another node may have made it. The rows that lead
+    /// to its entries were read or locked before.
+    // [SPEC 6.201]
+    pub(super) fn know(&mut self, days: &[Day]) -> Result<(), StoreFailure> {
+        if days.iter().all(|day| self.days.contains(day)) {
+            return Ok(());
+        }
+        let begin = self.batch.begin();
+        let days = self.link.run(Phase::Before, async |session| {
+            if let Some(begin) = begin {
+                let begun = session.client.batch_execute(begin).await;
+                begun.map_err(|error| failure(&error, Phase::Before))?;
+            }
+            let days = schema::days(session).await;
+            days.map_err(|error| failure(&error, Phase::Before))
+        });
+        self.batch.begun |= begin.is_some();
+        self.days = days?;
+        Ok(())
     }
 
     fn take(&mut self, wanted: &Wanted, fetched: Fetched) -> Result<(), StoreFailure> {
@@ -109,8 +124,11 @@ impl PostgresRows {
             let is_over = day < number(keys.day().0);
             let row = match is_over {
                 true => None,
-                false => Some(keys.open_lasting(turn, &key, sealed)?),
+                false => keys.open_lasting(turn, &key, sealed)?,
             };
+            if row.is_none() && !is_over {
+                say_once_over();
+            }
             self.batch.lasting.insert(
                 key,
                 Known {
@@ -128,6 +146,13 @@ impl PostgresRows {
         }
         Ok(())
     }
+}
+
+/// A database that was restored from an old backup has such rows, or one whose nodes all stood still for days.
+// [SPEC 6.205]
+fn say_once_over() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| log(&Event::RowsOver));
 }
 
 const STRANGE: StoreFailure = StoreFailure::Broken("a row of another shape");

@@ -1,10 +1,10 @@
 //! The connection to one database: made when it is needed, dropped when anything is wrong with it; and what errors mean.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// Locks are short, and those of a node that hangs are let go. Not `statement_timeout`: it would also end a commit's wait for a replica, and
 /// that commit would be reported as done.
-const SETTINGS: &str = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; SET statement_timeout = 0";
+const SETTINGS: &str = "SET client_min_messages = warning; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; SET statement_timeout = 0";
 
 /// Where in a transaction something failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,7 +94,8 @@ impl Link {
             thread::sleep(PAUSE.saturating_sub(tried.elapsed()));
         }
         let outcome = self.block_on(async {
-            match timeout(CONNECT_MAX, Session::open(&self.config)).await {
+            // Each host has its time.
+            match timeout(self.connect_max(), Session::open(&self.config)).await {
                 Ok(outcome) => outcome.map_err(|error| unreachable(&error)),
                 Err(_) => Err(StoreFailure::Away("no answer to connecting")),
             }
@@ -102,6 +103,12 @@ impl Link {
         self.tried = outcome.is_err().then(Instant::now);
         self.session = Some(outcome?);
         Ok(())
+    }
+
+    fn connect_max(&self) -> Duration {
+        let hosts = self.config.get_hosts().len();
+        let hosts = hosts.max(self.config.get_hostaddrs().len()).max(1);
+        CONNECT_MAX.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX))
     }
 
     /// Does something on the connection, and drops that if it is of no more use. Without one nothing was done.
@@ -159,9 +166,9 @@ impl Session {
         });
         client.batch_execute(SETTINGS).await?;
         let shown = client.query_one("SHOW synchronous_commit", &[]).await?;
-        // Stronger ones stay.
+        // `remote_write` is weaker: the replica has it in memory alone.
         // [SPEC 6.202]
-        if matches!(shown.try_get(0)?, "off" | "local") {
+        if !matches!(shown.try_get(0)?, "on" | "remote_apply") {
             client.batch_execute("SET synchronous_commit = on").await?;
         }
         Ok(Self {
@@ -197,7 +204,7 @@ fn unreachable(error: &Error) -> StoreFailure {
     let Some(db) = error.as_db_error() else {
         return StoreFailure::Away("it cannot be connected to");
     };
-    log(&Event::DatabaseRefused(db.code().code()));
+    say_refused(db.code().code());
     StoreFailure::Away(match db.code().code() {
         "57P03" => "the database starts, stops or recovers",
         "53300" => "the database has as many connections as it may",
@@ -217,16 +224,62 @@ pub(super) fn failure(error: &Error, phase: Phase) -> StoreFailure {
             Phase::Commit => StoreFailure::Lost("the connection ended at a commit"),
         };
     };
+    if phase == Phase::Commit {
+        return failure_of_commit(db.code().code());
+    }
     let fatal = db.parsed_severity() != Some(Severity::Error);
-    match (db.code().code(), phase) {
-        ("53100", _) => StoreFailure::Full,
-        (_, Phase::Commit) if fatal => StoreFailure::Lost("the database ended the connection"),
-        ("40001" | "40P01" | "55P03" | "23505" | "42P01" | "42P07", _) => StoreFailure::Conflict,
-        ("25006", _) => StoreFailure::Away("the database takes no writes"),
-        (_, Phase::Before) if fatal => StoreFailure::Conflict,
-        (code, _) => {
-            log(&Event::DatabaseRefused(code));
+    match db.code().code() {
+        "53100" => StoreFailure::Full,
+        "40001" | "40P01" | "55P03" | "23505" | "42P01" | "42P07" => StoreFailure::Conflict,
+        "25006" => StoreFailure::Away("the database takes no writes"),
+        _ if fatal => StoreFailure::Conflict,
+        code => {
+            say_refused(code);
             StoreFailure::Away("the database refused a statement")
+        }
+    }
+}
+
+/// What the database says to a commit: that it is undone, or something that leaves open what became of it.
+// [SPEC 6.200]
+fn failure_of_commit(code: &str) -> StoreFailure {
+    match code {
+        "40001" | "40P01" | "23505" => StoreFailure::Conflict,
+        _ => {
+            say_refused(code);
+            StoreFailure::Lost("the database answered a commit with an error")
+        }
+    }
+}
+
+/// Codes that were said since something was last committed.
+static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Says each code once, however often it is asked again meanwhile.
+fn say_refused(code: &str) {
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.insert(code.to_owned()) {
+        log(&Event::DatabaseRefused(code));
+    }
+}
+
+/// A commit came through: what is refused from now on is news.
+pub(super) fn forget_refusals() {
+    SAID.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [SPEC 6.200]
+    #[test]
+    fn an_error_at_a_commit_says_that_it_is_undone_or_leaves_it_open() {
+        for code in ["40001", "40P01", "23505"] {
+            assert_eq!(failure_of_commit(code), StoreFailure::Conflict);
+        }
+        for code in ["53100", "40003", "08007", "57P01", "XX000"] {
+            assert!(matches!(failure_of_commit(code), StoreFailure::Lost(_)));
         }
     }
 }

@@ -129,6 +129,8 @@ pub struct DayKeys {
     path: PathBuf,
     days: Ratchet,
     turns: Ratchet,
+    /// The file is behind.
+    is_unsaved: bool,
     rng: ChaCha20Rng,
 }
 
@@ -139,6 +141,11 @@ impl DayKeys {
     /// It cannot be read, or is not whole.
     pub fn load(directory: &Path) -> Result<Option<Self>, DataError> {
         let path = directory.join(FILE);
+        // Killed while it was written, this one never came into its place; it holds keys all the same.
+        let unfinished = path.with_extension("new");
+        if unfinished.exists() {
+            remove(&unfinished)?;
+        }
         let beside = beside(&path);
         // Whole, it is the later one: the file was being overwritten with it.
         if let Some(bytes) = read_small(&beside)? {
@@ -159,6 +166,7 @@ impl DayKeys {
             path,
             days: Ratchet::days(day, days),
             turns: Ratchet::turns(turn, turns),
+            is_unsaved: false,
             rng: entropy::generator(),
         }))
     }
@@ -177,6 +185,7 @@ impl DayKeys {
             path: directory.join(FILE),
             days: Ratchet::days(today.0, random()),
             turns: Ratchet::turns(Turn::of(today).before().0, random()),
+            is_unsaved: false,
             rng: entropy::generator(),
         };
         write_private(&keys.path, &keys.bytes())?;
@@ -208,16 +217,18 @@ impl DayKeys {
     /// The file cannot be written. In memory, and in the file once it can, the keys are gone.
     // [SPEC 6.205]
     pub fn advance(&mut self, day: Day, turn: Turn) -> Result<(), DataError> {
-        let days = self.days.advance(day.0);
-        let turns = self.turns.advance(turn.0);
-        if !days && !turns {
+        self.is_unsaved |= self.days.advance(day.0);
+        self.is_unsaved |= self.turns.advance(turn.0);
+        if !self.is_unsaved {
             return Ok(());
         }
         let bytes = self.bytes();
         let beside = beside(&self.path);
         write_private(&beside, &bytes)?;
         overwrite(&self.path, &bytes).map_err(|e| DataError::io("overwrite", &self.path, e))?;
-        remove(&beside)
+        remove(&beside)?;
+        self.is_unsaved = false;
+        Ok(())
     }
 
     /// What shows that another node's keys are the same, on a day that is not over.
@@ -267,20 +278,24 @@ impl DayKeys {
         seal::seal(self.turns.known(turn.0)?, &aad, row, &mut self.rng).ok()
     }
 
-    /// Opens a lasting row.
+    /// Opens a lasting row; `None` if its turn is over.
     ///
     /// # Errors
-    /// It was not sealed so, or its turn is over.
+    /// It was not sealed so.
+    // [SPEC 6.205]
     pub fn open_lasting(
         &mut self,
         turn: Turn,
         key: &RowKey,
         sealed: Vec<u8>,
-    ) -> Result<Vec<u8>, StoreFailure> {
+    ) -> Result<Option<Vec<u8>>, StoreFailure> {
+        if turn < self.turn() {
+            return Ok(None);
+        }
         let aad = row_aad(Table::Lasting, Day(turn.0), key);
         let damaged = StoreFailure::Broken("a row that does not open under the key of its turn");
         let at = self.turns.key(turn.0).ok_or(damaged)?;
-        seal::open(at, &aad, sealed).ok_or(damaged)
+        seal::open(at, &aad, sealed).map(Some).ok_or(damaged)
     }
 
     fn bytes(&self) -> Zeroizing<Vec<u8>> {
@@ -367,6 +382,7 @@ mod tests {
             path: PathBuf::new(),
             days: Ratchet::days(20_000, Secret32::new([0x11; 32])),
             turns: Ratchet::turns(4_999, Secret32::new([0x22; 32])),
+            is_unsaved: false,
             rng: entropy::generator(),
         };
         let made = json!({
@@ -399,7 +415,7 @@ mod tests {
         assert_eq!(open(late, 1).unwrap(), b"entry");
         assert_eq!(
             other.open_lasting(turn, &KEY, lasting.clone()).unwrap(),
-            b"lasting"
+            Some(b"lasting".to_vec())
         );
         assert_eq!(one.check_at(late), other.check_at(late));
         // What it holds on its disk and in memory does not lead back.
@@ -410,7 +426,7 @@ mod tests {
         other.advance(Day(0), Turn(0)).unwrap();
         assert_eq!(other.day(), Day(TODAY.0 + 2));
         other.advance(late, Turn(turn.0 + 1)).unwrap();
-        assert!(other.open_lasting(turn, &KEY, lasting).is_err());
+        assert_eq!(other.open_lasting(turn, &KEY, lasting).unwrap(), None);
         assert_ne!(one.check_at(soon), None);
         // Other keys are seen to be others.
         let another = DayKeys::make(there.path(), TODAY).unwrap();
@@ -446,6 +462,22 @@ mod tests {
             assert_eq!(fs::read(&path).unwrap(), *want);
             assert!(!beside(&path).exists());
         }
+        // Killed while a file was written that never came into its place.
+        let unfinished = path.with_extension("new");
+        fs::write(&unfinished, &old).unwrap();
+        fs::remove_file(&witness).unwrap();
+        fs::hard_link(&unfinished, &witness).unwrap();
+        assert!(DayKeys::load(dir.path()).unwrap().is_some());
+        assert!(!unfinished.exists());
+        assert_eq!(fs::read(&witness).unwrap(), vec![0; FILE_LEN]);
+        // What could not be written is written with the next call, also where nothing is over then.
+        let mut keys = DayKeys::load(dir.path()).unwrap().unwrap();
+        fs::create_dir(&unfinished).unwrap();
+        let later = Day(TODAY.0 + 2);
+        assert!(keys.advance(later, keys.turn()).is_err());
+        fs::remove_dir(&unfinished).unwrap();
+        keys.advance(later, keys.turn()).unwrap();
+        assert_eq!(DayKeys::load(dir.path()).unwrap().unwrap().day(), later);
         fs::write(&path, &new[..50]).unwrap();
         assert!(DayKeys::load(dir.path()).is_err());
         fs::remove_file(&path).unwrap();

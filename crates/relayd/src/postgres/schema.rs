@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Instant;
 
 use emptyroom_relay::store::StoreFailure;
 use emptyroom_wire::relay_key::IdentityHash;
@@ -173,14 +174,21 @@ impl Unusable {
 }
 
 /// Looks whether a database is this relay's and as it must be: with every connection.
-pub(super) async fn check(session: &mut Session, seat: &Seat) -> Result<(), Unusable> {
-    check_server(session).await?;
+pub(super) async fn check(session: &mut Session, seat: &Seat) -> Result<ServerClock, Unusable> {
+    let clock = check_server(session).await?;
     let row = session.client.query_opt(
         "SELECT version, identity, shard, shards FROM emptyroom WHERE id = 1",
         &[],
     );
-    let row = row.await?.ok_or(Unusable::OtherIdentity)?;
-    check_row(&row, seat)
+    let row = match row.await {
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+            let gone = StoreFailure::Away("the tables of the relay are not in the database");
+            return Err(Unusable::Failed(gone));
+        }
+        row => row?.ok_or(Unusable::OtherIdentity)?,
+    };
+    check_row(&row, seat)?;
+    Ok(clock)
 }
 
 fn check_row(row: &tokio_postgres::Row, seat: &Seat) -> Result<(), Unusable> {
@@ -200,21 +208,55 @@ fn check_row(row: &tokio_postgres::Row, seat: &Seat) -> Result<(), Unusable> {
     Ok(())
 }
 
-async fn check_server(session: &mut Session) -> Result<(), Unusable> {
+/// What the server's clock said, and when.
+#[derive(Clone, Copy)]
+pub(super) struct ServerClock {
+    said: Wall,
+    at: Instant,
+}
+
+impl ServerClock {
+    fn now(self) -> Wall {
+        let since = u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.said.plus_ms(since)
+    }
+
+    /// By how many seconds this machine's clock is too far from it: one of them was set, or this machine slept.
+    // [SPEC 6.204]
+    pub(super) fn apart(self) -> Option<u64> {
+        apart(clock::wall(), self.now())
+    }
+
+    /// Days before this one are over for every node that may use the database, whichever way its clock is off.
+    // [SPEC 6.206]
+    pub(super) fn over_for_all(self) -> Day {
+        Wall(self.now().0.saturating_sub(CLOCKS_APART_MAX_MS)).day()
+    }
+}
+
+async fn check_server(session: &mut Session) -> Result<ServerClock, Unusable> {
     // [SPEC 6.202]
     let sync = session.client.query_one("SHOW fsync", &[]).await?;
     if sync.try_get::<_, &str>(0)? == "off" {
         return Err(Unusable::NoSync);
     }
+    read_clock(session).await
+}
+
+/// Asks the server for the time.
+// [SPEC 6.204]
+pub(super) async fn read_clock(session: &mut Session) -> Result<ServerClock, Unusable> {
+    let at = Instant::now();
     let now = session.client.query_one(
         "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS int8)",
         &[],
     );
     let there: i64 = now.await?.try_get(0)?;
-    let there = Wall(u64::try_from(there).unwrap_or(0));
-    match apart(clock::wall(), there) {
+    let said = Wall(u64::try_from(there).unwrap_or(0));
+    let clock = ServerClock { said, at };
+    match clock.apart() {
         Some(seconds) => Err(Unusable::Clock(seconds)),
-        None => Ok(()),
+        None => Ok(clock),
     }
 }
 

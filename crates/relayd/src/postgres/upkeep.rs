@@ -11,10 +11,12 @@ use super::*;
 // [SPEC 6.206]
 const SLICE_ROWS: i64 = 256;
 
+/// Whatever this machine's clock says: only what is over by the server's, too, and for every node that it lets in.
+// [SPEC 6.204]
 const RUN_OUT: &str = "DELETE FROM lasting WHERE key IN
-    (SELECT key FROM lasting WHERE day < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)";
-const OLD: &str =
-    "SELECT key, turn, sealed FROM lasting WHERE turn < $1 LIMIT $2 FOR UPDATE SKIP LOCKED";
+    (SELECT key FROM lasting WHERE day < least($1::int4,
+        CAST(floor((extract(epoch FROM clock_timestamp()) - 3600) / 86400) AS int4)) LIMIT $2 FOR UPDATE SKIP LOCKED)";
+const OLD: &str = "SELECT key, turn, sealed FROM lasting WHERE turn < $1 AND turn >= $3 LIMIT $2 FOR UPDATE SKIP LOCKED";
 const AGAIN: &str = "UPDATE lasting SET turn = $2, sealed = u.s
     FROM unnest($1::bytea[], $3::bytea[]) AS u(k, s) WHERE lasting.key = u.k";
 
@@ -33,14 +35,25 @@ pub enum Slice {
 impl PostgresRows {
     /// Removes what is over. Rows of logs that ran out, which may be many, go in slices ([`Self::upkeep`]); nobody looks at them meanwhile.
     pub(super) fn try_expire(&mut self, today: Day) -> Result<(), StoreFailure> {
-        self.today = self.today.max(today);
+        let asked = self.link.run(Phase::Before, async |session| {
+            Ok(schema::read_clock(session).await)
+        })?;
+        let server = asked.map_err(|unusable| {
+            self.link.disconnect();
+            unusable.failure()
+        })?;
+        self.server = Some(server);
+        self.tell(today);
         let oldest = self.oldest_turn()?;
         let turn = oldest.min(Turn::of(today).before());
         // The keys go first: from then on nothing of those days opens, wherever copies of it lie.
         // [SPEC 6.205]
         let advanced = self.keys().advance(today, turn);
         advanced.map_err(|error| error.failure("writing the day keys"))?;
-        let over: Vec<Day> = self.days.range(..today).copied().collect();
+        // Tables go by both clocks.
+        // [SPEC 6.206]
+        let kept = today.min(server.over_for_all());
+        let over: Vec<Day> = self.days.range(..kept).copied().collect();
         let missing: Vec<Day> = LIVES
             .iter()
             .map(|life| today.plus(*life))
@@ -50,7 +63,7 @@ impl PostgresRows {
             let outcome = turn_over(session, &over, &missing).await;
             outcome.map_err(|error| failure(&error, Phase::Before))
         })?;
-        self.days.retain(|day| *day >= today);
+        self.days.retain(|day| *day >= kept);
         self.days.extend(missing);
         let keys = Arc::clone(&self.keys);
         let check_at = move |day| {
@@ -66,11 +79,13 @@ impl PostgresRows {
 
     /// The oldest turn that rows are sealed in; now, if there is none.
     fn oldest_turn(&mut self) -> Result<Turn, StoreFailure> {
-        let now = Turn::of(self.today);
+        let now = Turn::of(self.today());
+        // What is sealed in a turn that is over stays so until its day is.
+        let first = number(self.keys().turn().0);
         self.link.run(Phase::Before, async |session| {
             let row = session
                 .client
-                .query_one("SELECT min(turn) FROM lasting", &[])
+                .query_one("SELECT min(turn) FROM lasting WHERE turn >= $1", &[&first])
                 .await
                 .map_err(|error| failure(&error, Phase::Before))?;
             let oldest: Option<i32> = row.try_get(0).unwrap_or(Some(0));
@@ -86,7 +101,7 @@ impl PostgresRows {
     pub fn upkeep(&mut self) -> Result<Slice, StoreFailure> {
         self.batch = Batch::default();
         self.connect()?;
-        let today = number(self.today.0);
+        let today = number(self.today().0);
         let removed = self.link.run(Phase::Before, async |session| {
             let statement = session.statement(RUN_OUT).await;
             let statement = statement.map_err(|error| failure(&error, Phase::Before))?;
@@ -99,7 +114,7 @@ impl PostgresRows {
         if removed > 0 {
             return Ok(Slice::More);
         }
-        if self.swept == Turn::of(self.today) {
+        if self.swept == Turn::of(self.today()) {
             return Ok(Slice::Done);
         }
         self.seal_anew()
@@ -107,7 +122,7 @@ impl PostgresRows {
 
     fn seal_anew(&mut self) -> Result<Slice, StoreFailure> {
         let keys = Arc::clone(&self.keys);
-        let now = Turn::of(self.today);
+        let now = Turn::of(self.today());
         let sealed = self.link.run(Phase::Before, async |session| {
             seal_anew(session, &keys, now).await
         })?;
@@ -144,8 +159,9 @@ async fn seal_anew(
     let again = session.statement(AGAIN).await.map_err(before)?;
     let transaction = session.client.transaction().await.map_err(before)?;
     let before_turn = number(now.0);
+    let first = number(keys.lock().unwrap_or_else(PoisonError::into_inner).turn().0);
     let rows = transaction
-        .query(&old, &[&before_turn, &SLICE_ROWS])
+        .query(&old, &[&before_turn, &SLICE_ROWS, &first])
         .await
         .map_err(before)?;
     let (now, places, sealed) = again_under(keys, rows, now)?;
@@ -170,7 +186,9 @@ fn again_under(
     for row in rows {
         let (key, turn, row) =
             lasting_of(&row).ok_or(StoreFailure::Broken("a row of another shape"))?;
-        let row = keys.open_lasting(turn, &key, row)?;
+        let Some(row) = keys.open_lasting(turn, &key, row)? else {
+            continue;
+        };
         let row = keys.seal_lasting(now, &key, &row);
         places.push(key.0);
         sealed.push(row.ok_or(StoreFailure::Broken("sealing"))?);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use emptyroom_wire::address::RelayAddress;
 use emptyroom_wire::entry::Ttl;
@@ -61,10 +61,13 @@ fn what_was_acknowledged_survives_kills_of_a_node_and_of_its_database() {
                 server.run();
                 // The node finds it back by itself.
                 let log = Log::new();
+                let until = Instant::now() + Duration::from_secs(60);
                 while !matches!(
                     Client::connect(&address).try_create(&log),
                     Ok(Answer::Created)
-                ) {}
+                ) {
+                    assert!(Instant::now() < until, "the store does not come back");
+                }
             }
             relay.kill();
         });

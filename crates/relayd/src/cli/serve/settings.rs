@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use zeroize::Zeroizing;
+
 use super::{Arguments, Failure};
 use crate::cli::Exit;
 use crate::config::{ConfigError, File, LimitsTable};
@@ -77,8 +79,14 @@ impl Settings {
         };
         let mut options = Options::new(data, listen.unwrap_or_else(|| LISTEN.into()));
         options.public = arguments.public.or(file.public);
+        let store = arguments.store.map(Zeroizing::new);
+        let store = store.map(|text| Choice::parse(&text)).transpose();
+        let store = store.map_err(|why| {
+            Failure::new(Exit::WrongUse, format!("--store: {why}"))
+                .hint("see `emptyroom-relay serve --help`")
+        })?;
         options.store = Wanted {
-            choice: arguments.store.or(file.store),
+            choice: store.or(file.store),
             on_damage: if arguments.quarantine_damage {
                 OnDamage::Quarantine
             } else {

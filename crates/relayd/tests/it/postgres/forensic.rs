@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::SystemTime;
 
 use emptyroom_relay::store::{Access, Changes, EntryChange, LastingChange, RowKey, Rows};
 use emptyroom_relayd::postgres::ratchet::{DayKeys, FILE, Turn};
@@ -85,7 +86,7 @@ fn what_is_over_or_replaced_opens_with_nothing_that_a_node_still_has() {
         let mut keys = DayKeys::load(at.path()).unwrap().unwrap();
         let entry = keys.open_entry(day, &ENTRY, sealed_entry.clone());
         let kept = keys.open_lasting(turn, &KEPT, sealed_kept.clone());
-        (entry.ok().flatten(), kept.ok())
+        (entry.ok().flatten(), kept.ok().flatten())
     };
     assert_eq!(
         opened(&then),
@@ -147,4 +148,100 @@ fn lasting_rows_that_ran_out_go_in_slices() {
         counts.push(left());
     }
     assert_eq!(counts, [600, 344, 88, 0]);
+}
+
+/// The server's day: what is over by a node's clock alone stays.
+fn today() -> Day {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Day(u32::try_from(since.unwrap().as_secs() / 86_400).unwrap())
+}
+
+// [SPEC 6.204] [SPEC 6.206]
+#[test]
+fn a_node_whose_clock_is_ahead_removes_nothing_of_what_others_keep() {
+    let (keys, others) = (Scratch::in_memory("ahead"), Scratch::in_memory("others"));
+    let server = database::shared();
+    let address = server.fresh();
+    let name = address.rsplit('/').next().unwrap().to_owned();
+    let address = Address::parse(&address).unwrap();
+    let today = today();
+    let mut ahead = PostgresRows::open(&address, SEAT, keys.path(), today).unwrap();
+    fs::copy(keys.path().join(FILE), others.path().join(FILE)).unwrap();
+    let mut other = PostgresRows::open(&address, SEAT, others.path(), today).unwrap();
+    let day = Day(today.0 + 1);
+    let entry = EntryChange {
+        day,
+        key: ENTRY,
+        row: Some(b"entry".to_vec()),
+    };
+    let lasting = LastingChange::Put {
+        key: KEPT,
+        day,
+        row: b"lasting".to_vec(),
+    };
+    commit(
+        &mut other,
+        Changes {
+            entries: vec![entry],
+            lasting: vec![lasting],
+        },
+    );
+    ahead.expire(Day(today.0 + 5)).unwrap();
+    settle(&mut ahead);
+    other.begin(Access::Read).unwrap();
+    assert_eq!(other.lasting(&KEPT).unwrap().unwrap(), b"lasting");
+    assert_eq!(other.entry(day, &ENTRY).unwrap().unwrap(), b"entry");
+    other.end();
+    assert_eq!(
+        server.number(&name, &format!("SELECT count(*) FROM entries_{}", day.0)),
+        1
+    );
+}
+
+// [SPEC 6.205]
+#[test]
+fn a_row_whose_turn_is_over_is_as_if_it_were_not_there() {
+    let keys = Scratch::in_memory("over");
+    let server = database::shared();
+    let (mut rows, name) = rows(server, &keys);
+    let one = |key| Changes {
+        entries: Vec::new(),
+        lasting: vec![put(key, b"row")],
+    };
+    commit(&mut rows, one(OLD));
+    // As a backup of the database brings it back.
+    server.execute(&name, "UPDATE lasting SET turn = turn - 2");
+    rows.begin(Access::Write).unwrap();
+    assert_eq!(rows.lasting(&OLD).unwrap(), None);
+    rows.commit(one(OLD)).unwrap();
+    rows.begin(Access::Look).unwrap();
+    assert_eq!(rows.lasting(&OLD).unwrap().unwrap(), b"row");
+    // It keeps no turn from ending.
+    commit(&mut rows, one(KEPT));
+    server.execute(
+        &name,
+        "UPDATE lasting SET turn = turn - 2 WHERE key = decode(repeat('03', 32), 'hex')",
+    );
+    for days in 1..=8 {
+        rows.expire(Day(TODAY.0 + days)).unwrap();
+        settle(&mut rows);
+    }
+    rows.expire(Day(TODAY.0 + 8)).unwrap();
+    let held = DayKeys::load(keys.path()).unwrap().unwrap().turn();
+    assert_eq!(held, Turn::of(Day(TODAY.0 + 8)).before());
+    rows.begin(Access::Look).unwrap();
+    assert_eq!(rows.lasting(&OLD).unwrap().unwrap(), b"row");
+}
+
+// [SPEC 6.205]
+#[test]
+fn day_keys_end_with_their_day_also_while_the_database_is_away() {
+    let keys = Scratch::in_memory("away");
+    let mut server = database::Server::start();
+    let (mut rows, _) = rows(&server, &keys);
+    server.kill();
+    let later = Day(TODAY.0 + 3);
+    assert!(rows.expire(later).is_err());
+    let held = DayKeys::load(keys.path()).unwrap().unwrap();
+    assert_eq!(held.day(), later);
 }

@@ -5,6 +5,7 @@ use std::fs;
 use emptyroom_relayd::postgres::{Unusable, ratchet};
 
 use super::*;
+use crate::process::{binary, serve};
 
 fn try_open(address: &str, seat: Seat, keys: &Path) -> Result<Node, Unusable> {
     let address = Address::parse(address).unwrap();
@@ -81,7 +82,7 @@ fn a_commit_is_synchronous_and_one_with_a_warning_is_not_acknowledged() {
     let address = server.fresh();
     let name = name_of(&address);
     let keys = Scratch::in_memory("keys");
-    for setting in ["synchronous_commit = off", "log_statement = 'all'"] {
+    for setting in ["synchronous_commit = remote_write", "log_statement = 'all'"] {
         server.execute("postgres", &format!("ALTER DATABASE {name} SET {setting}"));
     }
     let mut node = try_open(&address, SEAT, keys.path()).unwrap();
@@ -99,8 +100,20 @@ fn a_commit_is_synchronous_and_one_with_a_warning_is_not_acknowledged() {
     ));
     server.execute(name, "DROP TRIGGER warn ON lasting");
     assert!(matches!(one(&mut node, create(1)), Ok(StoreReply::Created)));
-    // Not a word of who it is.
-    assert!(!server.log().contains("not replicated: "));
+    // Nor is one at which it has no space any more: what became of it is open, and asking again settles it.
+    server.execute(
+        name,
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+           'BEGIN RAISE EXCEPTION USING ERRCODE = ''53100''; RETURN NULL; END';
+         CREATE CONSTRAINT TRIGGER full_disk AFTER INSERT ON lasting
+           DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION full_disk()",
+    );
+    assert!(matches!(
+        one(&mut node, create(2)),
+        Err(StoreFailure::Lost(_))
+    ));
+    server.execute(name, "DROP TRIGGER full_disk ON lasting");
+    assert!(matches!(one(&mut node, create(2)), Ok(StoreReply::Created)));
 }
 
 // [SPEC 6.202]
@@ -113,4 +126,46 @@ fn a_database_that_does_not_sync_is_refused() {
     let keys = Scratch::in_memory("keys");
     let refused = try_open(&address, SEAT, keys.path()).err().unwrap();
     assert!(matches!(refused, Unusable::NoSync));
+}
+
+// [SPEC 6.207] [SPEC 6.208]
+#[test]
+fn a_program_without_its_database_shows_no_password_and_may_be_started_again() {
+    let data = Scratch::new("no-database");
+    let start = |store: &str| {
+        let output = serve(data.path())
+            .args(["--store", store])
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert!(!said.contains("s3cret") && !said.contains("joe"), "{said}");
+        (output.status.code().unwrap(), said)
+    };
+    for (store, why) in [
+        (
+            "postgres://joe:s3cret@127.0.0.1:port/relay",
+            "is not of the form",
+        ),
+        ("postgres://joe:s3cret@127.0.0.1", "names no database"),
+        ("postgres://joe:s3cret@db.example.org/relay", "no TLS"),
+        ("postgress://joe:s3cret@127.0.0.1/relay", "none of"),
+    ] {
+        let (code, said) = start(store);
+        assert!(code == 2 && said.contains(why), "{code} {said}");
+    }
+    // It starts before its database: the system starts it again.
+    let (code, said) = start("postgres://joe:s3cret@127.0.0.1:1/relay");
+    assert!(code == 6 && said.contains("127.0.0.1:1/relay"), "{said}");
+    // Its entries are in no backup.
+    ratchet::DayKeys::make(data.path(), Day(20_000)).unwrap();
+    let mut backup = binary();
+    backup.args(["backup", "--with-entries", "--data"]);
+    backup
+        .arg(data.path())
+        .arg("--to")
+        .arg(data.path().join("copy"));
+    let output = backup.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!data.path().join("copy").exists());
 }
