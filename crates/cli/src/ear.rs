@@ -82,9 +82,12 @@ impl Ear {
                 .recv_timeout(until.saturating_duration_since(Instant::now())),
         };
         match raw {
-            Ok(Raw::Event(Event::Locked {}) | Raw::Locked)
-            | Err(RecvTimeoutError::Disconnected) => Err(Failure::locked()),
-            Ok(Raw::Event(event)) => Ok(Some(Heard::Event(event))),
+            Ok(Raw::Locked) | Err(RecvTimeoutError::Disconnected) => Err(Failure::locked()),
+            // [SPEC 12.46]
+            Ok(Raw::Event(event)) => match event.end() {
+                Some(why) => Err(why),
+                None => Ok(Some(Heard::Event(event))),
+            },
             Ok(Raw::Flushed(outcome)) => {
                 room::flushed(outcome?).map(|flushed| Some(Heard::Flushed(flushed)))
             }

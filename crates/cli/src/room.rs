@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use emptyroom_node::api::{
-    Answer, Call, ContactInfo, Exit, Failure, RelayInfo, SecretText, StatusInfo,
+    Answer, Call, ContactInfo, DeadmanInfo, Exit, Failure, RelayInfo, SecretText, StatusInfo,
 };
 use emptyroom_node::{Session, WrongBefore};
 
@@ -71,46 +71,63 @@ impl Room {
     // [SPEC 12.32]
     pub(crate) fn open(&self) -> Result<Session, Failure> {
         if let Some(session) = Session::of_daemon(&self.home)? {
-            self.warn_of_deadman();
+            self.warn_of_deadman(&session);
             return Ok(session);
         }
-        self.expect_vault()?;
+        let deadman = self.expect_vault()?;
         let pin = self.pin.read("PIN or passphrase: ", self.out)?;
         let session = Session::open(&self.home, &pin)?;
-        self.warn_if_unwritten();
+        self.opened(&session, deadman.as_ref());
         warn_of_phrase(emptyroom_node::is_recovery_phrase(&pin), self.out);
         warn_of_wrong(session.wrong_before(), self.out);
         Ok(session)
     }
 
-    /// Whether there is a vault, before anybody is asked for a PIN.
+    /// Whether there is a vault, before anybody is asked for a PIN. Gives its dead-man time, where one lies outside.
     ///
     /// # Errors
-    /// When there is none, or its dead-man time is over.
-    // [SPEC 11.83]
-    pub(crate) fn expect_vault(&self) -> Result<(), Failure> {
-        if let Some(deadman) = Session::expect_vault(&self.home)? {
-            self.out.warn("deadman", &words::deadman(deadman.left_s));
-        }
-        Ok(())
+    /// When there is none, or its dead-man time was over.
+    pub(crate) fn expect_vault(&self) -> Result<Option<DeadmanInfo>, Failure> {
+        let deadman = Session::expect_vault(&self.home)?;
+        self.warn_of(deadman.as_ref());
+        Ok(deadman)
     }
 
-    /// The time goes on while a daemon has the vault open.
     // [SPEC 11.83]
-    fn warn_of_deadman(&self) {
-        if let Some(deadman) = Session::deadman_warning(&self.home) {
-            self.out.warn("deadman", &words::deadman(deadman.left_s));
+    fn warn_of(&self, deadman: Option<&DeadmanInfo>) {
+        let Some(deadman) = deadman else { return };
+        if deadman.unwritten {
+            self.warn_of_unwritten();
+        }
+        if deadman.warned {
+            let text = words::deadman(deadman.counted_s, deadman.left_s, deadman.destroyed_after_s);
+            self.out.warn("deadman", &text);
         }
     }
 
     /// Opening begins the time anew, if that can be written.
     // [SPEC 11.83]
-    fn warn_if_unwritten(&self) {
-        if let Some(deadman) = Session::deadman_warning(&self.home) {
-            self.out.warn(
-                "deadman_unwritten",
-                &words::deadman_unwritten(deadman.left_s),
-            );
+    pub(crate) fn warn_of_unwritten(&self) {
+        self.out.warn("deadman_unwritten", words::DEADMAN_UNWRITTEN);
+    }
+
+    /// What an open vault knows of its time. What stands in the way of asking is told by what is asked next.
+    fn warn_of_deadman(&self, session: &Session) {
+        let deadman = status(session).ok().and_then(|status| status.vault.deadman);
+        self.warn_of(deadman.as_ref());
+    }
+
+    /// The vault was opened; `before` is what was found outside.
+    fn opened(&self, session: &Session, before: Option<&DeadmanInfo>) {
+        self.warn_of_journey(before);
+        self.warn_of_deadman(session);
+    }
+
+    /// An opening ends a journey.
+    // [SPEC 11.82]
+    pub(crate) fn warn_of_journey(&self, before: Option<&DeadmanInfo>) {
+        if before.is_some_and(|before| before.suspended) {
+            self.out.warn("journey_over", words::JOURNEY_OVER);
         }
     }
 
@@ -120,16 +137,19 @@ impl Room {
     /// As [`Room::open`].
     pub(crate) fn open_with_pin(&self) -> Result<(Session, SecretText), Failure> {
         let daemon = Session::of_daemon(&self.home)?;
-        match daemon {
-            Some(_) => self.warn_of_deadman(),
+        let deadman = match &daemon {
+            Some(session) => {
+                self.warn_of_deadman(session);
+                None
+            }
             None => self.expect_vault()?,
-        }
+        };
         let pin = self.pin.read("Present PIN or passphrase: ", self.out)?;
         if let Some(session) = daemon {
             return Ok((session, pin));
         }
         let session = Session::open(&self.home, &pin)?;
-        self.warn_if_unwritten();
+        self.opened(&session, deadman.as_ref());
         warn_of_wrong(session.wrong_before(), self.out);
         Ok((session, pin))
     }

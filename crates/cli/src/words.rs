@@ -110,24 +110,29 @@ pub(crate) fn notice_text(name: &str, body: &LineBody) -> Option<String> {
     })
 }
 
-/// What is left of the dead-man time.
-pub(crate) fn deadman(left_s: u64) -> String {
-    match left_s {
-        0 => "the dead-man time is over: the vault is destroyed".to_owned(),
-        left_s => format!(
-            "the vault destroys itself in {} unless it is opened with the PIN before (a daemon that runs has to be ended for that)",
-            span::left(left_s)
-        ),
-    }
-}
-
-/// The same, where an opening could not be written down.
-pub(crate) fn deadman_unwritten(left_s: u64) -> String {
+/// What has passed of the dead-man time, and what comes of it.
+// [SPEC 11.83]
+pub(crate) fn deadman(counted_s: u64, left_s: u64, destroyed_after_s: u64) -> String {
+    let counted = span::left(counted_s);
+    let after = span::left(destroyed_after_s);
+    let when = match left_s {
+        0 => "has passed".to_owned(),
+        left_s => format!("passes in {}", span::left(left_s)),
+    };
     format!(
-        "that the vault was opened could not be written down, so it destroys itself in {}: make room on the disk and open it again",
-        span::left(left_s)
+        "the dead-man time {when} ({counted} since the vault was opened were counted): the vault is destroyed when this program has seen it unopened for {after} more. \
+         The PIN opens it and sets the time back; while a daemon runs, `emptyroom deadman 14d` does"
     )
 }
+
+/// An opening could not be written down.
+// [SPEC 11.83]
+pub(crate) const DEADMAN_UNWRITTEN: &str = "that the vault was opened could not be written down, so its dead-man time goes on as if it was not: \
+     see to the disk and to the file `outside` in the home, and open the vault again";
+
+/// An opening ended a journey.
+// [SPEC 11.82]
+pub(crate) const JOURNEY_OVER: &str = "the vault was opened, which ends the longer dead-man time of a journey: from now on it is as it was before";
 
 /// An event in words; nothing for messages and for what only programs need.
 pub(crate) fn event(event: &Event) -> Option<String> {
@@ -137,13 +142,17 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             "too much happened at once: some news is not shown here; `emptyroom history` has all"
                 .to_owned()
         }
-        Event::Deadman { left_s } => deadman(*left_s),
-        Event::WipeFailed { .. } => {
-            "the dead-man time is over, but the vault could not be destroyed whole: see to the disk, then start this program again".to_owned()
-        }
-        Event::MessageReceived { .. } | Event::Locked {} | Event::StorageFailed { .. } => {
-            return None;
-        }
+        Event::Deadman {
+            counted_s,
+            left_s,
+            destroyed_after_s,
+        } => deadman(*counted_s, *left_s, *destroyed_after_s),
+        Event::DeadmanUnwritten {} => DEADMAN_UNWRITTEN.to_owned(),
+        Event::MessageReceived { .. }
+        | Event::Locked {}
+        | Event::Wiped {}
+        | Event::WipeFailed { .. }
+        | Event::StorageFailed { .. } => return None,
         Event::MessageState {
             conversation,
             id,

@@ -1,4 +1,4 @@
-//! The one place of the client where the clocks are read, and what is known of the machine whose clocks they are.
+//! The one place of the client where the clocks are read, and what the system says of them.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,56 +6,42 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use emptyroom_wire::derive::expand;
 use emptyroom_wire::time::{Mono, Now, Wall};
 
-/// Names this machine's installation, and the start since which it is up.
-const MACHINE_PATHS: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
+/// Names the start since which this machine is up.
 const BOOT_PATH: &str = "/proc/sys/kernel/random/boot_id";
-/// Clocks that go on while the machine is off.
-const RTC_PATH: &str = "/sys/class/rtc";
-const LABEL_MACHINE: &str = "emptyroom v1 machine";
+const LABEL_BOOT: &str = "emptyroom v1 boot";
 
-/// A machine, or one start of it; nothing where the system does not say.
-pub(crate) type Id = Option<[u8; 16]>;
+/// A start of a machine; nothing where the system does not say.
+pub(crate) type Boot = Option<[u8; 16]>;
 
-/// The clocks, and whose they are.
+/// The clocks, and what the system says of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Here {
     pub(crate) now: Now,
-    pub(crate) machine: Id,
-    pub(crate) boot: Id,
-    /// The wall clock goes on while the machine is off.
-    pub(crate) keeps_time: bool,
+    /// The clock that stands still while the machine is asleep, since `boot`.
+    pub(crate) running_ms: u64,
+    pub(crate) boot: Boot,
+    /// The wall clock, where the kernel says that something keeps it right.
+    pub(crate) synchronised: Option<Wall>,
 }
 
-/// Both clocks now, and this machine.
+/// The clocks now.
 pub(crate) fn here() -> Here {
-    static MACHINE: OnceLock<(Id, Id, bool)> = OnceLock::new();
-    let (machine, boot, keeps_time) = *MACHINE.get_or_init(|| {
-        let text = |path: &&str| std::fs::read_to_string(path).ok();
-        let keeps_time =
-            std::fs::read_dir(RTC_PATH).is_ok_and(|mut clocks| clocks.next().is_some());
-        (
-            MACHINE_PATHS
-                .iter()
-                .find_map(text)
-                .and_then(|text| id(&text)),
-            text(&BOOT_PATH).and_then(|text| id(&text)),
-            keeps_time,
-        )
-    });
+    static BOOT: OnceLock<Boot> = OnceLock::new();
+    let read = || boot(&std::fs::read_to_string(BOOT_PATH).ok()?);
+    let now = now();
     Here {
-        now: now(),
-        machine,
-        boot,
-        keeps_time,
+        now,
+        running_ms: clock_ms(libc::CLOCK_MONOTONIC),
+        boot: *BOOT.get_or_init(read),
+        synchronised: is_synchronised().then_some(now.wall),
     }
 }
 
-/// What is kept of a name that the system gives: it tells machines apart, and not which one it is.
-pub(crate) fn id(text: &str) -> Id {
+/// What is kept of the name that the system gives: it tells starts apart, and not which one it is.
+pub(crate) fn boot(text: &str) -> Boot {
     let text = text.trim();
-    let is_set = !text.is_empty() && text != "uninitialized";
     // [SPEC 11.60]
-    is_set.then(|| *expand::<16>(text.as_bytes(), LABEL_MACHINE, &[]).expose())
+    (!text.is_empty()).then(|| *expand::<16>(text.as_bytes(), LABEL_BOOT, &[]).expose())
 }
 
 /// Both clocks now. The monotonic one counts suspended time too, so that a timer ends while the lid is closed.
@@ -78,22 +64,36 @@ fn wall() -> Wall {
     Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
-#[allow(unsafe_code)]
 fn mono() -> Mono {
+    Mono(clock_ms(libc::CLOCK_BOOTTIME))
+}
+
+#[allow(unsafe_code)]
+fn clock_ms(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the pointer is to a timespec that outlives the call; CLOCK_BOOTTIME exists on every Linux since 2.6.39, and
-    // where it should not, the call fails and leaves zeros, on which timers stand still instead of running wrong.
+    // SAFETY: the pointer is to a timespec that outlives the call; both clocks exist on every Linux since 2.6.39, and
+    // where one should not, the call fails and leaves zeros, on which timers stand still instead of running wrong.
     unsafe {
-        libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time);
+        libc::clock_gettime(clock, &raw mut time);
     }
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
-    Mono(
-        seconds
-            .saturating_mul(1_000)
-            .saturating_add(nanos / 1_000_000),
-    )
+    seconds
+        .saturating_mul(1_000)
+        .saturating_add(nanos / 1_000_000)
+}
+
+/// Whether the kernel says that the wall clock is kept right: whoever sets it by hand takes that away. Where it may not be
+/// asked, it is not.
+// [SPEC 11.81]
+#[allow(unsafe_code)]
+fn is_synchronised() -> bool {
+    // SAFETY: a timex is integers alone, for which zeros are values; as `modes` is 0 nothing is set.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a timex that outlives the call.
+    let answer = unsafe { libc::adjtimex(&raw mut state) };
+    answer >= 0 && state.status & libc::STA_UNSYNC == 0
 }

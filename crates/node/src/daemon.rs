@@ -13,15 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use emptyroom_vault::Vault;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::api::{Call, Exit, Failure, SecretText};
-use crate::carrier::Carrier;
 use crate::clock;
-use crate::engine::{self, Message};
+use crate::engine::{self, Message, Started};
 use crate::factors::WrongBefore;
 use crate::home;
 use crate::rpc;
@@ -37,8 +36,8 @@ const FAREWELL_MAX: Duration = Duration::from_millis(500);
 /// How often the idle time is looked at.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 
-/// Opens the vault and serves it until it is locked. `ready` is called with the socket's path once it listens, and the wrong
-/// PINs that came before the right one, where somebody counts.
+/// Opens the vault and serves it until it is locked. `ready` is called once it listens: with the socket's path, the wrong PINs
+/// that came before the right one, where somebody counts, and whether that the vault was opened could not be written down.
 ///
 /// # Errors
 /// When the vault does not open, the socket cannot be made, or the last write of the vault fails.
@@ -46,33 +45,39 @@ pub fn serve(
     home: &Path,
     secret: SecretText,
     idle: Option<Duration>,
-    ready: impl FnOnce(&Path, Option<WrongBefore>) -> Result<(), Failure>,
+    ready: impl FnOnce(&Path, Option<WrongBefore>, bool) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let path = home::socket_path(home)?;
     let opened = home::open_vault(home, &secret)?;
     // Not kept for as long as the daemon runs.
     drop(secret);
     let before = opened.wrong_before;
-    let ready = |path: &Path| ready(path, before);
-    run(opened.vault, home, Arc::new(direct()?), &path, idle, ready)
+    let ready = |path: &Path, is_unwritten| ready(path, before, is_unwritten);
+    let runtime = runtime()?;
+    let links = runtime.handle().clone();
+    let started = engine::start(opened.vault, home, Arc::new(direct()?), links)?;
+    run(runtime, started, &path, idle, ready)
 }
 
-fn run(
-    vault: Vault,
-    home: &Path,
-    carrier: Arc<dyn Carrier>,
+/// Serves an engine until it ends.
+pub(crate) fn run(
+    runtime: Runtime,
+    started: Started,
     path: &Path,
     idle: Option<Duration>,
-    ready: impl FnOnce(&Path) -> Result<(), Failure>,
+    ready: impl FnOnce(&Path, bool) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let runtime = runtime()?;
-    let (engine, thread) = engine::start(vault, home, carrier, runtime.handle().clone())?;
+    let Started {
+        sender: engine,
+        thread,
+        is_unwritten,
+    } = started;
     let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
     let outcome = runtime.block_on(async {
         let socket = Socket::bind(path)?;
         // Whoever reads that it is ready may signal at once.
         let mut signals = Signals::new()?;
-        ready(path)?;
+        ready(path, is_unwritten)?;
         let last_call = Arc::new(AtomicU64::new(clock::now().mono.0));
         tokio::select! {
             outcome = accept(&socket, &clients, &engine, &last_call) => outcome,

@@ -77,6 +77,14 @@ pub(crate) enum Message {
     Done,
 }
 
+/// An engine that was started.
+pub(crate) struct Started {
+    pub(crate) sender: mpsc::Sender<Message>,
+    pub(crate) thread: Thread,
+    /// That the vault was opened could not be written down.
+    pub(crate) is_unwritten: bool,
+}
+
 /// The engine's state.
 pub(crate) struct Engine {
     vault: Vault,
@@ -119,21 +127,12 @@ pub(crate) fn start(
     home: &Path,
     carrier: Arc<dyn Carrier>,
     runtime: tokio::runtime::Handle,
-) -> Result<(mpsc::Sender<Message>, Thread), Failure> {
+) -> Result<Started, Failure> {
     let (sender, receiver) = mpsc::channel(QUEUE_LEN_MAX);
     let links = Links::new(carrier, runtime, sender.clone());
     let engine = Engine::new(vault, home, links, sender.clone())?;
-    let timers = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(|e| Failure::fault(format!("no timers: {}", e.kind())))?;
-    let thread = std::thread::Builder::new()
-        .name("engine".to_owned())
-        .spawn(move || timers.block_on(engine.run(receiver)))
-        .map_err(|e| Failure::fault(format!("no thread: {}", e.kind())))?;
-    Ok((sender, thread))
+    engine.spawn(sender, receiver)
 }
-
 impl Engine {
     fn new(
         mut vault: Vault,
@@ -172,6 +171,27 @@ impl Engine {
             }));
         }
         Ok(engine)
+    }
+
+    fn spawn(
+        self,
+        sender: mpsc::Sender<Message>,
+        receiver: mpsc::Receiver<Message>,
+    ) -> Result<Started, Failure> {
+        let is_unwritten = self.watch.is_unwritten();
+        let timers = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|e| Failure::fault(format!("no timers: {}", e.kind())))?;
+        let thread = std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || timers.block_on(self.run(receiver)))
+            .map_err(|e| Failure::fault(format!("no thread: {}", e.kind())))?;
+        Ok(Started {
+            sender,
+            thread,
+            is_unwritten,
+        })
     }
 
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Option<Failure> {
@@ -246,8 +266,8 @@ impl Engine {
             Message::Drilled(outcome, answerer) => self.drilled(outcome, answerer),
             Message::Watch(mut watcher) => {
                 // [SPEC 11.83]
-                let warning = self.watch.warning(&clock::here());
-                if warning.is_none_or(|warning| watcher(&warning)) {
+                let news = self.watch.news(&clock::here());
+                if news.iter().all(&mut watcher) {
                     self.watchers.push(watcher);
                 }
             }

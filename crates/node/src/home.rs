@@ -11,7 +11,6 @@ use emptyroom_vault::{
 };
 
 use crate::api::{Exit, Failure, SecretText, reason};
-use crate::clock::Here;
 use crate::engine::own::{check_new, passphrase, wrong_secret};
 use crate::factors::{self, Ways, WrongBefore};
 use crate::phrase::{self, NoPhrase};
@@ -27,6 +26,10 @@ const HEADER_NAME: &str = "header";
 // [SPEC 12.44]
 const IN_USE_WAIT: Duration = Duration::from_secs(5);
 const IN_USE_LOOK: Duration = Duration::from_millis(20);
+
+/// How long a vault that is to be opened may be open elsewhere: whoever only looks at it has it for a moment.
+// [SPEC 12.30]
+const OPEN_WAIT: Duration = Duration::from_millis(500);
 
 /// The longest path of a unix socket in bytes: `sun_path` less its closing zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -83,18 +86,20 @@ pub(crate) struct Opened {
 }
 
 pub(crate) fn open_vault(home: &Path, secret: &SecretText) -> Result<Opened, Failure> {
-    open_vault_at(home, secret, &clock::here())
-}
-
-pub(crate) fn open_vault_at(
-    home: &Path,
-    secret: &SecretText,
-    here: &Here,
-) -> Result<Opened, Failure> {
     // Again: a prompt may have waited for long.
-    deadman::start::look(home, here)?;
-    let generator = Box::new(seed::generator()?);
-    let locked = Locked::read(Box::new(OsDirectory::at(home)), generator).map_err(open_failure)?;
+    deadman::start::look(home, &clock::here())?;
+    // [SPEC 12.46] No lock is made where there is no vault.
+    if is_absent(home) {
+        return Err(missing());
+    }
+    let read = || {
+        let generator = Box::new(seed::generator()?);
+        Ok(Locked::read(Box::new(OsDirectory::at(home)), generator))
+    };
+    let locked = patiently(OPEN_WAIT, read, |read| {
+        matches!(read, Err(OpenError::InUse))
+    })?;
+    let locked = locked.map_err(open_failure)?;
     let ways = Ways::of_machine()?;
     let is_phrase = phrase::is_recovery_phrase(secret);
     let stretched = locked.stretch(&passphrase(secret)).map_err(open_failure)?;
@@ -193,16 +198,34 @@ pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result
 /// Destroys a vault that is locked. One that a command has open is waited for a little: it may be about to end.
 pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
     policy::allows_panic()?;
-    let since = Instant::now();
-    loop {
+    let wipe = || {
         let generator = Box::new(seed::generator()?);
         let directory = Box::new(OsDirectory::at(home));
-        match emptyroom_vault::wipe(directory, generator, &mut factors::destroy_named) {
-            Err(WipeError::InUse) if since.elapsed() < IN_USE_WAIT => {
-                std::thread::sleep(IN_USE_LOOK);
-            }
-            outcome => return outcome.map_err(wipe_failure),
+        Ok(emptyroom_vault::wipe(
+            directory,
+            generator,
+            &mut factors::destroy_named,
+        ))
+    };
+    let wiped = patiently(IN_USE_WAIT, wipe, |wiped| {
+        matches!(wiped, Err(WipeError::InUse))
+    })?;
+    wiped.map_err(wipe_failure)
+}
+
+/// Does it again for as long as somebody has the vault open.
+fn patiently<T>(
+    wait: Duration,
+    step: impl Fn() -> Result<T, Failure>,
+    is_in_use: impl Fn(&T) -> bool,
+) -> Result<T, Failure> {
+    let since = Instant::now();
+    loop {
+        let outcome = step()?;
+        if !is_in_use(&outcome) || since.elapsed() >= wait {
+            return Ok(outcome);
         }
+        std::thread::sleep(IN_USE_LOOK);
     }
 }
 
@@ -214,15 +237,24 @@ pub(crate) fn wipe_held(home: &Path, lock: Box<dyn Send + Sync>) -> Result<(), F
         .map_err(wipe_failure)
 }
 
+/// Whether there is no vault for sure.
+fn is_absent(home: &Path) -> bool {
+    let there = home.join(HEADER_NAME).try_exists();
+    there.is_ok_and(|there| !there)
+}
+
 /// Whether there is a vault, without opening it.
 pub(crate) fn holds_vault(home: &Path) -> bool {
     home.join(HEADER_NAME).exists()
 }
 
-/// Whether some process has the vault open.
+/// Whether some process has the vault open, and not only looks at it.
 pub(crate) fn is_open(home: &Path) -> bool {
-    let lock = OsDirectory::at(home).lock();
-    lock.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+    let is_taken = || {
+        let lock = OsDirectory::at(home).lock();
+        Ok(lock.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock))
+    };
+    patiently(OPEN_WAIT, is_taken, |is_taken| *is_taken).unwrap_or(true)
 }
 
 /// There is one, and it stays.

@@ -14,7 +14,7 @@ use crate::carrier::Direct;
 use crate::engine::Watcher;
 use crate::factors::WrongBefore;
 use crate::home::{self, Kdf};
-use crate::{clock, deadman};
+use crate::{clock, deadman, policy};
 use local::Local;
 pub(crate) use local::runtime;
 use remote::Remote;
@@ -34,6 +34,14 @@ enum Inner {
 }
 
 impl Session {
+    #[cfg(test)]
+    pub(crate) fn over(started: crate::engine::Started, runtime: tokio::runtime::Runtime) -> Self {
+        Self {
+            inner: Inner::Local(Local::over(started, runtime)),
+            wrong_before: None,
+        }
+    }
+
     /// The daemon of a home, if one runs.
     ///
     /// # Errors
@@ -46,16 +54,15 @@ impl Session {
         }))
     }
 
-    /// Whether there is a vault in a home, before anybody is asked for a PIN. Gives what is left of its dead-man time, where
-    /// a warning is due.
+    /// Whether there is a vault in a home, before anybody is asked for a PIN. Gives its dead-man time, where one lies outside.
     ///
     /// # Errors
     /// When there is none, or its dead-man time is over.
     // [SPEC 11.80]
     pub fn expect_vault(home: &Path) -> Result<Option<DeadmanInfo>, Failure> {
-        let warning = deadman::start::look(home, &clock::here())?;
+        let deadman = deadman::start::look(home, &clock::here())?;
         if home::holds_vault(home) {
-            Ok(warning)
+            Ok(deadman)
         } else {
             Err(home::missing())
         }
@@ -67,11 +74,6 @@ impl Session {
     /// When what lies there cannot be read.
     pub fn deadman(home: &Path) -> Result<Option<DeadmanInfo>, Failure> {
         deadman::start::show(home, &clock::here())
-    }
-
-    /// The same, where a warning is due.
-    pub fn deadman_warning(home: &Path) -> Option<DeadmanInfo> {
-        deadman::start::warning(home, &clock::here())
     }
 
     /// Whether the vault of a home is locked: there is one, and no process has it open.
@@ -137,6 +139,18 @@ impl Session {
             })?;
         }
         Ok(session)
+    }
+
+    /// Whether the policy lets a vault be destroyed by command. Where it does not, one whose dead-man time is over still is.
+    ///
+    /// # Errors
+    /// When the policy forbids it, or the dead-man time was over.
+    // [SPEC 12.41]
+    pub fn expect_panic_allowed(home: &Path) -> Result<(), Failure> {
+        policy::allows_panic().or_else(|refused| {
+            deadman::start::look(home, &clock::here())?;
+            Err(refused)
+        })
     }
 
     /// Destroys the locked vault of a home, for which no PIN is needed. Nothing is left of it.

@@ -81,6 +81,12 @@ struct Chat<'a> {
     idle: Idle,
 }
 
+/// Whether nothing can be asked for any more.
+// [SPEC 12.46]
+fn has_ended(failure: &Failure) -> bool {
+    ["vault_locked", "vault_destroyed", "wipe_failed"].contains(&failure.error.as_str())
+}
+
 impl Chat<'_> {
     fn run(&mut self, inputs: &Receiver<Input>) -> Result<(), Failure> {
         self.read()?;
@@ -189,8 +195,11 @@ impl Chat<'_> {
     }
 
     fn tell(&mut self, event: &Event) -> Result<(), Failure> {
+        // [SPEC 12.46]
+        if let Some(why) = event.end() {
+            return Err(why);
+        }
         match event {
-            Event::Locked {} => Err(Failure::locked()),
             Event::Connection { .. }
             | Event::UpdateNeeded { .. }
             | Event::RelayTrouble { .. }
@@ -198,7 +207,7 @@ impl Chat<'_> {
             | Event::RestartWaits { .. }
             | Event::ConversationOver { .. }
             | Event::Deadman { .. }
-            | Event::WipeFailed { .. } => {
+            | Event::DeadmanUnwritten {} => {
                 self.hint = words::event(event).unwrap_or_default();
                 Ok(())
             }
@@ -250,7 +259,7 @@ impl Chat<'_> {
         };
         match self.session.call(call) {
             Ok(_) => Ok(Step::Stay),
-            Err(failure) if failure.error == "vault_locked" => Err(failure),
+            Err(failure) if has_ended(&failure) => Err(failure),
             Err(failure) => {
                 self.hint = failure.text;
                 Ok(Step::Stay)

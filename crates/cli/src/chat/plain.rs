@@ -93,8 +93,11 @@ fn happened(
     inbox: &mut Inbox,
     event: &Event,
 ) -> Result<(), Failure> {
+    // [SPEC 12.46]
+    if let Some(why) = event.end() {
+        return Err(why);
+    }
     match event {
-        Event::Locked {} => return Err(Failure::locked()),
         Event::StorageFailed { why } => return Err(room::storage_failed(why)),
         Event::MessageState { conversation, .. } | Event::MessageGone { conversation, .. }
             if conversation != name =>

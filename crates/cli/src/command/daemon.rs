@@ -38,21 +38,30 @@ impl Daemon {
             )
             .hint("`emptyroom lock` ends it"));
         }
-        room.expect_vault()?;
+        let deadman = room.expect_vault()?;
         let pin = room.pin.read("PIN or passphrase: ", room.out)?;
         let by_phrase = emptyroom_node::is_recovery_phrase(&pin);
         let idle = self.idle.0.map(Duration::from_secs);
         let mut watch = None;
-        emptyroom_node::serve(&room.home, pin, idle, |socket, wrong_before| {
-            // From here on signals are the daemon's.
-            watch = Some(Watch::with(|| Then::Stay)?);
-            room::warn_of_phrase(by_phrase, room.out);
-            room::warn_of_wrong(wrong_before, room.out);
-            let socket = room::shown(socket);
-            room.out
-                .result("serving", &json!({ "socket": socket }), || {
-                    Some(socket.clone())
-                })
-        })
+        emptyroom_node::serve(
+            &room.home,
+            pin,
+            idle,
+            |socket, wrong_before, is_unwritten| {
+                // From here on signals are the daemon's.
+                watch = Some(Watch::with(|| Then::Stay)?);
+                room::warn_of_phrase(by_phrase, room.out);
+                room::warn_of_wrong(wrong_before, room.out);
+                room.warn_of_journey(deadman.as_ref());
+                if is_unwritten {
+                    room.warn_of_unwritten();
+                }
+                let socket = room::shown(socket);
+                room.out
+                    .result("serving", &json!({ "socket": socket }), || {
+                        Some(socket.clone())
+                    })
+            },
+        )
     }
 }

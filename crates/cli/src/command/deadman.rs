@@ -9,16 +9,17 @@ use crate::command::panic::LEGAL_HOLD;
 use crate::room::{self, Room};
 use crate::span::{self, Days};
 
-const WHEN: &str = "a vault whose time is over destroys itself when this program is started next, or while a daemon has it open; a machine \
-     that is off, or on which nobody starts it, destroys nothing";
+const WHEN: &str = "a vault whose time has passed is destroyed when this program has seen it unopened for a day more: a daemon that has it open sees it, \
+     and every start of this program; a machine that is off, or on which nobody starts it, destroys nothing";
 
 const UNSURE: &str = "none that shows without the PIN: `emptyroom status` tells whether one is set";
 
 /// Let the vault destroy itself when it is not opened for so many days
 ///
-/// Every opening with the PIN begins the time anew, also that of a daemon, which destroys the vault it has open when the time is
-/// over. Without TIME it is shown, for which no PIN is needed. The present PIN is asked for to change it, also when a daemon
-/// runs. docs/vault.md says what this protects from, and what not.
+/// Every opening with the PIN begins the time anew, also that of a daemon. When it has passed, every command says so, and the
+/// PIN still opens the vault; when this program has seen it unopened for a day more, or for all of the time, it is destroyed.
+/// Without TIME it is shown, for which no PIN is needed. The present PIN is asked for to change it, also when a daemon runs.
+/// docs/vault.md says what this protects from, and what not.
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -44,8 +45,8 @@ enum What {
 
 /// Give it more time, once
 ///
-/// So much is left from now on, if that is more than is left anyway. The next opening ends it, so this is the last thing to do
-/// before a journey.
+/// So much is left from now on, if that is more than the time itself. The next opening ends it, so this is the last thing to
+/// do before a journey.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -95,8 +96,11 @@ fn show(room: &Room) -> Result<(), Failure> {
 fn told(room: &Room, deadman: Option<&DeadmanInfo>, sure: bool) -> Result<(), Failure> {
     let value = json!({
         "days": deadman.map(|deadman| deadman.days),
+        "counted_s": deadman.map(|deadman| deadman.counted_s),
         "left_s": deadman.map(|deadman| deadman.left_s),
+        "destroyed_after_s": deadman.map(|deadman| deadman.destroyed_after_s),
         "suspended": deadman.is_some_and(|deadman| deadman.suspended),
+        "synchronised": deadman.map(|deadman| deadman.synchronised),
         "sure": sure,
     });
     room.out.result("deadman", &value, || {
@@ -113,6 +117,19 @@ pub(super) fn text(deadman: Option<&DeadmanInfo>) -> String {
         return "off".to_owned();
     };
     let suspended = if deadman.suspended { ", suspended" } else { "" };
-    let left = span::left(deadman.left_s);
-    format!("{}d{suspended}, {left} left", deadman.days)
+    let left = match deadman.left_s {
+        0 => format!(
+            "passed: {} were counted. The PIN still opens the vault and sets the time back; it is destroyed when this program has seen it unopened for {} more",
+            span::left(deadman.counted_s),
+            span::left(deadman.destroyed_after_s)
+        ),
+        left_s => format!("{} left", span::left(left_s)),
+    };
+    // [SPEC 12.46]
+    let clock = if deadman.synchronised {
+        ""
+    } else {
+        " (nothing keeps this machine's clock right, so time for which it is off or asleep does not count)"
+    };
+    format!("{}d{suspended}, {left}{clock}", deadman.days)
 }

@@ -114,6 +114,8 @@ impl Set {
 // [SPEC 12.44]
 fn now(room: &Room, sure: bool) -> Result<(), Failure> {
     let daemon = Session::of_daemon(&room.home)?;
+    // [SPEC 12.41]
+    Session::expect_panic_allowed(&room.home)?;
     if !sure {
         let asked = format!(
             "This destroys the vault in {}, for ever. Type \"{WORD}\" to go on: ",

@@ -181,7 +181,7 @@ fn a_reader_shows_no_line_that_is_gone_when_it_is_its_turn() {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let request: Value = serde_json::from_str(&line).unwrap();
             let result = match request["method"].as_str().unwrap() {
-                "unread" => json!({ "v": 1, "result": "unread", "lines": [] }),
+                "unread" | "status" => json!({ "v": 1, "result": "unread", "lines": [] }),
                 "history" if request["params"]["before"] == 4 => {
                     json!({ "v": 1, "result": "history", "lines": [received(2, 7), received(3, 9_000)] })
                 }

@@ -2,7 +2,6 @@
 //! what lies outside of the vault that is turned.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::outside;
@@ -13,38 +12,21 @@ use crate::world::{Person, write_private};
 const DAY_MS: u64 = 86_400_000;
 
 /// Where the parts of a deadline lie, behind the head of its part.
-const OPENED: usize = 3 + 12;
-const LIMIT: usize = 3 + 20;
-const SEEN: usize = 3 + 60;
-const RUN: usize = 3 + 68;
-const WHOLE: usize = 3 + 108;
+const DAYS: usize = 3;
+const COUNTED: usize = 3 + 48;
+const DUE: usize = 3 + 64;
 
 /// Changes a number that lies outside.
-fn change(home: &Path, at: usize, change: impl Fn(u64) -> u64) {
+fn change(home: &Path, at: usize, number: u64) {
     let directory = OsDirectory::at(home);
     let mut content = outside::read(&directory).unwrap().unwrap();
-    let field: [u8; 8] = content[at..at + 8].try_into().unwrap();
-    let changed = change(u64::from_be_bytes(field));
-    content[at..at + 8].copy_from_slice(&changed.to_be_bytes());
+    content[at..at + 8].copy_from_slice(&number.to_be_bytes());
     outside::write(&directory, &content).unwrap();
 }
 
-/// As if the machine had been off for so long since the vault was opened.
-fn was_off(home: &Path, ms: u64) {
-    // On a machine that keeps no time by itself, when it was opened would not be known.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let opened = u64::try_from(now.as_millis()).unwrap() - ms;
-    change(home, OPENED, |_| opened);
-    change(home, SEEN, |_| opened);
-    let directory = OsDirectory::at(home);
-    let mut content = outside::read(&directory).unwrap().unwrap();
-    content[WHOLE] = 0;
-    outside::write(&directory, &content).unwrap();
-}
-
-/// As if this machine had been running for so much of the time.
-fn has_run(home: &Path, ms: u64) {
-    change(home, RUN, |_| ms);
+/// As if clocks had told that so much of the time has passed.
+fn has_passed(home: &Path, ms: u64) {
+    change(home, COUNTED, ms);
 }
 
 fn shown(person: &Person) -> Value {
@@ -53,6 +35,10 @@ fn shown(person: &Person) -> Value {
 
 fn status(person: &Person) -> Value {
     person.json(&["status"]).remove(0)["vault"]["deadman"].clone()
+}
+
+fn days_left(shown: &Value) -> u64 {
+    shown["left_s"].as_u64().unwrap().div_ceil(86_400)
 }
 
 // [SPEC 11.80, 11.82, 12.46]
@@ -64,24 +50,28 @@ fn it_is_set_suspended_begun_anew_and_switched_off() {
     assert_eq!(unset["sure"], json!(false));
     assert_eq!(status(&ada), Value::Null);
     let set = ada.run(&["deadman", "14d"]).ok();
-    // A moment later, or not even that.
-    let left = ["14d, 13d 23h left", "14d, 14d 0h left"];
-    assert!(left.iter().any(|left| set.out.starts_with(left)), "{set:?}");
+    assert!(set.out.starts_with("14d, 1"), "{set:?}");
     assert!(set.err.contains("may be an offence"), "{set:?}");
-    has_run(&ada.home, 3 * DAY_MS);
+    has_passed(&ada.home, 3 * DAY_MS);
     // Shown without a PIN, and nothing begins anew.
     std::fs::write(&ada.pin_file, "").unwrap();
-    assert_eq!(shown(&ada)["left_s"].as_u64().unwrap() / 86_400, 10);
+    assert_eq!(days_left(&shown(&ada)), 11);
+    let synchronised = shown(&ada)["synchronised"].as_bool().unwrap();
+    let told = ada.run(&["deadman"]).ok().out;
+    assert_eq!(told.contains("does not count"), !synchronised, "{told}");
     std::fs::write(&ada.pin_file, "a quiet room of green glass\n").unwrap();
-    assert_eq!(status(&ada)["left_s"].as_u64().unwrap() / 86_400, 13);
+    assert_eq!(days_left(&status(&ada)), 14);
 
     let suspended = ada.json(&["deadman", "suspend", "60d"]).remove(0);
     assert_eq!(suspended["suspended"], json!(true));
-    assert_eq!(suspended["left_s"].as_u64().unwrap() / 86_400, 59);
+    assert_eq!(days_left(&suspended), 60);
     assert_eq!(suspended["days"], json!(14));
-    // The next opening ends it.
-    ada.run(&["contacts"]).ok();
+    // The next opening ends it, and says so.
+    let ended = ada.run(&["contacts"]).ok();
+    assert!(ended.err.contains("ends the longer"), "{ended:?}");
     assert_eq!(shown(&ada)["suspended"], json!(false));
+    let quiet = ada.run(&["contacts"]).ok();
+    assert!(!quiet.err.contains("ends the longer"), "{quiet:?}");
     assert_eq!(status(&ada)["changed_at"], Value::Null);
 
     assert_eq!(ada.run(&["deadman", "off"]).ok().out, "off\n");
@@ -99,21 +89,22 @@ fn it_is_set_suspended_begun_anew_and_switched_off() {
 fn a_start_warns_and_then_destroys_before_it_asks() {
     let ada = Person::with_vault(None);
     ada.run(&["deadman", "10d"]).ok();
-    has_run(&ada.home, 4 * DAY_MS);
+    has_passed(&ada.home, 4 * DAY_MS);
     let quiet = ada.run(&["lock"]).ok();
-    assert!(!quiet.err.contains("destroys itself"), "{quiet:?}");
-    has_run(&ada.home, 6 * DAY_MS);
+    assert!(!quiet.err.contains("dead-man"), "{quiet:?}");
+    has_passed(&ada.home, 6 * DAY_MS + 60_000);
     // Opens nothing, and begins nothing anew.
     for _ in 0..2 {
         let warned = ada.run(&["lock"]).ok();
         assert!(
             warned
                 .err
-                .contains("warning: the vault destroys itself in 3d"),
+                .contains("warning: the dead-man time passes in 3d"),
             "{warned:?}"
         );
     }
-    has_run(&ada.home, 10 * DAY_MS);
+    change(&ada.home, COUNTED, 900 * DAY_MS);
+    change(&ada.home, DUE, DAY_MS);
     // Nobody is asked for a PIN.
     std::fs::remove_file(&ada.pin_file).unwrap();
     let destroyed = ada.run(&["--json", "status"]).ends(5);
@@ -127,15 +118,46 @@ fn a_start_warns_and_then_destroys_before_it_asks() {
     assert_eq!(missing.failure()["error"], "vault_missing");
 }
 
-// [SPEC 11.81]
+/// Whatever clocks say, the PIN opens, the panic PIN destroys, and everything works, for a day of running.
+// [SPEC 11.80, 11.83]
 #[test]
-fn a_clock_that_jumped_destroys_and_opens_nothing() {
+fn while_it_is_due_everything_works_and_says_so() {
     let ada = Person::with_vault(None);
+    let panic = ada.file("panic");
+    write_private(&panic, "four walls and no door\n");
+    let panic = panic.to_str().unwrap();
+    ada.run(&["panic", "set", "--panic-pin-file", panic]).ok();
     ada.run(&["deadman", "10d"]).ok();
-    was_off(&ada.home, 30 * DAY_MS);
-    let doubted = ada.run(&["--json", "status"]).ends(5);
-    assert_eq!(doubted.failure()["error"], "deadman_doubt");
-    assert!(ada.home.join("header").exists());
+    let is_due = || {
+        change(&ada.home, COUNTED, 26_000 * DAY_MS);
+        change(&ada.home, DUE, DAY_MS - 600_000);
+    };
+    for command in [
+        &["lock"][..],
+        &["contacts"],
+        &["deadman", "suspend", "3d"],
+        &["deadman", "10d"],
+    ] {
+        is_due();
+        let told = ada.run(&["deadman"]).ok().out;
+        assert!(told.contains("passed: 26000d 0h were counted"), "{told}");
+        let warned = ada.run(command).ok();
+        assert!(
+            warned.err.contains("warning: the dead-man time has passed"),
+            "{warned:?}"
+        );
+        assert!(!warned.err.contains("could not"), "{warned:?}");
+        assert!(!warned.err.contains("destroyed:"), "{warned:?}");
+        let is_set_back = command != ["lock"];
+        assert_eq!(shown(&ada)["left_s"] != json!(0), is_set_back);
+    }
+    is_due();
+    write_private(&ada.pin_file, "wrong\n");
+    ada.run(&["contacts"]).ends(5);
+    assert_eq!(shown(&ada)["left_s"], json!(0));
+    write_private(&ada.pin_file, "four walls and no door\n");
+    assert_eq!(status(&ada), Value::Null);
+    assert!(!ada.home.join("outside").exists());
 }
 
 /// A daemon keeps the vault open, and the time goes on all the same.
@@ -158,31 +180,65 @@ fn a_daemon_takes_the_present_pin_to_change_it() {
     std::fs::write(&ada.pin_file, "a quiet room of green glass\n").unwrap();
     ada.run(&["deadman", "14d"]).ok();
     assert_eq!(status(&ada)["days"], json!(14));
-    // Whoever uses the daemon is warned, too: scripts, and who only asks.
     let quiet = ada.run(&["contacts"]).ok();
-    assert!(!quiet.err.contains("destroys itself"), "{quiet:?}");
-    has_run(&ada.home, 8 * DAY_MS);
-    for command in [&["contacts"][..], &["deadman", "suspend", "1d"]] {
-        let warned = ada.run(command).ok();
-        assert!(warned.err.contains("destroys itself in 5d"), "{warned:?}");
-    }
+    assert!(!quiet.err.contains("dead-man"), "{quiet:?}");
     ada.run(&["lock"]).ok();
     daemon.finish().ok();
 }
 
-/// A backup of the whole home, taken back when its time would be over.
-// [SPEC 11.61, 11.81]
+/// Whoever opens is let in, and is told, as is whoever uses the daemon that did.
+// [SPEC 11.61, 11.83]
 #[test]
-fn a_restored_copy_opens_when_what_lies_outside_is_removed() {
+fn an_opening_that_cannot_be_written_down_is_told() {
     let ada = Person::with_vault(None);
     ada.run(&["deadman", "14d"]).ok();
-    was_off(&ada.home, 30 * DAY_MS);
-    let doubted = ada.run(&["--json", "status"]).ends(5);
-    assert_eq!(doubted.failure()["error"], "deadman_doubt");
     std::fs::remove_file(ada.home.join("outside")).unwrap();
+    std::fs::create_dir(ada.home.join("outside")).unwrap();
+    let unwritten = "could not be written down";
+    let opened = ada.run(&["contacts"]).ok();
+    assert!(opened.err.contains(unwritten), "{opened:?}");
+    let daemon = ada.daemon(&[]);
+    let through = ada.run(&["contacts"]).ok();
+    assert!(through.err.contains(unwritten), "{through:?}");
+    assert!(status(&ada)["changed_at"].is_u64());
+    ada.run(&["lock"]).ok();
+    let ended = daemon.finish().ok();
+    assert!(ended.err.contains(unwritten), "{ended:?}");
+    std::fs::remove_dir(ada.home.join("outside")).unwrap();
+    let opened = ada.run(&["contacts"]).ok();
+    assert!(!opened.err.contains(unwritten), "{opened:?}");
+}
+
+// [SPEC 12.46]
+#[test]
+fn nothing_is_made_in_a_directory_that_holds_no_vault() {
+    let ada = Person::new();
+    std::fs::create_dir(&ada.home).unwrap();
+    for command in [
+        &["lock"][..],
+        &["deadman"],
+        &["status"],
+        &["panic", "--yes"],
+        &["wipe", "--drill"],
+    ] {
+        let missing = ada.run(&[&["--json"], command].concat()).ends(5);
+        assert_eq!(missing.failure()["error"], "vault_missing");
+        assert_eq!(std::fs::read_dir(&ada.home).unwrap().count(), 0);
+    }
+}
+
+/// A backup of the whole home, taken back when its time has passed long ago.
+// [SPEC 11.81]
+#[test]
+fn a_restored_copy_opens_with_its_pin() {
+    let ada = Person::with_vault(None);
+    ada.run(&["deadman", "14d"]).ok();
+    has_passed(&ada.home, 400 * DAY_MS);
     let found = status(&ada);
-    assert_eq!(found["left_s"].as_u64().unwrap() / 86_400, 13);
-    assert!(found["changed_at"].is_u64(), "{found}");
+    assert_eq!(
+        (days_left(&found), &found["changed_at"]),
+        (14, &Value::Null)
+    );
 }
 
 /// Whoever looks without the PIN is not told that it is off where that cannot be known.
@@ -229,9 +285,7 @@ fn what_was_changed_outside_is_put_back_and_told() {
         |home: &Path| std::fs::remove_file(home.join("outside")).unwrap(),
         |home: &Path| std::fs::write(home.join("outside"), [7; 8_192]).unwrap(),
         // A year more.
-        |home: &Path| {
-            change(home, LIMIT, |_| 365 * DAY_MS);
-        },
+        |home: &Path| change(home, DAYS, 365 << 32),
     ] {
         let ada = Person::with_vault(None);
         ada.run(&["deadman", "14d"]).ok();
@@ -242,7 +296,7 @@ fn what_was_changed_outside_is_put_back_and_told() {
         let found = status(&ada);
         assert_eq!(found["days"], json!(14));
         assert!(found["changed_at"].is_u64(), "{found}");
-        assert_eq!(shown(&ada)["left_s"].as_u64().unwrap() / 86_400, 13);
+        assert_eq!(days_left(&shown(&ada)), 14);
         let told = ada.run(&["status"]).ok();
         assert!(told.out.contains("was not as it was left"), "{told:?}");
         // Told until it is set anew.

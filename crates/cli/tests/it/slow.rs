@@ -29,7 +29,7 @@ fn flooding_daemon(home: &Path) -> Receiver<()> {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let request: Value = serde_json::from_str(&line).unwrap();
             let result = match request["method"].as_str().unwrap() {
-                "unread" => json!({ "v": 1, "result": "unread", "lines": [] }),
+                "unread" | "status" => json!({ "v": 1, "result": "unread", "lines": [] }),
                 "contacts" => json!({ "v": 1, "result": "contacts", "contacts": [{
                     "name": "ben", "state": "active", "verified": false, "blocked": false, "timer_s": null,
                     "receipts_delivered": true, "receipts_read": true, "unread": 0, "waiting": 0, "relay": "r:1" }] }),

@@ -239,10 +239,20 @@ pub struct DrillStep {
 pub struct DeadmanInfo {
     /// How long it may stay unopened.
     pub days: u32,
-    /// What is left of it.
+    /// How much of it has passed since it was opened, as far as any clock tells.
+    pub counted_s: u64,
+    /// What is left of it; 0 when it is due.
     pub left_s: u64,
+    /// How much longer it has to be seen unopened before it is destroyed.
+    pub destroyed_after_s: u64,
+    /// Half of it has passed, or more.
+    pub warned: bool,
     /// It has more time, until the next opening.
     pub suspended: bool,
+    /// The wall clock is kept right, so that time counts for which the machine is off or asleep.
+    pub synchronised: bool,
+    /// That it was opened could not be written down.
+    pub unwritten: bool,
     /// When it was found that what lies outside of the vault had been changed while it was locked.
     pub changed_at: Option<u64>,
 }

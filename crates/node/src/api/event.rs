@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Failure;
 use super::line::{Line, LineBody, MessageState};
 
 /// What happened.
@@ -152,12 +153,20 @@ pub enum Event {
         /// `vault_full`, `vault_read`, `vault_write` or `vault_corrupt`, as failures are named.
         why: String,
     },
-    /// Half, four fifths or nearly all of the dead-man time is over; or all of it, and the vault is destroyed.
+    /// Half, four fifths, nearly all or all of the dead-man time has passed.
     Deadman {
-        /// What is left.
+        /// So much has passed.
+        counted_s: u64,
+        /// So much is left; 0 when it is due.
         left_s: u64,
+        /// How much longer the vault has to be seen unopened before it is destroyed.
+        destroyed_after_s: u64,
     },
-    /// The dead-man time is over, and something stood in the way of destroying the vault whole.
+    /// That the vault was opened could not be written down: its dead-man time goes on as if it was not.
+    DeadmanUnwritten {},
+    /// The dead-man time was over, and the vault is destroyed.
+    Wiped {},
+    /// The dead-man time was over, and something stood in the way of destroying the vault whole.
     WipeFailed {
         /// As of `StorageFailed`.
         why: String,
@@ -211,6 +220,22 @@ impl Event {
                 unlinked,
             },
         })
+    }
+}
+
+impl Event {
+    /// Why nothing comes after it, where nothing does.
+    // [SPEC 12.46]
+    pub fn end(&self) -> Option<Failure> {
+        match self {
+            Self::Locked {} => Some(Failure::locked()),
+            Self::Wiped {} => Some(Failure::wiped()),
+            Self::WipeFailed { why } => Some(Failure::wipe_failed(match why.as_str() {
+                "vault_full" => "the disk is full",
+                _ => "it could not be read or written",
+            })),
+            _ => None,
+        }
     }
 }
 

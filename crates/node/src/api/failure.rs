@@ -93,6 +93,23 @@ impl Failure {
         Self::new(Exit::Vault, "vault_locked", "the vault is locked")
             .hint("run the command in a terminal and enter the PIN, give --pin-file, or start `emptyroom daemon`")
     }
+
+    /// The dead-man time was over, and the vault is gone.
+    // [SPEC 12.46]
+    pub fn wiped() -> Self {
+        let text = "the dead-man time was over: the vault was destroyed";
+        Self::new(Exit::Vault, "vault_destroyed", text).hint("make a new one with `emptyroom init`")
+    }
+
+    /// The same, but something stood in the way.
+    // [SPEC 12.46]
+    pub fn wipe_failed(why: &str) -> Self {
+        let text = format!(
+            "the dead-man time was over, but the vault could not be destroyed whole: {why}"
+        );
+        Self::new(Exit::Vault, "wipe_failed", text)
+            .hint("see to the disk; the next start tries again")
+    }
 }
 
 /// What stood in the way of a file, for people; the system's own words may name it.

@@ -12,43 +12,37 @@ use crate::clock::Here;
 use crate::home;
 use crate::outside::Outside;
 
-/// Looks at the time, and destroys the vault where it is over. Gives what is left where a warning is due. One that is
-/// open is left to whoever has it open.
+/// Looks at the time, and destroys the vault where it is over. Gives what is set and left. A vault that is open is left to
+/// whoever has it open.
 ///
 /// # Errors
-/// When the vault was destroyed, could not be, or is not to be opened before the clock is right.
+/// When the vault was destroyed, or could not be.
 pub(crate) fn look(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Failure> {
     let directory = OsDirectory::at(home);
+    let deadline = || {
+        // Damaged is as if there was none; the next opening tells.
+        Outside::read(&directory).ok().flatten()?.deadline
+    };
+    // [SPEC 12.46] No lock is made where there is nothing to be looked at.
+    if deadline().is_none() {
+        return Ok(None);
+    }
     let Ok(lock) = directory.lock() else {
         return Ok(None);
     };
-    // Damaged is as if there was none; the next opening tells.
-    let Ok(Some(outside)) = Outside::read(&directory) else {
+    let Some(mut deadline) = deadline() else {
         return Ok(None);
     };
-    let Some(mut deadline) = outside.deadline else {
-        return Ok(None);
-    };
-    let looked = deadline.look(here);
-    if looked == Look::Over {
+    if deadline.look(here) == Look::Over {
         // [SPEC 11.80] The lock is kept: nobody opens it in between.
         return Err(match home::wipe_held(home, lock) {
-            Ok(()) => destroyed(),
-            Err(failure) => not_destroyed(failure),
+            Ok(()) => Failure::wiped(),
+            Err(failure) => Failure::wipe_failed(&failure.text),
         });
     }
     // What a clock has shown stays shown. A disk that fails here fails the opening, too.
     let _ = Outside::change(&directory, |outside| outside.deadline = Some(deadline));
-    match looked {
-        Look::Left(_) => Ok((deadline.warnings(looked) > 0).then(|| deadline.info(here))),
-        // [SPEC 11.81]
-        Look::Doubt(_) | Look::Over => Err(Failure::new(
-            Exit::Vault,
-            "deadman_doubt",
-            "by this machine's clock the dead-man time is over, but nothing else says so yet",
-        )
-        .hint("set the clock right; where it is right, the vault is destroyed when this machine has run for a day")),
-    }
+    Ok(Some(deadline.info(here)))
 }
 
 /// What is set and left, without touching anything.
@@ -72,53 +66,24 @@ pub(crate) fn show(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Fail
     Ok(deadline.map(|deadline| deadline.info(here)))
 }
 
-/// What is left, where a warning is due.
-pub(crate) fn warning(home: &Path, here: &Here) -> Option<DeadmanInfo> {
-    let outside = Outside::read(&OsDirectory::at(home)).ok().flatten()?;
-    let mut deadline = outside.deadline?;
-    let looked = deadline.look(here);
-    (deadline.warnings(looked) > 0).then(|| deadline.info(here))
-}
-
-/// The time was over.
-pub(crate) fn destroyed() -> Failure {
-    Failure::new(
-        Exit::Vault,
-        "vault_destroyed",
-        "the dead-man time was over: the vault was destroyed",
-    )
-    .hint("make a new one with `emptyroom init`")
-}
-
-/// The time was over, and something stood in the way.
-pub(crate) fn not_destroyed(failure: Failure) -> Failure {
-    Failure::new(
-        Exit::Vault,
-        "wipe_failed",
-        format!(
-            "the dead-man time is over, but the vault could not be destroyed whole: {}",
-            failure.text
-        ),
-    )
-    .hint("see to the disk; the next start tries again")
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
-    use emptyroom_wire::time::DAY_MS;
+    use emptyroom_wire::time::{DAY_MS, HOUR_MS};
 
     use super::*;
     use crate::api::SecretText;
     use crate::deadman::Deadline;
-    use crate::deadman::tests::{KEY, here};
-    use crate::home::{Kdf, create_vault, holds_vault, open_vault_at};
+    use crate::deadman::tests::{Machine, begun};
+    use crate::home::{Kdf, create_vault, holds_vault};
 
-    fn home(name: &str) -> (PathBuf, SecretText) {
+    fn home(name: &str) -> PathBuf {
         let home =
             std::env::temp_dir().join(format!("emptyroom-node-{}-{name}", std::process::id()));
-        (home, SecretText::new("a pin of this test".to_owned()))
+        let pin = SecretText::new("a pin of this test".to_owned());
+        drop(create_vault(&home, &pin, Kdf::Minimum).unwrap());
+        home
     }
 
     fn put(home: &Path, deadline: Option<Deadline>) {
@@ -126,51 +91,81 @@ mod tests {
         Outside::change(&directory, |outside| outside.deadline = deadline).unwrap();
     }
 
+    /// What stands in a vault's directory, without those that a lock leaves.
+    fn names(home: &Path) -> Vec<std::ffi::OsString> {
+        let entries = std::fs::read_dir(home).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    }
+
     // [SPEC 11.80, 11.81, 11.83]
     #[test]
-    fn a_start_destroys_what_is_over_and_keeps_what_it_saw() {
-        let (home, pin) = home("over");
-        drop(create_vault(&home, &pin, Kdf::Minimum).unwrap());
-        assert_eq!(
-            look(&home, &here(1, 1)).map(|left| left.is_some()),
-            Ok(false)
-        );
-        put(&home, Deadline::new(14, 1, &here(100, 1), &KEY.into()));
-        let looked = |here| look(&home, &here).map(|left| left.map(|info| info.left_s / 86_400));
-        assert_eq!(looked(here(101, DAY_MS)), Ok(None));
-        assert_eq!(looked(here(107, 7 * DAY_MS + 1)), Ok(Some(7)));
-        // Started anew, with the clock set back.
-        let anew = |day, up_ms| Here {
-            boot: Some([9; 16]),
-            ..here(day, up_ms)
-        };
-        assert_eq!(looked(anew(90, 5)), Ok(Some(7)));
-        let doubted = looked(anew(500, 6)).unwrap_err();
-        assert_eq!(doubted.error, "deadman_doubt");
-        let doubted = open_vault_at(&home, &pin, &anew(500, 7)).err().unwrap();
-        assert_eq!(doubted.error, "deadman_doubt");
-        assert!(holds_vault(&home));
-        let over = looked(anew(90, 8 * DAY_MS)).unwrap_err();
+    fn a_start_keeps_what_it_saw_and_destroys_when_it_has_seen_it_for_a_day() {
+        let home = home("over");
+        let mut machine = Machine::new();
+        assert_eq!(look(&home, &machine.here()), Ok(None));
+        put(&home, Some(begun(14, &machine)));
+        let days = |here| look(&home, &here).map(|info| info.unwrap().left_s.div_ceil(86_400));
+        assert_eq!(days(machine.here()), Ok(14));
+        machine.is_off(13 * DAY_MS);
+        assert_eq!(days(machine.here()), Ok(1));
+        machine.is_off(10 * DAY_MS);
+        for _ in 0..24 {
+            assert_eq!(days(machine.here()), Ok(0));
+            assert!(holds_vault(&home));
+            machine.runs(HOUR_MS);
+        }
+        let over = look(&home, &machine.here()).unwrap_err();
         assert_eq!((over.exit, &*over.error), (Exit::Vault, "vault_destroyed"));
-        assert!(!holds_vault(&home));
-        assert_eq!(looked(anew(90, 8 * DAY_MS)), Ok(None));
+        assert_eq!(names(&home), ["lock"]);
+        assert_eq!(look(&home, &machine.here()), Ok(None));
         std::fs::remove_dir_all(&home).unwrap();
+    }
+
+    /// One whose time is over at the next look.
+    fn over(home: &Path) -> Here {
+        let mut machine = Machine::new();
+        let mut deadline = begun(1, &machine);
+        for _ in 0..24 {
+            deadline.look(&machine.here());
+            machine.runs(HOUR_MS);
+        }
+        put(home, Some(deadline));
+        machine.here()
     }
 
     /// Whoever has the lock watches.
     // [SPEC 11.80]
     #[test]
     fn an_open_vault_is_left_to_its_holder_and_a_cut_off_wipe_is_done_again() {
-        let (home, pin) = home("again");
-        let vault = create_vault(&home, &pin, Kdf::Minimum).unwrap();
-        put(&home, Deadline::new(1, 1, &here(1, 1), &KEY.into()));
-        let over = here(3, 3 * DAY_MS);
-        assert!(look(&home, &over).is_ok_and(|left| left.is_none()));
-        drop(vault);
+        let home = home("again");
+        let here = over(&home);
+        let lock = OsDirectory::at(&home).lock().unwrap();
+        assert_eq!(look(&home, &here), Ok(None));
+        drop(lock);
         std::fs::remove_file(home.join("header")).unwrap();
-        assert!(look(&home, &over).is_err_and(|f| f.error == "vault_destroyed"));
-        let names: Vec<_> = std::fs::read_dir(&home).unwrap().collect();
-        assert_eq!(names.len(), 1, "{names:?}");
+        assert!(look(&home, &here).is_err_and(|f| f.error == "vault_destroyed"));
+        assert_eq!(names(&home), ["lock"]);
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
+    /// Whoever looks has the lock for a moment: that keeps nobody out.
+    // [SPEC 12.30]
+    #[test]
+    fn a_vault_that_is_looked_at_is_waited_for() {
+        let home = home("patience");
+        let lock = OsDirectory::at(&home).lock().unwrap();
+        let looking = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            drop(lock);
+        });
+        let pin = SecretText::new("a pin of this test".to_owned());
+        let vault = home::open_vault(&home, &pin);
+        assert!(vault.is_ok());
+        looking.join().unwrap();
+        let in_use = home::open_vault(&home, &pin).err().unwrap();
+        assert_eq!(in_use.error, "vault_in_use");
+        drop(vault);
+        assert!(!home::is_open(&home));
         std::fs::remove_dir_all(&home).unwrap();
     }
 
@@ -178,21 +173,19 @@ mod tests {
     // [SPEC 11.80]
     #[test]
     fn a_wipe_that_fails_is_told_as_failed() {
-        let (home, pin) = home("fails");
-        drop(create_vault(&home, &pin, Kdf::Minimum).unwrap());
-        put(&home, Deadline::new(1, 1, &here(1, 1), &KEY.into()));
-        let over = here(3, 3 * DAY_MS);
+        let home = home("fails");
+        let here = over(&home);
         // A directory in a file's place.
         std::fs::remove_file(home.join("records")).unwrap();
         std::fs::create_dir(home.join("records")).unwrap();
-        let failed = look(&home, &over).unwrap_err();
+        let failed = look(&home, &here).unwrap_err();
         assert_eq!((failed.exit, &*failed.error), (Exit::Vault, "wipe_failed"));
         assert!(
             home.join("outside").exists(),
             "what orders it is still there"
         );
         std::fs::remove_dir(home.join("records")).unwrap();
-        let done = look(&home, &over).unwrap_err();
+        let done = look(&home, &here).unwrap_err();
         assert_eq!(done.error, "vault_destroyed");
         std::fs::remove_dir_all(&home).unwrap();
     }

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::{Answerer, Engine, Message, own};
 use crate::api::{Answer, Call, Event, Failure};
-use crate::deadman::start;
+use crate::clock;
 use crate::factors::Elsewhere;
 
 /// How the engine ends.
@@ -35,12 +35,14 @@ impl Engine {
             mut links,
             waiting,
             mut watchers,
+            mut watch,
             ..
         } = self;
         let others = |last: Option<&Event>| {
             links.hang_up_all();
+            let why = last.and_then(Event::end);
             for waiting in waiting.into_values() {
-                (waiting.answerer)(Err(Failure::locked()));
+                (waiting.answerer)(Err(why.clone().unwrap_or_else(Failure::locked)));
             }
             watchers
                 .retain_mut(|watcher| last.is_none_or(&mut *watcher) && watcher(&Event::Locked {}));
@@ -50,6 +52,7 @@ impl Engine {
         let ended = match end {
             End::Lock => {
                 others(None);
+                watch.close(&vault, &clock::here());
                 vault.lock()
             }
             End::Panic => {
@@ -69,16 +72,14 @@ impl Engine {
                 let elsewhere = Elsewhere::of(&vault);
                 let destroyed = vault.wipe(&mut || elsewhere.destroy_in_tpm());
                 elsewhere.delete_shares();
-                let (event, failure) = match destroyed {
-                    Ok(()) => (Event::Deadman { left_s: 0 }, start::destroyed()),
-                    Err(error) => {
-                        let failure = own::write_failure(error);
-                        let why = failure.error.clone();
-                        (Event::WipeFailed { why }, start::not_destroyed(failure))
-                    }
+                let event = match destroyed {
+                    Ok(()) => Event::Wiped {},
+                    Err(error) => Event::WipeFailed {
+                        why: own::write_failure(error).error,
+                    },
                 };
                 others(Some(&event));
-                why = Some(failure);
+                why = event.end();
                 destroyed
             }
         };

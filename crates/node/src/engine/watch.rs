@@ -11,14 +11,15 @@ use super::end::End;
 use super::own::{passphrase, read_failure, secret_failure, write_failure};
 use crate::api::{Answer, DeadmanInfo, Event, Exit, Failure, SecretText};
 use crate::clock::Here;
-use crate::deadman::{DAYS_MAX, Deadline, Key, Look, SUSPENDED_DAYS_MAX};
+use crate::deadman::{DAYS_MAX, Deadline, Fixed, JOURNEY_DAYS_MAX, Key, Look};
 use crate::outside::Outside;
 use crate::{clock, policy, seed};
 
-/// The record of what lies outside, as it should be: the key that marks it, when it was found otherwise, and the deadline.
+/// The record of what lies outside, as it should be: the key that marks it, when it was found otherwise, and what was set.
 const RECORD: &[u8] = b"no";
 
 /// How often time that has passed is written down.
+// [SPEC 11.81]
 const STORED_EVERY_MS: u64 = HOUR_MS;
 
 /// What the open vault knows of its dead-man time.
@@ -27,31 +28,34 @@ pub(super) struct Watch {
     key: Key,
     /// When what lies outside was found changed (unix milliseconds), or 0.
     changed_at: u64,
-    /// Both outside and in the vault it is as it should be, but for the time that passes.
+    /// What was set lies outside and in the vault as it should.
     is_kept: bool,
+    /// That the vault was opened, or the time set, lies outside.
+    is_begun: bool,
     /// When it was written outside last.
     stored_at: Option<Mono>,
     /// Warnings that were given.
-    warned: usize,
+    warned: u64,
 }
 
 /// What a look at the time asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Due {
-    /// A warning: so many milliseconds are left.
-    Warning(u64),
+    /// A warning.
+    Warning,
     /// The end of the vault.
     End,
 }
 
 impl Watch {
-    /// The vault was opened: the time begins anew, if there is one.
+    /// The vault was opened: the time begins anew, if there is one. Whatever lies outside keeps nobody out.
     pub(super) fn begin(vault: &mut Vault, here: &Here) -> Result<Self, Failure> {
         let mut watch = Self {
             deadline: None,
             key: Key::default(),
             changed_at: 0,
             is_kept: true,
+            is_begun: false,
             stored_at: None,
             warned: 0,
         };
@@ -70,24 +74,27 @@ impl Watch {
         // [SPEC 11.61]
         let found = Outside::read(vault.directory()).ok().flatten();
         let found = found.and_then(|outside| outside.deadline);
-        let own = found.filter(|found| found.is_own(&known, &watch.key));
+        let own = found.and_then(|found| found.own(known, &watch.key));
         if own.is_none() {
             watch.changed_at = here.now.wall.0.max(1);
         }
-        // It began anew, whether or not that can be written.
-        watch.deadline = Some(own.unwrap_or(known).again(here, &watch.key));
-        match watch.keep(vault, here) {
-            // A full disk locks nobody out; it is written by a tick.
-            Ok(()) | Err(WriteError::Full) => Ok(watch),
-            Err(error) => Err(write_failure(error)),
-        }
+        let fixed = own.unwrap_or(known).opened();
+        // It began anew, whether or not that can be written. What fails is tried again by ticks.
+        watch.deadline = Some(Deadline::begun(fixed, here, &watch.key));
+        let written = if own == Some(known) && fixed == known {
+            watch.store(vault, here)
+        } else {
+            watch.keep(vault, here)
+        };
+        watch.is_kept = written.is_ok();
+        Ok(watch)
     }
 
     /// Writes down what only the open vault changes: first outside, so that the vault's record is never ahead of it.
     fn keep(&mut self, vault: &mut Vault, here: &Here) -> Result<(), WriteError> {
         self.is_kept = false;
         self.store(vault, here)?;
-        let value = self.deadline.as_ref().map(|deadline| self.encode(deadline));
+        let value = self.deadline.map(|deadline| self.encode(deadline.fixed()));
         vault.apply(vec![Change {
             key: RECORD.to_vec(),
             value,
@@ -107,6 +114,7 @@ impl Watch {
             }
         })?;
         self.stored_at = Some(here.now.mono);
+        self.is_begun = true;
         Ok(())
     }
 
@@ -114,16 +122,19 @@ impl Watch {
     fn change(
         &mut self,
         vault: &mut Vault,
-        deadline: Option<Deadline>,
+        fixed: Option<Fixed>,
         here: &Here,
     ) -> Result<(), WriteError> {
         let before = (self.deadline, self.changed_at);
+        let deadline = fixed.map(|fixed| Deadline::begun(fixed, here, &self.key));
         (self.deadline, self.changed_at) = (deadline, 0);
         self.keep(vault, here).inspect_err(|_| {
             (self.deadline, self.changed_at) = before;
             // What this does not put back, a tick does.
             let _ = self.store(vault, here);
-        })
+        })?;
+        self.warned = 0;
+        Ok(())
     }
 
     /// Looks at the time, and writes down what has passed of it.
@@ -138,51 +149,76 @@ impl Watch {
         {
             let _ = self.store(vault, here);
         }
-        let left_ms = match look? {
-            Look::Left(left_ms) => left_ms,
-            // The wall clock alone ends nothing.
-            Look::Doubt(_) => return None,
+        if look? == Look::Over {
             // [SPEC 11.80]
-            Look::Over => return Some(Due::End),
-        };
-        let due = self.deadline?.warnings(Look::Left(left_ms));
-        let is_new = due > self.warned;
-        self.warned = due;
+            return Some(Due::End);
+        }
+        let warnings = self.deadline?.warnings();
+        let is_new = warnings > self.warned;
+        self.warned = warnings;
         // [SPEC 11.83]
-        is_new.then_some(Due::Warning(left_ms))
+        is_new.then_some(Due::Warning)
     }
 
-    /// The warning that was given last, for who did not hear it.
-    pub(super) fn warning(&self, here: &Here) -> Option<Event> {
-        let deadline = self.deadline.filter(|_| self.warned > 0)?;
-        Some(Event::Deadman {
-            left_s: deadline.info(here).left_s,
-        })
+    /// The vault is about to be locked: what has passed is written down.
+    // [SPEC 11.81]
+    pub(super) fn close(&mut self, vault: &Vault, here: &Here) {
+        if let Some(deadline) = &mut self.deadline {
+            deadline.look(here);
+            let _ = self.store(vault, here);
+        }
+    }
+
+    /// The opening lies nowhere but in memory: for whoever looks next, it was none.
+    // [SPEC 11.83]
+    pub(super) fn is_unwritten(&self) -> bool {
+        self.deadline.is_some() && !self.is_begun
+    }
+
+    /// What whoever begins to hear events has to know.
+    // [SPEC 11.83]
+    pub(super) fn news(&self, here: &Here) -> Vec<Event> {
+        let unwritten = self.is_unwritten().then_some(Event::DeadmanUnwritten {});
+        let warning = self.info(here).filter(|info| info.warned);
+        unwritten
+            .into_iter()
+            .chain(warning.as_ref().map(event))
+            .collect()
     }
 
     /// What `status` says.
     pub(super) fn info(&self, here: &Here) -> Option<DeadmanInfo> {
         let changed_at = (self.changed_at > 0).then_some(self.changed_at);
         self.deadline.map(|deadline| DeadmanInfo {
+            unwritten: self.is_unwritten(),
             changed_at,
             ..deadline.info(here)
         })
     }
 
-    fn encode(&self, deadline: &Deadline) -> Vec<u8> {
+    fn encode(&self, fixed: Fixed) -> Vec<u8> {
         let mut record = self.key.to_vec();
         record.extend_from_slice(&self.changed_at.to_be_bytes());
-        record.extend_from_slice(&deadline.encode());
+        record.extend_from_slice(&fixed.encode());
         record
     }
 
-    /// Takes key and `changed_at` from the record, and gives the deadline.
-    fn decode(&mut self, record: &[u8]) -> Option<Deadline> {
+    /// Takes key and `changed_at` from the record, and gives what was set.
+    fn decode(&mut self, record: &[u8]) -> Option<Fixed> {
         let (key, rest) = record.split_first_chunk::<32>()?;
-        let (changed_at, deadline) = rest.split_first_chunk()?;
+        let (changed_at, fixed) = rest.split_first_chunk()?;
         self.key.copy_from_slice(key);
         self.changed_at = u64::from_be_bytes(*changed_at);
-        Deadline::decode(deadline)
+        Fixed::decode(fixed.try_into().ok()?)
+    }
+}
+
+/// A warning.
+fn event(info: &DeadmanInfo) -> Event {
+    Event::Deadman {
+        counted_s: info.counted_s,
+        left_s: info.left_s,
+        destroyed_after_s: info.destroyed_after_s,
     }
 }
 
@@ -191,9 +227,11 @@ impl Engine {
     pub(super) fn watch_time(&mut self, here: &Here) {
         match self.watch.look(&mut self.vault, here) {
             None => {}
-            Some(Due::Warning(left_ms)) => self.tell(&Event::Deadman {
-                left_s: left_ms / 1_000,
-            }),
+            Some(Due::Warning) => {
+                if let Some(info) = self.watch.info(here) {
+                    self.tell(&event(&info));
+                }
+            }
             Some(Due::End) => self.ending = Some((End::Wipe, Box::new(drop))),
         }
     }
@@ -215,14 +253,15 @@ impl Engine {
         let Some(days) = days else {
             return self.change_watch(None, &here);
         };
+        // What is never seen to run would never be destroyed.
+        if here.boot.is_none() {
+            return Err(boot_unknown());
+        }
         if self.watch.deadline.is_none() {
             seed::generator()?.fill_bytes(self.watch.key.as_mut_slice());
         }
-        let count = self.watch.deadline.map_or(0, |deadline| deadline.count());
-        let deadline = Deadline::new(days, count.saturating_add(1), &here, &self.watch.key);
-        let deadline = deadline.ok_or_else(wrong_clock)?;
-        self.watch.warned = 0;
-        self.change_watch(Some(deadline), &here)
+        let before = self.watch.deadline.map(|deadline| deadline.fixed());
+        self.change_watch(Some(Fixed::new(days, 0, before)), &here)
     }
 
     // [SPEC 11.82, 12.40]
@@ -231,19 +270,19 @@ impl Engine {
         secret: &SecretText,
         days: u32,
     ) -> Result<Answer, Failure> {
-        if !(1..=SUSPENDED_DAYS_MAX).contains(&days) {
+        if !(1..=JOURNEY_DAYS_MAX).contains(&days) {
             return Err(span("a journey has 1 to 90 days"));
         }
         self.expect_present(secret)?;
-        let here = clock::here();
-        let Some(mut deadline) = self.watch.deadline else {
+        let Some(deadline) = self.watch.deadline else {
             return Err(
                 Failure::new(Exit::Refused, "deadman_off", "no dead-man time is set")
                     .hint("set one with `emptyroom deadman 14d`"),
             );
         };
-        deadline.suspend(days, &here, &self.watch.key);
-        self.change_watch(Some(deadline), &here)
+        let before = deadline.fixed();
+        let fixed = Fixed::new(before.days(), days, Some(before));
+        self.change_watch(Some(fixed), &clock::here())
     }
 
     fn expect_present(&self, secret: &SecretText) -> Result<(), Failure> {
@@ -251,19 +290,19 @@ impl Engine {
         present.map_err(|error| secret_failure(error, &self.vault))
     }
 
-    fn change_watch(&mut self, deadline: Option<Deadline>, here: &Here) -> Result<Answer, Failure> {
-        let changed = self.watch.change(&mut self.vault, deadline, here);
+    fn change_watch(&mut self, fixed: Option<Fixed>, here: &Here) -> Result<Answer, Failure> {
+        let changed = self.watch.change(&mut self.vault, fixed, here);
         changed.map(|()| Answer::Done {}).map_err(write_failure)
     }
 }
 
-fn wrong_clock() -> Failure {
+fn boot_unknown() -> Failure {
     Failure::new(
         Exit::Refused,
-        "clock_wrong",
-        "this machine's clock shows a time before this program was made, or the machine does not say when it was started",
+        "boot_unknown",
+        "this machine does not say when it was started, so no time can be seen to pass on it",
     )
-    .hint("set the clock right, then run the command again")
+    .hint("mount /proc, then run the command again")
 }
 
 fn span(text: &str) -> Failure {

@@ -1,7 +1,7 @@
 //! The vault opened in this process: the engine's thread, and a runtime for its sockets.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use emptyroom_vault::Vault;
 use tokio::runtime::Runtime;
@@ -10,12 +10,18 @@ use tokio::sync::mpsc;
 use super::{Events, events};
 use crate::api::{Call, Failure};
 use crate::carrier::Carrier;
-use crate::engine::{self, Answerer, Message};
+use crate::engine::{self, Answerer, Message, Started, Thread};
+
+/// The engine's thread, or why it ended.
+enum State {
+    Runs(Thread),
+    Ended(Failure),
+}
 
 /// The engine and what it runs on.
 pub(super) struct Local {
     engine: mpsc::Sender<Message>,
-    thread: Option<engine::Thread>,
+    thread: Mutex<State>,
     /// Ended last: links live on it.
     runtime: Option<Runtime>,
 }
@@ -27,27 +33,44 @@ impl Local {
         carrier: Arc<dyn Carrier>,
     ) -> Result<Self, Failure> {
         let runtime = runtime()?;
-        let (engine, thread) = engine::start(vault, home, carrier, runtime.handle().clone())?;
-        Ok(Self {
-            engine,
-            thread: Some(thread),
+        let started = engine::start(vault, home, carrier, runtime.handle().clone())?;
+        Ok(Self::over(started, runtime))
+    }
+
+    pub(super) fn over(started: Started, runtime: Runtime) -> Self {
+        Self {
+            engine: started.sender,
+            thread: Mutex::new(State::Runs(started.thread)),
             runtime: Some(runtime),
-        })
+        }
     }
 
     pub(super) fn call(&self, call: Call, answerer: Answerer) {
         if let Err(refused) = self.engine.blocking_send(Message::Call(call, answerer))
             && let Message::Call(_, answerer) = refused.0
         {
-            answerer(Err(Failure::locked()));
+            answerer(Err(self.ended()));
         }
+    }
+
+    /// Why the engine takes nothing any more, which it does not only when it is about to be gone.
+    fn ended(&self) -> Failure {
+        let mut state = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *state, State::Ended(Failure::locked()));
+        let why = match before {
+            State::Runs(thread) => thread.join().ok().flatten(),
+            State::Ended(why) => Some(why),
+        };
+        let why = why.unwrap_or_else(Failure::locked);
+        *state = State::Ended(why.clone());
+        why
     }
 
     pub(super) fn events(&self) -> Result<Events, Failure> {
         let (watcher, events) = events();
         self.engine
             .blocking_send(Message::Watch(watcher))
-            .map_err(|_| Failure::locked())?;
+            .map_err(|_| self.ended())?;
         Ok(events)
     }
 }
@@ -58,9 +81,7 @@ impl Drop for Local {
         let _ = self
             .engine
             .blocking_send(Message::Call(Call::Lock {}, Box::new(drop)));
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.ended();
         // Not waited for: looking up a name may hang for a minute, and nothing is to be stored any more.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

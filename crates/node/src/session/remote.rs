@@ -189,9 +189,10 @@ fn read(mut socket: UnixStream, shared: &Mutex<Shared>, pid: i32) {
 fn read_lines(socket: &mut UnixStream, shared: &Mutex<Shared>, pid: i32) -> Result<(), Failure> {
     let mut lines = Lines::new(rpc::RESPONSE_BYTES_MAX);
     let mut buffer = vec![0_u8; 64 * 1024];
+    let mut end: Option<Failure> = None;
     loop {
         let count = match socket.read(&mut buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return end.map_or(Ok(()), Err),
             Ok(count) => count,
             Err(e)
                 if matches!(
@@ -201,7 +202,7 @@ fn read_lines(socket: &mut UnixStream, shared: &Mutex<Shared>, pid: i32) -> Resu
             {
                 0
             }
-            Err(_) => return Ok(()),
+            Err(_) => return end.map_or(Ok(()), Err),
         };
         lines.push(buffer.get(..count).unwrap_or_default());
         while let Some(line) = lines
@@ -217,6 +218,8 @@ fn read_lines(socket: &mut UnixStream, shared: &Mutex<Shared>, pid: i32) -> Resu
                 }
                 FromDaemon::Refusal(failure) => return Err(failure),
                 FromDaemon::Event(event) => {
+                    // [SPEC 12.46]
+                    end = end.or_else(|| event.end());
                     if let Some(watcher) = &mut lock(shared).events {
                         watcher(&event);
                     }

@@ -27,6 +27,10 @@ pub fn wipe(
     rng: Box<dyn CryptoRng + Send>,
     besides: &mut dyn FnMut(&[u8]),
 ) -> Result<(), WipeError> {
+    // No lock is made in a directory that is none of a vault's.
+    if is_empty(&*dir) {
+        return Err(WipeError::Missing);
+    }
     let lock = dir.lock().map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => WipeError::Missing,
         io::ErrorKind::WouldBlock => WipeError::InUse,
@@ -45,9 +49,7 @@ pub fn wipe_held(
     rng: Box<dyn CryptoRng + Send>,
     besides: &mut dyn FnMut(&[u8]),
 ) -> Result<(), WipeError> {
-    // One that cannot be opened is there.
-    let absent = |name| matches!(dir.open(name), Err(e) if e.kind() == io::ErrorKind::NotFound);
-    if names().chain([outside::NAME]).all(absent) {
+    if is_empty(&*dir) {
         return Err(WipeError::Missing);
     }
     let random = Random::new(rng);
@@ -76,6 +78,12 @@ pub fn wipe_held(
         }
     };
     destroyed.map_err(|e| WipeError::Io(e.kind()))
+}
+
+/// Whether no file of a vault is there. One that cannot be opened is.
+fn is_empty(dir: &dyn Directory) -> bool {
+    let absent = |name| matches!(dir.open(name), Err(e) if e.kind() == io::ErrorKind::NotFound);
+    names().chain([outside::NAME]).all(absent)
 }
 
 /// Replaces the header by one that no secret opens, and removes everything.

@@ -1,23 +1,22 @@
 //! A real vault on a real disk, by clocks that the test turns.
 
+mod end;
+
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Directory, File, KdfParams, Passphrase};
 use emptyroom_wire::time::DAY_MS;
-use tokio::sync::mpsc;
 
 use super::*;
-use crate::api::Call;
 use crate::deadman::start::show;
-use crate::deadman::tests::here;
-use crate::engine::{Links, Message, Watcher};
-use crate::home::{Kdf, create_vault, holds_vault};
+use crate::deadman::tests::Machine;
+use crate::home as homes;
+use crate::home::{Kdf, create_vault};
 use crate::seed;
-use crate::session::{direct, runtime};
 
 fn path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("emptyroom-node-{}-{name}", std::process::id()))
@@ -30,10 +29,16 @@ fn home(name: &str) -> (PathBuf, SecretText, Vault) {
     (home, pin, vault)
 }
 
+fn here() -> Here {
+    Machine::new().here()
+}
+
 fn later(here: &Here, ms: u64) -> Here {
     let mut here = *here;
     here.now.wall.0 += ms;
     here.now.mono.0 += ms;
+    here.running_ms += ms;
+    here.synchronised = here.synchronised.map(|_| here.now.wall);
     here
 }
 
@@ -43,56 +48,98 @@ fn left_h(home: &Path, here: &Here) -> u64 {
 
 /// As `deadman TIME` does.
 fn set(watch: &mut Watch, vault: &mut Vault, days: u32, here: &Here) -> Result<(), WriteError> {
-    let count = watch.deadline.map_or(1, |deadline| deadline.count() + 1);
-    let deadline = Deadline::new(days, count, here, &watch.key);
-    watch.change(vault, deadline, here)
+    let before = watch.deadline.map(|deadline| deadline.fixed());
+    watch.change(vault, Some(Fixed::new(days, 0, before)), here)
 }
 
 // [SPEC 11.80, 11.81, 11.83]
 #[test]
 fn time_goes_on_while_the_vault_is_open_and_is_written_down_by_the_hour() {
     let (home, _, mut vault) = home("by-the-hour");
-    let opened = here(0, 1);
+    let opened = here();
     let mut watch = Watch::begin(&mut vault, &opened).unwrap();
     let much_later = later(&opened, 900 * DAY_MS);
     assert_eq!(watch.look(&mut vault, &much_later), None);
     set(&mut watch, &mut vault, 10, &opened).unwrap();
-    // What was written down holds where the clock is set back and the machine starts anew.
-    let mut set_back = here(0, 0);
-    set_back.now.wall.0 -= 5 * DAY_MS;
-    set_back.boot = Some([9; 16]);
+    // What was written down holds where the machine starts anew and the clock is lost.
+    let anew = Here {
+        boot: Some([9; 16]),
+        synchronised: None,
+        ..opened
+    };
     let mut due = Vec::new();
     for hours in 1..=240 {
         let then = later(&opened, hours * HOUR_MS);
         due.extend(watch.look(&mut vault, &then).map(|due| (hours, due)));
         if hours < 240 {
-            assert_eq!(left_h(&home, &set_back), 240 - hours);
+            assert_eq!(left_h(&home, &anew), 240 - hours);
             let next = later(&then, HOUR_MS / 2);
             assert_eq!(watch.look(&mut vault, &next), None);
-            assert_eq!(left_h(&home, &set_back), 240 - hours, "not so often");
+            assert_eq!(left_h(&home, &anew), 240 - hours, "not so often");
         }
     }
-    let hours: Vec<_> = due.iter().map(|(hours, _)| *hours).collect();
-    assert_eq!(hours, [120, 192, 228, 240]);
-    assert_eq!(due[2].1, Due::Warning(12 * HOUR_MS));
-    assert_eq!(due[3].1, Due::End);
+    let given = [120, 192, 228].map(|hours| (hours, Due::Warning));
+    assert_eq!(due[..3], given);
+    assert_eq!(due[3..], [(240, Due::End)]);
     drop(vault);
     std::fs::remove_dir_all(&home).unwrap();
 }
 
-/// While it is open only running time ends it: no clock that jumps does.
+/// What has passed is written down when the vault is locked, too.
 // [SPEC 11.81]
+#[test]
+fn locking_writes_down_what_has_passed() {
+    let (home, _, mut vault) = home("locking");
+    let opened = here();
+    let mut watch = Watch::begin(&mut vault, &opened).unwrap();
+    watch.close(&vault, &opened);
+    assert!(!home.join("outside").exists(), "where none is set, nothing");
+    set(&mut watch, &mut vault, 10, &opened).unwrap();
+    watch.close(&vault, &later(&opened, HOUR_MS));
+    let anew = Here {
+        boot: Some([9; 16]),
+        synchronised: None,
+        ..opened
+    };
+    assert_eq!(left_h(&home, &anew), 239);
+    drop(vault);
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// A clock that jumps, be it called right, is told, and destroys nothing for a day; setting the time anew sets it back.
+// [SPEC 11.80, 11.83]
 #[test]
 fn an_open_vault_outlives_a_clock_that_jumps() {
     let (home, _, mut vault) = home("jumps");
-    let opened = here(0, 1);
-    let mut watch = Watch::begin(&mut vault, &opened).unwrap();
-    set(&mut watch, &mut vault, 14, &opened).unwrap();
-    for hours in 1..=48 {
-        let mut jumped = later(&opened, hours * HOUR_MS);
-        jumped.now.wall.0 += 26_000 * DAY_MS;
-        assert_eq!(watch.look(&mut vault, &jumped), None, "{hours}");
+    let mut machine = Machine::new();
+    let mut watch = Watch::begin(&mut vault, &machine.here()).unwrap();
+    set(&mut watch, &mut vault, 14, &machine.here()).unwrap();
+    machine.is_set(47_000 * DAY_MS);
+    let mut told = 0;
+    for _ in 0..24 {
+        match watch.look(&mut vault, &machine.here()) {
+            Some(Due::Warning) => told += 1,
+            other => assert_eq!(other, None),
+        }
+        machine.runs(HOUR_MS);
     }
+    assert_eq!(told, 4, "when it is due, and every six hours");
+    let news = watch.news(&machine.here());
+    assert!(
+        matches!(
+            news[..],
+            [Event::Deadman {
+                left_s: 0,
+                destroyed_after_s: 0,
+                ..
+            }]
+        ),
+        "{}",
+        news.len()
+    );
+    set(&mut watch, &mut vault, 14, &machine.here()).unwrap();
+    assert!(watch.news(&machine.here()).is_empty());
+    assert_eq!(watch.look(&mut vault, &machine.here()), None);
     drop(vault);
     std::fs::remove_dir_all(&home).unwrap();
 }
@@ -189,7 +236,7 @@ fn a_full_disk_forgets_no_opening_and_gives_no_alarm() {
         let random = || Box::new(seed::generator().unwrap());
         let directory = disk(OsDirectory::create(&home).unwrap());
         let mut vault = Vault::create(directory, &pin, KdfParams::minimum(), random()).unwrap();
-        let first = here(0, 1);
+        let first = here();
         let mut watch = Watch::begin(&mut vault, &first).unwrap();
         set(&mut watch, &mut vault, 10, &first).unwrap();
         // Nothing changes that cannot be written down.
@@ -199,22 +246,36 @@ fn a_full_disk_forgets_no_opening_and_gives_no_alarm() {
         assert_eq!(left_h(&home, &first), 240);
         drop(vault);
 
-        let again = later(&first, 9 * DAY_MS);
+        // It is seen for nine days.
+        let mut outside = Outside::read(&OsDirectory::at(&home)).unwrap().unwrap();
+        let deadline = outside.deadline.as_mut().unwrap();
+        for hours in 0..=9 * 24 {
+            deadline.look(&later(&first, hours * HOUR_MS));
+        }
         is_full.store(false, Ordering::Relaxed);
+        let seen = outside.deadline;
+        Outside::change(&OsDirectory::at(&home), |outside| outside.deadline = seen).unwrap();
+        let again = later(&first, 9 * DAY_MS);
         let mut vault = Vault::open(disk(OsDirectory::at(&home)), &pin, random()).unwrap();
         is_full.store(true, Ordering::Relaxed);
         let mut watch = Watch::begin(&mut vault, &again).unwrap();
         assert_eq!(watch.info(&again).unwrap().left_s, 10 * 86_400);
-        if names == ["records"] {
-            // As long as what lies outside can be written, the opening counts at once.
-            assert_eq!(left_h(&home, &again), 240);
-        } else {
-            assert_eq!(left_h(&home, &again), 24, "{names:?}: not written yet");
-        }
+        let is_unwritten = names != ["records"];
+        assert_eq!(watch.is_unwritten(), is_unwritten);
+        assert_eq!(watch.info(&again).unwrap().unwritten, is_unwritten);
+        let told = watch.news(&again);
+        assert_eq!(told.len(), usize::from(is_unwritten));
+        assert!(
+            told.iter()
+                .all(|event| *event == Event::DeadmanUnwritten {})
+        );
+        let left = if is_unwritten { 24 } else { 240 };
+        assert_eq!(left_h(&home, &again), left, "{names:?}");
         is_full.store(names == ["records"], Ordering::Relaxed);
         let hour = later(&again, HOUR_MS);
         watch.look(&mut vault, &hour);
         assert_eq!(left_h(&home, &hour), 239);
+        assert!(!watch.is_unwritten());
         drop(vault);
 
         is_full.store(false, Ordering::Relaxed);
@@ -224,6 +285,53 @@ fn a_full_disk_forgets_no_opening_and_gives_no_alarm() {
         drop(vault);
         std::fs::remove_dir_all(&home).unwrap();
     }
+}
+
+/// Whatever lies in its place keeps nobody out, and is told.
+// [SPEC 11.61, 11.83]
+#[test]
+fn a_directory_in_the_place_of_what_lies_outside_keeps_nobody_out() {
+    let (home, pin, mut vault) = home("in-its-place");
+    let first = here();
+    let mut watch = Watch::begin(&mut vault, &first).unwrap();
+    set(&mut watch, &mut vault, 10, &first).unwrap();
+    drop(vault);
+    std::fs::remove_file(home.join("outside")).unwrap();
+    std::fs::create_dir(home.join("outside")).unwrap();
+    let mut vault = homes::open_vault(&home, &pin).unwrap().vault;
+    let mut watch = Watch::begin(&mut vault, &first).unwrap();
+    let info = watch.info(&first).unwrap();
+    assert!(info.changed_at.is_some() && info.unwritten, "{info:?}");
+    assert!(watch.news(&first) == [Event::DeadmanUnwritten {}]);
+    std::fs::remove_dir(home.join("outside")).unwrap();
+    watch.look(&mut vault, &first);
+    assert!(watch.news(&first).is_empty());
+    assert_eq!(left_h(&home, &first), 240);
+    drop(vault);
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// The next opening ends a journey, and what was set is still the vault's own then.
+// [SPEC 11.61, 11.82]
+#[test]
+fn opening_ends_a_journey() {
+    let (home, pin, mut vault) = home("journey");
+    let first = here();
+    let mut watch = Watch::begin(&mut vault, &first).unwrap();
+    set(&mut watch, &mut vault, 10, &first).unwrap();
+    let before = watch.deadline.map(|deadline| deadline.fixed());
+    let journey = Fixed::new(10, 60, before);
+    watch.change(&mut vault, Some(journey), &first).unwrap();
+    assert_eq!(left_h(&home, &first), 60 * 24);
+    drop(vault);
+    for _ in 0..2 {
+        let mut vault = homes::open_vault(&home, &pin).unwrap().vault;
+        let watch = Watch::begin(&mut vault, &first).unwrap();
+        let info = watch.info(&first).unwrap();
+        assert_eq!((info.suspended, info.changed_at), (false, None));
+        assert_eq!(left_h(&home, &first), 240);
+    }
+    std::fs::remove_dir_all(&home).unwrap();
 }
 
 /// What is switched off is off in both places, or told as still on.
@@ -241,7 +349,7 @@ fn switching_off_is_whole_or_told() {
     let random = || Box::new(seed::generator().unwrap());
     OsDirectory::create(&home).unwrap();
     let mut vault = Vault::create(Box::new(disk()), &pin, KdfParams::minimum(), random()).unwrap();
-    let first = here(0, 1);
+    let first = here();
     let mut watch = Watch::begin(&mut vault, &first).unwrap();
     set(&mut watch, &mut vault, 10, &first).unwrap();
     // Cut off in the middle, it is still on, and the next opening says that something happened.
@@ -265,115 +373,5 @@ fn switching_off_is_whole_or_told() {
     let mut vault = Vault::open(Box::new(disk()), &pin, random()).unwrap();
     let watch = Watch::begin(&mut vault, &first).unwrap();
     assert!(watch.info(&first).is_none());
-    std::fs::remove_dir_all(&home).unwrap();
-}
-
-/// An engine over a vault, and what its watchers are told.
-struct Running {
-    engine: Engine,
-    sender: mpsc::Sender<Message>,
-    receiver: mpsc::Receiver<Message>,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Running {
-    fn over(vault: Vault, home: &Path) -> Self {
-        let runtime = runtime().unwrap();
-        let (sender, receiver) = mpsc::channel(4);
-        let carrier = Arc::new(direct().unwrap());
-        let links = Links::new(carrier, runtime.handle().clone(), sender.clone());
-        Self {
-            engine: Engine::new(vault, home, links, sender.clone()).unwrap(),
-            sender,
-            receiver,
-            runtime,
-        }
-    }
-}
-
-fn watcher() -> (Watcher, Arc<Mutex<Vec<Event>>>) {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let hears = told.clone();
-    let watcher = Box::new(move |event: &Event| {
-        hears.lock().unwrap().push(event.clone());
-        true
-    });
-    (watcher, told)
-}
-
-fn lefts_h(told: &Mutex<Vec<Event>>) -> Vec<Option<u64>> {
-    let told = told.lock().unwrap();
-    let left = |event: &Event| match event {
-        Event::Deadman { left_s } => Some(left_s.div_ceil(3_600)),
-        _ => None,
-    };
-    told.iter().map(left).collect()
-}
-
-/// Also one that has a panic PIN: nobody has entered it.
-// [SPEC 11.80, 11.83]
-#[test]
-fn an_open_vault_is_destroyed_when_its_time_is_over() {
-    let (home, pin, mut vault) = home("open-and-over");
-    let panic = SecretText::new("another pin".to_owned());
-    let change = vault.with_panic(&passphrase(&pin), &passphrase(&panic));
-    vault
-        .rewrap(change.unwrap(), &emptyroom_vault::Factors::default())
-        .unwrap();
-    let Running {
-        mut engine,
-        sender,
-        receiver,
-        runtime,
-    } = Running::over(vault, &home);
-    let (first, told) = watcher();
-    engine.take(Message::Watch(first));
-    let unset = engine.suspend_deadman(&pin, 3).err().unwrap();
-    assert_eq!(unset.error, "deadman_off");
-    assert!(engine.set_deadman(&pin, Some(0)).is_err());
-    assert!(engine.set_deadman(&pin, Some(1)).is_ok());
-    let now = clock::here();
-    engine.watch_time(&later(&now, DAY_MS - HOUR_MS));
-    // Who comes later hears of it, too.
-    let (second, told_later) = watcher();
-    engine.take(Message::Watch(second));
-    assert_eq!(lefts_h(&told_later).len(), 1);
-    engine.watch_time(&later(&now, DAY_MS + HOUR_MS));
-    let (answered, answer) = std::sync::mpsc::channel();
-    let answerer = Box::new(move |outcome| answered.send(outcome).unwrap());
-    let late = Message::Call(Call::Status {}, answerer);
-    assert!(sender.try_send(late).is_ok());
-    let why = runtime.block_on(engine.run(receiver)).unwrap();
-    assert_eq!(why.error, "vault_destroyed");
-    let refused = answer.recv().unwrap().err().unwrap();
-    assert_eq!(refused.error, "vault_destroyed");
-    assert!(!holds_vault(&home));
-    assert_eq!(lefts_h(&told), [Some(1), Some(0), None]);
-    assert!(told.lock().unwrap().last() == Some(&Event::Locked {}));
-    std::fs::remove_dir_all(&home).unwrap();
-}
-
-// [SPEC 11.80]
-#[test]
-fn an_open_vault_that_cannot_be_destroyed_whole_is_told_so() {
-    let (home, pin, vault) = home("open-and-fails");
-    let mut running = Running::over(vault, &home);
-    let (first, told) = watcher();
-    running.engine.take(Message::Watch(first));
-    assert!(running.engine.set_deadman(&pin, Some(1)).is_ok());
-    running
-        .engine
-        .watch_time(&later(&clock::here(), DAY_MS + HOUR_MS));
-    std::fs::remove_file(home.join("records")).unwrap();
-    std::fs::create_dir(home.join("records")).unwrap();
-    let ended = running
-        .runtime
-        .block_on(running.engine.run(running.receiver));
-    assert_eq!(ended.unwrap().error, "wipe_failed");
-    assert!(matches!(
-        &told.lock().unwrap()[..],
-        [Event::WipeFailed { .. }, Event::Locked {}]
-    ));
-    assert!(home.join("outside").exists(), "the next start goes on");
     std::fs::remove_dir_all(&home).unwrap();
 }
