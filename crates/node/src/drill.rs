@@ -115,7 +115,8 @@ fn step(
         lap
     };
     let drill = Drill::prepare(&ground, kdf).map_err(|error| match error {
-        DrillError::Failed(error) => Stopped::Before(not_begun(&error.to_string())),
+        // [SPEC 11.92]
+        error if error.is_full() => Stopped::Before(not_begun(&error.to_string())),
         error => Stopped::By(error),
     })?;
     let prepared = lap();
@@ -131,17 +132,40 @@ fn step(
     Ok((times, found))
 }
 
+/// Removes what a drill left that was cut off: the files of a vault, and no others.
+///
+/// # Errors
+/// When there is anything else, or the disk fails.
+// [SPEC 11.92]
+pub(crate) fn clear(home: &Path) -> io::Result<()> {
+    clear_at(&home.join(DIRECTORY_NAME))
+}
+
+fn clear_at(path: &Path) -> io::Result<()> {
+    let absent = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+    match std::fs::symlink_metadata(path) {
+        Err(e) if absent(&e) => return Ok(()),
+        Err(e) => return Err(e),
+        // Nor what a link leads to.
+        Ok(found) if !found.is_dir() => return Err(io::ErrorKind::NotADirectory.into()),
+        Ok(_) => {}
+    }
+    for name in emptyroom_vault::file_names() {
+        match std::fs::remove_file(path.join(name)) {
+            Err(e) if !absent(&e) => return Err(e),
+            _ => {}
+        }
+    }
+    std::fs::remove_dir(path)
+}
+
 /// The directory of a drill; it goes with it.
 struct Place(PathBuf);
 
 impl Place {
     fn make(home: &Path) -> io::Result<Self> {
+        clear(home)?;
         let path = home.join(DIRECTORY_NAME);
-        // What a drill left that was cut off.
-        match std::fs::remove_dir_all(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
         OsDirectory::create(&path)?;
         Ok(Self(path))
     }
@@ -149,7 +173,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = clear_at(&self.0);
     }
 }
 
@@ -198,7 +222,10 @@ mod tests {
     fn a_drill_passes_and_leaves_nothing() {
         let home = home("drill");
         // One was cut off before.
-        std::fs::create_dir_all(home.join("drill/of/before")).unwrap();
+        std::fs::create_dir(home.join("drill")).unwrap();
+        for name in ["header", "records", "lock"] {
+            std::fs::write(home.join("drill").join(name), b"left over").unwrap();
+        }
         let Outcome::Passed(steps) = run(&home, KdfParams::minimum()) else {
             panic!("it passes");
         };
@@ -217,6 +244,27 @@ mod tests {
             panic!("it cannot begin");
         };
         assert_eq!(failure.error, "vault_write");
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
+    /// What is somebody's own is not removed, nor is what a link leads to.
+    // [SPEC 11.92]
+    #[test]
+    fn nothing_is_removed_that_no_drill_made() {
+        let home = home("drill-of-somebody");
+        let (drill, other) = (home.join("drill"), home.join("other"));
+        std::fs::create_dir_all(&other).unwrap();
+        std::fs::write(other.join("header"), b"a vault").unwrap();
+        std::os::unix::fs::symlink(&other, &drill).unwrap();
+        let stopped = run(&home, KdfParams::minimum());
+        assert!(matches!(stopped, Outcome::NotBegun(_)));
+        assert!(other.join("header").exists());
+        std::fs::remove_file(&drill).unwrap();
+        std::fs::create_dir(&drill).unwrap();
+        std::fs::write(drill.join("plans"), b"for the fire brigade").unwrap();
+        let stopped = run(&home, KdfParams::minimum());
+        assert!(matches!(stopped, Outcome::NotBegun(_)));
+        assert!(drill.join("plans").exists());
         std::fs::remove_dir_all(&home).unwrap();
     }
 

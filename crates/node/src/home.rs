@@ -14,7 +14,7 @@ use crate::api::{Exit, Failure, SecretText, reason};
 use crate::engine::own::{check_new, passphrase, wrong_secret};
 use crate::factors::{self, Ways, WrongBefore};
 use crate::phrase::{self, NoPhrase};
-use crate::{clock, deadman, policy, seed};
+use crate::{clock, deadman, drill, policy, seed};
 
 /// The daemon's socket in a home.
 const SOCKET_NAME: &str = "daemon.sock";
@@ -100,6 +100,8 @@ pub(crate) fn open_vault(home: &Path, secret: &SecretText) -> Result<Opened, Fai
         matches!(read, Err(OpenError::InUse))
     })?;
     let locked = locked.map_err(open_failure)?;
+    // [SPEC 11.92] What a drill left that was cut off; what stays is told by the next drill.
+    let _ = drill::clear(home);
     let ways = Ways::of_machine()?;
     let is_phrase = phrase::is_recovery_phrase(secret);
     let stretched = locked.stretch(&passphrase(secret)).map_err(open_failure)?;
@@ -210,6 +212,7 @@ pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
     let wiped = patiently(IN_USE_WAIT, wipe, |wiped| {
         matches!(wiped, Err(WipeError::InUse))
     })?;
+    let _ = drill::clear(home);
     wiped.map_err(wipe_failure)
 }
 
@@ -233,6 +236,7 @@ fn patiently<T>(
 pub(crate) fn wipe_held(home: &Path, lock: Box<dyn Send + Sync>) -> Result<(), Failure> {
     let directory = Box::new(OsDirectory::at(home));
     let generator = Box::new(seed::generator()?);
+    let _ = drill::clear(home);
     emptyroom_vault::wipe_held(directory, lock, generator, &mut factors::destroy_named)
         .map_err(wipe_failure)
 }

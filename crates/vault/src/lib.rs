@@ -37,5 +37,5 @@ pub use record::{NAME_LEN_MAX, VALUE_LEN_MAX};
 pub use secret::Passphrase;
 pub use vault::{
     Change, DRILL_RECORDS, Drill, DrillError, Ground, Locked, ROTATION_PERIOD_MS, Record,
-    Rewrapping, Status, Stretched, Tried, Vault, Way, wipe, wipe_held,
+    Rewrapping, Status, Stretched, Tried, Vault, Way, file_names, wipe, wipe_held,
 };

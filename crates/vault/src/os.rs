@@ -4,4 +4,5 @@
 mod directory;
 pub(crate) mod sys;
 
+pub(crate) use directory::LOCK_NAME;
 pub use directory::OsDirectory;

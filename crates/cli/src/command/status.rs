@@ -118,10 +118,10 @@ fn vault(vault: &VaultInfo) -> String {
 
 /// What becomes there of what is overwritten, and what holds all the same.
 // [SPEC 11.93]
-fn storage(vault: &VaultInfo) -> &'static str {
+pub(super) fn storage(vault: &VaultInfo) -> &'static str {
     match (vault.storage.as_str(), vault.medium.as_str()) {
         ("in_place", "rotating") => {
-            "overwritten in place, on a disk that says it rotates: what was erased is gone"
+            "overwritten in place, on a disk that rotates as far as the system tells (virtual disks say so, too): then what was erased is gone"
         }
         ("in_place", "flash") => {
             "overwritten in place, but on flash, which may keep old sectors where a laboratory finds them; they open only with the PIN of their time"
@@ -133,9 +133,11 @@ fn storage(vault: &VaultInfo) -> &'static str {
             "the file system writes changes elsewhere: what was erased stays in old blocks and snapshots until their space is used again, and opens with the PIN of its time. What still holds: roots are rotated, so that by the files as they are nothing of it opens"
         }
         ("network", _) => {
-            "on another machine, which may keep what is overwritten, in snapshots and backups, and that opens with the PIN of its time. What still holds: roots are rotated, so that by the files as they are nothing of it opens"
+            "on another machine or behind a program (fuse), which may keep what is overwritten, in snapshots and backups, and that opens with the PIN of its time. What still holds: roots are rotated, so that by the files as they are nothing of it opens"
         }
-        ("memory", _) => "in memory: all of it is gone when this machine is switched off",
+        ("memory", _) => {
+            "in memory: all of it is gone when this machine is switched off, but for what was swapped out to a disk"
+        }
         _ => {
             "on a file system that this program does not know: what is overwritten may stay, and opens with the PIN of its time. What still holds: roots are rotated, so that by the files as they are nothing of it opens"
         }

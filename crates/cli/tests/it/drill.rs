@@ -13,7 +13,7 @@ fn a_drill_shows_that_destroying_works_and_status_remembers() {
     assert!(ada.run(&["status"]).ok().out.contains("last drill: never"));
     let shown = ada.run(&["wipe", "--drill"]).ok().out;
     assert!(
-        shown.ends_with("passed: destroying works here\n"),
+        shown.contains("passed: by the files as they are nothing of it opens. What the storage"),
         "{shown}"
     );
     assert_eq!(shown.matches("of 200 messages 0 were found").count(), 2);

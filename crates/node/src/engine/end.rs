@@ -5,8 +5,8 @@ use tokio::sync::mpsc;
 
 use super::{Answerer, Engine, Message, own};
 use crate::api::{Answer, Call, Event, Failure};
-use crate::clock;
 use crate::factors::Elsewhere;
+use crate::{clock, drill};
 
 /// How the engine ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,7 @@ impl Engine {
             waiting,
             mut watchers,
             mut watch,
+            home,
             ..
         } = self;
         let others = |last: Option<&Event>| {
@@ -83,6 +84,10 @@ impl Engine {
                 destroyed
             }
         };
+        if end.destroys() {
+            // [SPEC 11.92]
+            let _ = drill::clear(&home);
+        }
         if let Some(answerer) = answerer {
             answerer(ended.map(|()| Answer::Done {}).map_err(own::write_failure));
         }

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::directory::{Directory, File};
 
+/// The file that is locked.
+pub(crate) const LOCK_NAME: &str = "lock";
+
 /// A directory of the file system.
 pub struct OsDirectory {
     path: PathBuf,
@@ -50,7 +53,7 @@ impl OsDirectory {
 
 impl Directory for OsDirectory {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        let file = options(true).open(self.path.join("lock"))?;
+        let file = options(true).open(self.path.join(LOCK_NAME))?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(file)),
             Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),

@@ -14,7 +14,7 @@ use rand_core::CryptoRng;
 use super::{Change, Vault, wipe};
 use crate::derive::KdfParams;
 use crate::directory::Directory;
-use crate::error::{OpenError, ReadError};
+use crate::error::{CreateError, OpenError, ReadError, SecretError, WriteError};
 use crate::factors::Factors;
 use crate::forensic::{Found, Known, Row};
 use crate::header::{HeaderFile, HeaderOpenFault};
@@ -54,6 +54,22 @@ pub enum DrillError {
     Blind,
     /// What the panic PIN opened was not empty.
     NotEmpty,
+}
+
+impl DrillError {
+    /// Whether a disk that is full stood in the way, and nothing else.
+    pub fn is_full(&self) -> bool {
+        let DrillError::Failed(error) = self else {
+            return false;
+        };
+        matches!(error.downcast_ref(), Some(CreateError::Full))
+            || matches!(error.downcast_ref(), Some(OpenError::Full))
+            || matches!(error.downcast_ref(), Some(WriteError::Full))
+            || matches!(
+                error.downcast_ref(),
+                Some(SecretError::Write(WriteError::Full))
+            )
+    }
 }
 
 impl fmt::Display for DrillError {

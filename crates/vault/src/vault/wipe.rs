@@ -11,6 +11,7 @@ use crate::error::WipeError;
 use crate::factors::Mode;
 use crate::header::{self, Header, HeaderFile, HeaderOpenFault, ReplaceError};
 use crate::keys::{self, scrub_files};
+use crate::os::LOCK_NAME;
 use crate::outside;
 use crate::random::Random;
 
@@ -116,6 +117,11 @@ fn remove(dir: &dyn Directory, random: &Random) -> io::Result<()> {
     scrubbed.and(removed).and(dir.sync())?;
     // Last: where this was cut off or failed, what ordered it is still there.
     outside::remove(dir)
+}
+
+/// All files that a vault's directory may hold.
+pub fn file_names() -> impl Iterator<Item = &'static str> {
+    names().chain([outside::NAME, LOCK_NAME])
 }
 
 /// The files of a vault, but for the lock and what lies outside.
