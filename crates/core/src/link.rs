@@ -292,6 +292,11 @@ impl Link {
             }
             State::Up(session) => match session.frame(ctx.now.mono, frame, ctx.out) {
                 Ok(Some(records)) => self.key_records(&records, ctx),
+                // They were refused: without them nobody knows whether the key is the relay's.
+                // [SPEC 5.21]
+                Ok(None) if self.trail.is_some() && !session.asks_for_key_records() => {
+                    self.hang_up(ctx);
+                }
                 Ok(None) => {}
                 Err(trouble) => {
                     self.trouble = Some(trouble);
@@ -398,16 +403,23 @@ impl Link {
         let last = records.last().map(|record| record.number);
         let head = self.chain.head().map_or(0, |head| head.number);
         let next = self.pages.next(records.len(), last, used.number.max(head));
-        let mut faults = Vec::new();
         if let Some(mut trail) = self.trail.take() {
-            match trail.follow(&identity, records) {
-                Ok(true) => {}
-                Ok(false) if next.is_some() => self.trail = Some(trail),
-                Ok(false) => faults.push(trail.cut_short()),
-                Err(fault) => faults.push(fault),
+            let astray = match trail.follow(&identity, records) {
+                Ok(true) => None,
+                Ok(false) if next.is_some() => {
+                    self.trail = Some(trail);
+                    None
+                }
+                Ok(false) => Some(trail.cut_short()),
+                Err(fault) => Some(fault),
+            };
+            // [SPEC 5.21]
+            if astray.is_some() {
+                self.chain_faults(astray, ctx.out);
+                return self.hang_up(ctx);
             }
         }
-        faults.extend(self.chain.walk(&identity, records, ctx.today));
+        let mut faults = self.chain.walk(&identity, records, ctx.today);
         match next {
             Some(last) => {
                 let request = Request::KeyRecords(last);

@@ -99,6 +99,8 @@ pub enum Reason {
     Busy,
     /// The store failed.
     StoreFailed,
+    /// The store lost entries that this reader was sent.
+    StoreWentBack,
     /// The relay is stopping.
     Stopping,
 }

@@ -341,6 +341,7 @@ impl Relay {
                 purpose @ (Purpose::DestroyLook(..)
                 | Purpose::CatchUp(..)
                 | Purpose::LookAgain(..)
+                | Purpose::LookBack(..)
                 | Purpose::Share(..)) => {
                     self.refuse_job(now, purpose, requests::store_failed());
                 }

@@ -30,7 +30,7 @@ pub const REFUSALS: [(RefusalCode, &str); 19] = [
 ];
 
 /// The reasons of hang-ups with their names, in the order of [`Totals::hangups`].
-pub const HANGUPS: [(Reason, &str); 9] = [
+pub const HANGUPS: [(Reason, &str); 10] = [
     (Reason::Malformed, "malformed"),
     (Reason::UpdateNeeded, "update_needed"),
     (Reason::NoOpening, "no_opening"),
@@ -39,6 +39,7 @@ pub const HANGUPS: [(Reason, &str); 9] = [
     (Reason::Abuse, "abuse"),
     (Reason::Busy, "busy"),
     (Reason::StoreFailed, "store_failed"),
+    (Reason::StoreWentBack, "store_went_back"),
     (Reason::Stopping, "stopping"),
 ];
 

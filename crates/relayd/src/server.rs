@@ -12,13 +12,10 @@ use std::sync::{Arc, mpsc as threads};
 use std::thread;
 use std::time::Duration;
 
-use emptyroom_relay::store::{Ledger, StoreFailure};
-use emptyroom_relay::{Config, ConnId, Nodes, Relay};
+use emptyroom_relay::ConnId;
+use emptyroom_relay::store::StoreFailure;
 use emptyroom_wire::address::{Host, RelayAddress};
 use emptyroom_wire::framing;
-use emptyroom_wire::op::AccessCode;
-use emptyroom_wire::relay_key::{KeyRecord, RelayIdentity};
-use emptyroom_wire::time::{DAY_MS, Wall};
 use tokio::select;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -27,27 +24,23 @@ use tokio::time::timeout;
 use crate::carrier::Carrier;
 use crate::carrier::direct::{Direct, Door};
 use crate::carrier::listening::{Listening, Places, Seats};
-use crate::chain::KeptChain;
-use crate::clock::{self, Clock};
-use crate::committer::{CLOCK_JUMP_MAX_MS, CLOCK_JUMPED, Committer};
+use crate::clock::Clock;
+use crate::committer::CLOCK_JUMPED;
 use crate::connection::{Budgets, Incoming, Line, Pace, Written, carry};
-use crate::data::{DataDir, DataError, access, address, chain::Chain, identity};
+use crate::data::{DataDir, DataError, address};
 use crate::engine::{Engine, Inlets};
-use crate::entropy;
 use crate::lanes::{Fallen, Lanes};
-use crate::medium::{Choice, Medium, MediumError};
+use crate::medium::MediumError;
 use crate::metrics::Metrics;
 use crate::outbox::Wakes;
-use crate::postgres::chain::SharedChain;
-use crate::postgres::{Address, Unusable};
 use crate::status::{Board, Guide, Order};
 use crate::tls::{Tls, TlsUnusable};
-use crate::wake::letter::WakeSecret;
-use crate::wake::{self, Wake};
 
+mod disk;
 mod options;
 mod watch;
 
+use disk::Disk;
 pub use options::{Options, Public};
 pub use watch::StatusPort;
 use watch::{Bound, Watch};
@@ -355,132 +348,6 @@ struct Open {
     listening: Listening,
     lanes: Lanes,
     bound: Bound,
-}
-
-/// What a data directory gives to a relay that starts.
-struct Disk {
-    data: DataDir,
-    identity: RelayIdentity,
-    wake_secret: Option<WakeSecret>,
-    chain: KeptChain,
-    /// Those of the chain.
-    records: Vec<KeyRecord>,
-    code: Option<AccessCode>,
-    rows: Medium,
-}
-
-impl Disk {
-    fn open(data: DataDir, options: &Options) -> Result<Self, StartError> {
-        let seed = identity::load_or_make(&data)?;
-        let identity = RelayIdentity::from_seed(&seed);
-        let own = Chain::load(&data, &identity.verify_key())?;
-        let now = clock::wall();
-        if !options.clock_is_right {
-            check_clock(own.records(), now)?;
-        }
-        let code = access::load(&data, &options.access)?;
-        let rows = Medium::open(&data, identity.hash(), &options.store, now.day());
-        let rows = rows.map_err(StartError::Store)?;
-        let mut records = own.records().to_vec();
-        let chain = match &options.store.choice {
-            Some(Choice::Database(address)) => {
-                let (chain, shared) = open_chain(address, &identity, &records)?;
-                records = shared;
-                KeptChain::Shared(Box::new(chain))
-            }
-            Some(Choice::Here(_)) | None => KeptChain::Own(own),
-        };
-        if !options.clock_is_right {
-            check_clock(&records, now)?;
-        }
-        Ok(Self {
-            data,
-            identity,
-            wake_secret: Some(WakeSecret::of(&seed)),
-            chain,
-            records,
-            code,
-            rows,
-        })
-    }
-
-    /// The way to other nodes, if there is one; else nothing ever comes from it.
-    fn wake(
-        &mut self,
-        options: &Options,
-    ) -> io::Result<(Option<Wake>, mpsc::Receiver<wake::Heard>)> {
-        let (Some(servers), Some(secret)) = (&options.wake, self.wake_secret.take()) else {
-            return Ok((None, mpsc::channel(1).1));
-        };
-        let (wake, heard) = Wake::start(servers.clone(), secret)?;
-        Ok((Some(wake), heard))
-    }
-
-    /// The two that work with it: the pure relay, and who writes what it decides; and the directory.
-    fn begin(
-        self,
-        clock: &Clock,
-        spki_hash: [u8; 32],
-        options: &Options,
-        metrics: &Arc<Metrics>,
-    ) -> (Relay, Committer, DataDir) {
-        let now = clock.now();
-        let config = Config {
-            access_code: self.code,
-            spki_hash: Some(spki_hash),
-            reconnect_spread_s: options.reconnect_spread_s,
-            limits: options.limits,
-            nodes: match self.chain {
-                KeptChain::Shared(_) => Some(Nodes::default()),
-                KeptChain::Own(_) => None,
-            },
-        };
-        let last_ran = KeptChain::last_ran(&self.records);
-        let rng = Box::new(entropy::generator());
-        let relay = Relay::new(now, self.identity, self.records, config, rng);
-        let mut store = Ledger::new(self.rows, Box::new(entropy::generator()));
-        metrics.set_rows(store.rows().count());
-        let committer = Committer {
-            store,
-            // A machine without a clock of its own starts in the past, and is set right soon after.
-            latest: last_ran.map_or(now.wall, |ran| ran.max(now.wall)),
-            chain: self.chain,
-            metrics: Arc::clone(metrics),
-        };
-        (relay, committer, self.data)
-    }
-}
-
-/// The chain in a database, with its records.
-fn open_chain(
-    address: &Address,
-    identity: &RelayIdentity,
-    before: &[KeyRecord],
-) -> Result<(SharedChain, Vec<KeyRecord>), StartError> {
-    let key = identity.verify_key();
-    // Not in a thread where other futures run: it waits.
-    let opened = thread::scope(|scope| {
-        let open = || SharedChain::open(address, key, before);
-        scope.spawn(open).join()
-    });
-    let bug = StoreFailure::Broken("a bug in opening the database");
-    opened.unwrap_or(Err(bug)).map_err(|failure| {
-        StartError::Store(MediumError::Database {
-            address: address.to_string(),
-            why: Unusable::Failed(failure),
-        })
-    })
-}
-
-/// A clock that is far ahead makes everything run out, and its numbers stay in the chain of key records for ever.
-fn check_clock(records: &[KeyRecord], now: Wall) -> Result<(), StartError> {
-    // [SPEC 6.82]
-    let last_ran = KeptChain::last_ran(records);
-    let away_ms = last_ran.map_or(0, |last| now.ms_since(last));
-    if away_ms > CLOCK_JUMP_MAX_MS {
-        return Err(StartError::LongAway(away_ms / DAY_MS));
-    }
-    Ok(())
 }
 
 /// What is written into addresses and links.

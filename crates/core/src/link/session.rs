@@ -143,6 +143,13 @@ impl Session {
         self.send_waiting(now, out);
     }
 
+    /// Key records were asked for and have not come.
+    pub(super) fn asks_for_key_records(&self) -> bool {
+        let asked = Tag::Link(LinkOp::KeyRecords);
+        let waits = self.waiting.iter().any(|(tag, _)| *tag == asked);
+        waits || self.under_way.values().any(|sent| sent.tag == asked)
+    }
+
     /// Does what is due. False: the stream is over.
     pub(super) fn tick(&mut self, now: Mono, out: &mut Vec<LinkOut>) -> bool {
         let late = |under_way: &UnderWay| now.ms_since(under_way.since) >= ANSWER_MS_MAX;

@@ -48,6 +48,7 @@ impl Relay {
                 | Purpose::DestroyLook(..)
                 | Purpose::CatchUp(..)
                 | Purpose::LookAgain(..)
+                | Purpose::LookBack(..)
                 | Purpose::Share(..) => self.refuse_job(now, purpose, requests::store_away()),
             }
         }

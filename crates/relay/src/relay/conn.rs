@@ -100,6 +100,11 @@ impl Reader {
         (self.0 & Reader::LIVE == 0).then_some(self.0)
     }
 
+    /// The next entry that it is to have.
+    pub(crate) fn next(self) -> u64 {
+        self.0 & !Reader::LIVE
+    }
+
     /// The next entry that it is to have, if it is live.
     pub(crate) fn next_live(self) -> Option<u64> {
         (self.0 & Reader::LIVE != 0).then_some(self.0 & !Reader::LIVE)

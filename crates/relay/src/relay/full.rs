@@ -24,7 +24,8 @@ impl Needs {
             Purpose::Open(..)
             | Purpose::DestroyLook(..)
             | Purpose::CatchUp(..)
-            | Purpose::LookAgain(..) => Needs::Nothing,
+            | Purpose::LookAgain(..)
+            | Purpose::LookBack(..) => Needs::Nothing,
             Purpose::Share(_, asked) if !asked.writes() => Needs::Nothing,
             Purpose::Share(_, asked) if asked.adds() => Needs::Space,
             Purpose::Change(..) | Purpose::Share(..) => Needs::Little,
@@ -78,6 +79,7 @@ impl Relay {
             }
             Purpose::Share(asker, asked) => asked.job(asker),
             Purpose::LookAgain(places, sweep) => Some(nodes::look_again(places, sweep)),
+            Purpose::LookBack(place, end) => Some(nodes::look_back(place, end)),
             // Refused before.
             Purpose::Create(_) | Purpose::Append(..) => None,
         }

@@ -36,6 +36,8 @@ pub(crate) enum Purpose {
     CatchUp(ConnId, Handle),
     /// See whether other nodes wrote to logs that are open here; with the last of them where it is part of a sweep.
     LookAgain(Vec<Place>, Option<RowKey>),
+    /// See whether a log still has the entries below this number, which it is known to have had.
+    LookBack(Place, u64),
     /// Answer with what the store says of a share.
     Share(Asker, Box<Asked>),
 }
@@ -48,7 +50,8 @@ impl Purpose {
             Purpose::Open(..)
             | Purpose::DestroyLook(..)
             | Purpose::CatchUp(..)
-            | Purpose::LookAgain(..) => false,
+            | Purpose::LookAgain(..)
+            | Purpose::LookBack(..) => false,
             Purpose::Share(_, asked) => asked.writes(),
         }
     }

@@ -29,23 +29,21 @@ pub(super) struct Others {
     /// None where there are no others.
     config: Option<Nodes>,
     sweep: Sweep,
-    /// Of logs with handles that are behind: where they end, as far as was heard.
+    /// Of logs with handles that are behind, or are being opened: where they end, as far as was heard.
     ends: BTreeMap<RowKey, u64>,
+    /// Requests to open logs that are not answered.
+    openings: usize,
     chain: ChainReads,
 }
 
 /// The looks at all open logs.
-enum Sweep {
-    At(Mono),
-    /// Some are under way; whether all are to be looked at again after that.
-    Running {
-        again: bool,
-    },
-    /// The next ones, after this.
-    Next {
-        after: RowKey,
-        again: bool,
-    },
+struct Sweep {
+    /// The last log that was looked at; none at the beginning.
+    after: Option<RowKey>,
+    /// When the next ones are due; none while some are under way.
+    at: Option<Mono>,
+    /// All are to be looked at once more after this.
+    again: bool,
 }
 
 /// Who waits for the chain of key records.
@@ -63,8 +61,13 @@ impl Others {
         let every_ms = config.map_or(0, |nodes| nodes.sweep_every_ms);
         Others {
             config,
-            sweep: Sweep::At(now.mono.plus_ms(every_ms)),
+            sweep: Sweep {
+                after: None,
+                at: Some(now.mono.plus_ms(every_ms)),
+                again: false,
+            },
             ends: BTreeMap::new(),
+            openings: 0,
             chain: ChainReads::default(),
         }
     }
@@ -77,33 +80,63 @@ impl Others {
         }
     }
 
-    /// More was heard of a log than a read found that was decided before; if not, that is forgotten: what is decided later
-    /// finds no less.
-    pub(super) fn knows_more(&mut self, log: RowKey, read_to: u64) -> bool {
-        let more = self.ends.get(&log).is_some_and(|end| *end > read_to);
-        if !more {
-            self.ends.remove(&log);
+    /// A log was heard to end there, perhaps by one of those that are being opened: what they are told of it may be older.
+    pub(super) fn heard_while_opening(&mut self, log: RowKey, end: u64) {
+        if self.openings > 0 {
+            self.heard_of(log, end);
         }
-        more
     }
 
-    /// Looks could not be done.
-    pub(super) fn look_failed(&mut self, now: Now) {
-        self.sweep = Sweep::At(now.mono.plus_ms(RETRY_MS));
+    pub(super) fn opening_begins(&mut self) {
+        self.openings += 1;
+    }
+
+    pub(super) fn opening_over(&mut self) {
+        self.openings = self.openings.saturating_sub(1);
+    }
+
+    /// Where a log ends, if more was heard of it than a read found that was decided before; if not, that is forgotten: what is
+    /// decided later finds no less.
+    pub(super) fn knows_more(&mut self, log: RowKey, read_to: u64) -> Option<u64> {
+        let end = self.ends.get(&log).copied().filter(|end| *end > read_to);
+        if end.is_none() {
+            self.ends.remove(&log);
+        }
+        end
+    }
+
+    /// What was heard of a log does not hold any more.
+    pub(super) fn forget(&mut self, log: RowKey) {
+        self.ends.remove(&log);
+    }
+
+    /// Looks could not be done. Those of the sweep are tried again, and what came before them stays done: under a steady load
+    /// the last logs would never be looked at.
+    pub(super) fn look_failed(&mut self, now: Now, of_sweep: bool) {
+        // [SPEC 6.233]
+        let retry_at = now.mono.plus_ms(RETRY_MS);
+        if of_sweep {
+            self.sweep.at = Some(retry_at);
+        } else {
+            self.sweep_all(retry_at);
+        }
     }
 
     pub(super) fn news_lost(&mut self, now: Now) {
-        match &mut self.sweep {
-            Sweep::At(at) => *at = now.mono,
-            Sweep::Running { again } | Sweep::Next { again, .. } => *again = true,
+        self.sweep_all(now.mono);
+    }
+
+    /// All logs are to be looked at, beginning then at the latest.
+    fn sweep_all(&mut self, at: Mono) {
+        let sweep = &mut self.sweep;
+        match &mut sweep.at {
+            Some(due) if sweep.after.is_none() => *due = at.min(*due),
+            _ => sweep.again = true,
         }
     }
 
     pub(super) fn wake_at(&self) -> Option<Mono> {
-        match self.sweep {
-            Sweep::At(at) if self.config.is_some() => Some(at),
-            _ => None,
-        }
+        self.sweep.at.filter(|_| self.config.is_some())
     }
 
     /// When a key's record is to be tried again, where that is not as ever: clients wait for it, or go elsewhere.
@@ -138,7 +171,7 @@ impl Relay {
     /// Takes a handle away; the last one on a log wants no more news.
     pub(super) fn close_log(&mut self, log: RowKey, reader: Reader) {
         if self.open_logs.close(log, reader) && self.nodes.config.is_some() {
-            self.nodes.ends.remove(&log);
+            self.nodes.forget(log);
             self.out.push_back(Output::Unwatch(log));
         }
     }
@@ -147,7 +180,9 @@ impl Relay {
     pub(super) fn news(&mut self, now: Now, log: RowKey, news: Push) {
         match news {
             Push::Entry(entry) => self.push_live(now, log, entry),
-            Push::CaughtUp(end) => self.read_up_to(log, end),
+            Push::CaughtUp(end) => {
+                self.read_up_to(log, end);
+            }
             Push::Gone(refusal) => self.push_gone(now, log, refusal.code),
             Push::Cast(cast) => {
                 let readers = self.open_logs.readers(log);
@@ -172,21 +207,22 @@ impl Relay {
         let Some(Nodes { sweep_every_ms }) = self.nodes.config else {
             return;
         };
-        let (after, again) = match self.nodes.sweep {
-            Sweep::At(at) if at <= now.mono => (None, false),
-            Sweep::Next { after, again } => (Some(after), again),
-            Sweep::At(_) | Sweep::Running { .. } => return,
-        };
-        if self.mode != Mode::Running {
+        let sweep = &mut self.nodes.sweep;
+        let is_due = sweep.at.is_some_and(|at| at <= now.mono);
+        if !is_due || self.mode != Mode::Running {
             return;
         }
-        let places = self.open_logs.places_after(after, SWEEP_LOGS);
+        let places = self.open_logs.places_after(sweep.after, SWEEP_LOGS);
         let Some(last) = places.last().map(Place::key) else {
-            let pause_ms = if again { 0 } else { sweep_every_ms };
-            self.nodes.sweep = Sweep::At(now.mono.plus_ms(pause_ms));
+            let pause_ms = if sweep.again { 0 } else { sweep_every_ms };
+            *sweep = Sweep {
+                after: None,
+                at: Some(now.mono.plus_ms(pause_ms)),
+                again: false,
+            };
             return;
         };
-        self.nodes.sweep = Sweep::Running { again };
+        sweep.at = None;
         self.look(now, places, Some(last));
     }
 
@@ -206,7 +242,14 @@ impl Relay {
     ) {
         for (place, reply) in places.into_iter().zip(replies) {
             match reply {
-                StoreReply::Looked(looked) => self.read_up_to(place.key(), looked.view.next_seq),
+                StoreReply::Looked(looked) => {
+                    let end = looked.view.next_seq;
+                    let furthest = self.read_up_to(place.key(), end);
+                    // News may have overtaken this look: only one that begins now can tell.
+                    if furthest > end {
+                        self.look_back(now, place, furthest);
+                    }
+                }
                 StoreReply::Refused(refusal)
                     if matches!(refusal.code, RefusalCode::Unknown | RefusalCode::Destroyed) =>
                 {
@@ -215,10 +258,15 @@ impl Relay {
                 _ => {}
             }
         }
-        if let (Some(after), Sweep::Running { again }) = (sweep, &self.nodes.sweep) {
-            let again = *again;
-            self.nodes.sweep = Sweep::Next { after, again };
+        if sweep.is_some() {
+            self.nodes.sweep.after = sweep;
+            self.nodes.sweep.at = Some(now.mono);
         }
+    }
+
+    /// Looks whether a log still has the entries below this number.
+    pub(super) fn look_back(&mut self, now: Now, place: Place, end: u64) {
+        self.queue_up(now, SELF, look_back(place, end));
     }
 
     /// The chain's records after this one: where others append theirs, as it is now.
@@ -279,6 +327,18 @@ pub(super) fn look_again(places: Vec<Place>, sweep: Option<RowKey>) -> Job<Purpo
     Job {
         ops: places.iter().map(look).collect(),
         purpose: Purpose::LookAgain(places, sweep),
+        bytes: 0,
+        reads: 0,
+    }
+}
+
+/// Looks whether entries are lost that a log is known to have had.
+pub(super) fn look_back(place: Place, end: u64) -> Job<Purpose> {
+    Job {
+        ops: vec![StoreOp::Look {
+            place: place.clone(),
+        }],
+        purpose: Purpose::LookBack(place, end),
         bytes: 0,
         reads: 0,
     }

@@ -13,7 +13,7 @@ use super::conn::Reader;
 use super::job::Purpose;
 use super::queue::Job;
 use super::{Mode, Relay};
-use crate::io::ConnId;
+use crate::io::{ConnId, Reason};
 use crate::limits::{READ_BYTES, READ_BYTES_CROWDED, READS_MAX};
 use crate::store::{Place, RowKey, StoreOp, StoreReply, StoredEntry};
 
@@ -44,6 +44,7 @@ impl Relay {
         if readers.is_empty() {
             return;
         }
+        self.nodes.heard_while_opening(key, seq.saturating_add(1));
         // Every entry encodes that came in by a frame.
         let Ok(push) = SharedPush::new(&Push::Entry(entry)) else {
             return;
@@ -81,10 +82,16 @@ impl Relay {
         }
     }
 
-    /// The log is known to have entries up to this number: live handles that lack some read them.
-    pub(super) fn read_up_to(&mut self, key: RowKey, next_seq: u64) {
+    /// The log is known to have entries up to this number: live handles that lack some read them. Gives the furthest number that
+    /// one of them expects.
+    pub(super) fn read_up_to(&mut self, key: RowKey, next_seq: u64) -> u64 {
+        let mut furthest = 0;
         // [SPEC 6.232]
-        for (conn, handle) in self.open_logs.readers(key) {
+        let readers = self.open_logs.readers(key);
+        if !readers.is_empty() {
+            self.nodes.heard_while_opening(key, next_seq);
+        }
+        for (conn, handle) in readers {
             let Some(stream) = self.conns.stream(conn) else {
                 continue;
             };
@@ -97,8 +104,22 @@ impl Relay {
                     stream.behind.push_back(handle);
                     self.read_on(conn);
                 }
-                Some(_) => {}
+                Some(next) => furthest = next.max(furthest),
                 None => self.nodes.heard_of(key, next_seq),
+            }
+        }
+        furthest
+    }
+
+    /// The store lost entries that it had acknowledged: whoever was sent some comes again, and is shown where the log ends now.
+    pub(super) fn log_went_back(&mut self, key: RowKey, next_seq: u64) {
+        // [SPEC 6.233]
+        self.nodes.forget(key);
+        for (conn, handle) in self.open_logs.readers(key) {
+            let stream = self.conns.stream(conn);
+            let log = stream.and_then(|stream| stream.logs.get(handle));
+            if log.is_some_and(|log| log.reader.next() > next_seq) {
+                self.end(conn, Reason::StoreWentBack);
             }
         }
     }
@@ -250,10 +271,12 @@ impl Relay {
         {
             // What came after the read was decided was not pushed: the handle was behind.
             // [SPEC 6.232]
-            if self.nodes.knows_more(log.place.key(), next_seq) {
+            if let Some(end) = self.nodes.knows_more(log.place.key(), next_seq) {
+                let place = log.place.clone();
                 log.reader = Reader::behind(next_seq);
                 stream.behind.push_back(handle);
-                return self.read_on(conn);
+                self.read_on(conn);
+                return self.look_back(now, place, end);
             }
             log.reader = Reader::live(next_seq);
             let told = std::mem::replace(&mut log.told, true);

@@ -19,7 +19,10 @@ impl Relay {
     pub(super) fn reply(&mut self, now: Now, purpose: Purpose, replies: Vec<StoreReply>) {
         let mut replies = replies.into_iter();
         match purpose {
-            Purpose::Open(asker, openings) => self.opened(now, asker, openings, replies.collect()),
+            Purpose::Open(asker, openings) => {
+                self.opened(now, asker, openings, replies.collect());
+                self.nodes.opening_over();
+            }
             Purpose::Create(asker) => {
                 if let Some(reply) = replies.next() {
                     self.answer(now, asker, plain_answer(reply));
@@ -80,6 +83,13 @@ impl Relay {
             Purpose::LookAgain(places, sweep) => {
                 self.looked_again(now, places, replies.collect(), sweep);
             }
+            Purpose::LookBack(place, end) => {
+                if let Some(StoreReply::Looked(looked)) = replies.next()
+                    && looked.view.next_seq < end
+                {
+                    self.log_went_back(place.key(), looked.view.next_seq);
+                }
+            }
         }
     }
 
@@ -87,6 +97,7 @@ impl Relay {
     pub(super) fn refuse_job(&mut self, now: Now, purpose: Purpose, refusal: Refusal) {
         match purpose {
             Purpose::Open(asker, openings) => {
+                self.nodes.opening_over();
                 if let Some(stream) = self.conns.stream(asker.conn) {
                     stream.handles_asked = stream.handles_asked.saturating_sub(openings.len());
                 }
@@ -98,7 +109,9 @@ impl Relay {
             | Purpose::Change(asker, ..)
             | Purpose::Share(asker, _) => self.refuse(now, asker, refusal),
             Purpose::CatchUp(conn, handle) => self.read_again(conn, handle),
-            Purpose::LookAgain(..) => self.nodes.look_failed(now),
+            Purpose::LookAgain(_, sweep) => self.nodes.look_failed(now, sweep.is_some()),
+            // Whoever suspects it finds it again.
+            Purpose::LookBack(..) => {}
         }
     }
 

@@ -167,6 +167,7 @@ impl Relay {
             return Err(Denied::Refused(busy()));
         }
         stream.handles_asked += asked;
+        self.nodes.opening_begins();
         let openings = open.logs.into_iter().map(|log| Opening {
             place: Place::of(&log.capability),
             from: log.from,

@@ -1,8 +1,9 @@
 //! Several nodes on one store: what news do, and that nothing depends on them.
 
 use emptyroom_relay::conformance::MemoryRows;
-use emptyroom_relay::store::{Ledger, RowKey};
-use emptyroom_relay::{Config, Input, Nodes};
+use emptyroom_relay::limits::SWEEP_LOGS;
+use emptyroom_relay::store::{Ledger, RowKey, StoreFailure};
+use emptyroom_relay::{Config, Input, Nodes, Reason};
 use emptyroom_wire::op::{Cast, Destroy, Handle, Push, RefusalCode, Request};
 use emptyroom_wire::proof;
 use emptyroom_wire::relay_key::{KeyRecord, RelayIdentity};
@@ -12,7 +13,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::readers::{append, writer};
-use crate::world::{Client, Log, World};
+use crate::world::{Client, Log, World, open};
 
 const SWEEP_MS: u64 = 30_000;
 
@@ -212,6 +213,134 @@ fn news_that_overtake_a_read_are_not_forgotten() {
     world.run_store();
     talk.two.at(THERE, World::release_store);
     assert_eq!(talk.read(), [0, 1]);
+}
+
+/// The log was looked at before the other node wrote, and that is answered after the news: somebody else here had them, and the
+/// one who comes must have them, too.
+// [SPEC 6.232]
+#[test]
+fn news_that_overtake_an_open_are_not_forgotten() {
+    for with_entry in [true, false] {
+        let mut talk = Talk::new();
+        let row = talk.two.nodes[THERE].watched[0];
+        let mut second = talk.two.at(THERE, World::client);
+        talk.two.at(THERE, |world| world.hold_store = true);
+        let asked = open(&talk.log, 0, None);
+        talk.two.at(THERE, |world| second.send(world, asked));
+        talk.write(0);
+        let mut news = talk.two.news(HERE);
+        if !with_entry {
+            news = vec![(row, Push::CaughtUp(1))];
+        }
+        let world = &mut talk.two.nodes[THERE];
+        for (log, news) in news {
+            world.input(Input::News(log, news));
+        }
+        // On what was in the store before.
+        world.run_store();
+        talk.two.at(THERE, World::release_store);
+        assert_eq!(talk.read(), [0]);
+        talk.two.at(THERE, |world| second.receive(world));
+        assert_eq!(second.seqs(Handle(0)), [0], "with the entry: {with_entry}");
+        assert_eq!(talk.two.nodes[THERE].hangup(second.conn), None);
+    }
+}
+
+/// As after a failover to a database that lacked the last commits.
+// [SPEC 6.233]
+#[test]
+fn a_log_that_went_back_ends_the_connections_that_had_more() {
+    let mut talk = Talk::new();
+    talk.write(0);
+    let before = talk.two.rows.clone();
+    talk.write(1);
+    talk.write(2);
+    let news = talk.two.news(HERE);
+    talk.two.deliver(THERE, news);
+    assert_eq!(talk.read(), [0, 1, 2]);
+    talk.two.rows = before;
+    // One who comes now has nothing more than there is.
+    let mut late = talk.two.at(THERE, World::client);
+    let opened = talk.two.at(THERE, |world| late.open(world, &talk.log, 0));
+    assert_eq!(opened.view.next_seq, 1);
+    for node in [HERE, THERE] {
+        talk.two.at(node, |world| world.pass(SWEEP_MS));
+    }
+    let (writer, reader) = (talk.pair.0.conn, talk.reader.conn);
+    let [here, there] = &talk.two.nodes;
+    assert_eq!(here.hangup(writer), Some(Reason::StoreWentBack));
+    assert_eq!(there.hangup(reader), Some(Reason::StoreWentBack));
+    assert_eq!(there.hangup(late.conn), None);
+}
+
+/// A handle that is behind does not read for ever what was heard of and is lost.
+// [SPEC 6.233]
+#[test]
+fn news_of_entries_that_are_lost_end_nothing_but_a_wait() {
+    let mut talk = Talk::new();
+    let row = talk.two.nodes[THERE].watched[0];
+    talk.two.at(THERE, |world| world.hold_store = true);
+    // The first makes it read, and the second comes while it does.
+    for _ in 0..2 {
+        talk.two.deliver(THERE, vec![(row, Push::CaughtUp(5))]);
+    }
+    talk.two.at(THERE, World::release_store);
+    talk.write(0);
+    let news = talk.two.news(HERE);
+    talk.two.deliver(THERE, news);
+    assert_eq!(talk.read(), [0]);
+}
+
+// [SPEC 6.233]
+#[test]
+fn news_that_overtake_a_look_are_no_loss() {
+    let mut talk = Talk::new();
+    talk.two.at(THERE, |world| {
+        world.hold_store = true;
+        world.pass(SWEEP_MS);
+    });
+    talk.write(0);
+    for (log, news) in talk.two.news(HERE) {
+        talk.two.nodes[THERE].input(Input::News(log, news));
+    }
+    // On what was in the store before.
+    talk.two.nodes[THERE].run_store();
+    talk.two.at(THERE, World::release_store);
+    assert_eq!(talk.read(), [0]);
+    assert_eq!(talk.two.nodes[THERE].hangup(talk.reader.conn), None);
+}
+
+// [SPEC 6.233]
+#[test]
+fn a_look_that_failed_is_done_again_and_none_before_it() {
+    let mut two = Two::new();
+    let all = SWEEP_LOGS + 5;
+    let world = &mut two.nodes[HERE];
+    let mut client = world.client();
+    for number in 0..all {
+        let mut log = Log::new(1);
+        let [high, low] = u16::try_from(number).unwrap().to_be_bytes();
+        log.header.salt.0[..2].copy_from_slice(&[high, low]);
+        client.create(world, &log);
+        client.open(world, &log, 0);
+    }
+    world.hold_store = true;
+    world.batches.clear();
+    world.pass(SWEEP_MS);
+    world.run_store();
+    assert_eq!(world.batches, [SWEEP_LOGS, 5]);
+    for _ in 0..3 {
+        let (ticket, _) = world.at_store.take().unwrap();
+        let away = StoreFailure::Away("restarting");
+        world.input(Input::Stored(ticket, Err(away)));
+        assert!(world.at_store.is_none());
+        world.pass(3_000);
+    }
+    assert_eq!(world.batches, [SWEEP_LOGS, 5, 5, 5, 5]);
+    // When all is done, it begins anew.
+    world.release_store();
+    world.pass(SWEEP_MS);
+    assert_eq!(world.batches[5..], [SWEEP_LOGS, 5]);
 }
 
 #[test]

@@ -2,9 +2,14 @@
 
 use std::path::PathBuf;
 
+use emptyroom_wire::relay_key::RelayIdentity;
+use emptyroom_wire::time::{DAY_MS, Wall};
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 use super::*;
+use crate::clock;
+use crate::data::{chain::Chain, identity};
+use crate::entropy;
 use crate::lanes::LaneOptions;
 use crate::testing::scratch;
 

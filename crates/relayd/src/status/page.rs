@@ -258,6 +258,10 @@ fn hangup(reason: &str) -> (&'static str, &'static str) {
         "slow" => ("Too slow", "did not take what it asked for"),
         "abuse" => ("Too many mistakes", "wrong codes or proofs again and again"),
         "busy" => ("No place", "as many connections as the limit allows"),
+        "store_went_back" => (
+            "Store went back",
+            "the database lost what it had acknowledged: see its replication",
+        ),
         "stopping" => ("Stopping", "the relay was told to stop"),
         _ => ("Store failed", "the disk failed: see the log"),
     }
