@@ -16,7 +16,6 @@ use crate::log::{self, Event, Format, log};
 use crate::medium::MediumError;
 use crate::postgres::Unusable;
 use crate::server::{Ended, Public, Server, StartError};
-use crate::wake::WakeServers;
 use settings::Settings;
 
 mod notify;
@@ -70,8 +69,10 @@ pub(super) struct Arguments {
     /// How nodes on the same database tell each other of new entries: a NATS server, as `nats://[USER:PASSWORD@]HOST[:PORT]` or
     /// `tls://…`, several hosts joined by commas; `file:PATH` or `env:NAME` says where that is found. Without it, or while it
     /// is away, readers on other nodes wait up to 30 seconds.
-    #[arg(long, value_name = "NATS", value_parser = WakeServers::parse)]
-    wake: Option<WakeServers>,
+    // Read later, as `--store` is.
+    // [SPEC 6.208]
+    #[arg(long, value_name = "NATS")]
+    wake: Option<String>,
     /// The authorities that sign the certificates of NATS servers, a file of PEM. For tls://.
     #[arg(long, value_name = "FILE")]
     wake_authorities: Option<PathBuf>,

@@ -79,12 +79,8 @@ impl Settings {
         };
         let mut options = Options::new(data, listen.unwrap_or_else(|| LISTEN.into()));
         options.public = arguments.public.or(file.public);
-        let store = arguments.store.map(Zeroizing::new);
-        let store = store.map(|text| Choice::parse(&text)).transpose();
-        let store = store.map_err(|why| {
-            Failure::new(Exit::WrongUse, format!("--store: {why}"))
-                .hint("see `emptyroom-relay serve --help`")
-        })?;
+        let store = read_later("--store", arguments.store, Choice::parse)?;
+        let servers = read_later("--wake", arguments.wake, WakeServers::parse)?;
         options.store = Wanted {
             choice: store.or(file.store),
             on_damage: if arguments.quarantine_damage {
@@ -98,7 +94,7 @@ impl Settings {
                 .unwrap_or(Wanted::default().memory_mib),
         };
         options.wake = wake(
-            arguments.wake.or(file.wake),
+            servers.or(file.wake),
             arguments.wake_authorities.or(file.wake_authorities),
             options.store.choice.as_ref(),
         )?;
@@ -115,6 +111,21 @@ impl Settings {
             reload,
         })
     }
+}
+
+/// Reads a value that may hold a password: what is said of a wrong one does not repeat it.
+// [SPEC 6.208]
+fn read_later<T>(
+    option: &str,
+    text: Option<String>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, Failure> {
+    let text = text.map(Zeroizing::new);
+    let read = text.map(|text| parse(&text)).transpose();
+    read.map_err(|why| {
+        Failure::new(Exit::WrongUse, format!("{option}: {why}"))
+            .hint("see `emptyroom-relay serve --help`")
+    })
 }
 
 /// What is said of NATS, if it makes sense.

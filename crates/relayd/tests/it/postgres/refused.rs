@@ -132,11 +132,8 @@ fn a_database_that_does_not_sync_is_refused() {
 #[test]
 fn a_program_without_its_database_shows_no_password_and_may_be_started_again() {
     let data = Scratch::new("no-database");
-    let start = |store: &str| {
-        let output = serve(data.path())
-            .args(["--store", store])
-            .output()
-            .unwrap();
+    let start = |option: &str, address: &str| {
+        let output = serve(data.path()).args([option, address]).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8(said).unwrap();
         assert!(!said.contains("s3cret") && !said.contains("joe"), "{said}");
@@ -151,11 +148,19 @@ fn a_program_without_its_database_shows_no_password_and_may_be_started_again() {
         ("postgres://joe:s3cret@db.example.org/relay", "no TLS"),
         ("postgress://joe:s3cret@127.0.0.1/relay", "none of"),
     ] {
-        let (code, said) = start(store);
+        let (code, said) = start("--store", store);
+        assert!(code == 2 && said.contains(why), "{code} {said}");
+    }
+    for (servers, why) in [
+        ("natss://joe:s3cret@127.0.0.1", "nats:// or tls://"),
+        ("nats://joe:s3cret@127.0.0.1:port", "--wake"),
+        ("nats://joe:s3cret@127.0.0.1", "alone"),
+    ] {
+        let (code, said) = start("--wake", servers);
         assert!(code == 2 && said.contains(why), "{code} {said}");
     }
     // It starts before its database: the system starts it again.
-    let (code, said) = start("postgres://joe:s3cret@127.0.0.1:1/relay");
+    let (code, said) = start("--store", "postgres://joe:s3cret@127.0.0.1:1/relay");
     assert!(code == 6 && said.contains("127.0.0.1:1/relay"), "{said}");
     // Its entries are in no backup.
     ratchet::DayKeys::make(data.path(), Day(20_000)).unwrap();
