@@ -144,7 +144,7 @@ fn shown(missing: &[&Need]) -> String {
             let hint = if packages.is_empty() {
                 need.otherwise.to_owned()
             } else {
-                format!("sudo apt-get install {packages}")
+                format!("sudo apt-get install --no-install-recommends {packages}")
             };
             format!("  {}: {hint}", need.what)
         })
@@ -157,7 +157,12 @@ fn install_packages(packages: &[&str]) {
     let prefix: &[&str] = if is_root() { &[] } else { &["sudo"] };
     for arguments in [
         vec!["update", "-q"],
-        [vec!["install", "-y", "-q"], packages.to_vec()].concat(),
+        // What a package merely recommends may be a mail server.
+        [
+            vec!["install", "-y", "-q", "--no-install-recommends"],
+            packages.to_vec(),
+        ]
+        .concat(),
     ] {
         let mut line = prefix.to_vec();
         line.push("apt-get");
