@@ -201,8 +201,10 @@ impl Engine {
                 if end == End::Lock {
                     self.finish_jobs(&mut messages).await;
                 }
+                let jobs = self.jobs.thread_end();
                 let why = self.end(end, Some(answerer));
                 refuse_rest(messages, why.as_ref());
+                jobs::wait_for(jobs);
                 return why;
             }
             // A queue that is never empty must not keep timers from ending, nor timers the queue from being read.
@@ -318,6 +320,9 @@ impl Engine {
             | Call::UnsetPanic { .. }
             | Call::SetRecovery { .. } => self.jobs.begin(Box::new(move |access| {
                 answerer(secrets::change(access, call));
+                // After the answer: a change that was made is not taken back by what could not be destroyed, and words are
+                // shown before anything is waited for. What is not destroyed stays noted.
+                let _ = Ways::of_machine().and_then(|ways| factors::change::tidy(access, &ways));
             })),
             call => match convert::command(call) {
                 Ok(Some(command)) => {

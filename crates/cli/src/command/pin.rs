@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use emptyroom_node::api::{Call, Failure, SecretText};
 
-use crate::command::vault::ModeArgument;
+use crate::command::vault::{ModeArgument, check_ready};
 use crate::out::Out;
 use crate::room::Room;
 use crate::secret::Source;
@@ -51,6 +51,9 @@ impl Pin {
         let What::Change(change) = self.what;
         let mode = change.mode.map(ModeArgument::offered).transpose()?;
         let (session, old) = room.open_with_pin()?;
+        if let Some(mode) = mode {
+            check_ready(&session, mode, false, room.out)?;
+        }
         let new = NewSecret {
             file: change.new_pin_file,
             descriptor: change.new_pin_fd,

@@ -111,11 +111,17 @@ fn it_shows_what_the_machine_has_and_what_is_recommended() {
         (&shown["mode"], &shown["recommended"]),
         (&json!("passphrase"), &json!("tpm"))
     );
-    let set = owner.run(&["--json", "vault", "mode", "tpm"]).ok();
-    assert!(set.err.contains("\"warning\":\"no_recovery\""), "{set:?}");
+    let set = ["--json", "vault", "mode", "tpm"];
+    let refused = owner.run(&set).ends(2);
+    assert_eq!(refused.failure()["error"], "no_recovery");
+    let shown = owner.run(&["--json", "vault", "mode"]).ok().one();
+    assert_eq!(shown["mode"], "passphrase");
+    let sure = owner.run(&[&set[..], &["--yes"]].concat()).ok();
+    assert!(sure.err.contains("\"warning\":\"no_recovery\""), "{sure:?}");
     owner.words();
-    let set = owner.run(&["--json", "vault", "mode", "tpm"]).ok();
-    assert_eq!(set.err, "");
+    let set = owner.run(&set).ok();
+    assert!(!set.err.contains("no_recovery"), "{set:?}");
+    assert!(set.err.contains("\"warning\":\"tpm_limits\""), "{set:?}");
     let shown = owner.run(&["--json", "vault", "mode"]).ok().one();
     assert_eq!(
         (
@@ -237,6 +243,35 @@ fn wrong_pins_are_told_and_end() {
     owner.run_by("another quiet room", &contacts).ok();
 }
 
+/// What a change could not destroy is told, and destroyed when the TPM is there again.
+// [SPEC 12.50]
+// [SPEC 11.57]
+#[test]
+fn what_is_left_is_told_and_destroyed_later() {
+    let Some(owner) = Owner::new("what_is_left_is_told_and_destroyed_later") else {
+        return;
+    };
+    let words = owner.words();
+    owner.run(&["vault", "mode", "tpm"]).ok();
+    let copy = owner.image("copy");
+    let new = owner.person.file("new-pin");
+    write_private(&new, "another quiet room\n");
+    let change = ["pin", "change", "--new-pin-file", new.to_str().unwrap()];
+    let change = [&change[..], &["--mode", "passphrase"]].concat();
+    let nowhere = Path::new("/nowhere");
+    let home = owner.person.home.clone();
+    owner.run_in(&home, &words, nowhere, &change).ok();
+    let left = |tpm: &Path| {
+        let show = ["--json", "vault", "mode"];
+        let shown = owner.run_in(&home, "another quiet room", tpm, &show).ok();
+        shown.one()["left"].as_array().unwrap().len()
+    };
+    assert_eq!(left(nowhere), 1);
+    assert_eq!(left(&owner.swtpm.socket()), 0);
+    let opened = owner.run_in(&copy, PIN, &owner.swtpm.socket(), &["--json", "contacts"]);
+    assert_eq!(error(opened), "vault_tpm_cleared");
+}
+
 /// Whichever way a vault is destroyed, a copy of its disk opens no more, with the right PIN and on the same machine.
 // [SPEC 11.56]
 // [SPEC 11.59]
@@ -256,11 +291,11 @@ fn whatever_destroys_it_ends_its_copies() {
         let refused = owner.run_in(&copy, PIN, &owner.swtpm.socket(), &contacts);
         assert_eq!(error(refused), "vault_tpm_cleared", "{name}");
     };
-    owner.run(&["vault", "mode", "tpm"]).ok();
+    owner.run(&["vault", "mode", "tpm", "--yes"]).ok();
     ends("locked", &|| drop(owner.run(&["panic", "--yes"]).ok()));
 
     owner.run(&["init", "--kdf", "minimum"]).ok();
-    owner.run(&["vault", "mode", "tpm"]).ok();
+    owner.run(&["vault", "mode", "tpm", "--yes"]).ok();
     owner
         .run(&["panic", "set", "--panic-pin-file", &panic])
         .ok();
@@ -275,7 +310,7 @@ fn whatever_destroys_it_ends_its_copies() {
     owner.run(&["init", "--kdf", "minimum"]).ok();
     let mut daemon = Running::start(owner.command(&["daemon"]));
     daemon.wait_for_line(|line| line.ends_with("daemon.sock"));
-    owner.run(&["vault", "mode", "tpm"]).ok();
+    owner.run(&["vault", "mode", "tpm", "--yes"]).ok();
     ends("at-a-daemon", &|| drop(owner.run(&["panic", "--yes"]).ok()));
     daemon.finish().ok();
 }
@@ -442,7 +477,7 @@ fn killed_anywhere_it_opens_and_copies_do_not() {
     let Some(mut owner) = Owner::new("killed_anywhere_it_opens_and_copies_do_not") else {
         return;
     };
-    let change = ["vault", "mode", "tpm"];
+    let change = ["vault", "mode", "tpm", "--yes"];
     owner.run(&change).ok();
     let steps: [&[&str]; 2] = [&["contacts"], &change];
     let mut random = 0x2545_f491_4f6c_dd1d_u64;

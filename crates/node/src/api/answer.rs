@@ -76,6 +76,8 @@ pub enum Answer {
         relays: Vec<String>,
         /// So many of them must answer.
         needed: usize,
+        /// What is to be destroyed and could not be yet; each opening tries again.
+        left: Vec<String>,
         /// When the factors were last made anew; null without any.
         refreshed_at: Option<u64>,
         /// What is best on this machine.

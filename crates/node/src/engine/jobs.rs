@@ -2,7 +2,7 @@
 //!
 //! One thread does one job after the other; the vault stays with the engine, which does what a job asks of it.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,6 +15,9 @@ use crate::factors::{Access, Work};
 /// How long locking waits for jobs. What is cut off then is finished after the next opening.
 const FINISH_TIME_MAX: Duration = Duration::from_secs(20);
 
+/// How long the end waits for a job that finds the vault gone, so that it can destroy what it made.
+const THREAD_TIME_MAX: Duration = Duration::from_secs(5);
+
 pub(super) type Job = Box<dyn FnOnce(&dyn Access) + Send>;
 
 /// The jobs of an engine.
@@ -23,6 +26,8 @@ pub(super) struct Jobs {
     /// To the thread, once there is one.
     thread: Option<Sender<Job>>,
     open: usize,
+    /// Ends with the thread.
+    ended: Option<Receiver<()>>,
 }
 
 impl Jobs {
@@ -31,6 +36,7 @@ impl Jobs {
             engine,
             thread: None,
             open: 0,
+            ended: None,
         }
     }
 
@@ -40,7 +46,10 @@ impl Jobs {
         let thread = self.thread.get_or_insert_with(|| {
             let (sender, jobs) = channel::<Job>();
             let engine = ToVault(engine.clone());
+            let (alive, ended) = channel();
+            self.ended = Some(ended);
             let run = move || {
+                let _alive: Sender<()> = alive;
                 for job in jobs {
                     job(&engine);
                     if engine.0.blocking_send(Message::Done).is_err() {
@@ -57,8 +66,21 @@ impl Jobs {
         }
     }
 
+    /// What ends when the thread does, once these are gone.
+    pub(super) fn thread_end(&mut self) -> Option<Receiver<()>> {
+        self.ended.take()
+    }
+
     pub(super) fn done(&mut self) {
         self.open = self.open.saturating_sub(1);
+    }
+}
+
+/// Lets the thread come to its end.
+pub(super) fn wait_for(thread: Option<Receiver<()>>) {
+    if let Some(ended) = thread {
+        // Nothing is ever sent: it fails when the thread has ended, or when the time is over.
+        let _ = ended.recv_timeout(THREAD_TIME_MAX);
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) fn with<T: Send + 'static>(
     result.recv().unwrap_or_else(|_| Err(Failure::locked()))
 }
 
-/// Makes a change that `begin` begins, with these factors.
+/// Makes a change that `begin` begins, with these factors. What is over then, [`tidy`] destroys.
 pub(crate) fn rewrap(
     access: &dyn Access,
     ways: &Ways,
@@ -85,10 +85,7 @@ pub(crate) fn rewrap(
         let mode = to.mode.unwrap_or_else(|| vault.mode());
         Ok((begin(vault)?, mode))
     })?;
-    let made = make(access, ways, (mode, to.relays), change);
-    // After a failure, too: something may have been made.
-    let tidied = tidy(access, ways);
-    made.and(tidied)
+    make(access, ways, (mode, to.relays), change)
 }
 
 /// Whether these are relays that can be asked together.
@@ -146,8 +143,9 @@ fn make(
     if mode != Mode::Passphrase {
         made.factors.area = made.area.encode();
     }
+    let place = made.reset.as_ref().map(|(place, _)| *place);
     // [SPEC 11.52]
-    with(access, move |vault| {
+    let replaced = with(access, move |vault| {
         let mut noted = keep_errands(vault)?;
         if let Some((place, reset)) = &made.reset {
             for entry in noted
@@ -162,7 +160,14 @@ fn make(
         noted.refreshed_ms = clock::now().wall.0;
         noted.write(vault).map_err(write_failure)?;
         vault.rewrap(change, &made.factors).map_err(write_failure)
-    })
+    });
+    // Locked or destroyed meanwhile: no header names it, and who destroyed the vault may have come before it was made.
+    if let Some(place) = place
+        && replaced.as_ref() == Err(&Failure::locked())
+    {
+        ways.chip.destroy(&[place]);
+    }
+    replaced
 }
 
 fn enrol(
@@ -179,7 +184,12 @@ fn enrol(
         noted.places.push(NotedPlace { place, reset: None });
         noted.write(vault).map_err(write_failure)
     })?;
-    let enrolled = chip::enrol(&mut tpm, place, change.tpm_inputs())?;
+    let enrolled = chip::enrol(&mut tpm, place, change.tpm_inputs());
+    drop(tpm);
+    if enrolled.is_err() {
+        chip.destroy(&[place]);
+    }
+    let enrolled = enrolled?;
     made.reset = Some((place, Zeroizing::new(*enrolled.reset.expose())));
     made.area.enrolment = Some(enrolled.enrolment);
     made.factors.tpm = Some(enrolled.shares);
@@ -232,7 +242,7 @@ fn keep_errands(vault: &mut Vault) -> Result<Noted, Failure> {
 }
 
 /// Destroys what is noted and not in the header. What cannot be reached stays noted.
-fn tidy(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
+pub(crate) fn tidy(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     let (places, orders) = with(access, |vault| {
         let (used, noted) = (area_of(vault), Noted::read(vault)?);
         let places = noted.places.iter().map(|entry| entry.place);
@@ -259,7 +269,9 @@ fn tidy(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
 
 /// Whether there is something to be done after an opening.
 pub(crate) fn is_due(vault: &Vault) -> bool {
-    vault.mode() != Mode::Passphrase || !vault.errands().is_empty()
+    vault.mode() != Mode::Passphrase
+        || !vault.errands().is_empty()
+        || Noted::read(vault).is_ok_and(|noted| noted.has_something())
 }
 
 /// After an opening: what was left to be destroyed is, and the factors are made anew; where that fails now, they are at

@@ -14,8 +14,8 @@ pub(crate) fn vault_mode(access: &dyn Access) -> Result<Answer, Failure> {
         Ok((status, area_of(vault), Noted::read(vault)?))
     })?;
     let mut tpm = Ways::of_machine()?.chip.open();
-    let attempts_left = match (&mut tpm, area.enrolment) {
-        (Ok(tpm), Some(enrolment)) => tpm.tries(&enrolment).ok().map(|tries| tries.left()),
+    let attempts_left = match (&mut tpm, &area.enrolment) {
+        (Ok(tpm), Some(enrolment)) => tpm.tries(enrolment).ok().map(|tries| tries.left()),
         _ => None,
     };
     let why = tpm.err().map(|failure| failure.text);
@@ -36,6 +36,7 @@ pub(crate) fn vault_mode(access: &dyn Access) -> Result<Answer, Failure> {
         attempts_left,
         relays: area.shares.iter().map(|at| hosts_text(&at.hosts)).collect(),
         needed: area.needed,
+        left: noted.left(&area),
         refreshed_at: (status.mode != Mode::Passphrase).then_some(noted.refreshed_ms),
         recommended,
         modes: modes

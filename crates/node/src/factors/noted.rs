@@ -171,6 +171,25 @@ impl Errands {
 }
 
 impl Noted {
+    /// Whether something is, or may be, elsewhere.
+    pub(super) fn has_something(&self) -> bool {
+        !self.places.is_empty() || !self.shares.is_empty() || !self.errands.is_empty()
+    }
+
+    /// What is to be destroyed and was not, in words.
+    pub(super) fn left(&self, used: &Area) -> Vec<String> {
+        let places = self.places.iter().map(|entry| entry.place);
+        let places = places.filter(|place| Some(*place) != used.place());
+        let in_tpm = places
+            .chain(self.errands.places.iter().copied())
+            .map(|place| format!("index {:#010x} of the TPM", place.number()));
+        let shares = self.shares.iter().filter(|at| !used.shares.contains(at));
+        let at_relays = shares
+            .chain(self.errands.deletes.iter().map(|delete| &delete.at))
+            .map(|at| format!("a share at {}", hosts_text(&at.hosts)));
+        in_tpm.chain(at_relays).collect()
+    }
+
     pub(super) fn read(vault: &Vault) -> Result<Noted, Failure> {
         let record = vault.get(NAME).map_err(read_failure)?;
         let read = record.map(|record| Noted::decode(&record));
@@ -185,10 +204,7 @@ impl Noted {
 
     /// Makes the record hold this; none where there is nothing.
     pub(super) fn write(&self, vault: &mut Vault) -> Result<(), WriteError> {
-        let is_empty = self.places.is_empty()
-            && self.shares.is_empty()
-            && self.relays.is_empty()
-            && self.errands.is_empty();
+        let is_empty = !self.has_something() && self.relays.is_empty();
         if is_empty && matches!(vault.get(NAME), Ok(None)) {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! A vault and a TPM in software: what is cut off at any moment leaves a vault that opens, and nothing of ours in the TPM that is
 //! not known.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -129,7 +129,8 @@ fn set_mode(vault: Vault, ways: &Ways, mode: Mode) -> (Vault, Result<(), Failure
     };
     let set = rewrap(&here, ways, to, |vault| {
         Ok(vault.with_same(&text(SECRET)).unwrap())
-    });
+    })
+    .and_then(|()| change::tidy(&here, ways));
     (here.0.into_inner(), set)
 }
 
@@ -353,6 +354,46 @@ fn without_room_for_a_new_index_the_tries_are_set_back() {
     let (opened, asked) = asked(&disk, SECRET, &ways);
     assert!(has_record(&opened.unwrap()));
     assert!(asked.wrong_before().is_none());
+}
+
+/// The vault until somebody has it destroyed.
+struct Until(Here, Cell<u32>);
+
+impl Access for Until {
+    fn send(&self, work: Work) -> bool {
+        let left = self.1.get();
+        self.1.set(left.saturating_sub(1));
+        left > 0 && self.0.send(work)
+    }
+}
+
+/// A refresh that finds the vault gone leaves no index behind that it made.
+// [SPEC 11.56]
+#[test]
+fn a_refresh_of_a_vault_that_is_gone_leaves_no_index() {
+    let Some(swtpm) = software("a_refresh_of_a_vault_that_is_gone_leaves_no_index") else {
+        return;
+    };
+    let ways = at(swtpm.socket());
+    let disk = with_tpm(&ways);
+    for works in 0.. {
+        let vault = open(&disk, SECRET, &ways).unwrap();
+        let before = noted::area_of(&vault).place();
+        let until = Until(Here(RefCell::new(vault)), Cell::new(works));
+        let made = refresh(&until, &ways);
+        let vault = until.0.0.into_inner();
+        if noted::area_of(&vault).place() != before {
+            assert!(works > 3);
+            break;
+        }
+        assert!(made.is_err());
+        let noted = Noted::read(&vault).unwrap();
+        for entry in noted.places {
+            if Some(entry.place) != before {
+                assert_eq!(tpm(&swtpm).destroy(entry.place), Ok(Destroyed::WasGone));
+            }
+        }
+    }
 }
 
 fn host(text: &str) -> Host {

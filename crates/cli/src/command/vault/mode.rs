@@ -2,9 +2,10 @@
 
 use clap::{Args, ValueEnum};
 use emptyroom_node::Session;
-use emptyroom_node::api::{Answer, Call, Failure, ModeInfo, ModeName};
+use emptyroom_node::api::{Answer, Call, Exit, Failure, ModeInfo, ModeName};
 use serde_json::json;
 
+use crate::out::Out;
 use crate::room::{self, Room};
 use crate::{passphrase, span, terminal};
 
@@ -22,6 +23,9 @@ Examples:
 pub(super) struct Mode {
     /// From now on this besides the PIN
     mode: Option<ModeArgument>,
+    /// Also without recovery words
+    #[arg(long, requires = "mode")]
+    yes: bool,
 }
 
 /// A mode as it is typed. Those that are not offered are known all the same, so that it can be said why.
@@ -57,32 +61,64 @@ impl Mode {
     pub(super) fn run(self, room: &Room) -> Result<(), Failure> {
         match self.mode {
             None => show(room),
-            Some(mode) => set(room, mode.offered()?),
+            Some(mode) => set(room, mode.offered()?, self.yes),
         }
     }
 }
 
-fn set(room: &Room, mode: ModeName) -> Result<(), Failure> {
+fn set(room: &Room, mode: ModeName, sure: bool) -> Result<(), Failure> {
     let (session, secret) = room.open_with_pin()?;
+    check_ready(&session, mode, sure, room.out)?;
     passphrase::warn_of(&session, &secret, Some(mode), room.out)?;
     session.call(Call::SetMode {
         secret,
         mode,
         relays: Vec::new(),
     })?;
-    let has_recovery = matches!(
-        session.call(Call::VaultMode {})?,
-        Answer::VaultMode { recovery: true, .. }
-    );
+    let Answer::VaultMode { left, .. } = session.call(Call::VaultMode {})? else {
+        return Err(room::unexpected());
+    };
     session.close()?;
-    if mode != ModeName::Passphrase && !has_recovery {
-        room.out.warn("no_recovery", NO_RECOVERY);
+    if !left.is_empty() {
+        let text = format!(
+            "the change was made; what it replaced could not be destroyed, and is when the vault is opened next: {}",
+            terminal::line(&left.join(", "))
+        );
+        room.out.warn("left_behind", &text);
     }
     room.out.done()
 }
 
-const NO_RECOVERY: &str = "no recovery words are set: when the TPM is cleared or breaks, or ten PINs were wrong, nothing opens this vault any \
-     more; `emptyroom vault recovery new` makes some";
+/// Says what a mode costs before it is there, and refuses it where nothing could open the vault any more.
+// [SPEC 12.50]
+pub(crate) fn check_ready(
+    session: &Session,
+    mode: ModeName,
+    sure: bool,
+    out: Out,
+) -> Result<(), Failure> {
+    if mode == ModeName::Passphrase {
+        return Ok(());
+    }
+    out.warn("tpm_limits", TPM_LIMITS);
+    let Answer::VaultMode { recovery, .. } = session.call(Call::VaultMode {})? else {
+        return Err(room::unexpected());
+    };
+    if recovery {
+        return Ok(());
+    }
+    if !sure {
+        let hint = "make some first: `emptyroom vault recovery new`; or give `vault mode` --yes";
+        return Err(Failure::new(Exit::Usage, "no_recovery", NO_RECOVERY).hint(hint));
+    }
+    out.warn("no_recovery", NO_RECOVERY);
+    Ok(())
+}
+
+const NO_RECOVERY: &str = "no recovery words are set: when the TPM is cleared or breaks, or ten PINs were wrong, nothing opens this vault any more";
+
+const TPM_LIMITS: &str = "backups of this vault open by the recovery words alone, once it was opened again; a copy that is opened on this machine ends the \
+     vault that it was copied from; while the TPM cannot be asked, a panic PIN does nothing";
 
 fn show(room: &Room) -> Result<(), Failure> {
     let session = room.open()?;
@@ -98,6 +134,7 @@ fn told(room: &Room, session: &Session) -> Result<(), Failure> {
         attempts_left,
         relays,
         needed,
+        left,
         refreshed_at,
         recommended,
         modes,
@@ -111,6 +148,7 @@ fn told(room: &Room, session: &Session) -> Result<(), Failure> {
         "attempts_left": attempts_left,
         "relays": relays,
         "needed": needed,
+        "left": left,
         "refreshed_at": refreshed_at,
         "recommended": recommended,
         "modes": modes,
@@ -129,6 +167,9 @@ fn told(room: &Room, session: &Session) -> Result<(), Failure> {
         }
         if let Some(at) = refreshed_at {
             lines.push(format!("made anew: {}", span::local(at)));
+        }
+        if !left.is_empty() {
+            lines.push(format!("still to be destroyed, at the next opening: {}", terminal::line(&left.join(", "))));
         }
         let words = if recovery { "set" } else { "none" };
         lines.push(format!(
