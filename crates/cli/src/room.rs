@@ -286,14 +286,15 @@ pub(crate) fn warn_of_phrase(by_phrase: bool, out: Out) {
     }
 }
 
-/// Says that wrong PINs came before the right one, where somebody counts: it may have been somebody else.
+/// Says what came before the right PIN, where somebody counts: it may have been somebody else.
 // [SPEC 11.48]
 pub(crate) fn warn_of_wrong(before: Option<WrongBefore>, out: Out) {
     if let Some(WrongBefore { wrong, left }) = before {
         out.warn(
             "wrong_pins",
             &format!(
-                "{wrong} PINs were tried before this one, {left} more would have been answered; if it was not you, somebody had this machine"
+                "before this PIN came {wrong} {}, wrong or cut off, and {left} more would have been answered; if it was not you, somebody had this machine",
+                if wrong == 1 { "attempt" } else { "attempts" }
             ),
         );
     }

@@ -150,7 +150,7 @@ pub(crate) fn event(event: &Event) -> Option<String> {
         Event::DeadmanUnwritten {} => DEADMAN_UNWRITTEN.to_owned(),
         Event::MessageReceived { .. }
         | Event::Locked {}
-        | Event::Wiped {}
+        | Event::Wiped { .. }
         | Event::WipeFailed { .. }
         | Event::StorageFailed { .. } => return None,
         Event::MessageState {

@@ -11,6 +11,7 @@ mod relays;
 #[cfg(test)]
 mod tests;
 
+use emptyroom_tpm::Place;
 use emptyroom_vault::{Answers, Locked, Stretched, Vault};
 
 use crate::api::{Exit, Failure};
@@ -114,10 +115,11 @@ impl Asked {
         (before + 1 >= WRONG_TOLD_FROM).then_some(left)
     }
 
-    /// After the right one: how many wrong ones came before, if there were some, and how many would have been left.
+    /// After the right one: how many came before, if there were some, and how many would have been left. Told from the first on:
+    /// else somebody with whom the machine is shared could try a few between two openings, for ever.
     pub(crate) fn wrong_before(&self) -> Option<WrongBefore> {
         let (wrong, left) = self.counted?;
-        (wrong >= WRONG_TOLD_FROM).then(|| WrongBefore {
+        (wrong > 0).then(|| WrongBefore {
             wrong,
             left: left + 1,
         })
@@ -134,19 +136,24 @@ fn damaged() -> Failure {
     .hint("enter the recovery words, or restore the vault from a backup")
 }
 
-/// Wrong PINs that were entered before the right one.
+/// Attempts that came before the right PIN.
 #[derive(Clone, Copy)]
 pub struct WrongBefore {
-    /// So many. (A program that was killed after the right one counts, too.)
+    /// So many: wrong PINs, or programs that were killed just after the right one.
     pub wrong: u32,
     /// So many could have followed.
     pub left: u32,
 }
 
-/// Ends what a vault has in the TPM whose header named it in `area`. (Without the vault's key nobody can delete shares.)
-pub(crate) fn destroy_named(area: &[u8]) {
+/// Ends what a vault has in the TPM whose header named it in `area`; gives what could not be ended, in words. (Without the
+/// vault's key nobody can delete shares.)
+pub(crate) fn destroy_named(area: &[u8]) -> Vec<String> {
     let place = Area::decode(area).and_then(|area| area.place());
-    chip::Chip::of_machine().destroy(place.as_slice());
+    in_words(&chip::Chip::of_machine().end(place.as_slice()))
+}
+
+fn in_words(places: &[Place]) -> Vec<String> {
+    places.iter().map(noted::in_words).collect()
 }
 
 /// What an open vault has elsewhere.
@@ -168,9 +175,9 @@ impl Elsewhere {
         encoded
     }
 
-    /// Ends what is in the TPM.
-    pub(crate) fn destroy_in_tpm(&self) {
-        chip::Chip::of_machine().destroy(&self.0.places);
+    /// Ends what is in the TPM; gives what could not be ended, in words.
+    pub(crate) fn destroy_in_tpm(&self) -> Vec<String> {
+        in_words(&chip::Chip::of_machine().end(&self.0.places))
     }
 
     /// Has the shares deleted, as far as their relays can be reached now: for a vault of which nothing is left.

@@ -1,5 +1,6 @@
 //! The home: one directory that holds the vault and, while a daemon runs, its socket.
 
+use std::cell::Cell;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -197,23 +198,28 @@ pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result
     })
 }
 
-/// Destroys a vault that is locked. One that a command has open is waited for a little: it may be about to end.
+/// Destroys a vault that is locked. One that a command has open is waited for a little: it may be about to end. What is left
+/// of it in the TPM is told.
 pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
     policy::allows_panic()?;
+    let left = Cell::new(Vec::new());
     let wipe = || {
         let generator = Box::new(seed::generator()?);
         let directory = Box::new(OsDirectory::at(home));
-        Ok(emptyroom_vault::wipe(
-            directory,
-            generator,
-            &mut factors::destroy_named,
-        ))
+        Ok(emptyroom_vault::wipe(directory, generator, &mut |area| {
+            left.set(factors::destroy_named(area));
+        }))
     };
     let wiped = patiently(IN_USE_WAIT, wipe, |wiped| {
         matches!(wiped, Err(WipeError::InUse))
     })?;
     let _ = drill::clear(home);
-    wiped.map_err(wipe_failure)
+    wiped.map_err(wipe_failure)?;
+    // [SPEC 12.44]
+    match left.into_inner() {
+        left if left.is_empty() => Ok(()),
+        left => Err(Failure::left_behind(&left)),
+    }
 }
 
 /// Does it again for as long as somebody has the vault open.
@@ -232,13 +238,17 @@ fn patiently<T>(
     }
 }
 
-/// Destroys a locked vault whose lock is held, whatever the policy says.
-pub(crate) fn wipe_held(home: &Path, lock: Box<dyn Send + Sync>) -> Result<(), Failure> {
+/// Destroys a locked vault whose lock is held, whatever the policy says; gives what is left of it in the TPM, in words.
+pub(crate) fn wipe_held(home: &Path, lock: Box<dyn Send + Sync>) -> Result<Vec<String>, Failure> {
     let directory = Box::new(OsDirectory::at(home));
     let generator = Box::new(seed::generator()?);
     let _ = drill::clear(home);
-    emptyroom_vault::wipe_held(directory, lock, generator, &mut factors::destroy_named)
-        .map_err(wipe_failure)
+    let mut left = Vec::new();
+    emptyroom_vault::wipe_held(directory, lock, generator, &mut |area| {
+        left = factors::destroy_named(area);
+    })
+    .map_err(wipe_failure)?;
+    Ok(left)
 }
 
 /// Whether there is no vault for sure.

@@ -102,7 +102,8 @@ fn it_shows_what_the_machine_has_and_what_is_recommended() {
         json!({ "mode": "passphrase", "why_not": null })
     );
     assert!(shown["modes"][1]["why_not"].is_string());
-    let mut set = owner.person.command(&["--json", "vault", "mode", "tpm"]);
+    let set = ["--json", "vault", "mode", "tpm", "--yes"];
+    let mut set = owner.person.command(&set);
     set.env(VARIABLE, "/nowhere");
     assert_eq!(error(finish(set, "")), "vault_tpm_absent");
 
@@ -171,6 +172,15 @@ fn without_its_tpm_only_the_words_open_it() {
         error(owner.run_in(&copy, PIN, &other.socket(), &contacts)),
         "vault_tpm_cleared"
     );
+    // The mode says what keeps it from opening.
+    let show = ["--json", "vault", "mode"];
+    let shown = owner
+        .run_in(&copy, &words, &other.socket(), &show)
+        .ok()
+        .one();
+    let why = shown["modes"][1]["why_not"].as_str().unwrap();
+    assert!(why.contains("another machine"), "{why}");
+    assert_eq!(shown["attempts_left"], Value::Null);
     // Words that open it where the TPM cannot be reached give a PIN that does without.
     let by_words = owner.run_in(&copy, &words, nowhere, &["contacts"]).ok();
     assert!(by_words.err.contains("pin change"), "{by_words:?}");
@@ -223,6 +233,14 @@ fn wrong_pins_are_told_and_end() {
     );
     let told = owner.run(&contacts).ok();
     assert!(told.err.contains("\"warning\":\"wrong_pins\""), "{told:?}");
+    assert_eq!(owner.run(&contacts).ok().err, "");
+    // Whoever shares the machine cannot try a few between two openings unseen.
+    assert_eq!(wrong()["text"], "wrong PIN or passphrase");
+    let told = owner.run(&contacts).ok();
+    assert!(
+        told.err.contains("before this PIN came 1 attempt,"),
+        "{told:?}"
+    );
     assert_eq!(owner.run(&contacts).ok().err, "");
     // Asking for a change costs no attempt.
     let refused = owner.run_by("wrong", &["--json", "vault", "mode", "passphrase"]);
@@ -313,6 +331,51 @@ fn whatever_destroys_it_ends_its_copies() {
     owner.run(&["vault", "mode", "tpm", "--yes"]).ok();
     ends("at-a-daemon", &|| drop(owner.run(&["panic", "--yes"]).ok()));
     daemon.finish().ok();
+}
+
+/// What of the TPM could not be destroyed is told, with its number: a copy still opens.
+// [SPEC 11.59] [SPEC 12.44]
+#[test]
+fn a_key_that_a_panic_could_not_destroy_is_told() {
+    let Some(owner) = Owner::new("a_key_that_a_panic_could_not_destroy_is_told") else {
+        return;
+    };
+    let contacts = ["--json", "contacts"];
+    let mode = ["vault", "mode", "tpm", "--yes"];
+    let panic = ["--json", "panic", "--yes"];
+    let is_told = |done: Done| {
+        let told = done.ends(5).failure();
+        assert_eq!(told["error"], "left_behind");
+        assert!(
+            told["text"].as_str().unwrap().contains("index 0x01"),
+            "{told}"
+        );
+        assert!(told["hint"].as_str().unwrap().contains("tpm2_nvundefine"));
+        let gone = owner.run(&contacts).ends(5).failure();
+        assert_eq!(gone["error"], "vault_missing");
+    };
+    owner.run(&mode).ok();
+    let copy = owner.image("locked");
+    let home = owner.person.home.clone();
+    is_told(owner.run_in(&home, PIN, Path::new("/nowhere"), &panic));
+    owner
+        .run_in(&copy, PIN, &owner.swtpm.socket(), &contacts)
+        .ok();
+
+    owner.run(&["init", "--kdf", "minimum"]).ok();
+    owner.run(&mode).ok();
+    let mut daemon = Running::start(owner.command(&["daemon"]));
+    daemon.wait_for_line(|line| line.ends_with("daemon.sock"));
+    // Any call that takes a job waits for the refresh.
+    owner.run(&["vault", "mode"]).ok();
+    let copy = owner.image("at-a-daemon");
+    let socket = owner.swtpm.socket();
+    let away = socket.with_extension("away");
+    std::fs::rename(&socket, &away).unwrap();
+    is_told(owner.run(&panic));
+    daemon.finish().ok();
+    std::fs::rename(&away, &socket).unwrap();
+    owner.run_in(&copy, PIN, &socket, &contacts).ok();
 }
 
 /// Somebody whose vault three relays open, too.

@@ -165,7 +165,11 @@ pub enum Event {
     /// That the vault was opened could not be written down: its dead-man time goes on as if it was not.
     DeadmanUnwritten {},
     /// The dead-man time was over, and the vault is destroyed.
-    Wiped {},
+    Wiped {
+        /// What of it is left in the TPM, in words; not there where nothing is.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<String>,
+    },
     /// The dead-man time was over, and something stood in the way of destroying the vault whole.
     WipeFailed {
         /// As of `StorageFailed`.
@@ -229,7 +233,7 @@ impl Event {
     pub fn end(&self) -> Option<Failure> {
         match self {
             Self::Locked {} => Some(Failure::locked()),
-            Self::Wiped {} => Some(Failure::wiped()),
+            Self::Wiped { left } => Some(Failure::wiped(left)),
             Self::WipeFailed { why } => Some(Failure::wipe_failed(match why.as_str() {
                 "vault_full" => "the disk is full",
                 _ => "it could not be read or written",

@@ -94,11 +94,22 @@ impl Failure {
             .hint("run the command in a terminal and enter the PIN, give --pin-file, or start `emptyroom daemon`")
     }
 
-    /// The dead-man time was over, and the vault is gone.
+    /// The dead-man time was over, and the vault is gone; what of it is left elsewhere, in words.
     // [SPEC 12.46]
-    pub fn wiped() -> Self {
+    pub fn wiped(left: &[String]) -> Self {
         let text = "the dead-man time was over: the vault was destroyed";
-        Self::new(Exit::Vault, "vault_destroyed", text).hint("make a new one with `emptyroom init`")
+        let wiped = |text: &str| Self::new(Exit::Vault, "vault_destroyed", text);
+        if left.is_empty() {
+            return wiped(text).hint("make a new one with `emptyroom init`");
+        }
+        wiped(&format!("{text}, but {}", remains(left))).hint(REMOVE)
+    }
+
+    /// The vault was destroyed, but not this, in words, which is elsewhere.
+    // [SPEC 12.44]
+    pub(crate) fn left_behind(left: &[String]) -> Self {
+        let text = format!("the vault was destroyed, but {}", remains(left));
+        Self::new(Exit::Vault, "left_behind", text).hint(REMOVE)
     }
 
     /// The same, but something stood in the way.
@@ -111,6 +122,17 @@ impl Failure {
             .hint("see to the disk; the next start tries again")
     }
 }
+
+/// Why it matters that something of a destroyed vault is left in the TPM.
+fn remains(left: &[String]) -> String {
+    format!(
+        "not {}, which could not be reached: a copy of the disk from before still opens on this machine, with its PIN",
+        left.join(", ")
+    )
+}
+
+/// What to do about it.
+const REMOVE: &str = "when the TPM can be reached, remove it by its number (`tpm2_nvundefine 0x...`), or clear the TPM in the firmware";
 
 /// What stood in the way of a file, for people; the system's own words may name it.
 pub fn reason(kind: ErrorKind) -> String {

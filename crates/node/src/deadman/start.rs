@@ -36,7 +36,7 @@ pub(crate) fn look(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Fail
     if deadline.look(here) == Look::Over {
         // [SPEC 11.80] The lock is kept: nobody opens it in between.
         return Err(match home::wipe_held(home, lock) {
-            Ok(()) => Failure::wiped(),
+            Ok(left) => Failure::wiped(&left),
             Err(failure) => Failure::wipe_failed(&failure.text),
         });
     }

@@ -50,6 +50,7 @@ impl Engine {
             drop(client);
         };
         let mut why = None;
+        let mut left = Vec::new();
         let ended = match end {
             End::Lock => {
                 others(None);
@@ -60,21 +61,19 @@ impl Engine {
                 let elsewhere = Elsewhere::of(&vault);
                 let destroyed = vault.panic(Besides {
                     errands: &mut |_| elsewhere.errands(),
-                    destroy: &mut || elsewhere.destroy_in_tpm(),
+                    destroy: &mut || left = elsewhere.destroy_in_tpm(),
                 });
-                if !matches!(destroyed, Ok(Some(_))) {
-                    // Nothing is left that could remember it.
-                    elsewhere.delete_shares();
-                }
+                // An empty vault remembers them, too; but when it is opened, if ever, may be too late.
+                elsewhere.delete_shares();
                 others(None);
                 destroyed.and_then(|empty| empty.map_or(Ok(()), Vault::lock))
             }
             End::Wipe => {
                 let elsewhere = Elsewhere::of(&vault);
-                let destroyed = vault.wipe(&mut || elsewhere.destroy_in_tpm());
+                let destroyed = vault.wipe(&mut || left = elsewhere.destroy_in_tpm());
                 elsewhere.delete_shares();
                 let event = match destroyed {
-                    Ok(()) => Event::Wiped {},
+                    Ok(()) => Event::Wiped { left: left.clone() },
                     Err(error) => Event::WipeFailed {
                         why: own::write_failure(error).error,
                     },
@@ -89,7 +88,13 @@ impl Engine {
             let _ = drill::clear(&home);
         }
         if let Some(answerer) = answerer {
-            answerer(ended.map(|()| Answer::Done {}).map_err(own::write_failure));
+            // [SPEC 12.44]
+            let told = match ended {
+                Err(error) => Err(own::write_failure(error)),
+                Ok(()) if left.is_empty() => Ok(Answer::Done {}),
+                Ok(()) => Err(Failure::left_behind(&left)),
+            };
+            answerer(told);
         }
         why
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use emptyroom_tpm::{
     DEVICE, DestroyError, EnrolError, Enrolment, Fault, Place, ResetError, ResetSecret, ShareError,
-    Stretched, Tpm,
+    Stretched, Tpm, TriesError,
 };
 use emptyroom_vault::Share;
 
@@ -45,6 +45,23 @@ impl Chip {
         }
     }
 
+    /// How many tries an enrolment's key has left.
+    pub(super) fn tries(&self, enrolment: &Enrolment) -> Result<u32, Failure> {
+        match self.open()?.tries(enrolment) {
+            Ok(tries) => Ok(tries.left()),
+            Err(TriesError::Gone) => Err(gone()),
+            Err(TriesError::Fault(fault)) => Err(failure(fault)),
+        }
+    }
+
+    /// Ends what is at these places, as far as the TPM can be reached; gives those of which it is not known that they have
+    /// ended.
+    pub(super) fn end(&self, places: &[Place]) -> Vec<Place> {
+        let ended = self.destroy(places);
+        let left = places.iter().filter(|place| !ended.contains(place));
+        left.copied().collect()
+    }
+
     /// Ends what is at these places, as far as the TPM can be reached; gives those of which it is known that they have
     /// ended.
     pub(super) fn destroy(&self, places: &[Place]) -> Vec<Place> {
@@ -72,7 +89,8 @@ pub(super) fn free_place(tpm: &mut Tpm) -> Result<Place, Failure> {
 pub(super) fn enrol(tpm: &mut Tpm, place: Place, inputs: [Share; 2]) -> Result<Enrolled, Failure> {
     let (enrolment, reset) = tpm.enrol(place).map_err(|error| match error {
         EnrolError::Fault(fault) => failure(fault),
-        error @ (EnrolError::Taken | EnrolError::Full) => busy(&error.to_string()),
+        error @ EnrolError::Full => full(&error.to_string()),
+        error @ EnrolError::Taken => busy(&error.to_string()),
     })?;
     let mut share = |input: &Share| {
         let share = tpm.share(&enrolment, &Stretched::new(input));
@@ -129,6 +147,11 @@ fn absent(text: &str) -> Failure {
         .hint("switch it on in the firmware, or enter the recovery words")
 }
 
+fn full(text: &str) -> Failure {
+    Failure::new(Exit::Vault, "vault_tpm_full", text)
+        .hint("remove what nobody needs (`tpm2_getcap handles-nv-index` lists it), or choose another mode")
+}
+
 fn busy(text: &str) -> Failure {
     Failure::new(Exit::Vault, "vault_tpm_busy", text).hint("try again, or enter the recovery words")
 }
@@ -137,13 +160,14 @@ fn busy(text: &str) -> Failure {
 fn failure(fault: Fault) -> Failure {
     let text = fault.to_string();
     match fault {
-        Fault::Missing | Fault::NoPermission | Fault::Disabled | Fault::Unsupported => {
-            absent(&text)
+        Fault::Missing | Fault::Unsupported => absent(&text),
+        // Each says what to do about it.
+        Fault::NoPermission | Fault::Disabled | Fault::OwnerPassword => {
+            absent(&text).hint("or enter the recovery words")
         }
         Fault::OtherTpm => gone(),
         Fault::Busy
         | Fault::Lockout
-        | Fault::OwnerPassword
         | Fault::Malformed(_)
         | Fault::Altered(_)
         | Fault::Refused(..)

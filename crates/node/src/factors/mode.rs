@@ -3,6 +3,7 @@
 use emptyroom_vault::Mode;
 
 use super::change::{Access, Ways, with};
+use super::chip;
 use super::noted::{Noted, area_of, hosts_text};
 use crate::api::{Answer, Call, Exit, Failure, ModeInfo, ModeName};
 use crate::engine::own::read_failure;
@@ -13,12 +14,22 @@ pub(crate) fn vault_mode(access: &dyn Access) -> Result<Answer, Failure> {
         let status = vault.status().map_err(read_failure)?;
         Ok((status, area_of(vault), Noted::read(vault)?))
     })?;
-    let mut tpm = Ways::of_machine()?.chip.open();
-    let attempts_left = match (&mut tpm, &area.enrolment) {
-        (Ok(tpm), Some(enrolment)) => tpm.tries(enrolment).ok().map(|tries| tries.left()),
+    let chip = Ways::of_machine()?.chip;
+    // Asked for a place as an enrolment does: one that can be opened may still refuse.
+    let why = chip
+        .open()
+        .and_then(|mut tpm| chip::free_place(&mut tpm))
+        .err();
+    let tries = match (&why, &area.enrolment) {
+        (None, Some(enrolment)) => Some(chip.tries(enrolment)),
         _ => None,
     };
-    let why = tpm.err().map(|failure| failure.text);
+    let (attempts_left, gone) = match tries {
+        None => (None, None),
+        Some(Ok(left)) => (Some(left), None),
+        Some(Err(failure)) => (None, Some(failure.text)),
+    };
+    let why = why.map(|failure| failure.text);
     let recommended = match why {
         None => ModeName::Tpm,
         Some(_) => ModeName::Passphrase,
@@ -44,7 +55,11 @@ pub(crate) fn vault_mode(access: &dyn Access) -> Result<Answer, Failure> {
             .filter(|mode| mode.is_offered() || *mode == now)
             .map(|mode| ModeInfo {
                 mode,
-                why_not: why.clone().filter(|_| mode.mode().asks_tpm()),
+                // Of the mode that is, also what keeps it from opening the vault.
+                why_not: why
+                    .clone()
+                    .or_else(|| gone.clone().filter(|_| mode == now))
+                    .filter(|_| mode.mode().asks_tpm()),
             })
             .collect(),
     })

@@ -176,17 +176,15 @@ impl Noted {
         !self.places.is_empty() || !self.shares.is_empty() || !self.errands.is_empty()
     }
 
-    /// What is to be destroyed and was not, in words.
+    /// What is to be destroyed and was not, in words. Not what a vault left that a panic PIN ended: nobody shall see that there
+    /// was one.
+    // [SPEC 12.42]
     pub(super) fn left(&self, used: &Area) -> Vec<String> {
         let places = self.places.iter().map(|entry| entry.place);
         let places = places.filter(|place| Some(*place) != used.place());
-        let in_tpm = places
-            .chain(self.errands.places.iter().copied())
-            .map(|place| format!("index {:#010x} of the TPM", place.number()));
+        let in_tpm = places.map(|place| in_words(&place));
         let shares = self.shares.iter().filter(|at| !used.shares.contains(at));
-        let at_relays = shares
-            .chain(self.errands.deletes.iter().map(|delete| &delete.at))
-            .map(|at| format!("a share at {}", hosts_text(&at.hosts)));
+        let at_relays = shares.map(|at| format!("a share at {}", hosts_text(&at.hosts)));
         in_tpm.chain(at_relays).collect()
     }
 
@@ -248,6 +246,11 @@ impl Noted {
             refreshed_ms: u64::from_be_bytes(reader.array()?),
         })
     }
+}
+
+/// A place as its owner finds it in the TPM.
+pub(super) fn in_words(place: &Place) -> String {
+    format!("index {:#010x} of the TPM", place.number())
 }
 
 /// The hosts of a relay, as they are written.

@@ -311,8 +311,8 @@ pub(super) fn needs_relays() -> Failure {
 
 fn too_few_take() -> Failure {
     Failure::new(
-        Exit::Fault,
-        "relay_unreachable",
+        Exit::Vault,
+        "vault_relays_needed",
         "too few of the relays took their share",
     )
     .hint(

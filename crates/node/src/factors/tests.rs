@@ -15,9 +15,9 @@ use emptyroom_wire::share::ShareId;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use super::change::{self, Access, To, Ways, Work, refresh, rewrap};
+use super::change::{self, Access, To, Ways, Work, is_due, refresh, rewrap};
 use super::chip::Chip;
-use super::noted::{self, Area, At, Errands, HOSTS_LEN_MAX, Noted};
+use super::noted::{self, Area, At, Errands, HOSTS_LEN_MAX, Noted, NotedPlace};
 use super::{Asked, ask};
 use crate::api::Failure;
 use disk::{Disk, Loss};
@@ -30,6 +30,10 @@ use disk::{Disk, Loss};
 )]
 #[path = "../../../vault/tests/it/disk.rs"]
 mod disk;
+
+#[allow(dead_code, unreachable_pub, clippy::indexing_slicing)]
+#[path = "../../../tpm/tests/it/bus.rs"]
+mod bus;
 
 const SECRET: &str = "1357";
 const PANIC: &str = "2468";
@@ -223,8 +227,14 @@ fn cut_off_anywhere_it_opens_and_leaves_nothing_behind() {
             let vault = open(&disk, SECRET, &ways).unwrap_or_else(|e| panic!("{what}: {e}"));
             assert!(has_record(&vault), "{what}");
             seen.push(vault.mode());
-            let (vault, again) = refreshed(vault, &ways);
-            again.unwrap_or_else(|e| panic!("{what}: {e}"));
+            // As the program does: where nothing is due, nothing is left.
+            let vault = if is_due(&vault) {
+                let (vault, again) = refreshed(vault, &ways);
+                again.unwrap_or_else(|e| panic!("{what}: {e}"));
+                vault
+            } else {
+                vault
+            };
             let left = Noted::read(&vault).unwrap().places;
             let in_header = noted::area_of(&vault).place();
             assert!(left.iter().map(|noted| noted.place).eq(in_header), "{what}");
@@ -345,7 +355,7 @@ fn without_room_for_a_new_index_the_tries_are_set_back() {
         drop(open(&disk, "wrong", &ways));
     }
     let (vault, made) = refreshed(open(&disk, SECRET, &ways).unwrap(), &ways);
-    assert_eq!(made.unwrap_err().error, "vault_tpm_busy");
+    assert_eq!(made.unwrap_err().error, "vault_tpm_full");
     assert!(
         vault.refreshed().is_none(),
         "the PIN is forgotten all the same"
@@ -394,6 +404,56 @@ fn a_refresh_of_a_vault_that_is_gone_leaves_no_index() {
             }
         }
     }
+}
+
+/// Which commands the TPM gets, and how long they and its answers are, tells nobody which PIN it was.
+// [SPEC 11.40]
+#[test]
+fn the_tpm_is_asked_the_same_whatever_the_secret_is() {
+    let Some(swtpm) = software("the_tpm_is_asked_the_same_whatever_the_secret_is") else {
+        return;
+    };
+    let bus = bus::Bus::before(&swtpm);
+    let ways = at(bus.socket.clone());
+    let disk = with_tpm(&ways);
+    let trace = |secret: &str| {
+        let (sender, seen) = std::sync::mpsc::channel();
+        bus.tap(move |_, is_answer, message| {
+            let code: [u8; 4] = message[6..10].try_into().unwrap();
+            sender.send((is_answer, message.len(), code)).unwrap();
+            bus::Verdict::Pass
+        });
+        let locked = Locked::read(disk.boxed(), rng()).unwrap();
+        let Ok(stretched) = locked.stretch(&text(secret)) else {
+            panic!("there is memory");
+        };
+        let asked = ask(&locked, &stretched, &ways, false);
+        drop(locked.try_all(&stretched, &asked.answers));
+        bus.tap(|_, _, _| bus::Verdict::Pass);
+        seen.into_iter().collect::<Vec<_>>()
+    };
+    let right = trace(SECRET);
+    assert!(right.len() > 20, "{}", right.len());
+    assert_eq!(trace(PANIC), right);
+    assert_eq!(trace("wrong"), right);
+}
+
+/// What a vault left that the panic PIN ended is not told, and what a change left is.
+// [SPEC 12.42] [SPEC 12.50]
+#[test]
+fn what_is_left_is_told_but_not_of_a_vault_that_is_gone() {
+    let place = Place::from_number(0x0180_0007).unwrap();
+    let noted = Noted {
+        places: vec![NotedPlace { place, reset: None }],
+        errands: Errands {
+            places: vec![Place::from_number(0x0180_0008).unwrap()],
+            deletes: Vec::new(),
+        },
+        ..Noted::default()
+    };
+    let told = ["index 0x01800007 of the TPM".to_owned()];
+    assert_eq!(noted.left(&Area::default()), told);
+    assert!(noted.has_something());
 }
 
 fn host(text: &str) -> Host {

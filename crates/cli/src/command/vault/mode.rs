@@ -171,9 +171,13 @@ fn told(room: &Room, session: &Session) -> Result<(), Failure> {
         if !left.is_empty() {
             lines.push(format!("still to be destroyed, at the next opening: {}", terminal::line(&left.join(", "))));
         }
-        let words = if recovery { "set" } else { "none" };
+        let words = if recovery {
+            "set"
+        } else {
+            "none: make some before you choose `tpm` (`emptyroom vault recovery new`)"
+        };
         lines.push(format!(
-            "recovery words: {words} (on paper they open it when the PIN is forgotten or the TPM gone, also every copy of the disk)"
+            "recovery words (on paper they open it when the PIN is forgotten or the TPM gone, also every copy of the disk): {words}"
         ));
         Some(lines.join("\n"))
     })

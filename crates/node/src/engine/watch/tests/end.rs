@@ -96,7 +96,7 @@ fn an_open_vault_is_destroyed_when_its_time_is_over() {
     assert_eq!(refused.error, "vault_destroyed");
     assert!(!holds_vault(&home));
     let told = told.lock().unwrap();
-    assert!(told.ends_with(&[Event::Wiped {}, Event::Locked {}]));
+    assert!(told.ends_with(&[Event::Wiped { left: Vec::new() }, Event::Locked {}]));
     std::fs::remove_dir_all(&home).unwrap();
 }
 
@@ -145,7 +145,7 @@ fn a_daemon_whose_time_is_over_destroys_its_vault_and_tells_everybody_why() {
     let events = session.events().unwrap();
     assert!(session.call(Call::Status {}).is_ok());
     // Whoever begins to hear is warned first.
-    assert!(heard(events).ends_with(&[Event::Wiped {}, Event::Locked {}]));
+    assert!(heard(events).ends_with(&[Event::Wiped { left: Vec::new() }, Event::Locked {}]));
     let late = session.call(Call::Status {}).err().unwrap();
     assert_eq!(late.error, "vault_destroyed");
     let ended = serving.join().unwrap().unwrap_err();
@@ -169,7 +169,7 @@ fn whoever_calls_a_destroyed_vault_is_told_that_it_was() {
         .unwrap();
     let session = Session::over(started, running.runtime);
     let heard = heard(session.events().unwrap());
-    assert!(heard.ends_with(&[Event::Wiped {}, Event::Locked {}]));
+    assert!(heard.ends_with(&[Event::Wiped { left: Vec::new() }, Event::Locked {}]));
     for call in [Call::Status {}, Call::Lock {}] {
         let refused = session.call(call).err().unwrap();
         assert_eq!(refused.error, "vault_destroyed");
