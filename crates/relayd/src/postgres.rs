@@ -35,6 +35,7 @@ mod fetch;
 mod link;
 pub mod ratchet;
 mod schema;
+mod tls;
 pub mod upkeep;
 
 /// Days ahead for which entries are made: their tables are there before.
@@ -94,8 +95,7 @@ impl PostgresRows {
         today: Day,
     ) -> Result<Self, Unusable> {
         let keys = DayKeys::load(directory)?;
-        let mut link =
-            Link::new(address).map_err(|_| StoreFailure::Away("no resources for a connection"))?;
+        let mut link = Link::new(address)?;
         let keys = bring_up(&mut link, &seat, keys, (directory, today))?;
         let mut rows = Self {
             link,

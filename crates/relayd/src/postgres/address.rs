@@ -2,15 +2,22 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
+use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
-/// The address of a database, with everything that is needed to connect: `postgres://user:password@host:port/name`.
+use super::tls::Tls;
+
+/// The address of a database, with everything that is needed to connect: `postgres://user:password@host:port/name`. On another machine, with
+/// `?sslrootcert=FILE`: whose certificates to trust.
 #[derive(Clone)]
 pub struct Address {
     config: Config,
+    /// How it is spoken to where others could listen.
+    tls: Option<Tls>,
 }
 
 /// Why a text is no address of a database. It does not repeat the text.
@@ -41,7 +48,8 @@ impl Address {
         if !Self::is_meant(text) {
             return Err(AddressFault("it does not begin with postgres://"));
         }
-        let config = Config::from_str(text).map_err(|_| {
+        let (text, authorities) = without_authorities(text)?;
+        let mut config = Config::from_str(&text).map_err(|_| {
             AddressFault("it is not of the form postgres://user:password@host:port/database")
         })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
@@ -50,8 +58,19 @@ impl Address {
         if config.get_dbname().is_none() {
             return Err(AddressFault("it names no database"));
         }
-        check_way(&config)?;
-        Ok(Self { config })
+        // [SPEC 6.212]
+        config.ssl_mode(way(&config, authorities.is_some())?);
+        let tls = authorities.as_deref().map(Tls::of).transpose();
+        let tls = tls.map_err(|_| {
+            AddressFault(
+                "the file that sslrootcert names cannot be read, or is none of PEM certificates",
+            )
+        })?;
+        Ok(Self { config, tls })
+    }
+
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -59,9 +78,9 @@ impl Address {
     }
 }
 
-/// There is no TLS to a database yet: what leaves this machine goes in clear, and only where that was said.
-// [SPEC 6.208]
-fn check_way(config: &Config) -> Result<(), AddressFault> {
+/// What leaves this machine goes under TLS, or in clear where that was said. What stays here goes in clear, unless the address says whom to trust.
+// [SPEC 6.212]
+fn way(config: &Config, has_authorities: bool) -> Result<SslMode, AddressFault> {
     let stays_here = |host: &Host| match host {
         Host::Unix(_) => true,
         Host::Tcp(name) if name == "localhost" => true,
@@ -71,17 +90,46 @@ fn check_way(config: &Config) -> Result<(), AddressFault> {
         [] => config.get_hosts().iter().all(stays_here),
         addresses => addresses.iter().all(IpAddr::is_loopback),
     };
-    match config.get_ssl_mode() {
-        SslMode::Prefer if stays_here => Ok(()),
-        SslMode::Disable => Ok(()),
-        SslMode::Prefer => Err(AddressFault(
-            "it is on another machine, and there is no TLS to databases yet: name the end of a tunnel on this one (127.0.0.1), or \
-             append ?sslmode=disable if the network between is yours and encrypts",
+    match (config.get_ssl_mode(), has_authorities) {
+        (SslMode::Disable, true) => {
+            Err(AddressFault("it says both sslrootcert and sslmode=disable"))
+        }
+        (_, true) => Ok(SslMode::Require),
+        (SslMode::Disable, false) => Ok(SslMode::Disable),
+        (SslMode::Prefer, false) if stays_here => Ok(SslMode::Disable),
+        (SslMode::Prefer, false) => Err(AddressFault(
+            "it is on another machine: say whose certificates to trust with ?sslrootcert=FILE, or ?sslmode=disable if the network between \
+             is yours and encrypts",
         )),
-        _ => Err(AddressFault(
-            "it asks for TLS, which there is not to databases yet: name the end of a tunnel on this machine (127.0.0.1)",
+        (_, false) => Err(AddressFault(
+            "it asks for TLS: say whose certificates to trust with sslrootcert=FILE",
         )),
     }
+}
+
+/// What the client library does not know: the file of certificates, and that they are always looked at.
+fn without_authorities(text: &str) -> Result<(String, Option<PathBuf>), AddressFault> {
+    let Some((before, query)) = text.split_once('?') else {
+        return Ok((text.to_owned(), None));
+    };
+    let mut file = None;
+    let mut others = Vec::new();
+    for part in query.split('&') {
+        if let Some(encoded) = part.strip_prefix("sslrootcert=") {
+            let path = percent_decode_str(encoded).decode_utf8();
+            let path = path.map_err(|_| AddressFault("sslrootcert is no path"))?;
+            file = Some(PathBuf::from(path.as_ref()));
+        } else if part == "sslmode=verify-full" {
+            others.push("sslmode=require");
+        } else {
+            others.push(part);
+        }
+    }
+    let text = match others.as_slice() {
+        [] => before.to_owned(),
+        others => format!("{before}?{}", others.join("&")),
+    };
+    Ok((text, file))
 }
 
 impl FromStr for Address {
@@ -143,7 +191,8 @@ mod tests {
             "postgres://joe:s3cret@host/x?s3cret=1",
             "postgres://joe:s3cret@host",
             "postgres://joe:s3cret@host/x",
-            "postgres://joe:s3cret@127.0.0.1/x?sslmode=require",
+            "postgres://joe:s3cret@host/x?sslmode=verify-full",
+            "postgres://joe:s3cret@host/x?sslrootcert=/s3cret",
             "mysql://joe:s3cret@host/x",
         ] {
             let fault = Address::parse(wrong).unwrap_err().to_string();

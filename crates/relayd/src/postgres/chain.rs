@@ -2,8 +2,6 @@
 //!
 //! It has a connection of its own, to the first database of the list.
 
-use std::io;
-
 use emptyroom_relay::store::StoreFailure;
 use emptyroom_wire::codec;
 use emptyroom_wire::limits::KEY_RECORD_LIFE_MS;
@@ -56,9 +54,8 @@ impl SharedChain {
         identity: VerifyKey,
         before: &[KeyRecord],
     ) -> Result<(Self, Vec<KeyRecord>), StoreFailure> {
-        let no_resources = |_: io::Error| StoreFailure::Away("no resources for a connection");
         let mut chain = Self {
-            link: Link::new(address).map_err(no_resources)?,
+            link: Link::new(address)?,
             identity,
             last_known: 0,
         };

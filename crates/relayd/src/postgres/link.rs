@@ -2,20 +2,21 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use emptyroom_relay::store::StoreFailure;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::error::Severity;
-use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, Statement};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls, Statement};
 
 use super::address::Address;
+use super::tls::Tls;
 use crate::log::{Event, log};
 
 /// What a database is given to answer before it counts as away.
@@ -25,9 +26,12 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// After a vain attempt to connect, so long passes before the next.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// Another node is at a row for too long.
+pub(super) const LOCKED: StoreFailure = StoreFailure::Away("another node holds a row for too long");
+
 /// Locks are short, and those of a node that hangs are let go. Not `statement_timeout`: it would also end a commit's wait for a replica, and
 /// that commit would be reported as done.
-const SETTINGS: &str = "SET client_min_messages = warning; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; SET statement_timeout = 0";
+const SETTINGS: &str = "SET client_min_messages = warning; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '15s'; SET statement_timeout = 0";
 
 /// Where in a transaction something failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +47,8 @@ pub(super) struct Link {
     /// Taken by `drop` alone.
     runtime: Option<Runtime>,
     config: Config,
+    /// How it is connected to where others could listen.
+    tls: Option<Tls>,
     session: Option<Session>,
     /// The last attempt to connect was in vain, then.
     tried: Option<Instant>,
@@ -57,7 +63,9 @@ pub(super) struct Session {
 }
 
 impl Link {
-    pub(super) fn new(address: &Address) -> io::Result<Self> {
+    pub(super) fn new(address: &Address) -> Result<Self, StoreFailure> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|_| StoreFailure::Away("no resources for a connection"))?;
         let mut config = address.config().clone();
         config
             .application_name("emptyroom-relay")
@@ -68,8 +76,9 @@ impl Link {
             // Replicas are behind: only where writes are taken is read.
             .target_session_attrs(TargetSessionAttrs::ReadWrite);
         Ok(Self {
-            runtime: Some(Builder::new_current_thread().enable_all().build()?),
+            runtime: Some(runtime),
             config,
+            tls: address.tls().cloned(),
             session: None,
             tried: None,
         })
@@ -95,7 +104,12 @@ impl Link {
         }
         let outcome = self.block_on(async {
             // Each host has its time.
-            match timeout(self.connect_max(), Session::open(&self.config)).await {
+            match timeout(
+                self.connect_max(),
+                Session::open(&self.config, self.tls.clone()),
+            )
+            .await
+            {
                 Ok(outcome) => outcome.map_err(|error| unreachable(&error)),
                 Err(_) => Err(StoreFailure::Away("no answer to connecting")),
             }
@@ -151,19 +165,18 @@ impl Drop for Link {
 }
 
 impl Session {
-    async fn open(config: &Config) -> Result<Self, Error> {
-        let (client, mut connection) = config.connect(NoTls).await?;
+    async fn open(config: &Config, tls: Option<Tls>) -> Result<Self, Error> {
         let warned = Arc::new(AtomicBool::new(false));
         let sees = Arc::clone(&warned);
-        tokio::spawn(async move {
-            while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
-                if let AsyncMessage::Notice(notice) = message
-                    && notice.parsed_severity() == Some(Severity::Warning)
-                {
-                    sees.store(true, Ordering::Relaxed);
-                }
-            }
-        });
+        let client = if let Some(tls) = tls {
+            let (client, connection) = config.connect(tls).await?;
+            tokio::spawn(carry(connection, sees));
+            client
+        } else {
+            let (client, connection) = config.connect(NoTls).await?;
+            tokio::spawn(carry(connection, sees));
+            client
+        };
         client.batch_execute(SETTINGS).await?;
         let shown = client.query_one("SHOW synchronous_commit", &[]).await?;
         // `remote_write` is weaker: the replica has it in memory alone.
@@ -199,10 +212,30 @@ impl Session {
     }
 }
 
+/// Carries what goes to and fro, and sees warnings.
+async fn carry<S, T>(mut connection: Connection<S, T>, warned: Arc<AtomicBool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+        if let AsyncMessage::Notice(notice) = message
+            && notice.parsed_severity() == Some(Severity::Warning)
+        {
+            warned.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Why there is no connection.
 fn unreachable(error: &Error) -> StoreFailure {
     let Some(db) = error.as_db_error() else {
-        return StoreFailure::Away("it cannot be connected to");
+        let is_tls = error.to_string().contains("TLS");
+        return StoreFailure::Away(if is_tls {
+            "it shows no certificate for its name by an authority that sslrootcert names"
+        } else {
+            "it cannot be connected to"
+        });
     };
     say_refused(db.code().code());
     StoreFailure::Away(match db.code().code() {
@@ -230,7 +263,9 @@ pub(super) fn failure(error: &Error, phase: Phase) -> StoreFailure {
     let fatal = db.parsed_severity() != Some(Severity::Error);
     match db.code().code() {
         "53100" => StoreFailure::Full,
-        "40001" | "40P01" | "55P03" | "23505" | "42P01" | "42P07" => StoreFailure::Conflict,
+        "40001" | "40P01" | "23505" | "42P01" | "42P07" => StoreFailure::Conflict,
+        // Not at once again: everybody else would wait as long once more.
+        "55P03" => LOCKED,
         "25006" => StoreFailure::Away("the database takes no writes"),
         _ if fatal => StoreFailure::Conflict,
         code => {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,6 +31,7 @@ pub struct Server {
     keeper: Option<Child>,
     /// Whom it runs as, if that is somebody else.
     user: Option<(u32, u32)>,
+    arguments: &'static [&'static str],
 }
 
 /// The one that all tests share that do not stop it.
@@ -42,6 +43,11 @@ pub fn shared() -> &'static Server {
 impl Server {
     /// Makes a server and starts it.
     pub fn start() -> Self {
+        Self::start_with(&[], |_| {})
+    }
+
+    /// The same, with files of its own before it starts, and arguments.
+    pub fn start_with(arguments: &'static [&'static str], prepare: impl FnOnce(&Self)) -> Self {
         let directory = Scratch::in_memory("postgres");
         let user = is_root().then(other_user);
         if let Some((uid, gid)) = user {
@@ -52,6 +58,7 @@ impl Server {
             port: free_port(),
             keeper: None,
             user,
+            arguments,
         };
         let password = server.path("password");
         fs::write(&password, PASSWORD).unwrap();
@@ -62,8 +69,19 @@ impl Server {
             .arg("--pgdata")
             .arg(server.path("data"));
         found(succeeds(&mut init), "postgresql");
+        prepare(&server);
         server.run();
         server
+    }
+
+    /// Writes a file that only the server may read.
+    pub fn write(&self, name: &str, content: &str) {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        if let Some((uid, gid)) = self.user {
+            chown(&path, Some(uid), Some(gid)).unwrap();
+        }
     }
 
     /// Starts it again after [`Self::kill`].
@@ -107,6 +125,7 @@ impl Server {
             .args(["-c", "shared_buffers=32MB", "-c", "max_connections=60"])
             .arg("-c")
             .arg(format!("port={}", self.port))
+            .args(self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log.unwrap());

@@ -22,6 +22,7 @@ use crate::scratch::Scratch;
 mod failing;
 mod forensic;
 mod refused;
+mod secured;
 mod together;
 
 const SEAT: Seat = Seat {

@@ -145,7 +145,7 @@ fn a_program_without_its_database_shows_no_password_and_may_be_started_again() {
             "is not of the form",
         ),
         ("postgres://joe:s3cret@127.0.0.1", "names no database"),
-        ("postgres://joe:s3cret@db.example.org/relay", "no TLS"),
+        ("postgres://joe:s3cret@db.example.org/relay", "sslrootcert"),
         ("postgress://joe:s3cret@127.0.0.1/relay", "none of"),
     ] {
         let (code, said) = start("--store", store);
