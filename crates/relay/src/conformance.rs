@@ -17,6 +17,7 @@ mod time;
 mod traces;
 
 pub use rows::MemoryRows;
+pub use traces::{TRACES, trace};
 
 use crate::store::Store;
 

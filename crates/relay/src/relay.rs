@@ -37,6 +37,7 @@ pub use keys::kept_records;
 use keys::{Keys, RETRY_MS};
 use nodes::Others;
 use queue::Queue;
+use readers::PutOff;
 
 /// A relay without sockets and disk. See [`crate::io`] for how to run one.
 pub struct Relay {
@@ -49,6 +50,8 @@ pub struct Relay {
     open_logs: OpenLogs,
     /// Connections that have something to read and wait for their turn.
     waiting_readers: VecDeque<ConnId>,
+    /// Their part of the store was away.
+    put_off: PutOff,
     /// Reads for connections that are behind, on their way to the store and back.
     reads: usize,
     /// Bytes handed out and not sent, on all connections.
@@ -106,6 +109,7 @@ impl Relay {
             conns: Conns::default(),
             open_logs: OpenLogs::default(),
             waiting_readers: VecDeque::new(),
+            put_off: PutOff::default(),
             reads: 0,
             unsent: 0,
             queue: Queue::new(),
@@ -207,7 +211,8 @@ impl Relay {
             Expiry::At(at) => Some(at),
             Expiry::Running(_) => None,
         };
-        [conns, self.keys.wake_at(), expiry, self.nodes.wake_at()]
+        let nodes = self.nodes.wake_at();
+        [conns, self.keys.wake_at(), expiry, nodes, self.put_off.at]
             .into_iter()
             .flatten()
             .min()
@@ -230,6 +235,7 @@ impl Relay {
         }
         self.look_at_due(now);
         self.sweep(now);
+        self.take_up(now);
         self.start_reads(now);
         let ticket = Ticket(self.last_ticket.0 + 1);
         if let Some(ops) = self.queue.next_batch(ticket) {

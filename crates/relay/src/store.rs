@@ -136,6 +136,39 @@ impl StoreOp {
             StoreOp::Share(_, op) => op.writes(),
         }
     }
+
+    /// Whether it needs space.
+    #[must_use]
+    pub fn grows(&self) -> bool {
+        matches!(
+            self,
+            StoreOp::Create(_) | StoreOp::Append(_) | StoreOp::Share(_, ShareOp::Put(_))
+        )
+    }
+
+    /// The row keys of the logs that it makes besides.
+    pub fn makes(&self) -> impl Iterator<Item = RowKey> + '_ {
+        let next = match self {
+            StoreOp::Append(append) => append.next.as_slice(),
+            _ => &[],
+        };
+        next.iter().map(|new| new.place.key())
+    }
+
+    /// The row key of the log or share that it is about.
+    #[must_use]
+    pub fn key(&self) -> RowKey {
+        match self {
+            StoreOp::Create(new) => new.place.key(),
+            StoreOp::Append(append) => append.place.key(),
+            StoreOp::Look { place }
+            | StoreOp::Read { place, .. }
+            | StoreOp::Renew { place }
+            | StoreOp::Trim { place, .. }
+            | StoreOp::Destroy { place } => place.key(),
+            StoreOp::Share(place, _) => place.key(),
+        }
+    }
 }
 
 /// A log to be made.

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use emptyroom_relay::Ticket;
-use emptyroom_relay::store::{Ledger, Store, StoreFailure, StoreOp, StoreReply};
+use emptyroom_relay::store::{StoreFailure, StoreOp, StoreReply};
 use emptyroom_wire::relay_key::KeyRecord;
 use emptyroom_wire::time::{DAY_MS, Wall};
 use tokio::sync::mpsc::UnboundedSender;
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::chain::{Appended, KeptChain};
 use crate::clock;
 use crate::log::{Event, log};
-use crate::medium::Medium;
+use crate::medium::Keeper;
 use crate::metrics::Metrics;
 use crate::segments::Settled;
 use crate::stack;
@@ -110,7 +110,7 @@ enum Tidying {
 
 /// Everything on disk that changes.
 pub(crate) struct Committer {
-    pub(crate) store: Ledger<Medium>,
+    pub(crate) store: Keeper,
     pub(crate) chain: KeptChain,
     /// The latest time it was told.
     pub(crate) latest: Wall,
@@ -160,7 +160,7 @@ impl Committer {
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let due = self.store.rows().slices_due();
+            let due = self.store.slices_due();
             tidying = match tidying {
                 // [SPEC 6.5]
                 _ if failed.is_some() => Tidying::Tidy,
@@ -187,7 +187,7 @@ impl Committer {
         }
         // Nobody is left to be told; what was acknowledged is durable without it.
         if failed.is_none() {
-            let _ = self.store.rows().tidy_all();
+            let _ = self.store.tidy_all();
         }
     }
 
@@ -197,7 +197,7 @@ impl Committer {
         let mut settled = Settled::More;
         for _ in 0..slices {
             if settled == Settled::More {
-                settled = self.store.rows().tidy()?;
+                settled = self.store.tidy()?;
             }
         }
         Ok(settled)
@@ -217,7 +217,7 @@ impl Committer {
                 if writes {
                     self.metrics.batch(number, since);
                 }
-                self.metrics.set_rows(self.store.rows().count());
+                self.metrics.set_rows(self.store.count());
                 Done::Stored(ticket, outcome)
             }
             Job::Expire(ticket) => Done::Expired(ticket, self.store.expire(now)),
@@ -233,7 +233,7 @@ impl Committer {
 
     /// Stands still for whoever copies the files, with as little in the journal as the disk allows.
     fn hold(&mut self, ready: oneshot::Sender<()>, released: &Receiver<Infallible>) -> Done {
-        if let Err(failure) = self.store.rows().tidy_all() {
+        if let Err(failure) = self.store.tidy_all() {
             return Done::Failed(failure);
         }
         log(&Event::BackupBegins);
@@ -255,7 +255,6 @@ mod tests {
     use super::*;
     use crate::data::DataDir;
     use crate::data::chain::Chain;
-    use crate::entropy;
     use crate::medium::Wanted;
     use crate::testing::scratch;
 
@@ -263,9 +262,10 @@ mod tests {
     fn untidy(data: &DataDir) -> Committer {
         let now = clock::wall();
         let identity = RelayIdentity::from_seed(&Secret32::new([1; 32]));
-        let rows = Medium::open(data, identity.hash(), &Wanted::default(), now.day()).unwrap();
+        let seed = Secret32::new([1; 32]);
+        let store = Keeper::open(data, &seed, &Wanted::default(), now.day()).unwrap();
         let mut committer = Committer {
-            store: Ledger::new(rows, Box::new(entropy::generator())),
+            store,
             chain: KeptChain::Own(Chain::load(data, &identity.verify_key()).unwrap()),
             latest: now,
             metrics: Arc::default(),
@@ -281,7 +281,7 @@ mod tests {
             let create = StoreOp::Create(NewPlace::new(&header, None));
             committer.store.apply(now, vec![create]).unwrap();
             if salt == 0 {
-                assert_eq!(committer.store.rows().tidy(), Ok(Settled::More));
+                assert_eq!(committer.store.tidy(), Ok(Settled::More));
             }
         }
         assert!(journal_bytes(data) > 0);

@@ -56,6 +56,22 @@ pub enum Event<'a> {
     StoreAway(&'a StoreFailure),
     /// It can be again.
     StoreBack,
+    /// One of several databases cannot be reached.
+    DatabaseAway {
+        /// Its place in the list, from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+        /// Why.
+        failure: &'a StoreFailure,
+    },
+    /// It can be again.
+    DatabaseBack {
+        /// Its place in the list, from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+    },
     /// NATS cannot be reached; says why, in words about the server.
     WakeAway(&'a str),
     /// It can be again.
@@ -123,6 +139,8 @@ impl Event<'_> {
             Self::RowsOver => ("rows-over", Level::Warning),
             Self::StoreAway(_) => ("store-away", Level::Error),
             Self::StoreBack => ("store-back", Level::Info),
+            Self::DatabaseAway { .. } => ("database-away", Level::Error),
+            Self::DatabaseBack { .. } => ("database-back", Level::Info),
             Self::WakeAway(_) => ("wake-away", Level::Warning),
             Self::WakeBack => ("wake-back", Level::Info),
             Self::StoreFailed(_) => ("store-failed", Level::Error),
@@ -173,6 +191,18 @@ impl Event<'_> {
             }
             Self::StoreAway(failure) => {
                 return format!("{failure}; what is asked of it is refused until it is back");
+            }
+            Self::DatabaseAway {
+                number,
+                of,
+                failure,
+            } => {
+                return format!(
+                    "database {number} of {of}: {failure}; what is asked of it is refused until it is back, the others go on"
+                );
+            }
+            Self::DatabaseBack { number, of } => {
+                return format!("database {number} of {of} is back");
             }
             Self::WakeAway(why) => {
                 return format!(

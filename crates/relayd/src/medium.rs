@@ -2,18 +2,26 @@
 
 use std::path::PathBuf;
 
-use emptyroom_relay::store::{Access, Changes, Expected, RowKey, Rows, StoreFailure};
-use emptyroom_wire::relay_key::IdentityHash;
-use emptyroom_wire::time::Day;
+use emptyroom_relay::store::{
+    Changes, Ledger, RowKey, Rows, Store, StoreFailure, StoreOp, StoreReply,
+};
+use emptyroom_wire::secret::Secret32;
+use emptyroom_wire::time::{Day, Wall};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::data::{DataDir, DataError, open_failure, read_small};
+use crate::entropy;
+use crate::postgres::cluster::{Cluster, Refused};
+use crate::postgres::standing::Standing;
 use crate::postgres::upkeep::Slice;
-use crate::postgres::{Address, PostgresRows, Seat, Unusable, ratchet};
+use crate::postgres::{Address, ratchet};
 use crate::segments::disk::OsDisk;
 use crate::segments::{OnDamage, ROW_MEMORY, SegmentRows, Settled, Sizes, Unopened};
 use crate::store::SqliteRows;
+
+/// How long a list of databases is at most: each has a thread and a connection of its own.
+const DATABASES_MAX: usize = 64;
 
 /// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -29,35 +37,40 @@ pub enum Kind {
 pub enum Choice {
     /// Files in the data directory.
     Here(Kind),
-    /// A database that several nodes share.
-    Database(Address),
+    /// Databases that several nodes share, in this order.
+    Databases(Vec<Address>),
 }
 
 impl Choice {
-    /// Reads `sqlite`, `segments`, an address, or where that is found: `file:PATH` or `env:NAME`.
+    /// Reads `sqlite`, `segments`, an address, or where addresses are found, one a line: `file:PATH` or `env:NAME`.
     ///
     /// # Errors
     /// What is wrong with it, without any part of an address.
     // [SPEC 6.208]
     pub fn parse(text: &str) -> Result<Self, String> {
-        let address = |text: &str| match Address::parse(text.trim()) {
-            Ok(address) => Ok(Self::Database(address)),
-            Err(fault) => Err(format!("the address of the database: {fault}")),
+        let addresses = |text: &str| {
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let read: Result<Vec<Address>, _> = lines.map(Address::parse).collect();
+            match read {
+                Ok(none) if none.is_empty() => Err("there is no address of a database".to_owned()),
+                Ok(all) => Ok(Self::Databases(all)),
+                Err(fault) => Err(format!("the address of a database: {fault}")),
+            }
         };
         if let Some(path) = text.strip_prefix("file:") {
             let bytes =
                 read_small(std::path::Path::new(path)).map_err(|error| error.to_string())?;
             let bytes = bytes.ok_or_else(|| format!("there is no file {path}"))?;
-            return address(std::str::from_utf8(&bytes).unwrap_or_default());
+            return addresses(std::str::from_utf8(&bytes).unwrap_or_default());
         }
         if let Some(name) = text.strip_prefix("env:") {
             let value = std::env::var(name).map(Zeroizing::new);
-            return address(
+            return addresses(
                 &value.map_err(|_| format!("there is no environment variable {name}"))?,
             );
         }
         if Address::is_meant(text) {
-            return address(text);
+            return addresses(text);
         }
         match <Kind as clap::ValueEnum>::from_str(text, false) {
             Ok(kind) => Ok(Self::Here(kind)),
@@ -68,11 +81,50 @@ impl Choice {
     }
 }
 
+/// What was said in several parts, together.
+///
+/// # Errors
+/// They do not go together.
+pub fn together(parts: Vec<Choice>) -> Result<Option<Choice>, &'static str> {
+    let mut all: Option<Choice> = None;
+    for part in parts {
+        all = Some(match (all, part) {
+            (None, part) => part,
+            (Some(Choice::Databases(mut list)), Choice::Databases(more)) => {
+                list.extend(more);
+                Choice::Databases(list)
+            }
+            _ => return Err("the store is either in the data directory or in databases"),
+        });
+    }
+    match &all {
+        Some(Choice::Databases(list)) if list.len() > DATABASES_MAX => {
+            Err("there are more than 64 databases")
+        }
+        _ => Ok(all),
+    }
+}
+
 impl<'de> Deserialize<'de> for Choice {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Zeroizing::new(String::deserialize(deserializer)?);
-        Self::parse(&text).map_err(serde::de::Error::custom)
+        let parts = match Written::deserialize(deserializer)? {
+            Written::One(text) => vec![text],
+            Written::List(list) => list,
+        };
+        let custom = serde::de::Error::custom::<String>;
+        let parts = parts.iter().map(|text| Self::parse(text).map_err(custom));
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
+        let choice = together(parts).map_err(|fault| custom(fault.to_owned()))?;
+        choice.ok_or_else(|| custom("the list is empty".to_owned()))
     }
+}
+
+/// As it stands in a configuration file.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    One(String),
+    List(Vec<String>),
 }
 
 /// Why there is no store.
@@ -91,12 +143,7 @@ pub enum MediumError {
     /// The directory is that of a node, and no database is wanted.
     Node,
     /// A database cannot be used.
-    Database {
-        /// Which one; neither user nor password.
-        address: String,
-        /// Why.
-        why: Unusable,
-    },
+    Database(Refused),
     /// The store cannot be opened.
     Store(StoreFailure),
     /// Nor can this file of it.
@@ -132,84 +179,63 @@ impl Default for Wanted {
     }
 }
 
-/// Rows on the disk of this machine, or in a database.
+/// A relay's store.
+pub(crate) enum Keeper {
+    Here(Box<Ledger<Medium>>),
+    Databases(Box<Cluster>),
+}
+
+/// Rows on the disk of this machine.
 pub(crate) enum Medium {
     Sqlite(Box<SqliteRows>),
     Segments(Box<SegmentRows<OsDisk>>),
-    Postgres(Box<PostgresRows>),
 }
 
-impl Medium {
-    /// Opens the store of a data directory: of the kind that is there, else the one that is wanted, else segments. Or the database that
-    /// is wanted, for a directory without a store.
-    // [SPEC 6.90]
+impl Keeper {
+    /// Opens the store of a data directory, or the databases that are wanted for one that has none.
     pub(crate) fn open(
         data: &DataDir,
-        identity: IdentityHash,
+        seed: &Secret32,
         wanted: &Wanted,
         today: Day,
     ) -> Result<Self, MediumError> {
-        let found = match (Kind::Sqlite.is_in(data)?, Kind::Segments.is_in(data)?) {
-            (true, true) => {
-                let both = StoreFailure::Broken("the data directory holds stores of both kinds");
-                return Err(MediumError::Store(both));
-            }
-            (true, false) => Some(Kind::Sqlite),
-            (false, true) => Some(Kind::Segments),
-            (false, false) => None,
-        };
-        let kind = match (found, &wanted.choice) {
-            (Some(found), Some(Choice::Here(wanted))) if found != *wanted => {
-                return Err(MediumError::Other { found });
-            }
-            (Some(found), Some(Choice::Database(_))) => {
+        if let Some(Choice::Databases(addresses)) = &wanted.choice {
+            // [SPEC 6.90]
+            if let Some(found) = Medium::found(data)? {
                 return Err(MediumError::Embedded { found });
             }
-            (None, Some(Choice::Database(address))) => {
-                return Self::open_database(data, identity, address, today);
-            }
-            (None, _) if data.join(ratchet::FILE).exists() => return Err(MediumError::Node),
-            (None, Some(Choice::Here(wanted))) => *wanted,
-            (found, _) => found.unwrap_or(Kind::Segments),
-        };
-        kind.open(data, wanted, today)
+            return Cluster::open(addresses, seed, &data.join(""), today)
+                .map(|cluster| Self::Databases(Box::new(cluster)))
+                .map_err(MediumError::Database);
+        }
+        let rows = Medium::open(data, wanted, today)?;
+        let ledger = Ledger::new(rows, Box::new(entropy::generator()));
+        Ok(Self::Here(Box::new(ledger)))
     }
 
-    fn open_database(
-        data: &DataDir,
-        identity: IdentityHash,
-        address: &Address,
-        today: Day,
-    ) -> Result<Self, MediumError> {
-        let seat = Seat {
-            identity,
-            shard: 0,
-            shards: 1,
-        };
-        let directory = data.join("");
-        // Not in a thread where other futures run: it waits.
-        let opened = std::thread::scope(|scope| {
-            let open = || PostgresRows::open(address, seat, &directory, today);
-            scope.spawn(open).join()
-        });
-        let failed = || StoreFailure::Broken("a bug in opening the database").into();
-        let opened = opened.unwrap_or_else(|_| Err(failed()));
-        opened
-            .map(|rows| Medium::Postgres(Box::new(rows)))
-            .map_err(|why| MediumError::Database {
-                address: address.to_string(),
-                why,
-            })
+    pub(crate) fn apply(
+        &mut self,
+        now: Wall,
+        ops: Vec<StoreOp>,
+    ) -> Result<Vec<StoreReply>, StoreFailure> {
+        match self {
+            Self::Here(ledger) => ledger.apply(now, ops),
+            Self::Databases(cluster) => cluster.apply(now, ops),
+        }
     }
 
-    /// A step on the way to leave nothing in any file of what was deleted or replaced.
+    pub(crate) fn expire(&mut self, now: Wall) -> Result<(), StoreFailure> {
+        match self {
+            Self::Here(ledger) => ledger.expire(now),
+            Self::Databases(cluster) => cluster.expire(now),
+        }
+    }
+
+    /// A step on the way to leave nothing anywhere of what was deleted or replaced.
     pub(crate) fn tidy(&mut self) -> Result<Settled, StoreFailure> {
         match self {
-            Medium::Sqlite(rows) => rows
-                .tidy()
-                .map(|tidy| if tidy { Settled::Done } else { Settled::Full }),
-            Medium::Segments(rows) => rows.settle(),
-            Medium::Postgres(rows) => match rows.upkeep() {
+            Self::Here(ledger) => ledger.rows().tidy(),
+            Self::Databases(cluster) => match cluster.upkeep() {
                 Ok(Slice::More) => Ok(Settled::More),
                 Ok(Slice::Done) => Ok(Settled::Done),
                 Err(failure) if failure.passes() => Ok(Settled::Full),
@@ -222,10 +248,81 @@ impl Medium {
     // [SPEC 6.115]
     pub(crate) fn tidy_all(&mut self) -> Result<(), StoreFailure> {
         match self {
+            Self::Here(ledger) => ledger.rows().tidy_all(),
+            // What is left, other nodes do, or this one later.
+            Self::Databases(_) => Ok(()),
+        }
+    }
+
+    /// How many such steps are due, however much there is to be done.
+    pub(crate) fn slices_due(&mut self) -> u64 {
+        match self {
+            Self::Here(ledger) => ledger.rows().slices_due(),
+            Self::Databases(_) => 0,
+        }
+    }
+
+    /// Which databases are away, if it is kept in some.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        match self {
+            Self::Here(_) => None,
+            Self::Databases(cluster) => Some(cluster.standing().clone()),
+        }
+    }
+
+    /// Rows it holds, where that is known without looking.
+    pub(crate) fn count(&mut self) -> Option<usize> {
+        match self {
+            Self::Here(ledger) => ledger.rows().count(),
+            Self::Databases(_) => None,
+        }
+    }
+}
+
+impl Medium {
+    /// The kind of store that a data directory holds.
+    fn found(data: &DataDir) -> Result<Option<Kind>, MediumError> {
+        match (Kind::Sqlite.is_in(data)?, Kind::Segments.is_in(data)?) {
+            (true, true) => {
+                let both = StoreFailure::Broken("the data directory holds stores of both kinds");
+                Err(MediumError::Store(both))
+            }
+            (true, false) => Ok(Some(Kind::Sqlite)),
+            (false, true) => Ok(Some(Kind::Segments)),
+            (false, false) => Ok(None),
+        }
+    }
+
+    /// Opens the store of a data directory: of the kind that is there, else the one that is wanted, else segments.
+    // [SPEC 6.90]
+    pub(crate) fn open(data: &DataDir, wanted: &Wanted, today: Day) -> Result<Self, MediumError> {
+        let kind = match (Self::found(data)?, &wanted.choice) {
+            (Some(found), Some(Choice::Here(wanted))) if found != *wanted => {
+                return Err(MediumError::Other { found });
+            }
+            (None, _) if data.join(ratchet::FILE).exists() => return Err(MediumError::Node),
+            (None, Some(Choice::Here(wanted))) => *wanted,
+            (found, _) => found.unwrap_or(Kind::Segments),
+        };
+        kind.open(data, wanted, today)
+    }
+
+    /// A step on the way to leave nothing in any file of what was deleted or replaced.
+    pub(crate) fn tidy(&mut self) -> Result<Settled, StoreFailure> {
+        match self {
+            Medium::Sqlite(rows) => rows
+                .tidy()
+                .map(|tidy| if tidy { Settled::Done } else { Settled::Full }),
+            Medium::Segments(rows) => rows.settle(),
+        }
+    }
+
+    /// All such steps, as far as there is space.
+    // [SPEC 6.115]
+    pub(crate) fn tidy_all(&mut self) -> Result<(), StoreFailure> {
+        match self {
             Medium::Sqlite(rows) => rows.tidy().map(drop),
             Medium::Segments(rows) => rows.checkpoint().map(drop),
-            // What is left, other nodes do, or this one later.
-            Medium::Postgres(_) => Ok(()),
         }
     }
 
@@ -233,7 +330,7 @@ impl Medium {
     pub(crate) fn slices_due(&self) -> u64 {
         match self {
             // It tidies by itself.
-            Medium::Sqlite(_) | Medium::Postgres(_) => 0,
+            Medium::Sqlite(_) => 0,
             Medium::Segments(rows) => rows.slices_due(),
         }
     }
@@ -241,7 +338,7 @@ impl Medium {
     /// Rows it holds, where that is known without looking.
     pub(crate) fn count(&self) -> Option<usize> {
         match self {
-            Medium::Sqlite(_) | Medium::Postgres(_) => None,
+            Medium::Sqlite(_) => None,
             Medium::Segments(rows) => Some(rows.rows()),
         }
     }
@@ -250,7 +347,6 @@ impl Medium {
         match self {
             Medium::Sqlite(rows) => &mut **rows,
             Medium::Segments(rows) => &mut **rows,
-            Medium::Postgres(rows) => &mut **rows,
         }
     }
 }
@@ -323,22 +419,6 @@ impl Kind {
 }
 
 impl Rows for Medium {
-    fn begin(&mut self, access: Access) -> Result<(), StoreFailure> {
-        self.rows().begin(access)
-    }
-
-    fn are_distant(&self) -> bool {
-        matches!(self, Medium::Postgres(_))
-    }
-
-    fn expect(&mut self, expected: &Expected) -> Result<(), StoreFailure> {
-        self.rows().expect(expected)
-    }
-
-    fn end(&mut self) {
-        self.rows().end();
-    }
-
     fn lasting(&mut self, key: &RowKey) -> Result<Option<Vec<u8>>, StoreFailure> {
         self.rows().lasting(key)
     }
@@ -359,7 +439,6 @@ impl Rows for Medium {
         match self {
             Medium::Sqlite(rows) => rows.room(),
             Medium::Segments(rows) => rows.room(),
-            Medium::Postgres(rows) => rows.room(),
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Totals only. Their number and size are the same whatever clients do.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::postgres::standing::Standing;
 use crate::status::snapshot::rounded;
 
 /// Shared by all tasks and threads of one relay.
@@ -31,6 +33,7 @@ pub struct Metrics {
     pub(crate) batch_seconds: Buckets,
     /// Rows that the store holds; negative where it does not know.
     pub(crate) rows: AtomicI64,
+    databases: OnceLock<Standing>,
     stopping: AtomicBool,
 }
 
@@ -48,6 +51,7 @@ impl Default for Metrics {
                 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0,
             ]),
             rows: AtomicI64::new(-1),
+            databases: OnceLock::new(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -67,6 +71,20 @@ impl Metrics {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// From now on these say which of them are away.
+    pub(crate) fn set_databases(&self, databases: Option<Standing>) {
+        if let Some(databases) = databases {
+            // There is one store, and it is set once.
+            let _ = self.databases.set(databases);
+        }
+    }
+
+    /// How many databases there are, and which of them are away, from 1.
+    pub(crate) fn databases(&self) -> (usize, Vec<usize>) {
+        let databases = self.databases.get();
+        databases.map_or((0, Vec::new()), |all| (all.databases(), all.away()))
     }
 
     pub(crate) fn set_rows(&self, rows: Option<usize>) {

@@ -11,44 +11,53 @@
 //! on what is there now ([`StoreFailure::Conflict`]). So does everything that ends a transaction before its commit. Nothing of a row is
 //! remembered from one batch to the next: another node may have changed it.
 //!
+//! Where there are several databases, all that an operation is about lies in one of them: see [`cluster`] and `peers`.
+//!
 //! All rows are sealed once more under keys that the database never sees: see [`ratchet`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use emptyroom_relay::store::{Access, Changes, Expected, RowKey, Rows, StoreFailure};
 use emptyroom_wire::time::{DAY_MS, Day, Wall};
 
 pub use address::{Address, AddressFault};
+use homes::{Homes, SharedKeys};
 use link::{Link, Phase, failure};
+use peers::Peers;
 use ratchet::{DayKeys, Turn};
 pub use schema::{Seat, Unusable};
 use schema::{ServerClock, number};
+use standing::{IS_AWAY, Standing};
 
 use crate::clock;
 
 mod address;
 pub mod chain;
 mod changes;
+pub mod cluster;
 mod fetch;
+mod homes;
 mod link;
+mod peers;
 pub mod ratchet;
 mod schema;
+pub mod standing;
 mod tls;
 pub mod upkeep;
 
 /// Days ahead for which entries are made: their tables are there before.
 const LIVES: [u32; 3] = [1, 7, 30];
 
-/// The keys of all databases of a relay.
-pub type SharedKeys = Arc<Mutex<DayKeys>>;
-
 /// Rows in one database.
 pub struct PostgresRows {
     link: Link,
     seat: Seat,
     keys: SharedKeys,
+    homes: Homes,
+    standing: Standing,
+    peers: Peers,
     /// Days that are known to have a table.
     days: BTreeSet<Day>,
     /// They are to be looked up before the next batch.
@@ -64,6 +73,15 @@ pub struct PostgresRows {
     swept: Turn,
 }
 
+/// What all databases of a relay have in common.
+#[derive(Clone)]
+struct Shared {
+    keys: SharedKeys,
+    homes: Homes,
+    standing: Standing,
+    addresses: Arc<[Address]>,
+}
+
 /// What is known in the middle of a batch, and forgotten with it.
 #[derive(Default)]
 struct Batch {
@@ -72,6 +90,8 @@ struct Batch {
     begun: bool,
     lasting: BTreeMap<RowKey, Known>,
     entries: BTreeMap<(Day, RowKey), Option<Vec<u8>>>,
+    /// Logs that may be made here, and whose homes must be told, with these.
+    reserve: BTreeMap<RowKey, u16>,
 }
 
 /// A lasting row that was looked up.
@@ -80,27 +100,41 @@ struct Known {
     /// What it holds, if it is not over.
     row: Option<Vec<u8>>,
     is_there: bool,
+    /// The log is, or was to be, in that database; until when that stands.
+    pointer: Option<(u16, i32)>,
+    /// The row is that of another one.
+    is_far: bool,
+    /// Its home could not be asked.
+    is_unasked: bool,
+}
+
+impl Known {
+    /// The log is, may be, or is about to be in another database.
+    // [SPEC 6.210]
+    fn is_elsewhere(&self, over_before: Day) -> bool {
+        let holds = |(_, day)| day >= number(over_before.0);
+        self.is_unasked || self.is_far && (self.row.is_some() || self.pointer.is_some_and(holds))
+    }
 }
 
 impl PostgresRows {
-    /// Connects to a database, and makes its tables if it is empty. The keys are those of the data directory, made for the
-    /// first database of a new relay.
-    ///
-    /// # Errors
-    /// Why it cannot be used.
-    pub fn open(
-        address: &Address,
-        seat: Seat,
-        directory: &Path,
-        today: Day,
-    ) -> Result<Self, Unusable> {
-        let keys = DayKeys::load(directory)?;
-        let mut link = Link::new(address)?;
-        let keys = bring_up(&mut link, &seat, keys, (directory, today))?;
-        let mut rows = Self {
+    /// On a connection to a database that was looked at.
+    fn of(link: Link, seat: Seat, shared: &Shared, today: Day) -> Self {
+        let Shared {
+            keys,
+            homes,
+            standing,
+            addresses,
+        } = shared.clone();
+        // Nothing is before the first day that has a key.
+        let today = today.max(keys.lock().day());
+        Self {
             link,
             seat,
-            keys: Arc::new(Mutex::new(keys)),
+            keys,
+            homes,
+            peers: Peers::new(addresses, standing.clone()),
+            standing,
             days: BTreeSet::new(),
             days_are_stale: true,
             batch: Batch::default(),
@@ -108,13 +142,30 @@ impl PostgresRows {
             told_at: clock::wall(),
             server: None,
             swept: Turn(0),
-        };
-        rows.connect()?;
-        Ok(rows)
+        }
+    }
+
+    /// Connects if need be. One of several databases that is away is tried beside the batches ([`Self::try_again`]): these wait for nothing.
+    // [SPEC 6.211]
+    fn connect(&mut self) -> Result<(), StoreFailure> {
+        let here = self.seat.shard;
+        if self.homes.shards() > 1 && self.standing.is_away(here) {
+            return Err(IS_AWAY);
+        }
+        let outcome = self.reach();
+        self.standing.notice(here, &outcome);
+        outcome
+    }
+
+    /// Connects to a database that was away.
+    pub fn try_again(&mut self) {
+        let outcome = self.reach();
+        self.standing.notice(self.seat.shard, &outcome);
+        self.standing.tried(self.seat.shard);
     }
 
     /// Connects if need be, and looks whether it is the right database.
-    fn connect(&mut self) -> Result<(), StoreFailure> {
+    fn reach(&mut self) -> Result<(), StoreFailure> {
         // [SPEC 6.204]
         if self.server.is_some_and(|clock| clock.apart().is_some()) {
             self.link.disconnect();
@@ -158,20 +209,22 @@ impl PostgresRows {
         self.told.plus(u32::try_from(since).unwrap_or(0))
     }
 
+    /// Pointers and rows elsewhere of days before this one are over, whichever way the clocks of nodes are off.
+    // [SPEC 6.210]
+    fn over_before(&self) -> Day {
+        let today = self.today();
+        self.server
+            .map_or(today, |server| today.min(server.over_for_all()))
+    }
+
     /// Ends days for the keys without asking the database, which may be away, unless the clocks disagree as far as is known.
     // [SPEC 6.205]
     fn advance_days(&mut self, today: Day) -> Result<(), StoreFailure> {
         if self.server.is_none_or(|clock| clock.apart().is_some()) {
             return Ok(());
         }
-        let mut keys = self.keys();
-        let turn = keys.turn();
-        let advanced = keys.advance(today, turn);
+        let advanced = self.keys.advance_days(today);
         advanced.map_err(|error| error.failure("writing the day keys"))
-    }
-
-    fn keys(&self) -> MutexGuard<'_, DayKeys> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A table was not there, or not yet.
@@ -196,6 +249,15 @@ impl Batch {
     }
 }
 
+/// Connects to a database, and looks whether it is the right one or an empty one.
+fn look_at(link: &mut Link, seat: &Seat) -> Result<(), Unusable> {
+    link.connect()?;
+    link.run(Phase::Before, async |session| {
+        Ok(schema::look_at(session, seat).await)
+    })?
+}
+
+/// Makes the tables of a database if it is empty. The keys are those of the directory, made for the first database of a new relay.
 fn bring_up(
     link: &mut Link,
     seat: &Seat,
@@ -210,9 +272,11 @@ fn bring_up(
 }
 
 impl Rows for PostgresRows {
-    fn begin(&mut self, access: Access) -> Result<(), StoreFailure> {
+    fn begin(&mut self, access: Access, now: Wall) -> Result<(), StoreFailure> {
         self.batch = Batch::default();
         self.connect()?;
+        // Only after the clocks were compared.
+        self.tell(now.day());
         self.batch.access = Some(access);
         Ok(())
     }
@@ -221,8 +285,15 @@ impl Rows for PostgresRows {
         true
     }
 
+    fn is_elsewhere(&self, key: &RowKey) -> bool {
+        let known = self.batch.lasting.get(key);
+        known.is_some_and(|known| known.is_elsewhere(self.over_before()))
+    }
+
     fn expect(&mut self, expected: &Expected) -> Result<(), StoreFailure> {
-        self.fetch(expected).map_err(|failed| self.notice(failed))
+        let fetched = self.fetch(expected);
+        let looked = fetched.and_then(|()| self.look_elsewhere(&expected.made));
+        looked.map_err(|failed| self.notice(failed))
     }
 
     fn end(&mut self) {
@@ -250,7 +321,7 @@ impl Rows for PostgresRows {
     }
 
     fn entry(&mut self, day: Day, key: &RowKey) -> Result<Option<Vec<u8>>, StoreFailure> {
-        let day = self.keys().kept_with(day);
+        let day = self.keys.lock().kept_with(day);
         if !self.batch.entries.contains_key(&(day, *key)) {
             let mut expected = Expected::default();
             expected.entries.push((day, *key));
@@ -261,7 +332,7 @@ impl Rows for PostgresRows {
 
     fn commit(&mut self, changes: Changes) -> Result<(), StoreFailure> {
         let removed = changes.entries.iter().filter(|entry| entry.row.is_none());
-        let first = self.keys().day();
+        let first = self.keys.lock().day();
         let days: Vec<Day> = removed.map(|entry| first.max(entry.day)).collect();
         let sealed = self.know(&days).and_then(|()| self.seal(changes));
         let outcome = sealed.and_then(|sealed| self.send(sealed));

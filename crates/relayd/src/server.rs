@@ -33,6 +33,7 @@ use crate::lanes::{Fallen, Lanes};
 use crate::medium::MediumError;
 use crate::metrics::Metrics;
 use crate::outbox::Wakes;
+use crate::postgres::cluster::Refused;
 use crate::status::{Board, Guide, Order};
 use crate::tls::{Tls, TlsUnusable};
 
@@ -104,7 +105,7 @@ impl std::fmt::Display for StartError {
             Self::Store(MediumError::Node) => f.write_str(
                 "the data directory is that of a relay on databases, and no database was named",
             ),
-            Self::Store(MediumError::Database { address, why }) => {
+            Self::Store(MediumError::Database(Refused { address, why })) => {
                 write!(f, "cannot use the database {address}: {why}")
             }
             Self::LongAway(days) => {

@@ -210,7 +210,7 @@ impl Guide {
     // [SPEC 6.137]
     async fn look(&self) -> Snapshot {
         let (health, report) = self.ask().await;
-        let failure = failure_of(report.as_ref());
+        let failure = self.failure_of(report.as_ref());
         let mut shown = self.board.shown.lock().await;
         let last = shown.as_ref();
         let due = last.is_none_or(|(taken, _)| taken.elapsed() >= self.board.every);
@@ -249,7 +249,7 @@ impl Guide {
                 "as_of_unix_s": now_s(),
                 "health": says,
                 "text": says.words(),
-                "failure": failure_of(report.as_ref()),
+                "failure": self.failure_of(report.as_ref()),
             }),
         )
     }
@@ -270,15 +270,22 @@ impl Guide {
             _ if stopping => Health::Draining,
             Some(report) if report.failure.is_some() => Health::StoreFailed,
             Some(report) if report.disk_full => Health::DiskFull,
+            Some(_) if !self.metrics.databases().1.is_empty() => Health::DatabaseAway,
             Some(_) => Health::Ok,
             None => Health::StoreFailed,
         };
         (health, report)
     }
-}
 
-fn failure_of(report: Option<&Report>) -> Option<String> {
-    report?.failure.map(|failure| failure.to_string())
+    /// What failed, or which databases are away.
+    fn failure_of(&self, report: Option<&Report>) -> Option<String> {
+        if let Some(failure) = report?.failure {
+            return Some(failure.to_string());
+        }
+        let (of, away) = self.metrics.databases();
+        let away: Vec<String> = away.iter().map(usize::to_string).collect();
+        (!away.is_empty()).then(|| format!("database {} of {of} is away", away.join(", ")))
+    }
 }
 
 fn now_s() -> u64 {

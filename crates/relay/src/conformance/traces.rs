@@ -13,22 +13,28 @@ use super::model::Model;
 use super::shares::{place_of, share_of};
 use crate::store::{Append, NewEntry, NewPlace, ShareOp, StoreOp};
 
-const TRACES: u64 = 24;
+/// How many traces there are.
+pub const TRACES: u64 = 24;
 const BATCHES: u64 = 120;
 
 pub(super) fn random_operations(subject: &mut dyn Subject) {
+    // They share the store, not the logs: old ones lie around, and the clock goes back each time.
     for seed in 0..TRACES {
-        let mut trace = Trace {
-            dice: Dice(seed),
-            headers: headers(seed),
-            nonces: Vec::new(),
-            shares: u8::try_from(seed * 4).unwrap(),
-        };
-        let mut driver = Driver::new(&mut *subject);
-        // Traces share the store, not the logs: old ones lie around.
-        driver.now = driver.now.plus_ms(seed * 3 * DAY_MS);
-        run(&mut driver, &mut trace, seed);
+        trace(&mut *subject, seed);
     }
+}
+
+/// One trace of random operations, of [`TRACES`].
+pub fn trace(subject: &mut dyn Subject, seed: u64) {
+    let mut trace = Trace {
+        dice: Dice(seed),
+        headers: headers(seed),
+        nonces: Vec::new(),
+        shares: u8::try_from(seed * 4).unwrap(),
+    };
+    let mut driver = Driver::new(subject);
+    driver.now = driver.now.plus_ms(seed * 3 * DAY_MS);
+    run(&mut driver, &mut trace, seed);
 }
 
 fn run(driver: &mut Driver<'_>, trace: &mut Trace, seed: u64) {

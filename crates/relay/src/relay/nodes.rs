@@ -240,6 +240,7 @@ impl Relay {
         replies: Vec<StoreReply>,
         sweep: Option<RowKey>,
     ) {
+        let mut was_away = false;
         for (place, reply) in places.into_iter().zip(replies) {
             match reply {
                 StoreReply::Looked(looked) => {
@@ -255,8 +256,12 @@ impl Relay {
                 {
                     self.push_gone(now, place.key(), refusal.code);
                 }
-                _ => {}
+                _ => was_away = true,
             }
+        }
+        // The next sweep is soon enough for the others: those behind these must not wait for them.
+        if was_away && sweep.is_none() {
+            self.nodes.look_failed(now, false);
         }
         if sweep.is_some() {
             self.nodes.sweep.after = sweep;

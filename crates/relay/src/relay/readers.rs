@@ -6,16 +6,24 @@
 //! falls behind again, at the entry that it would have got: nothing piles up in memory, and nothing is lost. So does one that is
 //! handed an entry beyond its next one, which another node of this relay can have appended ([`super::nodes`]).
 
-use emptyroom_wire::op::{EntryPush, FromRelay, Handle, Push, SharedPush};
-use emptyroom_wire::time::Now;
+use emptyroom_wire::op::{EntryPush, FromRelay, Handle, Push, RefusalCode, SharedPush};
+use emptyroom_wire::time::{Mono, Now, SECOND_MS};
 
 use super::conn::Reader;
 use super::job::Purpose;
 use super::queue::Job;
 use super::{Mode, Relay};
 use crate::io::{ConnId, Reason};
-use crate::limits::{READ_BYTES, READ_BYTES_CROWDED, READS_MAX};
+use crate::limits::{AWAY_RETRY_S, READ_BYTES, READ_BYTES_CROWDED, READS_MAX};
 use crate::store::{Place, RowKey, StoreOp, StoreReply, StoredEntry};
+
+/// Handles whose log could not be read for now.
+#[derive(Default)]
+pub(super) struct PutOff {
+    readers: Vec<(ConnId, Handle)>,
+    /// Until then.
+    pub(super) at: Option<Mono>,
+}
 
 impl Relay {
     /// A handle that was just opened, while the log's next entry is `next_seq`.
@@ -146,6 +154,12 @@ impl Relay {
                     self.stay_behind(conn, handle, batch.cursor);
                 }
             }
+            // [SPEC 6.211]
+            StoreReply::Refused(refusal) if refusal.code == RefusalCode::StoreFailed => {
+                self.put_off.readers.push((conn, handle));
+                let retry_at = now.mono.plus_ms(u64::from(AWAY_RETRY_S) * SECOND_MS);
+                self.put_off.at.get_or_insert(retry_at);
+            }
             // The log went in between: expired, or destroyed by a request whose answer comes later.
             StoreReply::Refused(refusal) => {
                 if let Some(log) = stream.logs.remove(handle) {
@@ -165,6 +179,19 @@ impl Relay {
             stream.reading = false;
             stream.behind.push_back(handle);
             self.read_on(conn);
+        }
+    }
+
+    /// Lets those read whose part of the store was away.
+    pub(super) fn take_up(&mut self, now: Now) {
+        if self.put_off.at.is_none_or(|at| at > now.mono) {
+            return;
+        }
+        for (conn, handle) in std::mem::take(&mut self.put_off).readers {
+            if let Some(stream) = self.conns.stream(conn) {
+                stream.behind.push_back(handle);
+                self.read_on(conn);
+            }
         }
     }
 

@@ -2,13 +2,15 @@
 
 use emptyroom_wire::time::Day;
 
-use super::{RowKey, StoreOp};
+use super::{RowKey, ShareOp, StoreOp};
 
 /// Rows that are about to be looked up. A hint: what is not said here is found as well.
 #[derive(Default)]
 pub struct Expected {
     /// Lasting rows that may be changed.
     pub change: Vec<RowKey>,
+    /// Lasting rows of logs and shares that are to be made.
+    pub made: Vec<RowKey>,
     /// Lasting rows that are looked at only.
     pub look: Vec<RowKey>,
     /// Entries with their last days.
@@ -47,15 +49,16 @@ pub(super) fn logs_of(ops: &[StoreOp]) -> Expected {
             StoreOp::Look { place } | StoreOp::Read { place, .. } => {
                 expected.look.push(place.key());
             }
-            StoreOp::Create(new) => expected.change.push(new.place.key()),
+            StoreOp::Create(new) => expected.made.push(new.place.key()),
             StoreOp::Append(append) => {
                 expected.change.push(append.place.key());
                 let next = append.next.iter().map(|new| new.place.key());
-                expected.change.extend(next);
+                expected.made.extend(next);
             }
             StoreOp::Renew { place } | StoreOp::Trim { place, .. } | StoreOp::Destroy { place } => {
                 expected.change.push(place.key());
             }
+            StoreOp::Share(place, ShareOp::Put(_)) => expected.made.push(place.key()),
             StoreOp::Share(place, op) if op.writes() => expected.change.push(place.key()),
             StoreOp::Share(place, _) => expected.look.push(place.key()),
         }

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use emptyroom_wire::op::{Appended, RefusalCode};
+use emptyroom_wire::op::{Appended, Refusal, RefusalCode};
 use emptyroom_wire::rng::{self, CryptoRng};
 use emptyroom_wire::time::{Day, Wall};
 
@@ -19,6 +19,7 @@ use super::{
     Append, Batch, Changes, Expected, Looked, NewEntry, NewPlace, Place, Placed, RowKey, Rows,
     StoreFailure, StoreOp, StoreReply, ahead, entryrow, share,
 };
+use crate::limits::AWAY_RETRY_S;
 
 /// Rows that a new log makes at most: its own, its first entry, a page of nonces.
 const ROWS_OF_LOG: usize = 3;
@@ -65,6 +66,10 @@ impl<'a, R: Rows> Decision<'a, R> {
             StoreOp::Renew { place } => self.renew(place),
             StoreOp::Trim { place, up_to } => self.trim(place, *up_to),
             StoreOp::Destroy { place } => self.destroy(place),
+            // [SPEC 6.210]
+            StoreOp::Share(place, _) if self.shelves.is_elsewhere(&place.key()) => {
+                Err(RefusalCode::Unknown.into())
+            }
             StoreOp::Share(place, op) => {
                 let today = self.today();
                 share::decide(&mut self.shelves, &mut self.allowance, today, (place, op))
@@ -302,6 +307,11 @@ impl<'a, R: Rows> Decision<'a, R> {
 
     /// A new log, not yet written.
     fn prepare<'n>(&mut self, new: &'n NewPlace, funds: Funds) -> Result<Made<'n>, Stop> {
+        // [SPEC 6.210]
+        if self.shelves.is_elsewhere(new.place.key_ref()) {
+            let later = Refusal::later(RefusalCode::StoreFailed, AWAY_RETRY_S);
+            return Err(Stop::Refused(later));
+        }
         let birth = rng::bytes(self.shelves.rng());
         let mut log = LogRow::new(new.rules, birth, funds, self.today());
         let room = match &new.first {
@@ -463,6 +473,10 @@ impl<'a, R: Rows> Decision<'a, R> {
 
     /// The log in this place.
     fn log(&mut self, place: &Place) -> Result<&LogRow, Stop> {
+        // [SPEC 6.210]
+        if self.shelves.is_elsewhere(place.key_ref()) {
+            return Err(RefusalCode::Unknown.into());
+        }
         match self.row(place)? {
             Some(Row::Log(log)) => Ok(log),
             // [SPEC 6.23]

@@ -26,12 +26,17 @@ pub trait Rows {
     ///
     /// # Errors
     /// The rows cannot be reached.
-    fn begin(&mut self, _access: Access) -> Result<(), StoreFailure> {
+    fn begin(&mut self, _access: Access, _now: Wall) -> Result<(), StoreFailure> {
         Ok(())
     }
 
     /// Whether looking up takes so long that [`Rows::expect`] wants to be told.
     fn are_distant(&self) -> bool {
+        false
+    }
+
+    /// Whether the log or share under this key lies in another database, which alone decides on it, or may be made in no other now.
+    fn is_elsewhere(&self, _key: &RowKey) -> bool {
         false
     }
 
@@ -160,6 +165,28 @@ impl<R: Rows> Ledger<R> {
         self.rows
     }
 
+    /// As [`Store::apply`]; the operations stay the caller's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply_to(
+        &mut self,
+        now: Wall,
+        ops: &[StoreOp],
+    ) -> Result<Vec<StoreReply>, StoreFailure> {
+        let access = Access::of(ops);
+        self.guarded(access == Access::Write, |rows, rng| {
+            for _ in 0..ATTEMPTS {
+                // [SPEC 6.201]
+                match attempt(rows, rng, now, (access, ops)) {
+                    Err(StoreFailure::Conflict) => {}
+                    outcome => return outcome,
+                }
+            }
+            Err(StoreFailure::Away("others were faster every time"))
+        })
+    }
+
     /// Does `work`, but nothing that writes once the store has failed; notes if it fails now.
     fn guarded<T>(
         &mut self,
@@ -180,17 +207,7 @@ impl<R: Rows> Ledger<R> {
 
 impl<R: Rows> Store for Ledger<R> {
     fn apply(&mut self, now: Wall, ops: Vec<StoreOp>) -> Result<Vec<StoreReply>, StoreFailure> {
-        let access = Access::of(&ops);
-        self.guarded(access == Access::Write, |rows, rng| {
-            for _ in 0..ATTEMPTS {
-                // [SPEC 6.201]
-                match attempt(rows, rng, now, (access, &ops)) {
-                    Err(StoreFailure::Conflict) => {}
-                    outcome => return outcome,
-                }
-            }
-            Err(StoreFailure::Away("others were faster every time"))
-        })
+        self.apply_to(now, &ops)
     }
 
     fn expire(&mut self, now: Wall) -> Result<(), StoreFailure> {
@@ -205,7 +222,7 @@ fn attempt<R: Rows>(
     now: Wall,
     (access, ops): (Access, &[StoreOp]),
 ) -> Result<Vec<StoreReply>, StoreFailure> {
-    rows.begin(access)?;
+    rows.begin(access, now)?;
     match decide(rows, rng, now, ops) {
         Ok((replies, changes)) if changes.is_empty() => {
             rows.end();

@@ -49,6 +49,11 @@ impl<'a, R: Rows> Shelves<'a, R> {
         self.rows.expect(expected)
     }
 
+    /// As [`Rows::is_elsewhere`].
+    pub(crate) fn is_elsewhere(&self, key: &RowKey) -> bool {
+        self.rows.is_elsewhere(key)
+    }
+
     pub(crate) fn rng(&mut self) -> &mut dyn CryptoRng {
         self.rng
     }

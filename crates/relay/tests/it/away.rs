@@ -1,9 +1,10 @@
 //! A store on another machine, which goes away and comes back.
 
-use emptyroom_relay::store::StoreFailure;
+use emptyroom_relay::limits::AWAY_RETRY_S;
+use emptyroom_relay::store::{StoreFailure, StoreOp, StoreReply};
 use emptyroom_relay::{Input, Reason};
-use emptyroom_wire::op::{Answer, RefusalCode, Request};
-use emptyroom_wire::time::HOUR_MS;
+use emptyroom_wire::op::{Answer, Push, Refusal, RefusalCode, Request};
+use emptyroom_wire::time::{HOUR_MS, SECOND_MS};
 
 use crate::world::{Log, World, create, open};
 
@@ -107,4 +108,34 @@ fn keys_and_expiry_wait_for_a_store_that_is_away() {
     assert!(world.held_record.is_some(), "asked again");
     world.input(Input::StoreFailed(AWAY));
     assert_eq!(world.relay.failure(), None);
+}
+
+// [SPEC 6.211]
+#[test]
+fn readers_of_a_log_whose_part_of_the_store_is_away_wait() {
+    let mut world = World::new();
+    let (mut client, mut reader) = (world.client(), world.client());
+    let log = Log::new(1);
+    client.create(&mut world, &log);
+    let handle = client.open(&mut world, &log, 0).handle;
+    let append = client.message(&world, &log, handle, 0);
+    client.ask(&mut world, Request::Append(append));
+    world.hold_store = true;
+    reader.send(&mut world, open(&log, 0, None));
+    world.run_store();
+    for _ in 0..2 {
+        let (ticket, ops) = world.at_store.take().expect("it is read");
+        assert!(matches!(ops.as_slice(), [StoreOp::Read { .. }]));
+        let refusal = Refusal::later(RefusalCode::StoreFailed, AWAY_RETRY_S);
+        let replies = vec![StoreReply::Refused(refusal)];
+        world.input(Input::Stored(ticket, Ok(replies)));
+        assert!(world.at_store.is_none(), "not at once");
+        world.pass(u64::from(AWAY_RETRY_S) * SECOND_MS);
+    }
+    world.release_store();
+    reader.receive(&mut world);
+    let entries = reader.pushes.iter();
+    let entries = entries.filter(|(_, push)| matches!(push, Push::Entry(_)));
+    assert_eq!(entries.count(), 1);
+    assert_eq!(world.hangup(reader.conn), None);
 }

@@ -15,6 +15,7 @@ use crate::console;
 use crate::log::{self, Event, Format, log};
 use crate::medium::MediumError;
 use crate::postgres::Unusable;
+use crate::postgres::cluster::Refused;
 use crate::server::{Ended, Public, Server, StartError};
 use settings::Settings;
 
@@ -60,12 +61,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "open")]
     access_code_file: Option<PathBuf>,
     /// Where entries are kept. `segments` (the relay's own log; the default) or `sqlite`: in the data directory, for a new one; an
-    /// old one keeps its kind. `postgres://USER:PASSWORD@HOST/DATABASE`: in a database that several nodes of one relay share;
-    /// `file:PATH` or `env:NAME` says where that address is found, so that no list of processes shows the password.
+    /// old one keeps its kind. `postgres://USER:PASSWORD@HOST/DATABASE`, once or more: in databases that several nodes of one relay
+    /// share, all naming the same ones in the same order. `file:PATH` or `env:NAME` says where such addresses are found, one a line, so
+    /// that no list of processes shows a password.
     // Read later: what is said of a wrong value must not repeat it.
     // [SPEC 6.208]
     #[arg(long, value_name = "STORE")]
-    store: Option<String>,
+    store: Vec<String>,
     /// How nodes on the same database tell each other of new entries: a NATS server, as `nats://[USER:PASSWORD@]HOST[:PORT]` or
     /// `tls://…`, several hosts joined by commas; `file:PATH` or `env:NAME` says where that is found. Without it, or while it
     /// is away, readers on other nodes wait up to 30 seconds.
@@ -224,7 +226,7 @@ impl From<StartError> for Failure {
             }) => Self::new(Exit::Data, text).hint(
                 "it holds what was acknowledged last; restore the file, or start once with --quarantine-damage, which loses what does not open and goes on with the rest",
             ),
-            StartError::Store(MediumError::Database { ref why, .. }) => {
+            StartError::Store(MediumError::Database(Refused { ref why, .. })) => {
                 Self::new(database_exit(why), text).hint(database_hint(why))
             }
             StartError::Store(MediumError::Embedded { .. }) => Self::new(Exit::Data, text).hint(

@@ -6,7 +6,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::{Error, Statement};
 
-use super::link::{Session, forget_refusals};
+use super::link::{LOCKED, Session, forget_refusals};
 use super::schema::{create_entries, entries_of};
 use super::*;
 
@@ -16,7 +16,8 @@ const INSERT: &str = "INSERT INTO lasting (key, day, turn, sealed)
     SELECT k, d, $3::int4, s FROM unnest($1::bytea[], $2::int4[], $4::bytea[]) AS u(k, d, s)";
 const PUT: &str = "INSERT INTO lasting (key, day, turn, sealed)
     SELECT k, d, $3::int4, s FROM unnest($1::bytea[], $2::int4[], $4::bytea[]) AS u(k, d, s)
-    ON CONFLICT (key) DO UPDATE SET day = excluded.day, turn = excluded.turn, sealed = excluded.sealed";
+    ON CONFLICT (key) DO UPDATE SET day = excluded.day, turn = excluded.turn,
+        sealed = excluded.sealed, shard = NULL";
 const MOVE: &str = "UPDATE lasting SET day = u.d
     FROM unnest($1::bytea[], $2::int4[]) AS u(k, d) WHERE lasting.key = u.k";
 const REMOVE: &str = "DELETE FROM lasting WHERE key = ANY($1)";
@@ -70,9 +71,10 @@ struct Step<'a> {
 impl PostgresRows {
     /// Seals all rows once more.
     pub(super) fn seal(&mut self, changes: Changes) -> Result<Sealed, StoreFailure> {
-        let today = self.today();
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = keys.take_turn(Turn::of(today)).ok_or(NO_KEY)?;
+        let turn = Turn::of(self.today());
+        let over_before = self.over_before();
+        let mut keys = self.keys.lock();
+        let turn = keys.take_turn(turn).ok_or(NO_KEY)?;
         let mut sealed = Sealed {
             turn,
             new: Puts::default(),
@@ -100,11 +102,13 @@ impl PostgresRows {
         for change in changes.lasting {
             match change {
                 LastingChange::Put { key, day, row } => {
-                    let is_new = self
-                        .batch
-                        .lasting
-                        .get(&key)
-                        .is_some_and(|known| !known.is_there);
+                    let known = self.batch.lasting.get(&key);
+                    // Nobody decides to write it; and if, it must not be.
+                    // [SPEC 6.210]
+                    if known.is_some_and(|known| known.is_elsewhere(over_before)) {
+                        return Err(StoreFailure::Conflict);
+                    }
+                    let is_new = known.is_some_and(|known| !known.is_there);
                     let row = keys.seal_lasting(turn, &key, &row).ok_or(NO_KEY)?;
                     let to = if is_new {
                         &mut sealed.new
@@ -125,6 +129,16 @@ impl PostgresRows {
 
     /// Sends everything, and the commit behind it.
     pub(super) fn send(&mut self, sealed: Sealed) -> Result<(), StoreFailure> {
+        if !self.batch.reserve.is_empty() {
+            let written = sealed.new.keys.iter().chain(&sealed.puts.keys);
+            let written: Vec<RowKey> = written.copied().map(RowKey).collect();
+            // Decided anew, only what makes logs there is refused.
+            // [SPEC 6.211]
+            self.reserve(&written).map_err(|failure| match failure {
+                StoreFailure::Away(_) if failure != LOCKED => StoreFailure::Conflict,
+                failure => failure,
+            })?;
+        }
         let begin = (!self.batch.begun).then_some("BEGIN ISOLATION LEVEL READ COMMITTED");
         self.link.run(Phase::Before, async |session| {
             let made = sealed.make_tables(session, begin).await;

@@ -10,11 +10,11 @@ use super::schema::entries_of;
 use super::*;
 use crate::log::{Event, log};
 
-const LOOK: &str = "SELECT key, turn, sealed, day FROM lasting WHERE key = ANY($1)";
+const LOOK: &str = "SELECT key, turn, sealed, day, shard FROM lasting WHERE key = ANY($1)";
 /// In one order on all nodes, so that none waits for another that waits for it.
 // [SPEC 6.201]
 const LOCK: &str =
-    "SELECT key, turn, sealed, day FROM lasting WHERE key = ANY($1) ORDER BY key FOR UPDATE";
+    "SELECT key, turn, sealed, day, shard FROM lasting WHERE key = ANY($1) ORDER BY key FOR UPDATE";
 
 /// Rows to be fetched.
 #[derive(Default)]
@@ -33,7 +33,7 @@ struct Fetched {
 
 impl PostgresRows {
     pub(super) fn fetch(&mut self, expected: &Expected) -> Result<(), StoreFailure> {
-        let first = self.keys().day();
+        let first = self.keys.lock().day();
         let days: Vec<Day> = expected
             .entries
             .iter()
@@ -62,6 +62,7 @@ impl PostgresRows {
         };
         let access = self.batch.access.unwrap_or(Access::Look);
         let (mut lock, mut look) = (unknown(&expected.change), unknown(&expected.look));
+        lock.append(&mut unknown(&expected.made));
         if access == Access::Write {
             look.retain(|key| !lock.contains(key));
         } else {
@@ -116,26 +117,10 @@ impl PostgresRows {
             let keys = keys.iter().map(|key| ((*day, RowKey(*key)), None));
             self.batch.entries.extend(keys);
         }
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        for row in fetched.lasting {
-            let (key, turn, sealed) = lasting_of(&row).ok_or(STRANGE)?;
-            let day: i32 = row.try_get(3).map_err(|_| STRANGE)?;
-            // Its removal is still to come, and no clock that is set back makes it live again.
-            let is_over = day < number(keys.day().0);
-            let row = match is_over {
-                true => None,
-                false => keys.open_lasting(turn, &key, sealed)?,
-            };
-            if row.is_none() && !is_over {
-                say_once_over();
-            }
-            self.batch.lasting.insert(
-                key,
-                Known {
-                    row,
-                    is_there: true,
-                },
-            );
+        let mut keys = self.keys.lock();
+        for row in &fetched.lasting {
+            let (key, known) = known_of(row, &mut keys)?;
+            self.batch.lasting.insert(key, known);
         }
         for (day, rows) in fetched.entries {
             for row in rows {
@@ -155,7 +140,7 @@ fn say_once_over() {
     SAID.call_once(|| log(&Event::RowsOver));
 }
 
-const STRANGE: StoreFailure = StoreFailure::Broken("a row of another shape");
+pub(super) const STRANGE: StoreFailure = StoreFailure::Broken("a row of another shape");
 
 impl Wanted {
     /// All statements are under way at once, in this order.
@@ -196,6 +181,49 @@ impl Wanted {
         lasting.extend(looked);
         Ok(Fetched { lasting, entries })
     }
+}
+
+/// A lasting row, opened.
+pub(super) fn known_of(row: &Row, keys: &mut DayKeys) -> Result<(RowKey, Known), StoreFailure> {
+    if let Some(pointer) = pointer_of(row)? {
+        let known = Known {
+            is_there: true,
+            pointer: Some(pointer),
+            is_far: true,
+            ..Known::default()
+        };
+        return Ok((key_of(row)?, known));
+    }
+    let (key, turn, sealed) = lasting_of(row).ok_or(STRANGE)?;
+    let day: i32 = row.try_get(3).map_err(|_| STRANGE)?;
+    // Its removal is still to come, and no clock that is set back makes it live again.
+    let is_over = day < number(keys.day().0);
+    let row = match is_over {
+        true => None,
+        false => keys.open_lasting(turn, &key, sealed)?,
+    };
+    if row.is_none() && !is_over {
+        say_once_over();
+    }
+    let known = Known {
+        row,
+        is_there: true,
+        ..Known::default()
+    };
+    Ok((key, known))
+}
+
+/// Where a pointer leads, and until when it stands; `None` for a row.
+pub(super) fn pointer_of(row: &Row) -> Result<Option<(u16, i32)>, StoreFailure> {
+    let shard: Option<i32> = row.try_get(4).map_err(|_| STRANGE)?;
+    let day: i32 = row.try_get(3).map_err(|_| STRANGE)?;
+    let shard = shard.map(u16::try_from).transpose();
+    Ok(shard.map_err(|_| STRANGE)?.map(|shard| (shard, day)))
+}
+
+pub(super) fn key_of(row: &Row) -> Result<RowKey, StoreFailure> {
+    let key: &[u8] = row.try_get(0).map_err(|_| STRANGE)?;
+    key.try_into().map(RowKey).map_err(|_| STRANGE)
 }
 
 pub(super) fn lasting_of(row: &Row) -> Option<(RowKey, Turn, Vec<u8>)> {

@@ -357,6 +357,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::postgres::homes::Homes;
     use crate::testing::scratch;
 
     const KEY: RowKey = RowKey([7; 32]);
@@ -366,7 +367,7 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    // [SPEC 6.205]
+    // [SPEC 6.203] [SPEC 6.205] [SPEC 6.209]
     #[test]
     fn vectors() {
         let mut days = Ratchet::days(20_000, Secret32::new([0x11; 32]));
@@ -385,7 +386,19 @@ mod tests {
             is_unsaved: false,
             rng: entropy::generator(),
         };
+        let homes = Homes::new(&Secret32::new([1; 32]), 3);
+        let of = [0_u8, 1, 2].map(|byte| {
+            let key = RowKey([byte; 32]);
+            json!({ "row_key": hex(&key.0), "home": homes.of(&key) })
+        });
+        let shards: Secret32 = expand(&[1; 32], "emptyroom v1 shards", &[]);
         let made = json!({
+            "homes": {
+                "seed": hex(&[1; 32]),
+                "databases": homes.shards(),
+                "secret": hex(shards.expose()),
+                "of": of,
+            },
             "days": made(&mut days, [20_000, 20_001, 20_030]),
             "turns": made(&mut turns, [4_999, 5_000, 5_001]),
             "check": { "day": 20_004, "is": hex(&keys.check_at(Day(20_004)).unwrap()) },

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! emptyroom      one row: version, whose database it is, which one of how many, what shows the right day keys
-//! lasting        headers, nonces, tombstones, shares, entries that live as long as their log; with last day and turn
+//! lasting        headers, nonces, tombstones, shares, entries that live as long as their log; with last day and turn. Where `shard`
+//!                is set, a pointer instead of a row
 //! entries_20785  entries that expire with that day
 //! ```
 
@@ -48,7 +49,8 @@ const TABLES: &str = "
         key bytea PRIMARY KEY,
         day int4 NOT NULL,
         turn int4 NOT NULL,
-        sealed bytea NOT NULL) WITH (fillfactor = 70);
+        sealed bytea NOT NULL,
+        shard int4) WITH (fillfactor = 70);
     ALTER TABLE lasting ALTER COLUMN sealed SET STORAGE EXTERNAL;
     CREATE INDEX lasting_day ON lasting (day);
     CREATE INDEX lasting_turn ON lasting (turn);";
@@ -176,19 +178,35 @@ impl Unusable {
 /// Looks whether a database is this relay's and as it must be: with every connection.
 pub(super) async fn check(session: &mut Session, seat: &Seat) -> Result<ServerClock, Unusable> {
     let clock = check_server(session).await?;
+    if !check_seat(session, seat).await? {
+        let gone = StoreFailure::Away("the tables of the relay are not in the database");
+        return Err(Unusable::Failed(gone));
+    }
+    Ok(clock)
+}
+
+/// The same, for one that may still be empty.
+pub(super) async fn look_at(session: &mut Session, seat: &Seat) -> Result<(), Unusable> {
+    check_server(session).await?;
+    check_seat(session, seat).await.map(drop)
+}
+
+/// Whether it has its tables; they are this relay's.
+async fn check_seat(session: &mut Session, seat: &Seat) -> Result<bool, Unusable> {
     let row = session.client.query_opt(
         "SELECT version, identity, shard, shards FROM emptyroom WHERE id = 1",
         &[],
     );
     let row = match row.await {
-        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
-            let gone = StoreFailure::Away("the tables of the relay are not in the database");
-            return Err(Unusable::Failed(gone));
-        }
-        row => row?.ok_or(Unusable::OtherIdentity)?,
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(false),
+        row => row?,
+    };
+    // Another node may be about to make them.
+    let Some(row) = row else {
+        return Ok(false);
     };
     check_row(&row, seat)?;
-    Ok(clock)
+    Ok(true)
 }
 
 fn check_row(row: &tokio_postgres::Row, seat: &Seat) -> Result<(), Unusable> {

@@ -14,7 +14,7 @@ const SLICE_ROWS: i64 = 256;
 /// Whatever this machine's clock says: only what is over by the server's, too, and for every node that it lets in.
 // [SPEC 6.204]
 const RUN_OUT: &str = "DELETE FROM lasting WHERE key IN
-    (SELECT key FROM lasting WHERE day < least($1::int4,
+    (SELECT key FROM lasting WHERE shard IS NULL AND day < least($1::int4,
         CAST(floor((extract(epoch FROM clock_timestamp()) - 3600) / 86400) AS int4)) LIMIT $2 FOR UPDATE SKIP LOCKED)";
 const OLD: &str = "SELECT key, turn, sealed FROM lasting WHERE turn < $1 AND turn >= $3 LIMIT $2 FOR UPDATE SKIP LOCKED";
 const AGAIN: &str = "UPDATE lasting SET turn = $2, sealed = u.s
@@ -45,10 +45,9 @@ impl PostgresRows {
         self.server = Some(server);
         self.tell(today);
         let oldest = self.oldest_turn()?;
-        let turn = oldest.min(Turn::of(today).before());
         // The keys go first: from then on nothing of those days opens, wherever copies of it lie.
         // [SPEC 6.205]
-        let advanced = self.keys().advance(today, turn);
+        let advanced = self.keys.advance(self.seat.shard, today, oldest);
         advanced.map_err(|error| error.failure("writing the day keys"))?;
         // Tables go by both clocks.
         // [SPEC 6.206]
@@ -65,11 +64,8 @@ impl PostgresRows {
         })?;
         self.days.retain(|day| *day >= kept);
         self.days.extend(missing);
-        let keys = Arc::clone(&self.keys);
-        let check_at = move |day| {
-            let keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
-            keys.check_at(day)
-        };
+        let keys = self.keys.clone();
+        let check_at = move |day| keys.lock().check_at(day);
         self.link.run(Phase::Before, async |session| {
             let moved = schema::move_check(session, check_at, today).await;
             moved.map_err(|error| failure(&error, Phase::Before))
@@ -81,7 +77,7 @@ impl PostgresRows {
     fn oldest_turn(&mut self) -> Result<Turn, StoreFailure> {
         let now = Turn::of(self.today());
         // What is sealed in a turn that is over stays so until its day is.
-        let first = number(self.keys().turn().0);
+        let first = number(self.keys.lock().turn().0);
         self.link.run(Phase::Before, async |session| {
             let row = session
                 .client
@@ -114,6 +110,9 @@ impl PostgresRows {
         if removed > 0 {
             return Ok(Slice::More);
         }
+        if self.tend_pointers()? > 0 {
+            return Ok(Slice::More);
+        }
         if self.swept == Turn::of(self.today()) {
             return Ok(Slice::Done);
         }
@@ -121,7 +120,7 @@ impl PostgresRows {
     }
 
     fn seal_anew(&mut self) -> Result<Slice, StoreFailure> {
-        let keys = Arc::clone(&self.keys);
+        let keys = self.keys.clone();
         let now = Turn::of(self.today());
         let sealed = self.link.run(Phase::Before, async |session| {
             seal_anew(session, &keys, now).await
@@ -151,7 +150,7 @@ async fn turn_over(session: &mut Session, over: &[Day], missing: &[Day]) -> Resu
 
 async fn seal_anew(
     session: &mut Session,
-    keys: &Mutex<DayKeys>,
+    keys: &SharedKeys,
     now: Turn,
 ) -> Result<usize, StoreFailure> {
     let before = |error: Error| failure(&error, Phase::Before);
@@ -159,7 +158,7 @@ async fn seal_anew(
     let again = session.statement(AGAIN).await.map_err(before)?;
     let transaction = session.client.transaction().await.map_err(before)?;
     let before_turn = number(now.0);
-    let first = number(keys.lock().unwrap_or_else(PoisonError::into_inner).turn().0);
+    let first = number(keys.lock().turn().0);
     let rows = transaction
         .query(&old, &[&before_turn, &SLICE_ROWS, &first])
         .await
@@ -174,11 +173,11 @@ async fn seal_anew(
 
 /// The same rows, sealed under the key of a turn that is not before this one.
 fn again_under(
-    keys: &Mutex<DayKeys>,
+    keys: &SharedKeys,
     rows: Vec<Row>,
     now: Turn,
 ) -> Result<(Turn, Places, Vec<Vec<u8>>), StoreFailure> {
-    let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut keys = keys.lock();
     let now = keys
         .take_turn(now)
         .ok_or(StoreFailure::Broken("a turn without its key"))?;

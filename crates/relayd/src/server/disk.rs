@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::{io, thread};
 
-use emptyroom_relay::store::{Ledger, StoreFailure};
+use emptyroom_relay::store::StoreFailure;
 use emptyroom_relay::{Config, Nodes, Relay};
 use emptyroom_wire::op::AccessCode;
 use emptyroom_wire::relay_key::{KeyRecord, RelayIdentity};
@@ -16,9 +16,10 @@ use crate::clock::{self, Clock};
 use crate::committer::{CLOCK_JUMP_MAX_MS, Committer};
 use crate::data::{DataDir, access, chain::Chain, identity};
 use crate::entropy;
-use crate::medium::{Choice, Medium, MediumError};
+use crate::medium::{Choice, Keeper, MediumError};
 use crate::metrics::Metrics;
 use crate::postgres::chain::SharedChain;
+use crate::postgres::cluster::Refused;
 use crate::postgres::{Address, Unusable};
 use crate::wake::letter::WakeSecret;
 use crate::wake::{self, Wake};
@@ -32,7 +33,7 @@ pub(super) struct Disk {
     /// Those of the chain.
     records: Vec<KeyRecord>,
     pub(super) code: Option<AccessCode>,
-    rows: Medium,
+    store: Keeper,
 }
 
 impl Disk {
@@ -45,16 +46,19 @@ impl Disk {
             check_clock(own.records(), now)?;
         }
         let code = access::load(&data, &options.access)?;
-        let rows = Medium::open(&data, identity.hash(), &options.store, now.day());
-        let rows = rows.map_err(StartError::Store)?;
+        let store = Keeper::open(&data, &seed, &options.store, now.day());
+        let store = store.map_err(StartError::Store)?;
         let mut records = own.records().to_vec();
-        let chain = match &options.store.choice {
-            Some(Choice::Database(address)) => {
-                let (chain, shared) = open_chain(address, &identity, &records)?;
-                records = shared;
-                KeptChain::Shared(Box::new(chain))
-            }
-            Some(Choice::Here(_)) | None => KeptChain::Own(own),
+        let first = match &options.store.choice {
+            Some(Choice::Databases(addresses)) => addresses.first(),
+            Some(Choice::Here(_)) | None => None,
+        };
+        let chain = if let Some(address) = first {
+            let (chain, shared) = open_chain(address, &identity, &records)?;
+            records = shared;
+            KeptChain::Shared(Box::new(chain))
+        } else {
+            KeptChain::Own(own)
         };
         if !options.clock_is_right {
             check_clock(&records, now)?;
@@ -66,7 +70,7 @@ impl Disk {
             chain,
             records,
             code,
-            rows,
+            store,
         })
     }
 
@@ -104,8 +108,9 @@ impl Disk {
         let last_ran = KeptChain::last_ran(&self.records);
         let rng = Box::new(entropy::generator());
         let relay = Relay::new(now, self.identity, self.records, config, rng);
-        let mut store = Ledger::new(self.rows, Box::new(entropy::generator()));
-        metrics.set_rows(store.rows().count());
+        let mut store = self.store;
+        metrics.set_rows(store.count());
+        metrics.set_databases(store.standing());
         let committer = Committer {
             store,
             // A machine without a clock of its own starts in the past, and is set right soon after.
@@ -131,10 +136,10 @@ fn open_chain(
     });
     let bug = StoreFailure::Broken("a bug in opening the database");
     opened.unwrap_or(Err(bug)).map_err(|failure| {
-        StartError::Store(MediumError::Database {
+        StartError::Store(MediumError::Database(Refused {
             address: address.to_string(),
             why: Unusable::Failed(failure),
-        })
+        }))
     })
 }
 

@@ -35,17 +35,20 @@ pub(crate) enum Health {
     Draining,
     /// The store failed: nothing is written any more, what is stored is served.
     StoreFailed,
+    /// A database is away: what is asked of it is refused.
+    DatabaseAway,
     /// The part that decides does not answer.
     NotAnswering,
 }
 
 impl Health {
     /// All, with the names they have in metrics.
-    pub(crate) const NAMED: [(Self, &str); 5] = [
+    pub(crate) const NAMED: [(Self, &str); 6] = [
         (Self::Ok, "ok"),
         (Self::DiskFull, "disk-full"),
         (Self::Draining, "draining"),
         (Self::StoreFailed, "store-failed"),
+        (Self::DatabaseAway, "database-away"),
         (Self::NotAnswering, "not-answering"),
     ];
 
@@ -56,6 +59,9 @@ impl Health {
             Self::Draining => "stopping: no new connections, what was asked before is answered",
             Self::StoreFailed => {
                 "the store failed: new entries are refused, what is stored is served; check the disk, then restart"
+            }
+            Self::DatabaseAway => {
+                "a database is away: what is asked of it is refused until it is back, the rest goes on"
             }
             Self::NotAnswering => "the relay does not answer: overloaded, or a bug",
         }

@@ -10,7 +10,7 @@ use crate::config::{ConfigError, File, LimitsTable};
 use crate::data::access::Access;
 use crate::lanes::LaneOptions;
 use crate::log::{Event, Format, log};
-use crate::medium::{Choice, Wanted};
+use crate::medium::{self, Choice, Wanted};
 use crate::platform;
 use crate::segments::OnDamage;
 use crate::server::{Options, Server, StatusPort};
@@ -79,8 +79,13 @@ impl Settings {
         };
         let mut options = Options::new(data, listen.unwrap_or_else(|| LISTEN.into()));
         options.public = arguments.public.or(file.public);
-        let store = read_later("--store", arguments.store, Choice::parse)?;
-        let servers = read_later("--wake", arguments.wake, WakeServers::parse)?;
+        let parts = arguments.store.into_iter();
+        let parts = parts.map(|text| read_later("--store", text, Choice::parse));
+        let store = medium::together(parts.collect::<Result<_, _>>()?)
+            .map_err(|fault| Failure::new(Exit::WrongUse, format!("--store: {fault}")))?;
+        let servers = arguments.wake;
+        let servers = servers.map(|text| read_later("--wake", text, WakeServers::parse));
+        let servers = servers.transpose()?;
         options.store = Wanted {
             choice: store.or(file.store),
             on_damage: if arguments.quarantine_damage {
@@ -117,12 +122,11 @@ impl Settings {
 // [SPEC 6.208]
 fn read_later<T>(
     option: &str,
-    text: Option<String>,
+    text: String,
     parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<Option<T>, Failure> {
-    let text = text.map(Zeroizing::new);
-    let read = text.map(|text| parse(&text)).transpose();
-    read.map_err(|why| {
+) -> Result<T, Failure> {
+    let text = Zeroizing::new(text);
+    parse(&text).map_err(|why| {
         Failure::new(Exit::WrongUse, format!("{option}: {why}"))
             .hint("see `emptyroom-relay serve --help`")
     })
@@ -137,7 +141,7 @@ fn wake(
     let Some(mut servers) = servers else {
         return Ok(None);
     };
-    if !matches!(store, Some(Choice::Database(_))) {
+    if !matches!(store, Some(Choice::Databases(_))) {
         return Err(Failure::new(
             Exit::WrongUse,
             "--wake is for nodes on a database, and this relay is alone",

@@ -15,16 +15,16 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::*;
 use crate::committer::{Committer, Done, Job};
 use crate::data::{DataDir, chain::Chain};
-use crate::medium::Medium;
+use crate::medium::{Keeper, Medium};
 
 fn committer(dir: &Scratch, rows: SqliteRows, latest: Wall) -> Committer {
     let data = DataDir::open(&dir.path().join("data")).unwrap();
     let identity = RelayIdentity::from_seed(&Secret32::new([1; 32]));
     Committer {
-        store: Ledger::new(
+        store: Keeper::Here(Box::new(Ledger::new(
             Medium::Sqlite(Box::new(rows)),
             Box::new(entropy::generator()),
-        ),
+        ))),
         chain: crate::chain::KeptChain::Own(Chain::load(&data, &identity.verify_key()).unwrap()),
         latest,
         metrics: Arc::default(),
@@ -81,6 +81,9 @@ fn a_clock_that_jumps_far_ahead_stops_the_relay_and_removes_nothing() {
             "the clock jumped more than 40 days ahead"
         ))
     ));
-    let left = committer.store.rows().entry(day(1), &key(1)).unwrap();
+    let Keeper::Here(mut store) = committer.store else {
+        unreachable!()
+    };
+    let left = store.rows().entry(day(1), &key(1)).unwrap();
     assert_eq!(left.unwrap(), b"row");
 }

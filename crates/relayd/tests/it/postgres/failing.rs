@@ -81,7 +81,7 @@ fn a_connection_that_ends_at_a_commit_leaves_it_open_and_a_retry_settles_it() {
         &format!(":{}/", server.port()),
         &format!(":{}/", cutter.port),
     );
-    let mut node = open(&cut_address, keys.path());
+    let mut node = open(&[cut_address], keys.path());
     one(&mut node, create(1)).unwrap();
     for (number, cut) in [
         (0, CUT_BEFORE),
@@ -117,7 +117,7 @@ fn a_database_that_takes_no_writes_is_away_until_it_does() {
     let address = server.fresh();
     let name = address.rsplit('/').next().unwrap();
     let keys = Scratch::in_memory("read-only");
-    let mut node = open(&address, keys.path());
+    let mut node = open(std::slice::from_ref(&address), keys.path());
     one(&mut node, create(1)).unwrap();
     let set = |to| {
         let sql = format!("ALTER DATABASE {name} SET default_transaction_read_only = {to}");

@@ -7,10 +7,10 @@ use emptyroom_relayd::postgres::{Unusable, ratchet};
 use super::*;
 use crate::process::{binary, serve};
 
-fn try_open(address: &str, seat: Seat, keys: &Path) -> Result<Node, Unusable> {
-    let address = Address::parse(address).unwrap();
-    let rows = PostgresRows::open(&address, seat, keys, Day(20_000))?;
-    Ok(Ledger::new(rows, Box::new(generator())))
+const TODAY: Day = Day(20_000);
+
+fn open_today(address: &str, keys: &Scratch) -> Result<Node, Refused> {
+    try_open(&[address.to_owned()], 7, keys.path(), TODAY)
 }
 
 fn name_of(address: &str) -> &str {
@@ -23,24 +23,20 @@ fn another_relay_another_list_and_a_later_version_are_refused() {
     let server = database::shared();
     let address = server.fresh();
     let (keys, none) = (Scratch::in_memory("keys"), Scratch::in_memory("no-keys"));
-    let mut node = try_open(&address, SEAT, keys.path()).unwrap();
+    let mut node = open_today(&address, &keys).unwrap();
     one(&mut node, create(1)).unwrap();
     let file = fs::read(keys.path().join(ratchet::FILE)).unwrap();
-    let other = Seat {
-        identity: IdentityHash([8; 32]),
-        ..SEAT
+    let all = [address.clone(), server.fresh()];
+    let refused = |addresses: &[String], seed, keys: &Scratch| {
+        let refused = try_open(addresses, seed, keys.path(), TODAY).err();
+        refused.unwrap().why
     };
-    let second = Seat {
-        shard: 1,
-        shards: 2,
-        ..SEAT
-    };
-    let longer = Seat { shards: 2, ..SEAT };
-    let refused = |seat, keys: &Scratch| try_open(&address, seat, keys.path()).err().unwrap();
-    assert!(matches!(refused(other, &keys), Unusable::OtherIdentity));
-    for seat in [second, longer] {
+    let this = &all[..1];
+    assert!(matches!(refused(this, 8, &keys), Unusable::OtherIdentity));
+    let twice = [address.clone(), address.clone()];
+    for list in [&all[..], &twice] {
         assert!(matches!(
-            refused(seat, &keys),
+            refused(list, 7, &keys),
             Unusable::OtherPlace {
                 shard: 0,
                 shards: 1
@@ -48,19 +44,22 @@ fn another_relay_another_list_and_a_later_version_are_refused() {
         ));
     }
     // A node without keys makes none, and one with other keys keeps them.
-    assert!(matches!(refused(SEAT, &none), Unusable::NoKeys));
+    assert!(matches!(refused(this, 7, &none), Unusable::NoKeys));
     assert!(!none.path().join(ratchet::FILE).exists());
     ratchet::DayKeys::make(none.path(), Day(20_000)).unwrap();
-    assert!(matches!(refused(SEAT, &none), Unusable::OtherKeys));
+    assert!(matches!(refused(this, 7, &none), Unusable::OtherKeys));
     // A new node gets a copy.
     fs::write(none.path().join(ratchet::FILE), file).unwrap();
-    let mut another = try_open(&address, SEAT, none.path()).unwrap();
+    let mut another = open_today(&address, &none).unwrap();
     assert!(matches!(
         one(&mut another, create(1)),
         Ok(StoreReply::Created)
     ));
     server.execute(name_of(&address), "UPDATE emptyroom SET version = 2");
-    assert!(matches!(refused(SEAT, &keys), Unusable::Newer { found: 2 }));
+    assert!(matches!(
+        refused(this, 7, &keys),
+        Unusable::Newer { found: 2 }
+    ));
     // Also for a node that runs, when it connects anew.
     server.execute("postgres", &end_sessions(name_of(&address)));
     assert!(matches!(
@@ -85,7 +84,7 @@ fn a_commit_is_synchronous_and_one_with_a_warning_is_not_acknowledged() {
     for setting in ["synchronous_commit = remote_write", "log_statement = 'all'"] {
         server.execute("postgres", &format!("ALTER DATABASE {name} SET {setting}"));
     }
-    let mut node = try_open(&address, SEAT, keys.path()).unwrap();
+    let mut node = open_today(&address, &keys).unwrap();
     assert!(server.log().contains("SET synchronous_commit = on"));
     server.execute(
         name,
@@ -124,8 +123,8 @@ fn a_database_that_does_not_sync_is_refused() {
     server.execute("postgres", "SELECT pg_reload_conf()");
     let address = server.fresh();
     let keys = Scratch::in_memory("keys");
-    let refused = try_open(&address, SEAT, keys.path()).err().unwrap();
-    assert!(matches!(refused, Unusable::NoSync));
+    let refused = open_today(&address, &keys).err().unwrap();
+    assert!(matches!(refused.why, Unusable::NoSync));
 }
 
 // [SPEC 6.207] [SPEC 6.208]

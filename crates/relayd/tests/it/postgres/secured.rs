@@ -40,7 +40,7 @@ fn a_database_proves_who_it_is() {
         format!("{address}?sslmode=verify-full&sslrootcert={file}")
     };
     let address = with(&ours, "its own.pem", "localhost");
-    let mut node = open(&address, keys.path());
+    let mut node = open(std::slice::from_ref(&address), keys.path());
     one(&mut node, create(1)).unwrap();
     let name = address.split('?').next().unwrap();
     let name = name.rsplit('/').next().unwrap();
@@ -57,10 +57,9 @@ fn a_database_proves_who_it_is() {
         with(&ours, "its own.pem", "127.0.0.1"),
         without,
     ] {
-        let address = Address::parse(&address).unwrap();
         let fresh = Scratch::in_memory("secured-others");
-        let refused = PostgresRows::open(&address, SEAT, fresh.path(), Day(0)).err();
-        let why = refused.unwrap().to_string();
+        let refused = try_open(&[address], 7, fresh.path(), BEFORE).err();
+        let why = refused.unwrap().why.to_string();
         assert!(why.contains("certificate"), "{why}");
     }
 }

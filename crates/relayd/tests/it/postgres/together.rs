@@ -7,7 +7,7 @@ use emptyroom_relay::store::{Access, Changes, EntryChange, RowKey, Rows};
 use super::*;
 
 fn nodes<const N: usize>(subject: &Subjected) -> [Node; N] {
-    [(); N].map(|()| open(&subject.address, subject.keys.path()))
+    [(); N].map(|()| subject.another())
 }
 
 // [SPEC 6.201]
@@ -126,50 +126,50 @@ fn a_node_that_is_minutes_ahead_ends_the_day_for_nobody_but_itself() {
     assert_eq!(read(&mut ahead, after), [1, 2, 3]);
 }
 
+/// One entry of a day, there or not.
+fn change(day: Day, row: Option<&'static [u8]>) -> Changes {
+    Changes {
+        entries: vec![EntryChange {
+            day,
+            key: KEY,
+            row: row.map(<[u8]>::to_vec),
+        }],
+        lasting: Vec::new(),
+    }
+}
+
+const KEY: RowKey = RowKey([5; 32]);
+
+fn write(node: &mut Node, day: Day, row: Option<&'static [u8]>) {
+    rows(node, move |rows| {
+        rows.begin(Access::Write, NOW)?;
+        rows.commit(change(day, row))
+    });
+}
+
+fn find(node: &mut Node, day: Day) -> Option<Vec<u8>> {
+    rows(node, move |rows| {
+        rows.begin(Access::Read, NOW)?;
+        let found = rows.entry(day, &KEY)?;
+        rows.end();
+        Ok(found)
+    })
+}
+
 // [SPEC 6.201]
 #[test]
 fn entries_in_a_table_that_another_node_made_are_found_and_removed() {
     let subject = Subjected::new();
-    let address = Address::parse(&subject.address).unwrap();
-    let [mut early, mut other] = [(); 2].map(|()| {
-        let rows = PostgresRows::open(&address, SEAT, subject.keys.path(), Day(0));
-        rows.unwrap()
-    });
-    let (day, key) = (Day(50), RowKey([5; 32]));
-    let entry = |row: Option<&[u8]>| Changes {
-        entries: vec![EntryChange {
-            day,
-            key,
-            row: row.map(<[u8]>::to_vec),
-        }],
-        lasting: Vec::new(),
-    };
-    let remove = |rows: &mut PostgresRows| {
-        rows.begin(Access::Write).unwrap();
-        rows.commit(entry(None)).unwrap();
-    };
-    let find = |rows: &mut PostgresRows| {
-        rows.begin(Access::Read).unwrap();
-        let found = rows.entry(day, &key).unwrap();
-        rows.end();
-        found
-    };
-    other.begin(Access::Write).unwrap();
-    other.commit(entry(Some(b"entry"))).unwrap();
-    remove(&mut early);
-    assert_eq!(find(&mut other), None);
-    let mut late = PostgresRows::open(&address, SEAT, subject.keys.path(), Day(0)).unwrap();
-    let day_after = Day(51);
-    let entry = Changes {
-        entries: vec![EntryChange {
-            day: day_after,
-            key,
-            row: Some(b"entry".to_vec()),
-        }],
-        lasting: Vec::new(),
-    };
-    other.begin(Access::Write).unwrap();
-    other.commit(entry).unwrap();
-    late.begin(Access::Read).unwrap();
-    assert_eq!(late.entry(day_after, &key).unwrap().unwrap(), b"entry");
+    let [mut early, mut other] = nodes::<2>(&subject);
+    for node in [&mut early, &mut other] {
+        // Now it knows the tables there are: none.
+        assert_eq!(find(node, Day(20_050)), None);
+    }
+    write(&mut other, Day(20_050), Some(b"entry"));
+    write(&mut early, Day(20_050), None);
+    assert_eq!(find(&mut other, Day(20_050)), None);
+    let [mut late] = nodes::<1>(&subject);
+    assert_eq!(find(&mut late, Day(20_051)), None);
+    write(&mut other, Day(20_051), Some(b"entry"));
+    assert_eq!(find(&mut late, Day(20_051)).unwrap(), b"entry");
 }

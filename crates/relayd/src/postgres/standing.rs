@@ -1,0 +1,95 @@
+//! Which databases of a relay are away, for all threads that work with one, and for who asks how the relay fares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use emptyroom_relay::store::StoreFailure;
+
+use crate::log::{Event, log};
+
+/// Not tried: somebody else does that.
+pub(super) const IS_AWAY: StoreFailure = StoreFailure::Away("one of the databases is away");
+
+/// How the databases of a relay are.
+#[derive(Clone, Debug)]
+pub struct Standing(Arc<[State]>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_away: AtomicBool,
+    /// Its thread tries to connect, or will.
+    is_tried: AtomicBool,
+}
+
+impl Standing {
+    /// Of so many databases, none of which is away.
+    #[must_use]
+    pub fn new(databases: u16) -> Self {
+        Self((0..databases).map(|_| State::default()).collect())
+    }
+
+    /// How many databases there are.
+    #[must_use]
+    pub fn databases(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The numbers of those that are away, from 1.
+    #[must_use]
+    pub fn away(&self) -> Vec<usize> {
+        let numbered = (1..).zip(self.0.iter());
+        numbered
+            .filter(|(_, state)| state.is_away.load(Ordering::Relaxed))
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    pub(super) fn is_away(&self, shard: u16) -> bool {
+        self.state(shard)
+            .is_some_and(|state| state.is_away.load(Ordering::Relaxed))
+    }
+
+    /// What came of connecting. That a relay's only database is away is said by who asked it.
+    pub(super) fn notice(&self, shard: u16, outcome: &Result<(), StoreFailure>) {
+        let Some(state) = self.state(shard) else {
+            return;
+        };
+        let number = usize::from(shard) + 1;
+        let of = self.databases();
+        match outcome {
+            Ok(()) if state.is_away.swap(false, Ordering::Relaxed) && of > 1 => {
+                log(&Event::DatabaseBack { number, of });
+            }
+            Err(failure @ StoreFailure::Away(_))
+                if !state.is_away.swap(true, Ordering::Relaxed) && of > 1 =>
+            {
+                log(&Event::DatabaseAway {
+                    number,
+                    of,
+                    failure,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Those that are away and that nobody tries to connect to; from now on somebody does.
+    pub(super) fn to_be_tried(&self) -> Vec<u16> {
+        let numbered = (0..).zip(self.0.iter());
+        numbered
+            .filter(|(_, state)| state.is_away.load(Ordering::Relaxed))
+            .filter(|(_, state)| !state.is_tried.swap(true, Ordering::Relaxed))
+            .map(|(shard, _)| shard)
+            .collect()
+    }
+
+    pub(super) fn tried(&self, shard: u16) {
+        if let Some(state) = self.state(shard) {
+            state.is_tried.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn state(&self, shard: u16) -> Option<&State> {
+        self.0.get(usize::from(shard))
+    }
+}
