@@ -244,6 +244,8 @@ fn keep_errands(vault: &mut Vault) -> Result<Noted, Failure> {
 /// Destroys what is noted and not in the header. What cannot be reached stays noted.
 pub(crate) fn tidy(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     let (places, orders) = with(access, |vault| {
+        // [SPEC 11.52] Where it is not sure which header counts, the other one may be it.
+        vault.settle_header().map_err(write_failure)?;
         let (used, noted) = (area_of(vault), Noted::read(vault)?);
         let places = noted.places.iter().map(|entry| entry.place);
         let places: Vec<Place> = places

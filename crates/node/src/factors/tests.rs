@@ -253,6 +253,72 @@ fn cut_off_anywhere_it_opens_and_leaves_nothing_behind() {
     assert_eq!(room(&swtpm), room_before);
 }
 
+/// One write or sync that fails, at each step, and everything works again after it: whichever header the disk has then, the TPM has
+/// its index.
+// [SPEC 11.44]
+// [SPEC 11.52]
+#[test]
+fn a_write_that_fails_once_locks_nobody_out() {
+    let Some(swtpm) = software("a_write_that_fails_once_locks_nobody_out") else {
+        return;
+    };
+    let ways = at(swtpm.socket());
+    let room_before = room(&swtpm);
+    let mut failed = 0;
+    for before in [Mode::Passphrase, Mode::Tpm] {
+        for point in 0.. {
+            let disk = match before {
+                Mode::Passphrase => made(),
+                _ => with_tpm(&ways),
+            };
+            let vault = open(&disk, SECRET, &ways).unwrap();
+            let kind = match point % 2 {
+                0 => std::io::ErrorKind::Other,
+                _ => std::io::ErrorKind::StorageFull,
+            };
+            let steps = disk.steps();
+            disk.fail_step(point, kind);
+            let (vault, done) = match before {
+                Mode::Passphrase => {
+                    let (vault, set) = set_mode(vault, &ways, Mode::Tpm);
+                    let here = Here(RefCell::new(vault));
+                    // As the program does, also after a change that failed.
+                    let _ = change::tidy(&here, &ways);
+                    (here.0.into_inner(), set)
+                }
+                _ => refreshed(vault, &ways),
+            };
+            let is_over = disk.steps() - steps < point;
+            failed += u32::from(done.is_err());
+            // Killed now, with what the process had written; locked; and the power cut.
+            let mut disks = vec![disk.after_kill()];
+            let _ = vault.lock();
+            disks.extend(
+                [Loss::All, Loss::Nothing, Loss::Random(point)].map(|l| disk.after_crash(l)),
+            );
+            disks.push(disk.after_kill());
+            let count = disks.len();
+            for (number, disk) in disks.into_iter().enumerate() {
+                let what = format!("{kind} at {point} of {before:?}, disk {number}");
+                let vault = open(&disk, SECRET, &ways).unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert!(has_record(&vault), "{what}");
+                if number + 1 == count {
+                    // All of it was noted.
+                    let (vault, _) = refreshed(vault, &ways);
+                    let (vault, back) = set_mode(vault, &ways, Mode::Passphrase);
+                    back.unwrap();
+                    assert!(change::all(&vault).is_empty(), "{what}");
+                }
+            }
+            if is_over {
+                break;
+            }
+        }
+    }
+    assert!(failed > 5, "{failed}");
+    assert_eq!(room(&swtpm), room_before);
+}
+
 /// The panic PIN cut off anywhere: once nothing of the old vault opens, its index is gone when the empty one was opened.
 // [SPEC 11.56]
 // [SPEC 11.57]

@@ -107,8 +107,15 @@ impl Vault {
         }
     }
 
-    /// Makes both copies of the header the one in memory, after a failure.
-    pub(super) fn settle_header(&mut self) -> Result<(), WriteError> {
+    /// Makes both copies of the header the one in memory, after a failure. Before that, what only another one names must not be
+    /// destroyed: a write that failed may have reached the disk.
+    ///
+    /// # Errors
+    /// See [`WriteError`]. Which header counts is not known then.
+    pub fn settle_header(&mut self) -> Result<(), WriteError> {
+        if let Some(kind) = self.broken {
+            return Err(WriteError::Io(kind));
+        }
         self.header
             .mirror()
             .map_err(|e| self.key_file_error(e.into()))
