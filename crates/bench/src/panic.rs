@@ -5,7 +5,8 @@ use emptyroom_load::report::{Section, time};
 use emptyroom_load::scratch::Scratch;
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{
-    Answers, Besides, Change, Directory, Factors, File, KdfParams, Locked, Passphrase, Vault,
+    Answers, Besides, Change, Directory, Drill, Factors, File, Found, Ground, KdfParams, Locked,
+    Passphrase, Vault, Way,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -62,7 +63,41 @@ pub(crate) fn measure() -> Result<Section, Trouble> {
     );
     section.row("for comparison: PIN to the vault open", time(opened));
     slots(&mut section)?;
+    section.aimed(
+        "left of two vaults after drills, of 400 messages",
+        drills()?,
+        "0",
+    );
     Ok(section)
+}
+
+/// What the drill finds after each way of destroying.
+fn drills() -> Result<String, Trouble> {
+    let mut all = Found::default();
+    for (seed, way) in [(7, Way::PanicPin), (8, Way::WithoutSecret)] {
+        let directory = Scratch::new("drill")?;
+        let seeds = std::cell::RefCell::new(rng(seed));
+        let ground = Ground {
+            directory: &|| Box::new(OsDirectory::at(&directory.path)),
+            random: &|| rng(seeds.borrow_mut().next_u64()),
+        };
+        let drill = Drill::prepare(&ground, KdfParams::minimum()).map_err(|e| e.to_string())?;
+        drill.destroy(way).map_err(|e| e.to_string())?;
+        let found = drill.look(way).map_err(|e| e.to_string())?;
+        all.headers += found.headers;
+        all.keys += found.keys;
+        all.values += found.values;
+        all.texts += found.texts;
+    }
+    let Found {
+        texts,
+        headers,
+        keys,
+        values,
+    } = all;
+    Ok(format!(
+        "{headers} headers, {keys} keys, {values} messages, {texts} in clear"
+    ))
 }
 
 /// A vault with a panic PIN.

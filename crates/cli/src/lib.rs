@@ -8,11 +8,12 @@
 mod args;
 mod chat;
 mod command;
+mod confined;
 mod ear;
 mod failure;
 mod out;
 mod passphrase;
-pub mod platform;
+mod platform;
 mod prompt;
 mod qr;
 mod room;
@@ -40,7 +41,10 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             let json = arguments.common.json;
             (
                 json,
-                Room::new(arguments.common).and_then(|room| carry_out(&room, arguments.command)),
+                Room::new(arguments.common).and_then(|room| {
+                    confined::begin(&room, &arguments.command)?;
+                    carry_out(&room, arguments.command)
+                }),
             )
         }
         // Help and version are results.

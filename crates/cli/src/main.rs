@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     let json = emptyroom_cli::asks_for_json(&arguments);
     // Without it a crash would write keys to the disk.
-    if let Err(error) = emptyroom_cli::platform::harden() {
+    if let Err(error) = emptyroom_sandbox::harden() {
         return emptyroom_cli::refuse_to_start(&error, json);
     }
     emptyroom_cli::tell_panics(json);

@@ -1,34 +1,11 @@
-//! What the program asks of the operating system so that nothing secret leaves its memory, and what std does not offer.
+//! What the program asks of the operating system that std does not offer.
 //!
-//! The only module of this crate with `unsafe`: seven calls of libc.
+//! The only module of this crate with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
-
-/// Before anything secret is read: no core dumps, no reading of this process by others of the same user, and files that
-/// are for the user alone.
-///
-/// # Errors
-/// When the system refuses; the program does not go on then.
-pub fn harden() -> io::Result<()> {
-    let none = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the pointer is to an rlimit that outlives the call.
-    if unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: PR_SET_DUMPABLE takes an integer and touches no memory of ours.
-    if unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: umask always succeeds and touches no memory.
-    unsafe { libc::umask(0o077) };
-    Ok(())
-}
 
 /// Files that are made from now on are for everybody to read: nothing that is for the user alone may be made afterwards.
 pub(crate) fn make_public_files() {
@@ -46,6 +23,10 @@ pub(crate) fn inherited(fd: i32) -> io::Result<File> {
     }
     // SAFETY: the descriptor is borrowed only for duplicating it, which fails cleanly where it is not open; it is never -1.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    // What this program opened is closed when another one begins, so that was not inherited.
+    if rustix::io::fcntl_getfd(borrowed)?.contains(rustix::io::FdFlags::CLOEXEC) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
     borrowed.try_clone_to_owned().map(File::from)
 }
 

@@ -154,6 +154,17 @@ impl Room {
         Ok((session, pin))
     }
 
+    /// The same for a command that gives no new PIN: where the recovery words opened the vault, one is due.
+    ///
+    /// # Errors
+    /// As [`Room::open`].
+    pub(crate) fn open_with_pin_that_stays(&self) -> Result<(Session, SecretText), Failure> {
+        let (session, pin) = self.open_with_pin()?;
+        let by_phrase = !session.is_daemon() && emptyroom_node::is_recovery_phrase(&pin);
+        warn_of_phrase(by_phrase, self.out);
+        Ok((session, pin))
+    }
+
     /// Ends a command that may have left something to be sent: it goes out now if it can, else with the next command.
     ///
     /// # Errors

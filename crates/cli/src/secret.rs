@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use emptyroom_node::api::{Failure, SecretText, reason};
 use zeroize::Zeroizing;
@@ -32,6 +32,14 @@ impl Source {
             (Some(file), _) => Self::File(file),
             (None, Some(fd)) => Self::Descriptor(fd),
             (None, None) => Self::Prompt,
+        }
+    }
+
+    /// The file that it is read from.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Prompt | Self::Descriptor(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The one place of the client where the clocks are read, and what the system says of them.
 
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use emptyroom_wire::derive::expand;
 use emptyroom_wire::time::{Mono, Now, Wall};
@@ -57,6 +57,50 @@ pub fn uptime() -> Duration {
     Duration::from_millis(mono().0)
 }
 
+/// How long after it has woken from a suspend a machine may have a vault open.
+const WOKEN_CHECK: Duration = Duration::from_secs(1);
+
+/// Clocks are read in milliseconds, and one may be corrected against the other: that is no suspend.
+const SUSPEND_MIN: Duration = Duration::from_secs(1);
+
+/// Comes back when the machine has woken from a suspend.
+// [SPEC 11.91]
+pub(crate) async fn woken() {
+    let mut suspends = Suspends::since_now();
+    while !suspends.was_suspended() {
+        tokio::time::sleep(WOKEN_CHECK).await;
+    }
+}
+
+/// Tells that this machine was suspended, by two clocks of which one stood still meanwhile.
+struct Suspends {
+    standing: Instant,
+    counting: Mono,
+}
+
+impl Suspends {
+    fn since_now() -> Self {
+        Self {
+            standing: Instant::now(),
+            counting: mono(),
+        }
+    }
+
+    /// Whether it was since this was asked last.
+    fn was_suspended(&mut self) -> bool {
+        let before = std::mem::replace(self, Self::since_now());
+        let counted = Duration::from_millis(self.counting.0.saturating_sub(before.counting.0));
+        // From before the one reading to after the other, so that being stopped between two clocks is no suspend.
+        is_suspend(counted, before.standing.elapsed())
+    }
+}
+
+/// Whether these two clocks differ by a suspend.
+// [SPEC 11.91]
+fn is_suspend(counted: Duration, stood: Duration) -> bool {
+    counted.saturating_sub(stood) >= SUSPEND_MIN
+}
+
 fn wall() -> Wall {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -96,4 +140,24 @@ fn is_synchronised() -> bool {
     // SAFETY: the pointer is to a timex that outlives the call.
     let answer = unsafe { libc::adjtimex(&raw mut state) };
     answer >= 0 && state.status & libc::STA_UNSYNC == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [SPEC 11.91]
+    #[test]
+    fn a_suspend_is_what_one_clock_counts_and_the_other_does_not() {
+        let s = Duration::from_secs;
+        assert!(is_suspend(s(31), s(1)));
+        assert!(is_suspend(s(2), s(1)));
+        // A machine that is busy or stopped by a debugger is not suspended: both clocks go on.
+        assert!(!is_suspend(s(31), s(31)));
+        assert!(!is_suspend(Duration::from_millis(1_400), s(1)));
+        assert!(!is_suspend(s(0), s(1)));
+        let mut suspends = Suspends::since_now();
+        std::hint::black_box(mono());
+        assert!(!suspends.was_suspended());
+    }
 }

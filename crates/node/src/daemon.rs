@@ -1,7 +1,7 @@
 //! The daemon: keeps a vault open and connected, and serves the calls of this user's programs on a unix socket.
 //!
 //! The socket lies in the home, mode 0600, and every peer's user is checked besides. It ends, and the vault is locked, on
-//! `lock`, after an idle time without any call, and on SIGTERM, SIGINT or SIGHUP: a locked daemon would be a process that
+//! `lock`, when the machine wakes from a suspend, after an idle time without any call, and on SIGTERM, SIGINT or SIGHUP: a locked daemon would be a process that
 //! can do nothing, and the end of a process is the surest end of what is in its memory.
 
 mod connection;

@@ -118,7 +118,8 @@ struct Waiting {
     timed_out: bool,
 }
 
-/// Starts the engine's thread over an open vault. It ends, and locks the vault, after [`Call::Lock`].
+/// Starts the engine's thread over an open vault. It ends, and locks the vault, after [`Call::Lock`], and when the machine wakes
+/// from a suspend.
 ///
 /// # Errors
 /// When the records cannot be used.
@@ -128,11 +129,35 @@ pub(crate) fn start(
     carrier: Arc<dyn Carrier>,
     runtime: tokio::runtime::Handle,
 ) -> Result<Started, Failure> {
-    let (sender, receiver) = mpsc::channel(QUEUE_LEN_MAX);
-    let links = Links::new(carrier, runtime, sender.clone());
-    let engine = Engine::new(vault, home, links, sender.clone())?;
-    engine.spawn(sender, receiver)
+    start_until(clock::woken(), vault, home, carrier, runtime)
 }
+
+/// The same; it wakes when `woken` says.
+pub(crate) fn start_until(
+    woken: impl Future<Output = ()> + Send + 'static,
+    vault: Vault,
+    home: &Path,
+    carrier: Arc<dyn Carrier>,
+    runtime: tokio::runtime::Handle,
+) -> Result<Started, Failure> {
+    let (sender, receiver) = mpsc::channel(QUEUE_LEN_MAX);
+    let links = Links::new(carrier, runtime.clone(), sender.clone());
+    let engine = Engine::new(vault, home, links, sender.clone())?;
+    // The vault was opened and read by this thread, too.
+    wipe_stack();
+    let started = engine.spawn(sender, receiver)?;
+    let engine = started.sender.downgrade();
+    runtime.spawn(async move {
+        woken.await;
+        // [SPEC 11.91]
+        if let Some(engine) = engine.upgrade() {
+            let lock = Message::Call(Call::Lock {}, Box::new(drop));
+            let _ = engine.send(lock).await;
+        }
+    });
+    Ok(started)
+}
+
 impl Engine {
     fn new(
         mut vault: Vault,
@@ -185,7 +210,12 @@ impl Engine {
             .map_err(|e| Failure::fault(format!("no timers: {}", e.kind())))?;
         let thread = std::thread::Builder::new()
             .name("engine".to_owned())
-            .spawn(move || timers.block_on(self.run(receiver)))
+            .spawn(move || {
+                let why = timers.block_on(self.run(receiver));
+                // The stack of a thread that has ended is kept for the next one.
+                wipe_stack();
+                why
+            })
             .map_err(|e| Failure::fault(format!("no thread: {}", e.kind())))?;
         Ok(Started {
             sender,

@@ -24,6 +24,11 @@ use noted::{Area, Errands};
 // [SPEC 11.48]
 const WRONG_TOLD_FROM: u32 = 5;
 
+/// The device of the TPM that this program asks.
+pub fn tpm_device() -> std::path::PathBuf {
+    chip::Chip::of_machine().path()
+}
+
 /// What came of asking the factors of a locked vault.
 #[derive(Default)]
 pub(crate) struct Asked {

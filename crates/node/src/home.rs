@@ -165,23 +165,39 @@ fn open_failure(error: OpenError) -> Failure {
         OpenError::InUse => in_use(),
         OpenError::Full => Failure::new(Exit::Vault, "vault_full", error.to_string())
             .hint("make room, then try again"),
-        OpenError::Io(_) => Failure::new(Exit::Vault, "vault_read", error.to_string())
-            .hint("see to the disk and its permissions"),
+        OpenError::Io(kind) => {
+            let hint = match (kind, emptyroom_sandbox::in_force().has_files()) {
+                (io::ErrorKind::PermissionDenied, true) => {
+                    "see to permissions, and to links that lead out of the home; EMPTYROOM_SANDBOX=off shows whether it is the sandbox"
+                }
+                _ => "see to the disk and its permissions",
+            };
+            Failure::new(Exit::Vault, "vault_read", error.to_string()).hint(hint)
+        }
     }
+}
+
+/// Makes the directory that is to be a home, with those above it, where it is not there.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn make(home: &Path) -> Result<(), Failure> {
+    directory(home).map(drop)
+}
+
+fn directory(home: &Path) -> Result<OsDirectory, Failure> {
+    OsDirectory::create(home).map_err(|e| not_written(e.kind()))
+}
+
+fn not_written(why: io::ErrorKind) -> Failure {
+    let text = format!("the vault could not be written: {}", reason(why));
+    Failure::new(Exit::Vault, "vault_write", text).hint("see to the disk and its permissions")
 }
 
 pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result<Vault, Failure> {
     check_new(secret)?;
     let generator = seed::generator()?;
-    let io = |kind: io::ErrorKind| {
-        Failure::new(
-            Exit::Vault,
-            "vault_write",
-            format!("the vault could not be written: {}", reason(kind)),
-        )
-        .hint("see to the disk and its permissions")
-    };
-    let directory = OsDirectory::create(home).map_err(|e| io(e.kind()))?;
+    let directory = directory(home)?;
     Vault::create(
         Box::new(directory),
         &passphrase(secret),
@@ -194,7 +210,7 @@ pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result
         CreateError::Full => Failure::new(Exit::Vault, "vault_full", "the disk is full")
             .hint("make room, then try again"),
         CreateError::Kdf => Failure::fault(error.to_string()),
-        CreateError::Io(kind) => io(kind),
+        CreateError::Io(kind) => not_written(kind),
     })
 }
 

@@ -33,8 +33,8 @@ mod storage;
 
 pub use clock::uptime;
 pub use daemon::{CLIENTS_MAX, serve};
-pub use factors::WrongBefore;
-pub use home::Kdf;
+pub use factors::{WrongBefore, tpm_device};
+pub use home::{Kdf, make as make_home};
 pub use phrase::{WORDS, is_recovery_phrase};
 pub use seed::number_below;
 pub use session::{Events, Session};

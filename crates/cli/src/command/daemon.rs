@@ -7,6 +7,7 @@ use emptyroom_node::Session;
 use emptyroom_node::api::{Exit, Failure};
 use serde_json::json;
 
+use crate::confined;
 use crate::room::{self, Room};
 use crate::signals::{Then, Watch};
 use crate::span::{self, Timer};
@@ -52,6 +53,7 @@ impl Daemon {
                 watch = Some(Watch::with(|| Then::Stay)?);
                 room::warn_of_phrase(by_phrase, room.out);
                 room::warn_of_wrong(wrong_before, room.out);
+                confined::warn(room.out);
                 room.warn_of_journey(deadman.as_ref());
                 if is_unwritten {
                     room.warn_of_unwritten();

@@ -61,7 +61,7 @@ impl Deadman {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         match (self.what, self.time) {
             (Some(What::Suspend(Suspend { time })), _) => {
-                let (session, secret) = room.open_with_pin()?;
+                let (session, secret) = room.open_with_pin_that_stays()?;
                 session.call(Call::SuspendDeadman { secret, days: time })?;
                 session.close()?;
             }
@@ -71,7 +71,7 @@ impl Deadman {
                     room.out.warn("legal_hold", LEGAL_HOLD);
                     room::note(room.out, WHEN);
                 }
-                let (session, secret) = room.open_with_pin()?;
+                let (session, secret) = room.open_with_pin_that_stays()?;
                 session.call(Call::SetDeadman { secret, days })?;
                 session.close()?;
             }

@@ -1,6 +1,6 @@
 //! `emptyroom panic`: destroying the vault now, or by a PIN of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use emptyroom_node::Session;
@@ -77,11 +77,19 @@ Examples:
 struct Unset {}
 
 impl Panic {
+    /// The file that the panic PIN is read from.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match &self.what {
+            Some(What::Set(set)) => set.panic_pin_file.as_deref(),
+            Some(What::Unset(Unset {})) | None => None,
+        }
+    }
+
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         match self.what {
             Some(What::Set(set)) => set.run(room),
             Some(What::Unset(Unset {})) => {
-                let (session, secret) = room.open_with_pin()?;
+                let (session, secret) = room.open_with_pin_that_stays()?;
                 session.call(Call::UnsetPanic { secret })?;
                 session.close()?;
                 room.out.done()
@@ -96,7 +104,7 @@ impl Set {
         // [SPEC 12.41]
         room.out.warn("legal_hold", LEGAL_HOLD);
         room::note(room.out, UNRECOVERABLE);
-        let (session, secret) = room.open_with_pin()?;
+        let (session, secret) = room.open_with_pin_that_stays()?;
         let panic = NewSecret {
             file: self.panic_pin_file,
             descriptor: self.panic_pin_fd,

@@ -1,6 +1,6 @@
 //! `emptyroom pin change`: another PIN or passphrase.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use emptyroom_node::api::{Call, Failure, SecretText};
@@ -47,6 +47,12 @@ struct Change {
 }
 
 impl Pin {
+    /// The file that the new one is read from.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        let What::Change(change) = &self.what;
+        change.new_pin_file.as_deref()
+    }
+
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         let What::Change(change) = self.what;
         let mode = change.mode.map(ModeArgument::offered).transpose()?;

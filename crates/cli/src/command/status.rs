@@ -45,6 +45,7 @@ fn text(status: &StatusInfo) -> String {
                 "not running"
             }
         ),
+        format!("sandbox: {}", sandbox(status)),
         format!(
             "relay for invites: {}",
             status
@@ -154,5 +155,22 @@ fn drill(vault: &VaultInfo) -> String {
             "{}, FAILED: do not rely on destroying this vault",
             span::local(drill.ended_at)
         ),
+    }
+}
+
+/// What whoever takes the program over has not got.
+// [SPEC 11.94]
+fn sandbox(status: &StatusInfo) -> &'static str {
+    match status.sandbox.as_str() {
+        "full" => {
+            "on: this program opens its own files and the system's, and runs no other one; it can still ask others by their sockets"
+        }
+        "files" => {
+            "in part: this program opens its own files and the system's; system calls are not confined (no seccomp)"
+        }
+        "calls" => {
+            "in part: this program runs no other one, but may open all of your files (no Landlock before Linux 5.19, and not on every file system)"
+        }
+        _ => "off: whoever takes this program over has all of your files",
     }
 }

@@ -373,6 +373,7 @@ fn recovery_words_open_the_vault_and_set_a_new_pin() {
     let refused = ada.run(&["--json", "pin", "change", "--new-pin-file", paper]);
     assert_eq!(refused.ends(4).failure()["error"], "secret_is_phrase");
     let refused = by_paper(&["vault", "recovery", "remove"]).ends(5);
+    assert!(refused.err.contains("opened_by_phrase"), "{refused:?}");
     assert_eq!(refused.failure()["error"], "vault_wrong_secret");
     let new = ada.file("new");
     crate::world::write_private(&new, "seven green bottles on a wall\n");

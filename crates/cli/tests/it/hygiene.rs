@@ -1,12 +1,15 @@
 //! Nothing of a running client can be had by others, and it leaves nothing beside its vault.
 
+use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
 use crate::chat::pty::Terminal;
+use crate::image::{Ending, Image, make_readable, readable_daemon};
 use crate::machine;
+use crate::reader;
 use crate::world::{Person, Relay, Running, pair};
 
 // [SPEC 12.13]
@@ -171,67 +174,118 @@ fn a_daemon_forgets_the_pin() {
 /// Not even a part of it, as a queue of keys would hold. That the search finds what is there is shown by the home's path.
 fn is_forgotten(pid: u32, person: &Person, words: &str) {
     let home = person.home.to_str().unwrap();
-    let Some(found) = machine::as_root(occurrences(pid, home.as_bytes())) else {
+    let Some(image) = machine::as_root(Image::of(pid)) else {
         return;
     };
-    assert!(found > 0, "the search finds nothing");
+    assert!(image.count(home.as_bytes()) > 0, "the search finds nothing");
     let keys: Vec<u8> = words.bytes().take(12).collect();
-    assert_eq!(occurrences(pid, &keys).unwrap(), 0);
+    assert_eq!(image.count(&keys), 0);
 }
 
-fn readable_daemon(person: &Person) -> Running {
-    let mut command = person.command(&["daemon"]);
-    make_readable(&mut command);
-    let mut daemon = Running::start(command);
+/// What a vault holds and is sealed with, in pieces of 16 bytes that do not come about by chance.
+fn pieces<'a>(secrets: impl Iterator<Item = &'a [u8]>) -> HashSet<[u8; 16]> {
+    let pieces = secrets.flat_map(|secret| secret.chunks_exact(16));
+    let random = |piece: &&[u8]| piece.iter().collect::<HashSet<_>>().len() >= 12;
+    pieces
+        .filter(random)
+        .map(|piece| piece.try_into().unwrap())
+        .collect()
+}
+
+/// A locked daemon is one that has ended; it is looked at in that moment.
+// [SPEC 11.27]
+// [SPEC 12.13]
+// [SPEC 12.31]
+#[test]
+fn nothing_of_the_vault_is_in_the_memory_of_a_daemon_that_locked() {
+    const MARKER: &str = "MARKER-1618-MARKER";
+    let relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    let pin = std::fs::read_to_string(&ada.pin_file).unwrap();
+    let daemon = readable_daemon(&ada);
+    ben.run(&["send", "ada", MARKER]).ok();
+    let shown = ada.run(&["receive", "--wait", "20s"]).ok().out;
+    assert!(shown.contains(MARKER));
+    assert!(ada.run(&["history", "ben"]).ok().out.contains(MARKER));
+
+    let file = |name: &str| std::fs::read(ada.home.join(name)).unwrap();
+    let header = reader::newest_header(&file("header"), pin.trim()).unwrap();
+    let seized = reader::seize(file, pin.trim()).unwrap();
+    let values = seized.values();
+    let mut keys: Vec<reader::Key> = vec![
+        header.vault,
+        header.root,
+        reader::sector_key(&header.vault, &header.root),
+        reader::journal_key(&header.vault, &header.root),
+        reader::block_key(&header.vault),
+        reader::expand(&header.vault, "emptyroom v1 vault header", &[]),
+    ];
+    keys.extend(seized.keys.iter().map(|(_, key)| *key));
+    let keys = pieces(keys.iter().map(|key| key.as_slice()));
+    let values = pieces(values.values().map(Vec::as_slice));
+    assert!(keys.len() > 800 && values.len() > 100);
+
+    let Some(open) = machine::as_root(Image::of(daemon.id())) else {
+        return;
+    };
+    assert!(open.found(&keys).len() > 800, "the search finds keys");
+    assert!(!open.found(&values).is_empty(), "and what they seal");
+    drop(open);
+    let ending = Ending::watch(daemon.id()).unwrap();
+    let lock = ada.spawn(&["lock"]);
+    ending.wait();
+    let locked = Image::of(daemon.id()).unwrap();
+    assert!(locked.count(ada.home.to_str().unwrap().as_bytes()) > 0);
+    assert_eq!(locked.count(MARKER.as_bytes()), 0);
+    assert_eq!(locked.count(&pin.as_bytes()[..12]), 0);
+    assert_eq!(locked.found(&keys).len(), 0, "keys of {}", keys.len());
+    // The threads of sockets have dialled it.
+    let identity = relay.identity();
+    let is_public = |piece: &&[u8; 16]| identity.windows(16).any(|part| part == *piece);
+    let found = locked.found(&values);
+    let left: Vec<_> = found
+        .into_iter()
+        .filter(|piece| !is_public(piece))
+        .collect();
+    assert_eq!(left.len(), 0, "of {}: {left:02x?}", values.len());
+    drop(ending);
+    lock.finish().ok();
+    daemon.finish().ok();
+}
+
+/// Another process of the same user gets nothing out of a running one.
+// [SPEC 12.13]
+#[test]
+fn a_process_of_the_same_user_may_not_look() {
+    const NOBODY: u32 = 65_534;
+    let ada = Person::new();
+    let as_nobody = |mut command: Command| {
+        command.uid(NOBODY).gid(NOBODY);
+        command
+    };
+    let owned = [ada.pin_file.as_path(), ada.pin_file.parent().unwrap()];
+    let given = owned.map(|path| std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)));
+    if machine::as_root(given.into_iter().collect::<std::io::Result<()>>()).is_none() {
+        return;
+    }
+    crate::world::finish(as_nobody(ada.command(&["init", "--kdf", "minimum"])), "").ok();
+    let mut daemon = Running::start(as_nobody(ada.command(&["daemon"])));
     daemon.wait_for_line(|line| line.ends_with("daemon.sock"));
-    daemon
-}
-
-/// Puts a program into a user namespace of its own: whoever made that, these tests, is as root to it and may read its memory,
-/// which refuses everybody else. Where there are no such namespaces nothing changes.
-#[allow(unsafe_code)]
-fn make_readable(command: &mut Command) {
-    let map = format!("0 {} 1", rustix::process::geteuid().as_raw());
-    // SAFETY: system calls alone, without memory being taken, which is safe between fork and exec.
-    unsafe {
-        command.pre_exec(move || {
-            if libc::unshare(libc::CLONE_NEWUSER) == 0 {
-                let file = libc::open(c"/proc/self/uid_map".as_ptr(), libc::O_WRONLY);
-                libc::write(file, map.as_ptr().cast(), map.len());
-                libc::close(file);
-            }
-            Ok(())
-        });
-    }
-}
-
-/// How often a text stands in the writable memory of a process.
-fn occurrences(pid: u32, text: &[u8]) -> std::io::Result<usize> {
-    use std::os::unix::fs::FileExt;
-    let proc = Path::new("/proc").join(pid.to_string());
-    let memory = std::fs::File::open(proc.join("mem"))?;
-    let mut found = 0;
-    for line in std::fs::read_to_string(proc.join("maps"))?.lines() {
-        let mut parts = line.split_whitespace();
-        let (Some(range), Some(mode)) = (parts.next(), parts.next()) else {
-            continue;
+    let mut idle = as_nobody(Command::new("cat"))
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    for what in ["maps", "environ", "auxv"] {
+        let read = |pid: u32| {
+            let mut cat = Command::new("cat");
+            cat.arg(format!("/proc/{pid}/{what}"));
+            as_nobody(cat).output().unwrap().status.success()
         };
-        if !mode.starts_with("rw") {
-            continue;
-        }
-        let (from, to) = range.split_once('-').unwrap();
-        let (from, to) = (
-            u64::from_str_radix(from, 16).unwrap(),
-            u64::from_str_radix(to, 16).unwrap(),
-        );
-        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
-        // Some mappings cannot be read by anybody.
-        if memory.read_exact_at(&mut bytes, from).is_ok() {
-            found += bytes
-                .windows(text.len())
-                .filter(|window| *window == text)
-                .count();
-        }
+        assert!(read(idle.id()), "the look finds what may be seen: {what}");
+        assert!(!read(daemon.id()), "{what}");
     }
-    Ok(found)
+    drop(idle.stdin.take());
+    idle.wait().unwrap();
+    daemon.signal("TERM");
+    daemon.finish().ok();
 }

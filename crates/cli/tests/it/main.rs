@@ -11,6 +11,7 @@
 
 mod chat;
 mod commands;
+mod confined;
 mod crash;
 mod daemon;
 mod deadman;
@@ -19,10 +20,14 @@ mod drill;
 mod endings;
 mod golden;
 mod hygiene;
+mod image;
 #[path = "../../../relayd/tests/it/machine.rs"]
 mod machine;
 mod mode;
 mod panic;
+#[path = "../../../vault/tests/it/reader.rs"]
+#[allow(dead_code, clippy::cast_possible_truncation)]
+mod reader;
 mod restored;
 mod signals;
 mod slow;

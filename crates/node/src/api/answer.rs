@@ -172,6 +172,8 @@ pub struct StatusInfo {
     pub version: String,
     /// A daemon answers.
     pub daemon: bool,
+    /// How far the kernel confines this program: `full`, `part` or `none`.
+    pub sandbox: String,
     /// The vault.
     pub vault: VaultInfo,
     /// Where new invites are made.

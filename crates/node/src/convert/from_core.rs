@@ -49,6 +49,7 @@ pub(crate) fn answer(
         Reply::Status(status) => Answer::Status(StatusInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             daemon: false,
+            sandbox: emptyroom_sandbox::in_force().name().to_owned(),
             vault: vault()?,
             relay: status.relay,
             relays: status.relays.into_iter().map(relay).collect(),

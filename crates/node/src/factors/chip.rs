@@ -32,6 +32,10 @@ impl Chip {
         Self(named.map_or_else(|| PathBuf::from(DEVICE), PathBuf::from))
     }
 
+    pub(super) fn path(self) -> PathBuf {
+        self.0
+    }
+
     #[cfg(test)]
     pub(super) fn at(path: PathBuf) -> Self {
         Self(path)

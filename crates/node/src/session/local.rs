@@ -112,12 +112,48 @@ mod tests {
     /// How long the name server of this test keeps everybody waiting.
     const HANGS: Duration = Duration::from_secs(30);
 
-    #[test]
-    fn the_end_waits_for_no_name_server() {
+    fn vault(name: &str) -> (std::path::PathBuf, Vault) {
         let home =
-            std::env::temp_dir().join(format!("emptyroom-node-{}-hangs", std::process::id()));
+            std::env::temp_dir().join(format!("emptyroom-node-{}-{name}", std::process::id()));
         let pin = SecretText::new("a pin of this test".to_owned());
         let vault = create_vault(&home, &pin, Kdf::Minimum).unwrap();
+        (home, vault)
+    }
+
+    /// Whoever has it open: a daemon has the same engine.
+    // [SPEC 11.91]
+    #[test]
+    fn a_machine_that_wakes_from_a_suspend_finds_its_vault_locked() {
+        let (home, vault) = vault("woken");
+        let runtime = runtime().unwrap();
+        let (wake, woken) = tokio::sync::oneshot::channel::<()>();
+        let woken = async {
+            woken.await.unwrap();
+        };
+        let carrier = Arc::new(direct().unwrap());
+        let links = runtime.handle().clone();
+        let started = engine::start_until(woken, vault, &home, carrier, links).unwrap();
+        let local = Local::over(started, runtime);
+        let status = || {
+            let (answers, answer) = sync_channel(1);
+            local.call(Call::Status {}, Box::new(move |a| answers.send(a).unwrap()));
+            answer.recv().unwrap()
+        };
+        assert!(status().is_ok());
+        wake.send(()).unwrap();
+        local
+            .runtime
+            .as_ref()
+            .unwrap()
+            .block_on(local.engine.closed());
+        assert_eq!(status().err().unwrap().error, "vault_locked");
+        drop(local);
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
+    #[test]
+    fn the_end_waits_for_no_name_server() {
+        let (home, vault) = vault("hangs");
         let local = Local::start(vault, &home, Arc::new(direct().unwrap())).unwrap();
         // As dialling does while a name is looked up: on a thread that cannot be stopped.
         let (begins, begun) = sync_channel(1);

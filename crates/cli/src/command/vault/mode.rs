@@ -67,7 +67,7 @@ impl Mode {
 }
 
 fn set(room: &Room, mode: ModeName, sure: bool) -> Result<(), Failure> {
-    let (session, secret) = room.open_with_pin()?;
+    let (session, secret) = room.open_with_pin_that_stays()?;
     check_ready(&session, mode, sure, room.out)?;
     passphrase::warn_of(&session, &secret, Some(mode), room.out)?;
     session.call(Call::SetMode {

@@ -30,7 +30,7 @@ enum Words {
 impl Recovery {
     pub(super) fn run(self, room: &Room) -> Result<(), Failure> {
         let on = matches!(self.what, Words::New {});
-        let (session, secret) = room.open_with_pin()?;
+        let (session, secret) = room.open_with_pin_that_stays()?;
         let answer = session.call(Call::SetRecovery { secret, on })?;
         // Shown whatever comes: they count already.
         let shown = match &answer {

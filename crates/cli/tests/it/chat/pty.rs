@@ -93,6 +93,17 @@ impl Terminal {
         self.input.write_all(text.as_bytes()).unwrap();
     }
 
+    /// Makes it so many columns wide, and tells the program.
+    pub fn resize(&self, columns: u16) {
+        let size = rustix::termios::Winsize {
+            ws_row: ROWS,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(&self.input, size).unwrap();
+    }
+
     /// Reads until the screen is as wanted, and gives it. What comes is looked at in small pieces, so that nothing passes
     /// by that was only there for a moment.
     #[track_caller]

@@ -61,6 +61,11 @@ impl Relay {
         }
     }
 
+    /// What clients know it by: public, and in each of their records that names it.
+    pub fn identity(&self) -> [u8; 32] {
+        self.server.as_ref().unwrap().address().identity.0
+    }
+
     /// A copy of everything, made while it runs. Returns where.
     pub fn backup(&self) -> PathBuf {
         let to = self.scratch.path().join("copy");

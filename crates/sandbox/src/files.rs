@@ -1,0 +1,148 @@
+//! Landlock: which files may be opened, and whether ports may be bound.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
+
+use crate::Allowed;
+use crate::places;
+
+/// What is read of the system while running: name services with their libraries, time zones, what the kernel tells.
+const SYSTEM_READ: &[&str] = &[
+    "/dev/random",
+    // By it the TLS library learns that a virtual machine was copied; where it is there it must be readable.
+    "/dev/sysgenid",
+    "/dev/urandom",
+    "/etc",
+    "/gnu/store",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/nix/store",
+    "/proc",
+    "/run/NetworkManager",
+    "/run/connman",
+    "/run/dhcpcd",
+    "/run/netconfig",
+    "/run/nscd",
+    "/run/resolvconf",
+    "/run/systemd/resolve",
+    "/sys",
+    "/usr",
+    "/var/lib/dbus",
+    "/var/lib/sss",
+];
+
+/// Files of the system that may be links to anywhere.
+const SYSTEM_LINKS: &[&str] = &[RESOLVER, "/etc/localtime", "/etc/emptyroom/policy"];
+/// Without it no name is found any more.
+const RESOLVER: &str = "/etc/resolv.conf";
+
+/// What is written of the system: the terminal, and nowhere.
+const SYSTEM_WRITTEN: &[&str] = &["/dev/null", "/dev/tty"];
+
+/// The version with which renaming between directories can be allowed at all; before it, it is forbidden to whoever is
+/// confined.
+const LEAST: ABI = ABI::V2;
+/// The version that knows of cutting files. Before it, that is denied as a call.
+const FILES: ABI = ABI::V3;
+/// The version that knows of ports.
+const PORTS: ABI = ABI::V4;
+/// The version that keeps from signalling others, and from sockets that have no place among files.
+const SCOPES: ABI = ABI::V6;
+
+/// Says whether files are confined. What later kernels can do besides is done where they can.
+pub(crate) fn confine(allowed: &Allowed) -> bool {
+    restricted(allowed).is_ok_and(|status| status != RulesetStatus::NotEnforced)
+}
+
+fn restricted(allowed: &Allowed) -> Result<RulesetStatus, RulesetError> {
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(LEAST))?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(FILES))?;
+    if !allowed.serves {
+        rules = rules
+            .handle_access(AccessNet::from_all(PORTS) & AccessNet::BindTcp)?
+            .scope(Scope::from_all(SCOPES))?;
+    }
+    let mut rules = Rules {
+        created: rules.create()?,
+        held: Vec::new(),
+    };
+    // Nothing is executed.
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let written = AccessFs::from_all(FILES) & !AccessFs::Execute;
+    let ways = SYSTEM_LINKS
+        .iter()
+        .filter_map(|link| places::way_to(link.as_ref()));
+    for path in SYSTEM_READ.iter().map(PathBuf::from).chain(ways) {
+        rules.allow(&path, read)?;
+    }
+    for path in SYSTEM_WRITTEN {
+        rules.allow(path.as_ref(), written)?;
+    }
+    for path in &allowed.read {
+        rules.allow(path, read)?;
+    }
+    // Looked through first: what is mounted when it is used is there then.
+    let linked = allowed.written.iter().flat_map(|path| places::linked(path));
+    let linked: Vec<PathBuf> = linked.collect();
+    for path in allowed.written.iter().cloned().chain(linked) {
+        rules.allow(&path, written)?;
+    }
+    let Ok(on_trial) = rules.created.try_clone() else {
+        return Ok(RulesetStatus::NotEnforced);
+    };
+    if !works(on_trial, allowed) {
+        return Ok(RulesetStatus::NotEnforced);
+    }
+    let reached = rules.created.restrict_self()?.ruleset;
+    // For as long as the process runs: some file systems (9p) forget of which file a rule is when nobody has it open.
+    std::mem::forget(rules.held);
+    Ok(reached)
+}
+
+struct Rules {
+    created: RulesetCreated,
+    held: Vec<PathFd>,
+}
+
+impl Rules {
+    /// What is not there cannot be allowed, and what has no place in a file system, like a pipe, needs not to be. Whether a rule
+    /// that was refused matters is found out by [`works`].
+    fn allow(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result<(), RulesetError> {
+        let (Ok(found), Ok(opened)) = (path.metadata(), PathFd::new(path)) else {
+            return Ok(());
+        };
+        let access = match found.is_dir() {
+            true => access,
+            false => access & AccessFs::from_file(FILES),
+        };
+        let _ = (&mut self.created).add_rule(PathBeneath::new(&opened, access));
+        self.held.push(opened);
+        Ok(())
+    }
+}
+
+/// Whether what can be opened now can be under these rules: there are file systems on which a rule does not hold. It is tried out
+/// by a thread of its own, for which alone they are in force.
+fn works(rules: RulesetCreated, allowed: &Allowed) -> bool {
+    let named = allowed.written.iter().chain(&allowed.read);
+    let needed: Vec<PathBuf> = named
+        .cloned()
+        .chain([RESOLVER.into()])
+        // Opening a device or a pipe may do something.
+        .filter(|path| path.metadata().is_ok_and(|m| m.is_dir() || m.is_file()))
+        .filter(|path| File::open(path).is_ok())
+        .collect();
+    let trial = std::thread::Builder::new().spawn(move || {
+        rules.restrict_self().is_ok() && needed.iter().all(|path| File::open(path).is_ok())
+    });
+    trial.is_ok_and(|trial| trial.join().unwrap_or(false))
+}

@@ -1,0 +1,267 @@
+//! A process of its own is confined and tries what it may and what it may not.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, unsafe_code)]
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use emptyroom_sandbox::{Allowed, InForce, confine, in_force};
+
+#[path = "../../../relayd/tests/it/machine.rs"]
+#[allow(unreachable_pub)]
+mod machine;
+
+/// Where the confined process finds its stage.
+const STAGE: &str = "EMPTYROOM_SANDBOX_STAGE";
+const PORT: &str = "EMPTYROOM_SANDBOX_PORT";
+const SWITCH: &str = "EMPTYROOM_SANDBOX";
+
+/// A socket that has no place among files.
+fn nowhere(stage: &Path) -> SocketAddr {
+    SocketAddr::from_abstract_name(stage.as_os_str().as_encoded_bytes()).unwrap()
+}
+
+/// Where something lies, and what is run there with it.
+fn run(name: &str, switch: &str) -> String {
+    let stage = std::env::temp_dir().join(format!("emptyroom-{name}-{}", std::process::id()));
+    for directory in ["own/below", "read", "other", "linked"] {
+        fs::create_dir_all(stage.join(directory)).unwrap();
+    }
+    for file in [
+        "own/there",
+        "read/there",
+        "other/there",
+        "linked/there",
+        "named",
+    ] {
+        fs::write(stage.join(file), b"there").unwrap();
+    }
+    symlink("../linked", stage.join("own/link")).unwrap();
+    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let local = UnixListener::bind_addr(&nowhere(&stage)).unwrap();
+    let confined = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "inside", "--nocapture", "--test-threads=1"])
+        .env(STAGE, &stage)
+        .env(PORT, peer.local_addr().unwrap().port().to_string())
+        .env(SWITCH, switch)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&confined.stdout).into_owned()
+        + &String::from_utf8_lossy(&confined.stderr);
+    assert!(confined.status.success(), "{told}");
+    assert!(told.contains("all was tried"), "{told}");
+    drop(local);
+    fs::remove_dir_all(&stage).unwrap();
+    told
+}
+
+// [SPEC 11.94]
+#[test]
+fn a_confined_process_has_its_own_and_nothing_else() {
+    let reached = machine::sandbox();
+    assert!(run("sandbox", "").contains(&format!("confined: {reached}")));
+    if reached != "full" {
+        let line = "\nnot run: files_are_refused: this kernel has no Landlock\n";
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+// [SPEC 11.94]
+#[test]
+fn it_can_be_switched_off() {
+    assert!(run("no-sandbox", "off").contains("confined: none"));
+}
+
+/// What the confined process does. Nothing where it is not that.
+#[test]
+fn inside() {
+    let Some(stage) = std::env::var_os(STAGE).map(PathBuf::from) else {
+        return;
+    };
+    let before = TcpListener::bind("127.0.0.1:0").unwrap();
+    let reached = confine(&Allowed {
+        written: vec![stage.join("own"), stage.join("is not there")],
+        read: vec![stage.join("read"), stage.join("named")],
+        serves: false,
+    });
+    assert_eq!(in_force(), reached);
+    println!("confined: {}", reached.name());
+    let files = reached.has_files();
+    let calls = matches!(reached, InForce::Full | InForce::Calls);
+    works(&stage, &before);
+    if files {
+        files_are_refused(&stage);
+        others_are_refused(&stage);
+    }
+    if calls {
+        calls_are_refused();
+    }
+    // A thread that is started later has no more.
+    let thread = std::thread::spawn(move || {
+        if files {
+            files_are_refused(&stage);
+        }
+        if calls {
+            calls_are_refused();
+        }
+    });
+    thread.join().unwrap();
+    println!("all was tried");
+}
+
+fn works(stage: &Path, before: &TcpListener) {
+    let own = stage.join("own");
+    fs::write(own.join("new"), b"new").unwrap();
+    fs::rename(own.join("new"), own.join("below/moved")).unwrap();
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(own.join("below/moved"))
+        .unwrap();
+    file.set_len(1).unwrap();
+    fs::create_dir(own.join("directory")).unwrap();
+    fs::remove_dir(own.join("directory")).unwrap();
+    let socket = UnixListener::bind(own.join("socket")).unwrap();
+    drop(socket);
+    for name in ["there", "below/moved", "socket"] {
+        fs::remove_file(own.join(name)).unwrap();
+    }
+    assert_eq!(fs::read(stage.join("read/there")).unwrap(), b"there");
+    assert_eq!(fs::read(stage.join("named")).unwrap(), b"there");
+    // A link that was there leads where it did.
+    fs::write(own.join("link/new"), b"new").unwrap();
+    assert!(fs::read_dir("/etc").unwrap().count() > 0);
+    fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/null")
+        .unwrap()
+        .write_all(b"x")
+        .unwrap();
+    // Name services, connections, sockets that were there.
+    assert!(("localhost", 1).to_socket_addrs().unwrap().count() > 0);
+    let port: u16 = std::env::var(PORT).unwrap().parse().unwrap();
+    TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut to = TcpStream::connect(before.local_addr().unwrap()).unwrap();
+    to.write_all(b"x").unwrap();
+    let mut byte = [0];
+    before.accept().unwrap().0.read_exact(&mut byte).unwrap();
+    let taken = unsafe { libc::unshare(libc::CLONE_FILES) };
+    assert_eq!(taken, 0, "a table of descriptors of its own");
+    // Whether the clock is kept right is asked by the call that also sets it.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    assert!(unsafe { libc::adjtimex(&raw mut state) } >= 0);
+}
+
+fn files_are_refused(stage: &Path) {
+    let denied = ErrorKind::PermissionDenied;
+    let other = stage.join("other");
+    assert_eq!(refusal(fs::read(other.join("there"))), denied);
+    assert_eq!(refusal(fs::read_dir(&other)), denied);
+    assert_eq!(refusal(fs::write(other.join("there"), b"x")), denied);
+    assert_eq!(refusal(fs::write(other.join("new"), b"x")), denied);
+    assert_eq!(refusal(fs::remove_file(other.join("there"))), denied);
+    assert_eq!(refusal(fs::create_dir(other.join("new"))), denied);
+    assert_eq!(refusal(fs::write(stage.join("read/there"), b"x")), denied);
+    assert_eq!(refusal(fs::write(stage.join("read/new"), b"x")), denied);
+    assert_eq!(refusal(fs::write("/etc/emptyroom-was-here", b"x")), denied);
+    // Nor by a link that is made now.
+    let link = stage
+        .join("own")
+        .join(format!("link-{:?}", std::thread::current().id()));
+    symlink(other.join("there"), &link).unwrap();
+    assert_eq!(refusal(fs::read(&link)), denied);
+}
+
+/// What later kernels can keep from a process besides.
+fn others_are_refused(stage: &Path) {
+    let version = machine::landlock();
+    if version >= 4 {
+        let bound = TcpListener::bind("127.0.0.1:0");
+        assert_eq!(refusal(bound), ErrorKind::PermissionDenied);
+    }
+    if version >= 6 {
+        let connected = UnixStream::connect_addr(&nowhere(stage));
+        assert_eq!(refusal(connected), ErrorKind::PermissionDenied);
+        assert_eq!(unsafe { libc::kill(libc::getppid(), 0) }, -1);
+    }
+}
+
+fn calls_are_refused() {
+    assert_eq!(
+        refusal(Command::new("/bin/true").status()),
+        ErrorKind::PermissionDenied
+    );
+    // Each is refused before it looks at its arguments, which are integers and null pointers.
+    type Call = fn() -> libc::c_long;
+    let calls: [(&str, Call); 16] = [
+        ("ptrace", || unsafe {
+            libc::ptrace(libc::PTRACE_ATTACH, libc::getppid(), 0, 0)
+        }),
+        ("reading memory", || {
+            call(libc::SYS_process_vm_readv, unsafe { libc::getppid() })
+        }),
+        ("programs in the kernel", || call(libc::SYS_bpf, 0)),
+        ("key rings", || call(libc::SYS_keyctl, 0)),
+        ("io_uring", || call(libc::SYS_io_uring_setup, 1)),
+        ("mounting", || call(libc::SYS_mount, 0)),
+        ("namespaces", || {
+            unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into()
+        }),
+        // Without the filter these two flags do not go together.
+        ("namespaces of a child", || {
+            call(libc::SYS_clone, libc::CLONE_NEWUSER | libc::CLONE_FS)
+        }),
+        ("typing", || {
+            let fd: libc::c_long = 0;
+            // SAFETY: integers and a null pointer; the call is refused.
+            unsafe { libc::syscall(libc::SYS_ioctl, fd, libc::TIOCSTI, 0, 0, 0, 0) }
+        }),
+        ("the clock", || call(libc::SYS_clock_settime, 0)),
+        ("cutting", || call(libc::SYS_truncate, 0)),
+        ("owners", || call(libc::SYS_fchown, -1)),
+        ("times", || call(libc::SYS_utimensat, -1)),
+        ("netlink", || {
+            unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_NETFILTER) }
+                .into()
+        }),
+        ("packets", || {
+            unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0) }.into()
+        }),
+        ("ciphers", || {
+            unsafe { libc::socket(libc::AF_ALG, libc::SOCK_SEQPACKET, 0) }.into()
+        }),
+    ];
+    for (what, call) in calls {
+        assert_eq!(call(), -1, "{what}");
+        let why = std::io::Error::last_os_error().raw_os_error();
+        assert_eq!(why, Some(libc::EPERM), "{what}");
+    }
+    // Missing, so that C libraries take another call in its place.
+    assert_eq!(call(libc::SYS_clone3, 0), -1);
+    let why = std::io::Error::last_os_error().raw_os_error();
+    assert_eq!(why, Some(libc::ENOSYS));
+    // The other row of numbers.
+    #[cfg(target_arch = "x86_64")]
+    {
+        assert_eq!(call(0x4000_0000 | libc::SYS_getpid, 0), -1);
+        let why = std::io::Error::last_os_error().raw_os_error();
+        assert_eq!(why, Some(libc::EPERM));
+    }
+}
+
+fn call(number: libc::c_long, first: libc::c_int) -> libc::c_long {
+    // SAFETY: integers alone; the call is refused.
+    unsafe { libc::syscall(number, first, 0, 0, 0, 0, 0) }
+}
+
+fn refusal<T>(outcome: std::io::Result<T>) -> ErrorKind {
+    match outcome {
+        Ok(_) => panic!("this is not refused"),
+        Err(error) => error.kind(),
+    }
+}
