@@ -2,22 +2,20 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
-
-use super::tls::Tls;
+use tokio_postgres::config::{ChannelBinding, Host, SslMode, SslNegotiation};
 
 /// The address of a database, with everything that is needed to connect: `postgres://user:password@host:port/name`. On another machine, with
 /// `?sslrootcert=FILE`: whose certificates to trust.
 #[derive(Clone)]
 pub struct Address {
     config: Config,
-    /// How it is spoken to where others could listen.
-    tls: Option<Tls>,
+    /// The file of whom to trust, where others could listen.
+    authorities: Option<PathBuf>,
 }
 
 /// Why a text is no address of a database. It does not repeat the text.
@@ -60,22 +58,83 @@ impl Address {
         }
         // [SPEC 6.212]
         config.ssl_mode(way(&config, authorities.is_some())?);
-        let tls = authorities.as_deref().map(Tls::of).transpose();
-        let tls = tls.map_err(|_| {
-            AddressFault(
-                "the file that sslrootcert names cannot be read, or is none of PEM certificates",
-            )
-        })?;
-        Ok(Self { config, tls })
+        check_hosts(&config, authorities.is_some())?;
+        Ok(Self {
+            config,
+            authorities,
+        })
     }
 
-    pub(super) fn tls(&self) -> Option<&Tls> {
-        self.tls.as_ref()
+    pub(super) fn authorities(&self) -> Option<&Path> {
+        self.authorities.as_deref()
     }
 
-    pub(super) fn config(&self) -> &Config {
-        &self.config
+    /// For each host what is needed to connect to it.
+    pub(super) fn hosts(&self) -> Vec<Config> {
+        let all = &self.config;
+        let (hosts, addresses) = (all.get_hosts(), all.get_hostaddrs());
+        let number = hosts.len().max(addresses.len());
+        let one = |at: usize| {
+            let mut one = Config::new();
+            match hosts.get(at) {
+                Some(Host::Tcp(name)) => one.host(name),
+                Some(Host::Unix(path)) => one.host_path(path),
+                None => &mut one,
+            };
+            if let Some(address) = addresses.get(at) {
+                one.hostaddr(*address);
+            }
+            let ports = all.get_ports();
+            if let Some(port) = ports.get(at).or(ports.first()) {
+                one.port(*port);
+            }
+            if let Some(user) = all.get_user() {
+                one.user(user);
+            }
+            if let Some(password) = all.get_password() {
+                one.password(password);
+            }
+            if let Some(name) = all.get_dbname() {
+                one.dbname(name);
+            }
+            if let Some(options) = all.get_options() {
+                one.options(options);
+            }
+            one.ssl_mode(all.get_ssl_mode());
+            one
+        };
+        (0..number).map(one).collect()
     }
+}
+
+/// What could never be connected to, said at once.
+fn check_hosts(config: &Config, has_authorities: bool) -> Result<(), AddressFault> {
+    let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
+    let number = hosts.len().max(addresses.len());
+    let fits = |len: usize| len == 0 || len == number;
+    if !fits(hosts.len()) || !fits(addresses.len()) || config.get_ports().len() > number {
+        return Err(AddressFault(
+            "it has not as many hosts as hostaddr or ports",
+        ));
+    }
+    if config.get_ports().len() > 1 && !fits(config.get_ports().len()) {
+        return Err(AddressFault("it has not as many ports as hosts"));
+    }
+    // [SPEC 6.212]
+    let is_named = |host: &Host| matches!(host, Host::Tcp(_));
+    if has_authorities && (hosts.is_empty() || !hosts.iter().all(is_named)) {
+        return Err(AddressFault(
+            "sslrootcert needs the name of each host, for which its certificate is; a unix socket needs none",
+        ));
+    }
+    if config.get_channel_binding() == ChannelBinding::Require
+        || config.get_ssl_negotiation() != SslNegotiation::Postgres
+    {
+        return Err(AddressFault(
+            "channel_binding=require and sslnegotiation=direct are not supported",
+        ));
+    }
+    Ok(())
 }
 
 /// What leaves this machine goes under TLS, or in clear where that was said. What stays here goes in clear, unless the address says whom to trust.
@@ -109,9 +168,24 @@ fn way(config: &Config, has_authorities: bool) -> Result<SslMode, AddressFault> 
 
 /// What the client library does not know: the file of certificates, and that they are always looked at.
 fn without_authorities(text: &str) -> Result<(String, Option<PathBuf>), AddressFault> {
-    let Some((before, query)) = text.split_once('?') else {
+    // A password may hold one, too.
+    let host = text.find('@').unwrap_or(0);
+    let (_, behind) = text.split_at(host);
+    let Some(at) = behind.find('?').map(|at| host + at) else {
         return Ok((text.to_owned(), None));
     };
+    let (before, query) = text.split_at(at);
+    let query = query.trim_start_matches('?');
+    for name in ["sslmode=", "sslrootcert="] {
+        if query
+            .split('&')
+            .filter(|part| part.starts_with(name))
+            .count()
+            > 1
+        {
+            return Err(AddressFault("it says the same thing twice"));
+        }
+    }
     let mut file = None;
     let mut others = Vec::new();
     for part in query.split('&') {
@@ -192,7 +266,7 @@ mod tests {
             "postgres://joe:s3cret@host",
             "postgres://joe:s3cret@host/x",
             "postgres://joe:s3cret@host/x?sslmode=verify-full",
-            "postgres://joe:s3cret@host/x?sslrootcert=/s3cret",
+            "postgres://joe:s3cret@host/x?sslrootcert=/s3cret&sslrootcert=/s3cret",
             "mysql://joe:s3cret@host/x",
         ] {
             let fault = Address::parse(wrong).unwrap_err().to_string();

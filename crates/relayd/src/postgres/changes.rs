@@ -140,11 +140,16 @@ impl PostgresRows {
             })?;
         }
         let begin = (!self.batch.begun).then_some("BEGIN ISOLATION LEVEL READ COMMITTED");
-        self.link.run(Phase::Before, async |session| {
+        self.batch.begun = true;
+        let made = self.link.run(Phase::Before, async |session| {
             let made = sealed.make_tables(session, begin).await;
             made.map_err(|error| failure(&error, Phase::Before))
+        });
+        // Another node may have made the table, and be writing to it.
+        made.map_err(|failure| match failure {
+            LOCKED => StoreFailure::Conflict,
+            failure => failure,
         })?;
-        self.batch.begun = true;
         self.link
             .run(Phase::Commit, async |session| sealed.write(session).await)?;
         forget_refusals();

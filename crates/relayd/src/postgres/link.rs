@@ -1,7 +1,10 @@
 //! The connection to one database: made when it is needed, dropped when anything is wrong with it; and what errors mean.
 
 use std::collections::{BTreeSet, HashMap};
+use std::error::Error as _;
 use std::future::poll_fn;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -16,13 +19,14 @@ use tokio_postgres::error::Severity;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls, Statement};
 
 use super::address::Address;
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use crate::log::{Event, log};
 
 /// What a database is given to answer before it counts as away.
 // [SPEC 6.207]
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
+const TCP_MAX: Duration = Duration::from_secs(2);
 /// After a vain attempt to connect, so long passes before the next.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -46,9 +50,11 @@ pub(super) enum Phase {
 pub(super) struct Link {
     /// Taken by `drop` alone.
     runtime: Option<Runtime>,
-    config: Config,
-    /// How it is connected to where others could listen.
-    tls: Option<Tls>,
+    /// One of them is connected to.
+    hosts: Vec<Config>,
+    /// The one that was connected to last.
+    last: usize,
+    authorities: Option<PathBuf>,
     session: Option<Session>,
     /// The last attempt to connect was in vain, then.
     tried: Option<Instant>,
@@ -66,19 +72,22 @@ impl Link {
     pub(super) fn new(address: &Address) -> Result<Self, StoreFailure> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|_| StoreFailure::Away("no resources for a connection"))?;
-        let mut config = address.config().clone();
-        config
-            .application_name("emptyroom-relay")
-            .connect_timeout(CONNECT_MAX)
-            .keepalives(true)
-            .keepalives_idle(Duration::from_secs(10))
-            .tcp_user_timeout(Duration::from_secs(10))
-            // Replicas are behind: only where writes are taken is read.
-            .target_session_attrs(TargetSessionAttrs::ReadWrite);
+        let mut hosts = address.hosts();
+        for host in &mut hosts {
+            host.application_name("emptyroom-relay")
+                // For each address of a name.
+                .connect_timeout(TCP_MAX)
+                .keepalives(true)
+                .keepalives_idle(Duration::from_secs(10))
+                .tcp_user_timeout(Duration::from_secs(10))
+                // Replicas are behind: only where writes are taken is read.
+                .target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         Ok(Self {
             runtime: Some(runtime),
-            config,
-            tls: address.tls().cloned(),
+            hosts,
+            last: 0,
+            authorities: address.authorities().map(Path::to_owned),
             session: None,
             tried: None,
         })
@@ -102,27 +111,44 @@ impl Link {
         if let Some(tried) = self.tried {
             thread::sleep(PAUSE.saturating_sub(tried.elapsed()));
         }
-        let outcome = self.block_on(async {
-            // Each host has its time.
-            match timeout(
-                self.connect_max(),
-                Session::open(&self.config, self.tls.clone()),
-            )
-            .await
-            {
-                Ok(outcome) => outcome.map_err(|error| unreachable(&error)),
-                Err(_) => Err(StoreFailure::Away("no answer to connecting")),
-            }
-        });
+        let outcome = self.connect_to_one();
         self.tried = outcome.is_err().then(Instant::now);
         self.session = Some(outcome?);
         Ok(())
     }
 
-    fn connect_max(&self) -> Duration {
-        let hosts = self.config.get_hosts().len();
-        let hosts = hosts.max(self.config.get_hostaddrs().len()).max(1);
-        CONNECT_MAX.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX))
+    /// Each host has its time, and the one that served last comes first: another that takes writes as well may be one that nobody stopped.
+    // [SPEC 6.207]
+    fn connect_to_one(&mut self) -> Result<Session, StoreFailure> {
+        // Read each time: certificates are renewed.
+        let tls = self.authorities.as_deref().map(Tls::of).transpose();
+        let tls = tls.map_err(|_| {
+            StoreFailure::Away(
+                "the file that sslrootcert names cannot be read, or is none of PEM certificates",
+            )
+        })?;
+        let (number, first) = (self.hosts.len(), self.last);
+        let mut failure = StoreFailure::Away("it has no host");
+        for at in (first..number).chain(0..first) {
+            let Some(host) = self.hosts.get(at) else {
+                continue;
+            };
+            let opened = self
+                .block_on(async { timeout(CONNECT_MAX, Session::open(host, tls.clone())).await });
+            let failed = match opened {
+                Ok(Ok(session)) => {
+                    self.last = at;
+                    return Ok(session);
+                }
+                Ok(Err(error)) => unreachable(&error),
+                Err(_) => StoreFailure::Away("no answer to connecting"),
+            };
+            // Of several the one that was there last says why.
+            if at == first {
+                failure = failed;
+            }
+        }
+        Err(failure)
     }
 
     /// Does something on the connection, and drops that if it is of no more use. Without one nothing was done.
@@ -140,7 +166,7 @@ impl Link {
             }
         });
         let is_useless = session.client.is_closed()
-            || matches!(outcome, Err(StoreFailure::Away(_) | StoreFailure::Lost(_)));
+            || matches!(outcome, Err(failure @ (StoreFailure::Away(_) | StoreFailure::Lost(_))) if failure != LOCKED);
         if !is_useless {
             self.session = Some(session);
         }
@@ -230,12 +256,7 @@ where
 /// Why there is no connection.
 fn unreachable(error: &Error) -> StoreFailure {
     let Some(db) = error.as_db_error() else {
-        let is_tls = error.to_string().contains("TLS");
-        return StoreFailure::Away(if is_tls {
-            "it shows no certificate for its name by an authority that sslrootcert names"
-        } else {
-            "it cannot be connected to"
-        });
+        return StoreFailure::Away(why_unreachable(error));
     };
     say_refused(db.code().code());
     StoreFailure::Away(match db.code().code() {
@@ -245,6 +266,27 @@ fn unreachable(error: &Error) -> StoreFailure {
         "3D000" => "there is no such database",
         _ => "the database refuses the connection",
     })
+}
+
+/// Why there is no answer of a database.
+fn why_unreachable(error: &Error) -> &'static str {
+    let mut cause = error.source();
+    while let Some(at) = cause {
+        if let Some(error) = at.downcast_ref::<io::Error>() {
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+            if let Some(error) = inner {
+                return tls::why_refused(error);
+            }
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                return "it takes no writes, or may not be connected to";
+            }
+        }
+        if at.to_string().contains("does not support TLS") {
+            return "it speaks no TLS, which the address asks for (ssl = on in postgresql.conf)";
+        }
+        cause = at.source();
+    }
+    "it cannot be connected to"
 }
 
 /// What an error means for the transaction in which it came.

@@ -7,9 +7,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
@@ -34,12 +35,38 @@ impl Tls {
             return Err(wrong("there is no certificate in it"));
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|_| wrong("there is no TLS"))?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        // A session that is resumed is not looked at again.
+        config.resumption = Resumption::disabled();
         Ok(Self(TlsConnector::from(Arc::new(config))))
+    }
+}
+
+/// Why no connection came about.
+pub(super) fn why_refused(error: &rustls::Error) -> &'static str {
+    use CertificateError as At;
+    match error {
+        rustls::Error::InvalidCertificate(why) => match why {
+            At::Expired
+            | At::ExpiredContext { .. }
+            | At::NotValidYet
+            | At::NotValidYetContext { .. } => {
+                "its certificate is over or not valid yet, by this machine's clock"
+            }
+            At::NotValidForName | At::NotValidForNameContext { .. } => {
+                "its certificate is not for the name in the address (as subjectAltName)"
+            }
+            At::UnknownIssuer | At::BadSignature => {
+                "its certificate is by no authority that sslrootcert names"
+            }
+            _ => "its certificate is none for a server (that of an authority, CA:TRUE, is not)",
+        },
+        rustls::Error::PeerIncompatible(_) => "it speaks no TLS 1.3",
+        _ => "the TLS handshake failed",
     }
 }
 

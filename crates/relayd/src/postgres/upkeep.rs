@@ -125,12 +125,14 @@ impl PostgresRows {
         let sealed = self.link.run(Phase::Before, async |session| {
             seal_anew(session, &keys, now).await
         })?;
-        if sealed == 0 {
-            // Where other nodes are at the rest, it stays theirs.
-            self.swept = now;
-            return Ok(Slice::Done);
+        if sealed > 0 {
+            return Ok(Slice::More);
         }
-        Ok(Slice::More)
+        // Other nodes may be at the rest, and may not come to its end.
+        if self.oldest_turn()? >= now {
+            self.swept = now;
+        }
+        Ok(Slice::Done)
     }
 }
 

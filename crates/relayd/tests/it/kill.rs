@@ -159,8 +159,16 @@ impl Writer {
         }
     }
 
-    /// `None` from anything means that the relay is dead.
-    fn work_until_killed(&mut self, address: &RelayAddress, working: &Sender<()>) -> Option<()> {
+    /// Begins anew whenever the store is away, for as long as anybody listens.
+    fn work_until_killed(&mut self, address: &RelayAddress, working: &Sender<()>) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while Client::try_connect(address).is_ok() && Instant::now() < until {
+            self.work(address, working);
+        }
+    }
+
+    /// `None` from anything means that the relay is dead, or its store away.
+    fn work(&mut self, address: &RelayAddress, working: &Sender<()>) -> Option<()> {
         let mut client = Client::try_connect(address).ok()?;
         if !self.created {
             match client.try_create(&self.log).ok()? {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use super::refused::end_sessions;
 use super::*;
@@ -133,5 +134,72 @@ fn a_database_that_takes_no_writes_is_away_until_it_does() {
     assert!(matches!(
         one(&mut node, append(1, 0, 0)),
         Ok(StoreReply::Appended(_))
+    ));
+}
+
+// [SPEC 6.207]
+#[test]
+fn a_host_that_says_nothing_keeps_nobody_from_the_next() {
+    let server = database::shared();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let address = server.fresh();
+    let both = address.replace(
+        &format!("@127.0.0.1:{}/", server.port()),
+        &format!("@127.0.0.1:{silent_port},127.0.0.1:{}/", server.port()),
+    );
+    assert_ne!(both, address);
+    let keys = Scratch::in_memory("silent");
+    let mut node = open(&[both], keys.path());
+    one(&mut node, create(1)).unwrap();
+    // From now on the one that served is asked first.
+    server.execute(
+        "postgres",
+        &end_sessions(address.rsplit('/').next().unwrap()),
+    );
+    let since = Instant::now();
+    one(&mut node, append(1, 0, 0)).unwrap();
+    assert!(
+        since.elapsed() < std::time::Duration::from_secs(4),
+        "the silent one was asked"
+    );
+}
+
+// [SPEC 6.207]
+#[test]
+fn a_row_that_another_node_holds_refuses_a_batch_once_and_keeps_the_connection() {
+    let server = database::shared();
+    let address = server.fresh();
+    let name = address.rsplit('/').next().unwrap();
+    let keys = Scratch::in_memory("held");
+    let mut node = open(std::slice::from_ref(&address), keys.path());
+    one(&mut node, create(1)).unwrap();
+    let session = || {
+        let sql = format!(
+            "SELECT coalesce(sum(pid), 0)::int8 FROM pg_stat_activity WHERE datname = '{name}' AND application_name = 'emptyroom-relay'"
+        );
+        server.number("postgres", &sql)
+    };
+    let before = session();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            server.execute(name, "SELECT 1 FROM lasting FOR UPDATE; SELECT pg_sleep(4)");
+        });
+        let held = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND wait_event = 'PgSleep'"
+        );
+        while server.number("postgres", &held) == 0 {
+            thread::yield_now();
+        }
+        let refused = one(&mut node, append(1, 0, 0));
+        assert!(
+            matches!(&refused, Err(failure @ StoreFailure::Away(_)) if failure.to_string().contains("holds a row"))
+        );
+        assert_eq!(server.number("postgres", &held), 1, "it was not waited for");
+    });
+    assert_eq!(session(), before);
+    assert!(matches!(
+        one(&mut node, append(1, 0, 0)),
+        Ok(StoreReply::Appended(placed)) if placed.seq == 0
     ));
 }

@@ -49,18 +49,23 @@ fn a_database_proves_who_it_is() {
     );
     assert_eq!(server.number("postgres", &secured), 1);
     // Another one's certificate is not taken, nor one for another name, nor none.
-    let plain = database::shared().port().to_string();
-    let without =
-        with(&ours, "its own.pem", "localhost").replace(&server.port().to_string(), &plain);
-    for address in [
-        with(&others, "another's.pem", "localhost"),
-        with(&ours, "its own.pem", "127.0.0.1"),
-        without,
+    let host = format!("@localhost:{}/", database::shared().port());
+    let plain = format!("@localhost:{}/", server.port());
+    let missing = format!("{address}.not");
+    for (address, what) in [
+        (with(&others, "others.pem", "localhost"), "by no authority"),
+        (with(&ours, "ours.pem", "127.0.0.1"), "not for the name"),
+        (
+            with(&ours, "ours.pem", "localhost").replace(&plain, &host),
+            "speaks no TLS",
+        ),
+        (with("nothing", "none.pem", "localhost"), "none of PEM"),
+        (missing, "cannot be read"),
     ] {
         let fresh = Scratch::in_memory("secured-others");
         let refused = try_open(&[address], 7, fresh.path(), BEFORE).err();
         let why = refused.unwrap().why.to_string();
-        assert!(why.contains("certificate"), "{why}");
+        assert!(why.contains(what), "{why}");
     }
 }
 
@@ -70,8 +75,6 @@ fn nothing_leaves_this_machine_in_clear_unasked() {
     let file = Scratch::in_memory("authorities");
     let ours = file.path().join("ours.pem");
     fs::write(&ours, certificate("db.example.org").0).unwrap();
-    let none = file.path().join("none.pem");
-    fs::write(&none, "no certificate").unwrap();
     for (host, more, is_taken) in [
         ("db.example.org", "", false),
         ("db.example.org", "?sslmode=prefer", false),
@@ -80,8 +83,26 @@ fn nothing_leaves_this_machine_in_clear_unasked() {
         ("db.example.org", "?sslmode=disable", true),
         ("db.example.org", "?sslrootcert=OURS", true),
         ("db.example.org", "?sslmode=disable&sslrootcert=OURS", false),
-        ("db.example.org", "?sslrootcert=NONE", false),
-        ("db.example.org", "?sslrootcert=OURS.not", false),
+        (
+            "db.example.org",
+            "?sslmode=verify-full&sslmode=disable",
+            false,
+        ),
+        (
+            "db.example.org",
+            "?channel_binding=require&sslrootcert=OURS",
+            false,
+        ),
+        ("%2Frun%2Fpostgresql", "?sslrootcert=OURS", false),
+        ("", "?hostaddr=203.0.113.5&sslrootcert=OURS", false),
+        ("a.example.org,b.example.org", "?sslrootcert=OURS", true),
+        (
+            "a.example.org,b.example.org",
+            "?hostaddr=203.0.113.5&sslrootcert=OURS",
+            false,
+        ),
+        ("localhost,db.example.org", "", false),
+        ("", "?hostaddr=127.0.0.1,203.0.113.5", false),
         ("localhost", "", true),
         ("[::1]", "", true),
         ("%2Frun%2Fpostgresql", "", true),
@@ -92,8 +113,7 @@ fn nothing_leaves_this_machine_in_clear_unasked() {
         ("", "?hostaddr=127.0.0.1", true),
     ] {
         let more = more.replace("OURS", &ours.display().to_string());
-        let more = more.replace("NONE", &none.display().to_string());
-        let address = format!("postgres://u:p@{host}/relay{more}");
+        let address = format!("postgres://u:p?w@{host}/relay{more}");
         assert_eq!(Address::parse(&address).is_ok(), is_taken, "{address}");
     }
 }
