@@ -8,10 +8,13 @@ mod address;
 mod ask;
 mod backup;
 mod completions;
+mod export;
+mod import;
 mod man;
 mod restore;
 mod serve;
 mod status;
+mod store;
 
 const AFTER_HELP: &str = "\
 A relay keeps sealed entries under random-looking keys until they run out. It
@@ -51,6 +54,8 @@ enum Command {
     Status(status::Arguments),
     Backup(backup::Arguments),
     Restore(restore::Arguments),
+    Export(export::Arguments),
+    Import(import::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -108,6 +113,8 @@ pub fn run(arguments: Arguments) -> u8 {
         Command::Status(arguments) => status::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),
         Command::Restore(arguments) => restore::run(&arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Import(arguments) => import::run(arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     };

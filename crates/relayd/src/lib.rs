@@ -21,6 +21,7 @@ pub mod lanes;
 pub mod log;
 pub mod medium;
 pub mod metrics;
+mod moving;
 mod outbox;
 pub mod platform;
 pub mod postgres;

@@ -76,6 +76,10 @@ pub enum Event<'a> {
     WakeAway(&'a str),
     /// It can be again.
     WakeBack,
+    /// So many rows were moved by now.
+    RowsMoved(u64),
+    /// So many did not open, and were not moved.
+    RowsStay(u64),
     /// The store can write no more; what is stored is served.
     StoreFailed(&'a StoreFailure),
     /// No more connections can be accepted for now.
@@ -143,6 +147,8 @@ impl Event<'_> {
             Self::DatabaseBack { .. } => ("database-back", Level::Info),
             Self::WakeAway(_) => ("wake-away", Level::Warning),
             Self::WakeBack => ("wake-back", Level::Info),
+            Self::RowsMoved(_) => ("rows-moved", Level::Info),
+            Self::RowsStay(_) => ("rows-stay", Level::Warning),
             Self::StoreFailed(_) => ("store-failed", Level::Error),
             Self::CannotAccept => ("cannot-accept", Level::Error),
             Self::BackupBegins => ("backup-begins", Level::Info),
@@ -185,6 +191,10 @@ impl Event<'_> {
                     "{file} is damaged ({what}) and lies in {QUARANTINE}/ until day {until} is over; of its {bytes} bytes of commits, the last before the \
                      stop, those behind the damage are lost, and clients are told so"
                 );
+            }
+            Self::RowsMoved(number) => return format!("{number} rows so far"),
+            Self::RowsStay(number) => {
+                return format!("{number} rows did not open, and are not in the file");
             }
             Self::DatabaseRefused(code) => {
                 return format!("the database answered with error {code}; its own log says more");

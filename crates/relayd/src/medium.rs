@@ -16,9 +16,13 @@ use crate::postgres::cluster::{Cluster, Refused};
 use crate::postgres::standing::Standing;
 use crate::postgres::upkeep::Slice;
 use crate::postgres::{Address, ratchet};
+use crate::seal::Table;
 use crate::segments::disk::OsDisk;
 use crate::segments::{OnDamage, ROW_MEMORY, SegmentRows, Settled, Sizes, Unopened};
 use crate::store::SqliteRows;
+
+pub(crate) mod mark;
+pub(crate) mod moved;
 
 /// How long a list of databases is at most: each has a thread and a connection of its own.
 const DATABASES_MAX: usize = 64;
@@ -142,6 +146,10 @@ pub enum MediumError {
     },
     /// The directory is that of a node, and no database is wanted.
     Node,
+    /// Rows were being brought into it, and not all of them are there.
+    HalfImported,
+    /// Its rows were exported.
+    Exported,
     /// A database cannot be used.
     Database(Refused),
     /// The store cannot be opened.
@@ -166,6 +174,8 @@ pub struct Wanted {
     pub on_damage: OnDamage,
     /// Memory for the places of rows, in MiB.
     pub memory_mib: u32,
+    /// Not to be served: its rows are brought elsewhere, or come from there.
+    pub is_moving: bool,
 }
 
 impl Default for Wanted {
@@ -175,6 +185,7 @@ impl Default for Wanted {
             choice: None,
             on_damage: OnDamage::Refuse,
             memory_mib: 1_024,
+            is_moving: false,
         }
     }
 }
@@ -199,12 +210,16 @@ impl Keeper {
         wanted: &Wanted,
         today: Day,
     ) -> Result<Self, MediumError> {
+        if !wanted.is_moving {
+            mark::check(data)?;
+        }
         if let Some(Choice::Databases(addresses)) = &wanted.choice {
             // [SPEC 6.90]
             if let Some(found) = Medium::found(data)? {
                 return Err(MediumError::Embedded { found });
             }
-            return Cluster::open(addresses, seed, &data.join(""), today)
+            let at = (data.join(""), today);
+            return Cluster::open_for(addresses, seed, at, !wanted.is_moving)
                 .map(|cluster| Self::Databases(Box::new(cluster)))
                 .map_err(MediumError::Database);
         }
@@ -305,6 +320,14 @@ impl Medium {
             (found, _) => found.unwrap_or(Kind::Segments),
         };
         kind.open(data, wanted, today)
+    }
+
+    /// The places of all rows, with their last days.
+    fn spots(&mut self) -> Result<Vec<(Table, Day, RowKey)>, StoreFailure> {
+        match self {
+            Medium::Sqlite(rows) => rows.spots(),
+            Medium::Segments(rows) => Ok(rows.spots()),
+        }
     }
 
     /// A step on the way to leave nothing in any file of what was deleted or replaced.

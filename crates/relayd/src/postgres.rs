@@ -40,7 +40,9 @@ pub mod cluster;
 mod fetch;
 mod homes;
 mod link;
+mod moved;
 mod peers;
+mod pieces;
 pub mod ratchet;
 mod schema;
 pub mod standing;
@@ -131,9 +133,9 @@ impl PostgresRows {
         Self {
             link,
             seat,
+            peers: Peers::new(addresses, standing.clone(), keys.clone()),
             keys,
             homes,
-            peers: Peers::new(addresses, standing.clone()),
             standing,
             days: BTreeSet::new(),
             days_are_stale: true,
@@ -172,9 +174,9 @@ impl PostgresRows {
         }
         if !self.link.is_connected() || self.server.is_none() {
             self.link.connect()?;
-            let seat = self.seat;
+            let (seat, keys) = (self.seat, self.keys.clone());
             let checked = self.link.run(Phase::Before, async |session| {
-                Ok(schema::check(session, &seat).await)
+                Ok(schema::check(session, &seat, &keys).await)
             })?;
             match checked {
                 Ok(clock) => self.server = Some(clock),

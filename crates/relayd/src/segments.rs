@@ -317,6 +317,12 @@ impl<D: Disk> SegmentRows<D> {
         Ok(())
     }
 
+    /// The places of all rows, with their last days.
+    #[must_use]
+    pub(crate) fn spots(&self) -> Vec<(Table, Day, RowKey)> {
+        self.index.all()
+    }
+
     /// How many rows there are.
     #[must_use]
     pub fn rows(&self) -> usize {

@@ -102,6 +102,12 @@ impl std::fmt::Display for StartError {
             Self::Store(MediumError::Embedded { .. }) => f.write_str(
                 "the data directory holds a store of its own, and a database is to be the store",
             ),
+            Self::Store(MediumError::HalfImported) => {
+                f.write_str("an import into the data directory is not whole")
+            }
+            Self::Store(MediumError::Exported) => f.write_str(
+                "the rows of the data directory were exported, and may be served elsewhere",
+            ),
             Self::Store(MediumError::Node) => f.write_str(
                 "the data directory is that of a relay on databases, and no database was named",
             ),

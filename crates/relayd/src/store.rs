@@ -300,6 +300,13 @@ impl SqliteRows {
         self.days.remove(day, spots.iter().map(|(_, key)| key))
     }
 
+    /// The places of all rows, with their last days.
+    pub(crate) fn spots(&self) -> Result<Vec<(Table, Day, RowKey)>, StoreFailure> {
+        let mut all = self.lasting.spots()?;
+        all.extend(self.days.spots()?);
+        Ok(all)
+    }
+
     fn lasting_row(&self, key: &RowKey) -> Result<Option<(Day, Vec<u8>)>, StoreFailure> {
         let Some((day, sealed)) = self.lasting.row(key)? else {
             return Ok(None);

@@ -232,6 +232,10 @@ impl From<StartError> for Failure {
             StartError::Store(MediumError::Embedded { .. }) => Self::new(Exit::Data, text).hint(
                 "name another data directory, with a copy of this one's identity.key; nothing was changed",
             ),
+            StartError::Store(MediumError::HalfImported) => {
+                Self::new(Exit::Data, text).hint(HALF_IMPORTED)
+            }
+            StartError::Store(MediumError::Exported) => Self::new(Exit::Data, text).hint(EXPORTED),
             StartError::Store(MediumError::Node) => Self::new(Exit::Data, text)
                 .hint("say --store postgres://…; an empty store would be served otherwise"),
             StartError::Store(_) => Self::new(Exit::Data, text).hint(
@@ -258,6 +262,9 @@ impl From<StartError> for Failure {
     }
 }
 
+const HALF_IMPORTED: &str = "run the same `emptyroom-relay import` again; it goes on";
+const EXPORTED: &str = "serve them where they were brought to; if they were not, `emptyroom-relay export --undo` lets them be served here again";
+
 /// What passes by itself, a database that starts later than this program above all, is worth another start.
 // [SPEC 6.207]
 fn database_exit(why: &Unusable) -> Exit {
@@ -280,6 +287,8 @@ fn database_hint(why: &Unusable) -> &'static str {
         Unusable::NoKeys | Unusable::OtherKeys => {
             "copy the file day-keys from the data directory of a node that runs; nothing was changed"
         }
+        Unusable::HalfImported => HALF_IMPORTED,
+        Unusable::Exported => EXPORTED,
         Unusable::NoSync => "set fsync = on in postgresql.conf",
         Unusable::Clock(_) => "set both clocks (NTP); minutes apart are fine",
         Unusable::Keys(_) => "restore the file from another node's data directory",

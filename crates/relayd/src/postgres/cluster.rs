@@ -9,9 +9,8 @@
 //! it, and what is asked of it meanwhile is refused (see [`super::standing`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
@@ -22,18 +21,15 @@ use emptyroom_wire::relay_key::RelayIdentity;
 use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::{Day, Wall};
 
-use super::homes::{Homes, SharedKeys};
+use super::homes::{Homes, Remembered, SharedKeys};
 use super::link::Link;
+use super::pieces::{Piece, pieces};
 use super::ratchet::DayKeys;
 use super::standing::Standing;
 use super::upkeep::Slice;
 use super::{Address, PostgresRows, Seat, Shared, Unusable, bring_up, look_at};
 use crate::entropy;
 
-/// So many pointers are remembered; who is not among them is looked up again.
-const REMEMBERED_MAX: usize = 1 << 16;
-/// A batch is cut into so many pieces at most, one after the other.
-const PIECES_MAX: usize = 16;
 const THREAD_ENDED: StoreFailure = StoreFailure::Broken("the thread of a database has ended");
 
 /// A database that cannot be used.
@@ -53,41 +49,10 @@ pub struct Cluster {
     remembered: Remembered,
 }
 
-/// Where logs are that are not in their homes, as far as it was seen: under a hash whose key is gone with the program, so that nothing here names
-/// a log that nobody has open any more. Two with the same hash are looked for once more than needed.
-// [SPEC 6.80]
-#[derive(Default)]
-struct Remembered {
-    hash: RandomState,
-    at: BTreeMap<u64, u16>,
-}
-
-impl Remembered {
-    fn get(&self, key: &RowKey) -> Option<u16> {
-        self.at.get(&self.hash.hash_one(key.0)).copied()
-    }
-
-    fn forget(&mut self, key: &RowKey) {
-        self.at.remove(&self.hash.hash_one(key.0));
-    }
-
-    fn extend(&mut self, found: impl IntoIterator<Item = (RowKey, u16)>) {
-        if self.at.len() > REMEMBERED_MAX {
-            self.at.clear();
-        }
-        for (key, shard) in found {
-            self.at.insert(self.hash.hash_one(key.0), shard);
-        }
-    }
-}
-
 type Work = Box<dyn FnOnce(&mut Ledger<PostgresRows>) + Send>;
 
 /// One database, and the thread that works with it, which ends with this.
 struct Shard(Sender<Work>);
-
-/// Operations with their places in the batch.
-type Piece = Vec<(usize, StoreOp)>;
 
 /// The operations of a piece by database.
 type Parts = BTreeMap<u16, Piece>;
@@ -113,9 +78,19 @@ impl Cluster {
         directory: &Path,
         today: Day,
     ) -> Result<Self, Refused> {
+        Self::open_for(addresses, seed, (directory.to_owned(), today), true)
+    }
+
+    /// The same; or, not to be served, to bring rows in or out.
+    pub(crate) fn open_for(
+        addresses: &[Address],
+        seed: &Secret32,
+        at: (PathBuf, Day),
+        serves: bool,
+    ) -> Result<Self, Refused> {
         // Not in a thread where other futures run: it waits.
         let opened = thread::scope(|scope| {
-            let open = || Self::open_here(addresses, seed, directory, today);
+            let open = || Self::open_here(addresses, seed, &at, serves);
             scope.spawn(open).join()
         });
         opened.unwrap_or_else(|_| Err(refused(None, THREAD_ENDED)))
@@ -124,9 +99,10 @@ impl Cluster {
     fn open_here(
         addresses: &[Address],
         seed: &Secret32,
-        directory: &Path,
-        today: Day,
+        (directory, today): &(PathBuf, Day),
+        serves: bool,
     ) -> Result<Self, Refused> {
+        let (directory, today) = (directory.as_path(), *today);
         let number = u16::try_from(addresses.len()).unwrap_or(u16::MAX);
         let identity = RelayIdentity::from_seed(seed).hash();
         let mut keys = DayKeys::load(directory).map_err(|error| refused(None, error))?;
@@ -138,13 +114,14 @@ impl Cluster {
                 identity,
                 shard,
                 shards: number,
+                serves,
             };
             let mut link = Link::new(address).map_err(|failure| refused(Some(address), failure))?;
             match look_at(&mut link, &seat) {
                 // A relay that ran before goes on with the others.
                 // [SPEC 6.211]
                 Err(Unusable::Failed(failure @ StoreFailure::Away(_)))
-                    if keys.is_some() && shard > 0 =>
+                    if keys.is_some() && shard > 0 && serves =>
                 {
                     standing.notice(shard, &Err(failure));
                 }
@@ -225,7 +202,7 @@ impl Cluster {
 
     /// Lets the threads of databases that are away try to reach them.
     // [SPEC 6.211]
-    fn try_again(&self) {
+    pub(super) fn try_again(&self) {
         if self.shards.len() > 1 {
             for shard in self.standing.to_be_tried() {
                 if let Ok(shard) = self.shard(shard) {
@@ -233,6 +210,25 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// How many databases there are.
+    pub(super) fn shards(&self) -> u16 {
+        self.homes.shards()
+    }
+
+    /// The home of a key.
+    pub(super) fn home(&self, key: &RowKey) -> u16 {
+        self.homes.of(key)
+    }
+
+    /// Does something with the rows of one database.
+    pub(super) fn on<T: Send + 'static>(
+        &self,
+        shard: u16,
+        work: impl FnOnce(&mut PostgresRows) -> Result<T, StoreFailure> + Send + 'static,
+    ) -> Result<T, StoreFailure> {
+        received(&self.shard(shard)?.ask(move |ledger| work(ledger.rows())))
     }
 
     fn shard_of(&self, key: &RowKey) -> u16 {
@@ -385,30 +381,6 @@ fn apply_part(
         }
         outcome => outcome,
     }
-}
-
-/// Cuts a batch where an operation is about a log that another one makes: in whichever database that lies, what comes later sees it. Beyond the last
-/// piece that is left to chance, as with operations that come in two batches.
-fn pieces(ops: Vec<StoreOp>) -> Vec<Piece> {
-    let mut all = Vec::new();
-    let mut piece = Piece::new();
-    let (mut named, mut made) = (BTreeSet::new(), BTreeSet::new());
-    for (at, op) in ops.into_iter().enumerate() {
-        let key = op.key();
-        let makes: Vec<RowKey> = op.makes().collect();
-        let mut new = makes.iter();
-        let meets = made.contains(&key) || new.any(|key| named.contains(key) || made.contains(key));
-        if meets && all.len() + 1 < PIECES_MAX {
-            all.push(std::mem::take(&mut piece));
-            named.clear();
-            made.clear();
-        }
-        named.insert(key);
-        made.extend(makes);
-        piece.push((at, op));
-    }
-    all.push(piece);
-    all
 }
 
 /// Nothing was found, and it may be elsewhere.

@@ -234,7 +234,7 @@ pub(super) fn lasting_of(row: &Row) -> Option<(RowKey, Turn, Vec<u8>)> {
     Some((key, Turn(u32::try_from(turn).ok()?), sealed))
 }
 
-fn entry_of(row: &Row) -> Option<(RowKey, Vec<u8>)> {
+pub(super) fn entry_of(row: &Row) -> Option<(RowKey, Vec<u8>)> {
     let key: &[u8] = row.try_get(0).ok()?;
     Some((RowKey(key.try_into().ok()?), row.try_get(1).ok()?))
 }

@@ -1,5 +1,7 @@
 //! Which database a log's or share's rows go to, and the keys that all databases of a relay have in common.
 
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use emptyroom_relay::store::RowKey;
@@ -9,6 +11,9 @@ use emptyroom_wire::time::Day;
 
 use super::ratchet::{DayKeys, Turn};
 use crate::data::DataError;
+
+/// So many pointers are remembered; who is not among them is looked up again.
+const REMEMBERED_MAX: usize = 1 << 16;
 
 /// By row key, and a secret of the relay: nobody else can tell which logs lie together.
 #[derive(Clone)]
@@ -42,6 +47,34 @@ impl Homes {
         let bytes = self.source.bytes::<8>("emptyroom v1 shard", &key.0);
         let number = u64::from_be_bytes(bytes) % u64::from(self.shards);
         u16::try_from(number).unwrap_or(0)
+    }
+}
+
+/// Where logs are that are not in their homes, as far as it was seen: under a hash whose key is gone with the program, so that nothing here names
+/// a log that nobody has open any more. Two with the same hash are looked for once more than needed.
+// [SPEC 6.80]
+#[derive(Default)]
+pub(super) struct Remembered {
+    hash: RandomState,
+    at: BTreeMap<u64, u16>,
+}
+
+impl Remembered {
+    pub(super) fn get(&self, key: &RowKey) -> Option<u16> {
+        self.at.get(&self.hash.hash_one(key.0)).copied()
+    }
+
+    pub(super) fn forget(&mut self, key: &RowKey) {
+        self.at.remove(&self.hash.hash_one(key.0));
+    }
+
+    pub(super) fn extend(&mut self, found: impl IntoIterator<Item = (RowKey, u16)>) {
+        if self.at.len() > REMEMBERED_MAX {
+            self.at.clear();
+        }
+        for (key, shard) in found {
+            self.at.insert(self.hash.hash_one(key.0), shard);
+        }
     }
 }
 

@@ -32,6 +32,7 @@ const FORGET: &str = "DELETE FROM lasting WHERE key = ANY($1) AND day < $2 AND s
 pub(super) struct Peers {
     addresses: Arc<[Address]>,
     standing: Standing,
+    keys: SharedKeys,
     links: BTreeMap<u16, Link>,
 }
 
@@ -43,10 +44,11 @@ pub(super) enum Found {
 }
 
 impl Peers {
-    pub(super) fn new(addresses: Arc<[Address]>, standing: Standing) -> Self {
+    pub(super) fn new(addresses: Arc<[Address]>, standing: Standing, keys: SharedKeys) -> Self {
         Self {
             addresses,
             standing,
+            keys,
             links: BTreeMap::new(),
         }
     }
@@ -68,7 +70,7 @@ impl Peers {
         }
         let link = self.links.get_mut(&seat.shard).ok_or(gone)?;
         if !link.is_connected() {
-            let reached = reach(link, seat);
+            let reached = reach(link, seat, &self.keys);
             if reached.is_err() {
                 self.standing.notice(seat.shard, &reached);
             }
@@ -84,10 +86,10 @@ impl Peers {
     }
 }
 
-fn reach(link: &mut Link, seat: Seat) -> Result<(), StoreFailure> {
+fn reach(link: &mut Link, seat: Seat, keys: &SharedKeys) -> Result<(), StoreFailure> {
     link.connect()?;
     let checked = link.run(Phase::Before, async |session| {
-        Ok(schema::check(session, &seat).await)
+        Ok(schema::check(session, &seat, keys).await)
     })?;
     checked.map(drop).map_err(|unusable| {
         link.disconnect();

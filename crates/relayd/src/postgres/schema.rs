@@ -18,6 +18,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Transaction};
 
+use super::homes::SharedKeys;
 use super::link::{Phase, Session, failure};
 use super::ratchet::DayKeys;
 use crate::clock;
@@ -42,6 +43,15 @@ const FIRST_TABLE: &str = "CREATE TABLE IF NOT EXISTS emptyroom (
     shards int4 NOT NULL,
     keys_day int4 NOT NULL,
     keys_check bytea NOT NULL)";
+/// What came later.
+const MORE_COLUMNS: &str =
+    "ALTER TABLE emptyroom ADD COLUMN IF NOT EXISTS moving int4 NOT NULL DEFAULT 0";
+/// Its rows are served.
+pub(super) const STAYS: i32 = 0;
+/// Rows are brought in.
+pub(super) const COMING: i32 = 1;
+/// They were brought out.
+pub(super) const GONE: i32 = 2;
 
 /// Pages have room for a row's next version: most rows are written again and again.
 const TABLES: &str = "
@@ -78,6 +88,8 @@ pub struct Seat {
     pub shard: u16,
     /// How long the list is.
     pub shards: u16,
+    /// It is to be served; else rows are brought in or out.
+    pub serves: bool,
 }
 
 /// Why a database cannot be used.
@@ -97,6 +109,10 @@ pub enum Unusable {
         /// Their version.
         found: i32,
     },
+    /// Rows were being brought into it, and not all of them are there.
+    HalfImported,
+    /// Its rows were exported.
+    Exported,
     /// It has rows, and the data directory no day keys.
     NoKeys,
     /// Its rows are sealed under other day keys than those in the data directory.
@@ -142,6 +158,8 @@ impl fmt::Display for Unusable {
                 f,
                 "its tables are of version {found}; this program knows up to {VERSION}"
             ),
+            Self::HalfImported => f.write_str("an import into it is not whole"),
+            Self::Exported => f.write_str("its rows were exported, and may be served elsewhere"),
             Self::NoKeys => f.write_str("it is in use, and this data directory has no day keys"),
             Self::OtherKeys => {
                 f.write_str("its rows are sealed under other day keys than this data directory's")
@@ -166,6 +184,7 @@ impl Unusable {
             Self::OtherIdentity => "the database belongs to another relay",
             Self::OtherPlace { .. } => "the database has another place in another list",
             Self::Newer { .. } => "the database has tables of a later program",
+            Self::HalfImported | Self::Exported => "the rows of the database are on the move",
             Self::NoKeys | Self::OtherKeys => "the database has other day keys",
             Self::NoSync => "the database runs with fsync = off",
             Self::Clock(_) => "the clocks of the database and this machine are too far apart",
@@ -176,19 +195,64 @@ impl Unusable {
 }
 
 /// Looks whether a database is this relay's and as it must be: with every connection.
-pub(super) async fn check(session: &mut Session, seat: &Seat) -> Result<ServerClock, Unusable> {
+pub(super) async fn check(
+    session: &mut Session,
+    seat: &Seat,
+    keys: &SharedKeys,
+) -> Result<ServerClock, Unusable> {
     let clock = check_server(session).await?;
+    if seat.serves {
+        check_moving(session).await?;
+    }
     if !check_seat(session, seat).await? {
         let gone = StoreFailure::Away("the tables of the relay are not in the database");
         return Err(Unusable::Failed(gone));
     }
+    let row = session.client.query_one(
+        "SELECT keys_day, keys_check FROM emptyroom WHERE id = 1",
+        &[],
+    );
+    let row = row.await?;
+    check_keys(&keys.lock(), row.try_get(0)?, row.try_get(1)?)?;
     Ok(clock)
 }
 
 /// The same, for one that may still be empty.
 pub(super) async fn look_at(session: &mut Session, seat: &Seat) -> Result<(), Unusable> {
     check_server(session).await?;
-    check_seat(session, seat).await.map(drop)
+    check_seat(session, seat).await?;
+    if seat.serves {
+        check_moving(session).await?;
+    }
+    Ok(())
+}
+
+/// Whether its rows are to be served here.
+// [SPEC 6.213]
+async fn check_moving(session: &mut Session) -> Result<(), Unusable> {
+    match read_moving(session).await {
+        Ok(STAYS) => Ok(()),
+        Ok(COMING) => Err(Unusable::HalfImported),
+        Ok(_) => Err(Unusable::Exported),
+        // What is wrong is said by who looks at the rest of it.
+        Err(error)
+            if matches!(
+                error.code(),
+                Some(&SqlState::UNDEFINED_TABLE | &SqlState::UNDEFINED_COLUMN)
+            ) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where its rows are going.
+pub(super) async fn read_moving(session: &mut Session) -> Result<i32, Error> {
+    let row = session
+        .client
+        .query_opt("SELECT moving FROM emptyroom WHERE id = 1", &[]);
+    row.await?.map_or(Ok(STAYS), |row| row.try_get(0))
 }
 
 /// Whether it has its tables; they are this relay's.
@@ -303,6 +367,7 @@ pub(super) async fn bring_up(
     transaction
         .batch_execute("LOCK TABLE emptyroom IN EXCLUSIVE MODE")
         .await?;
+    transaction.batch_execute(MORE_COLUMNS).await?;
     let row = transaction.query_opt(
         "SELECT version, identity, shard, shards, keys_day, keys_check FROM emptyroom WHERE id = 1",
         &[],

@@ -103,6 +103,26 @@ impl Index {
         Some(Found::Segment(id, spot))
     }
 
+    /// All rows, with their last days.
+    pub(super) fn all(&self) -> Vec<(Table, Day, RowKey)> {
+        let mut all = Vec::with_capacity(self.rows());
+        for (day, rows) in &self.entries {
+            all.extend(rows.keys().map(|key| (Table::Entries, *day, *key)));
+        }
+        for (key, row) in &self.lasting {
+            let moved = [&self.fresh, &self.settling].map(|waiting| waiting.moved.get(key));
+            let day = moved.into_iter().flatten().next().unwrap_or(&row.lies);
+            all.push((Table::Lasting, *day, *key));
+        }
+        for waiting in [&self.settling, &self.fresh] {
+            let entries = waiting.entries.keys();
+            all.extend(entries.map(|(day, key)| (Table::Entries, *day, *key)));
+            let lasting = waiting.lasting.iter();
+            all.extend(lasting.map(|(key, (day, _))| (Table::Lasting, *day, *key)));
+        }
+        all
+    }
+
     /// How many rows there are, in memory or not.
     pub(super) fn rows(&self) -> usize {
         let entries: usize = self.entries.values().map(HashMap::len).sum();

@@ -10,6 +10,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::daykeys::DayKeys;
 use super::file::{SqliteFile, failure, is_empty, remove_files, sync_names};
+use crate::seal::Table;
 
 // [SPEC 6.83]
 /// The keys in an index of their own: in a tree of whole rows each comparison of two keys would read a row to its end, and an
@@ -60,6 +61,23 @@ impl DayFiles {
             .prepare_cached("SELECT row FROM entries WHERE key = ?1")
             .and_then(|mut select| select.query_row([key.0], |row| row.get(0)).optional())
             .map_err(|e| failure(&e, "reading an entry"))
+    }
+
+    /// The places of all rows.
+    pub(super) fn spots(&self) -> Result<Vec<(Table, Day, RowKey)>, StoreFailure> {
+        let mut all = Vec::new();
+        for (day, file) in &self.files {
+            let spots: rusqlite::Result<Vec<_>> = file
+                .connection()
+                .prepare("SELECT key FROM entries")
+                .and_then(|mut select| {
+                    let spot =
+                        |row: &rusqlite::Row<'_>| Ok((Table::Entries, *day, RowKey(row.get(0)?)));
+                    select.query_map([], spot)?.collect()
+                });
+            all.extend(spots.map_err(|e| failure(&e, "listing entries"))?);
+        }
+        Ok(all)
     }
 
     /// Puts sealed rows, durably.

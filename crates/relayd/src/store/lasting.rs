@@ -9,6 +9,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Spot;
 use super::file::{SqliteFile, failure};
+use crate::seal::Table;
 
 /// Its pages are those that nearly every operation reads; this many kibibytes of them stay in memory.
 const CACHE_KIB: u32 = 16 * 1024;
@@ -59,6 +60,20 @@ impl LastingFile {
                     .optional()
             })
             .map_err(|e| failure(&e, "reading a lasting row"))
+    }
+
+    /// The places of all rows.
+    pub(super) fn spots(&self) -> Result<Vec<(Table, Day, RowKey)>, StoreFailure> {
+        let connection = self.0.connection();
+        let spots = connection
+            .prepare("SELECT day, key FROM lasting")
+            .and_then(|mut select| {
+                let spot = |row: &rusqlite::Row<'_>| {
+                    Ok((Table::Lasting, Day(row.get(0)?), RowKey(row.get(1)?)))
+                };
+                select.query_map([], spot)?.collect()
+            });
+        spots.map_err(|e| failure(&e, "listing lasting rows"))
     }
 
     /// The transaction that makes a batch happen.

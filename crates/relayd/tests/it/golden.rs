@@ -16,6 +16,8 @@ fn help_reads_as_it_was_approved() {
         ("status.txt", &["status", "--help"]),
         ("backup.txt", &["backup", "--help"]),
         ("restore.txt", &["restore", "--help"]),
+        ("export.txt", &["export", "--help"]),
+        ("import.txt", &["import", "--help"]),
     ] {
         let output = binary().args(arguments).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();

@@ -23,6 +23,7 @@ mod kill;
 mod lanes;
 mod machine;
 mod memory;
+mod moving;
 mod nats;
 mod nodes;
 mod operator;

@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 
-use zeroize::Zeroizing;
-
 use super::{Arguments, Failure};
-use crate::cli::Exit;
+use crate::cli::{Exit, store};
 use crate::config::{ConfigError, File, LimitsTable};
 use crate::data::access::Access;
 use crate::lanes::LaneOptions;
 use crate::log::{Event, Format, log};
-use crate::medium::{self, Choice, Wanted};
+use crate::medium::{Choice, Wanted};
 use crate::platform;
 use crate::segments::OnDamage;
 use crate::server::{Options, Server, StatusPort};
@@ -79,15 +77,13 @@ impl Settings {
         };
         let mut options = Options::new(data, listen.unwrap_or_else(|| LISTEN.into()));
         options.public = arguments.public.or(file.public);
-        let parts = arguments.store.into_iter();
-        let parts = parts.map(|text| read_later("--store", text, Choice::parse));
-        let store = medium::together(parts.collect::<Result<_, _>>()?)
-            .map_err(|fault| Failure::new(Exit::WrongUse, format!("--store: {fault}")))?;
+        let store = store::choice(arguments.store)?;
         let servers = arguments.wake;
-        let servers = servers.map(|text| read_later("--wake", text, WakeServers::parse));
+        let servers = servers.map(|text| store::read_later("--wake", text, WakeServers::parse));
         let servers = servers.transpose()?;
         options.store = Wanted {
             choice: store.or(file.store),
+            is_moving: false,
             on_damage: if arguments.quarantine_damage {
                 OnDamage::Quarantine
             } else {
@@ -116,20 +112,6 @@ impl Settings {
             reload,
         })
     }
-}
-
-/// Reads a value that may hold a password: what is said of a wrong one does not repeat it.
-// [SPEC 6.208]
-fn read_later<T>(
-    option: &str,
-    text: String,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<T, Failure> {
-    let text = Zeroizing::new(text);
-    parse(&text).map_err(|why| {
-        Failure::new(Exit::WrongUse, format!("{option}: {why}"))
-            .hint("see `emptyroom-relay serve --help`")
-    })
 }
 
 /// What is said of NATS, if it makes sense.

@@ -68,6 +68,12 @@ fn another_relay_another_list_and_a_later_version_are_refused() {
     ));
     server.execute(name_of(&address), "UPDATE emptyroom SET version = 1");
     assert!(matches!(one(&mut node, create(2)), Ok(StoreReply::Created)));
+    // Nor does one go on when rows under other keys were brought there.
+    let other = "UPDATE emptyroom SET keys_check = decode(repeat('00', 32), 'hex')";
+    server.execute(name_of(&address), other);
+    server.execute("postgres", &end_sessions(name_of(&address)));
+    let refused = one(&mut node, create(3));
+    assert!(matches!(&refused, Err(failure) if failure.to_string().contains("other day keys")));
 }
 
 pub(super) fn end_sessions(name: &str) -> String {

@@ -1,0 +1,43 @@
+//! `emptyroom-relay import`: the rows of another store.
+
+use std::path::PathBuf;
+
+use super::Failure;
+use super::export::{identity_of, keeper, open, telling};
+use super::store::choice;
+use crate::console;
+use crate::moving;
+
+/// Bring the rows of an export into an empty store.
+///
+/// The data directory must have the identity of the relay they come from: make it with `backup` and `restore`. What was cut off goes on
+/// when it is run again; until all rows are there the store is not served.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  emptyroom-relay import --data ./node --store file:/etc/emptyroom/databases --from ./rows
+  emptyroom-relay import --data ./relay --store segments --from ./rows")]
+pub(super) struct Arguments {
+    /// The data directory.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Where the rows go, as for `serve`.
+    #[arg(long, value_name = "STORE")]
+    store: Vec<String>,
+    /// The file that `export` wrote.
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let choice = choice(arguments.store)?;
+    let data = open(&arguments.data)?;
+    // It is read twice: whether it is whole is known at its end, and until then nothing is changed.
+    let hash = moving::look(&arguments.from, &identity_of(&data)?)?;
+    let (identity, mut keeper) = keeper(&data, choice)?;
+    keeper.welcome(&data, &hash)?;
+    let rows = moving::import(&mut keeper, &identity, &arguments.from, telling())?;
+    keeper.all_came(&data)?;
+    console::result(&format!("{rows} rows"))?;
+    Ok(())
+}

@@ -1,0 +1,304 @@
+//! All rows of the databases, out and in.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::cluster::Cluster;
+use super::link::Session;
+use super::schema::entries_of;
+use super::*;
+use crate::medium::moved::{Sink, changes};
+use crate::moving::{MoveError, Record};
+use crate::seal::Table;
+
+/// Rows that are fetched at a time: some have megabytes.
+const PAGE_ROWS: i64 = 32;
+/// So often something is tried while a database is away, with a pause between.
+const TRIES: usize = 40;
+const PAUSE: Duration = Duration::from_millis(500);
+/// Connections of a program that has just ended may be seen for so long.
+const OTHERS_END: Duration = Duration::from_secs(3);
+
+const OTHERS: &str = "SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'emptyroom-relay' AND pid <> pg_backend_pid()";
+const LASTING: &str = "SELECT key, turn, sealed, day, shard FROM lasting
+    WHERE key > $1 AND shard IS NULL AND day >= $3 ORDER BY key LIMIT $2";
+const POINT: &str = "INSERT INTO lasting (key, day, turn, sealed, shard)
+    SELECT k, d, 2147483647, '', $3::int4 FROM unnest($1::bytea[], $2::int4[]) AS u(k, d)
+    ON CONFLICT (key) DO UPDATE SET day = excluded.day WHERE lasting.shard = excluded.shard";
+const SET: &str = "UPDATE emptyroom SET moving = $1 WHERE id = 1";
+
+/// Some rows of a table.
+struct Page {
+    records: Vec<Record>,
+    /// The last one that was looked at; none behind the end.
+    last: Option<[u8; 32]>,
+    /// How many did not open.
+    lost: u64,
+}
+
+impl PostgresRows {
+    fn number_of(&mut self, sql: &'static str) -> Result<i64, StoreFailure> {
+        self.connect()?;
+        self.link.run(Phase::Before, async |session| {
+            let row = session.client.query_one(sql, &[]).await;
+            let row = row.map_err(|error| failure(&error, Phase::Before))?;
+            row.try_get(0).map_err(|_| fetch::STRANGE)
+        })
+    }
+
+    /// Where its rows are going.
+    fn moving(&mut self) -> Result<i32, StoreFailure> {
+        self.connect()?;
+        self.link.run(Phase::Before, async |session| {
+            let moving = schema::read_moving(session).await;
+            moving.map_err(|error| failure(&error, Phase::Before))
+        })
+    }
+
+    fn set_moving(&mut self, to: i32) -> Result<(), StoreFailure> {
+        self.connect()?;
+        self.link.run(Phase::Before, async |session| {
+            let set = session.client.execute(SET, &[&to]).await;
+            set.map_err(|error| failure(&error, Phase::Before))
+                .map(drop)
+        })
+    }
+
+    /// The days that have entries and are not over.
+    fn days_from(&mut self, today: Day) -> Result<Vec<Day>, StoreFailure> {
+        self.days_are_stale = true;
+        self.connect()?;
+        Ok(self.days.range(today..).copied().collect())
+    }
+
+    /// Some lasting rows, behind this key.
+    fn lasting_after(&mut self, after: [u8; 32], today: Day) -> Result<Page, StoreFailure> {
+        let today = number(today.0);
+        let rows = self.page(LASTING, after, Some(today))?;
+        let shard = self.seat.shard;
+        let mut keys = self.keys.lock();
+        let mut page = Page::of(&rows)?;
+        for row in &rows {
+            let day: i32 = row.try_get(3).map_err(|_| fetch::STRANGE)?;
+            let (key, turn, sealed) = fetch::lasting_of(row).ok_or(fetch::STRANGE)?;
+            page.take(keys.open_lasting(turn, &key, sealed)?, |row| Record {
+                table: Table::Lasting,
+                shard,
+                day: Day(u32::try_from(day).unwrap_or(0)),
+                key,
+                row,
+            });
+        }
+        Ok(page)
+    }
+
+    /// Some entries of a day, behind this key.
+    fn entries_after(&mut self, day: Day, after: [u8; 32]) -> Result<Page, StoreFailure> {
+        let name = entries_of(day);
+        let sql = format!("SELECT key, sealed FROM {name} WHERE key > $1 ORDER BY key LIMIT $2");
+        let rows = self.page(&sql, after, None)?;
+        let shard = self.seat.shard;
+        let mut keys = self.keys.lock();
+        let mut page = Page::of(&rows)?;
+        for row in &rows {
+            let (key, sealed) = fetch::entry_of(row).ok_or(fetch::STRANGE)?;
+            page.take(keys.open_entry(day, &key, sealed)?, |row| Record {
+                table: Table::Entries,
+                shard,
+                day,
+                key,
+                row,
+            });
+        }
+        Ok(page)
+    }
+
+    fn page(
+        &mut self,
+        sql: &str,
+        after: [u8; 32],
+        today: Option<i32>,
+    ) -> Result<Vec<tokio_postgres::Row>, StoreFailure> {
+        self.connect()?;
+        self.link.run(Phase::Before, async |session: &mut Session| {
+            let before = |error| failure(&error, Phase::Before);
+            let statement = session.statement(sql).await.map_err(before)?;
+            let after = after.as_slice();
+            let client = &session.client;
+            let rows = match today {
+                Some(today) => {
+                    client
+                        .query(&statement, &[&after, &PAGE_ROWS, &today])
+                        .await
+                }
+                None => client.query(&statement, &[&after, &PAGE_ROWS]).await,
+            };
+            rows.map_err(before)
+        })
+    }
+
+    fn take_in(&mut self, records: Vec<Record>) -> Result<(), StoreFailure> {
+        self.begin(Access::Write, clock::wall())?;
+        self.commit(changes(records))
+    }
+
+    /// Says in this home that logs are elsewhere.
+    fn point(&mut self, keys: &[[u8; 32]], days: &[i32], shard: u16) -> Result<(), StoreFailure> {
+        self.connect()?;
+        let shard = i32::from(shard);
+        self.link.run(Phase::Before, async |session: &mut Session| {
+            let before = |error| failure(&error, Phase::Before);
+            let statement = session.statement(POINT).await.map_err(before)?;
+            let keys: Vec<&[u8]> = keys.iter().map(<[u8; 32]>::as_slice).collect();
+            let client = &session.client;
+            let done = client.execute(&statement, &[&keys, &days, &shard]).await;
+            done.map_err(before).map(drop)
+        })
+    }
+}
+
+impl Page {
+    fn of(rows: &[tokio_postgres::Row]) -> Result<Self, StoreFailure> {
+        let last = rows.last().map(fetch::key_of).transpose()?;
+        Ok(Self {
+            records: Vec::with_capacity(rows.len()),
+            last: last.map(|key| key.0),
+            lost: 0,
+        })
+    }
+
+    fn take(&mut self, row: Option<Vec<u8>>, record: impl FnOnce(Vec<u8>) -> Record) {
+        match row {
+            Some(row) => self.records.push(record(row)),
+            None => self.lost += 1,
+        }
+    }
+}
+
+// [SPEC 6.213]
+impl Cluster {
+    /// From now on no node uses these databases.
+    pub(crate) fn leave(&mut self) -> Result<(), MoveError> {
+        let moving = self.patiently(|rows| rows.moving())?;
+        if moving.contains(&schema::COMING) {
+            return Err(MoveError::HalfImported);
+        }
+        let was = moving.first().copied().unwrap_or(schema::STAYS);
+        self.take_over(schema::GONE, was)
+    }
+
+    /// Nodes may use them again.
+    pub(crate) fn stay(&mut self) -> Result<(), MoveError> {
+        self.patiently(|rows| rows.set_moving(schema::STAYS))?;
+        Ok(())
+    }
+
+    /// No node uses them until all rows are there.
+    pub(crate) fn welcome(&mut self) -> Result<(), MoveError> {
+        self.take_over(schema::COMING, schema::STAYS)
+    }
+
+    /// Whoever connects from now on sees it, and whoever was connected before is seen.
+    fn take_over(&mut self, to: i32, else_back_to: i32) -> Result<(), MoveError> {
+        self.patiently(move |rows| rows.set_moving(to))?;
+        let until = Instant::now() + OTHERS_END;
+        loop {
+            let others = self.patiently(|rows| rows.number_of(OTHERS))?;
+            if others.iter().all(|others| *others == 0) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                self.patiently(move |rows| rows.set_moving(else_back_to))?;
+                return Err(MoveError::Busy);
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    pub(crate) fn is_empty(&mut self) -> Result<bool, MoveError> {
+        let first = "SELECT count(*) FROM (SELECT 1 FROM lasting LIMIT 1) AS first";
+        let rows = self.patiently(move |rows| rows.number_of(first))?;
+        Ok(rows.iter().all(|number| *number == 0))
+    }
+
+    /// The same in all databases.
+    fn patiently<T: Send + 'static>(
+        &mut self,
+        work: impl Fn(&mut PostgresRows) -> Result<T, StoreFailure> + Clone + Send + 'static,
+    ) -> Result<Vec<T>, StoreFailure> {
+        let all = 0..self.shards();
+        all.map(|shard| self.patiently_on(shard, work.clone()))
+            .collect()
+    }
+
+    /// Once more if the database was away meanwhile: done twice, it is the same.
+    fn patiently_on<T: Send + 'static>(
+        &self,
+        shard: u16,
+        work: impl Fn(&mut PostgresRows) -> Result<T, StoreFailure> + Clone + Send + 'static,
+    ) -> Result<T, StoreFailure> {
+        let mut outcome = self.on(shard, work.clone());
+        for _ in 1..TRIES {
+            match outcome {
+                Err(StoreFailure::Full) => break,
+                Err(failure) if failure.passes() || failure == StoreFailure::Conflict => {}
+                _ => break,
+            }
+            thread::sleep(PAUSE);
+            self.try_again();
+            outcome = self.on(shard, work.clone());
+        }
+        outcome
+    }
+
+    /// Gives all rows of all databases that are not over. How many do not open.
+    pub(crate) fn each_row(&mut self, today: Day, sink: Sink<'_>) -> Result<u64, MoveError> {
+        let mut lost = 0;
+        for shard in 0..self.shards() {
+            let mut after = Some([0; 32]);
+            while let Some(key) = after {
+                let page = self.patiently_on(shard, move |rows| rows.lasting_after(key, today))?;
+                page.records.iter().try_for_each(&mut *sink)?;
+                (after, lost) = (page.last, lost + page.lost);
+            }
+            for day in self.patiently_on(shard, move |rows| rows.days_from(today))? {
+                let mut after = Some([0; 32]);
+                while let Some(key) = after {
+                    let page =
+                        self.patiently_on(shard, move |rows| rows.entries_after(day, key))?;
+                    page.records.iter().try_for_each(&mut *sink)?;
+                    (after, lost) = (page.last, lost + page.lost);
+                }
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Takes rows in. Those that lay in one database go to one; homes of logs that are not in them are told where they are. (Which lasting rows are
+    /// those of logs and shares nobody can tell: all are told, and what is too much says nothing.)
+    pub(crate) fn bring(&mut self, records: &[Record]) -> Result<(), StoreFailure> {
+        let shards = self.shards();
+        let mut parts: BTreeMap<u16, Vec<Record>> = BTreeMap::new();
+        for record in records {
+            let shard = record.shard.checked_rem(shards).unwrap_or(0);
+            parts.entry(shard).or_default().push(record.clone());
+        }
+        for (shard, records) in parts {
+            let mut pointers: BTreeMap<u16, (Vec<[u8; 32]>, Vec<i32>)> = BTreeMap::new();
+            for record in &records {
+                let home = self.home(&record.key);
+                if record.table == Table::Lasting && home != shard {
+                    let (keys, days) = pointers.entry(home).or_default();
+                    keys.push(record.key.0);
+                    days.push(number(record.day.0));
+                }
+            }
+            for (home, (keys, days)) in pointers {
+                self.patiently_on(home, move |rows| rows.point(&keys, &days, shard))?;
+            }
+            self.patiently_on(shard, move |rows| rows.take_in(records.clone()))?;
+        }
+        Ok(())
+    }
+}
