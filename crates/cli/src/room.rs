@@ -94,7 +94,7 @@ impl Room {
     }
 
     // [SPEC 11.83]
-    fn warn_of(&self, deadman: Option<&DeadmanInfo>) {
+    pub(crate) fn warn_of(&self, deadman: Option<&DeadmanInfo>) {
         let Some(deadman) = deadman else { return };
         if deadman.unwritten {
             self.warn_of_unwritten();

@@ -134,6 +134,15 @@ pub(crate) const DEADMAN_UNWRITTEN: &str = "that the vault was opened could not 
 // [SPEC 11.82]
 pub(crate) const JOURNEY_OVER: &str = "the vault was opened, which ends the longer dead-man time of a journey: from now on it is as it was before";
 
+/// The relay has no such switch.
+// [SPEC 11.69]
+pub(crate) fn switch_gone(relay: &str) -> String {
+    format!(
+        "{relay} says that it has no switch of this vault's kill code, so nothing can be ordered by it: make a new one with `emptyroom killcode revoke` and \
+         `emptyroom killcode create`"
+    )
+}
+
 /// An event in words; nothing for messages and for what only programs need.
 pub(crate) fn event(event: &Event) -> Option<String> {
     let safe = |text: &String| terminal::line(text);
@@ -148,6 +157,7 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             destroyed_after_s,
         } => deadman(*counted_s, *left_s, *destroyed_after_s),
         Event::DeadmanUnwritten {} => DEADMAN_UNWRITTEN.to_owned(),
+        Event::SwitchGone { relay } => switch_gone(&safe(relay)),
         Event::MessageReceived { .. }
         | Event::Locked {}
         | Event::Wiped { .. }

@@ -117,6 +117,8 @@ pub(crate) fn command(call: Call) -> Result<Option<Command>, Failure> {
         | Call::Panic {}
         | Call::SetDeadman { .. }
         | Call::SuspendDeadman { .. }
+        | Call::SetSwitch { .. }
+        | Call::UnsetSwitch { .. }
         | Call::Lock {}
         | Call::Subscribe {} => return Ok(None),
     }))

@@ -10,6 +10,7 @@ mod jobs;
 pub(crate) mod own;
 mod records;
 mod secrets;
+mod switch;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,10 +31,13 @@ use crate::carrier::{Carrier, Target};
 use crate::drill::Outcome;
 use crate::factors::{self, Ways, Work};
 use crate::link::{FromLink, Links};
+use crate::switch::Ordered;
 use crate::{clock, convert, policy, seed};
-use end::{End, refuse_rest};
+use end::{End, Ended, refuse_rest};
 use jobs::Jobs;
+use own::OutsideInfo;
 use records::Stored;
+use switch::Switch;
 use watch::Watch;
 
 /// Calls and frames that wait for the engine; who has more waits himself.
@@ -69,6 +73,8 @@ pub(crate) enum Message {
     Watch(Watcher),
     /// A link says something.
     Link(LinkId, FromLink),
+    /// Somebody who has a kill code ordered the vault to be wiped.
+    Ordered(Ordered),
     /// A drill has ended.
     Drilled(Outcome, Answerer),
     /// A job wants something of the vault.
@@ -105,6 +111,10 @@ pub(crate) struct Engine {
     ending: Option<(End, Answerer)>,
     /// The dead-man time.
     watch: Watch,
+    /// The switch of a kill code.
+    switch: Switch,
+    /// What destroys the vault, where that is no dead-man time.
+    order: Option<Ordered>,
     ticked_at: Mono,
     /// Reading failed: nothing that the client says from then on can be trusted.
     broken: Option<Failure>,
@@ -143,6 +153,7 @@ pub(crate) fn start_until(
     let (sender, receiver) = mpsc::channel(QUEUE_LEN_MAX);
     let links = Links::new(carrier, runtime.clone(), sender.clone());
     let engine = Engine::new(vault, home, links, sender.clone())?;
+    engine.watch_switch();
     // The vault was opened and read by this thread, too.
     wipe_stack();
     let started = engine.spawn(sender, receiver)?;
@@ -167,6 +178,7 @@ impl Engine {
     ) -> Result<Self, Failure> {
         let here = clock::here();
         let watch = Watch::begin(&mut vault, &here)?;
+        let switch = Switch::begin(&mut vault, &here)?;
         let mut engine = Engine {
             vault,
             home: home.to_owned(),
@@ -182,6 +194,8 @@ impl Engine {
             drilling: false,
             ending: None,
             watch,
+            switch,
+            order: None,
             ticked_at: here.now.mono,
             broken: None,
         };
@@ -231,9 +245,12 @@ impl Engine {
                 if end == End::Lock {
                     self.finish_jobs(&mut messages).await;
                 }
+                // [SPEC 11.66] One that came meanwhile.
+                let end = self.ending.take().map_or(end, |(end, _)| end);
                 let jobs = self.jobs.thread_end();
-                let why = self.end(end, Some(answerer));
+                let Ended { why, tell } = self.end(end, Some(answerer));
                 refuse_rest(messages, why.as_ref());
+                tell();
                 jobs::wait_for(jobs);
                 return why;
             }
@@ -251,7 +268,7 @@ impl Engine {
                 biased;
                 message = messages.recv() => match message {
                     Some(message) => self.take(message),
-                    None => return self.end(End::Lock, None),
+                    None => return self.end(End::Lock, None).why,
                 },
                 () = tokio::time::sleep(sleep) => {}
             }
@@ -296,10 +313,13 @@ impl Engine {
         match message {
             Message::Call(call, answerer) => self.call(call, answerer),
             Message::Drilled(outcome, answerer) => self.drilled(outcome, answerer),
+            Message::Ordered(ordered) => self.ordered(ordered),
             Message::Watch(mut watcher) => {
                 // [SPEC 11.83]
                 let news = self.watch.news(&clock::here());
-                if news.iter().all(&mut watcher) {
+                // [SPEC 11.69]
+                let gone = self.switch.news();
+                if news.iter().chain(&gone).all(&mut watcher) {
                     self.watchers.push(watcher);
                 }
             }
@@ -354,6 +374,12 @@ impl Engine {
                 // shown before anything is waited for. What is not destroyed stays noted.
                 let _ = Ways::of_machine().and_then(|ways| factors::change::tidy(access, &ways));
             })),
+            Call::SetSwitch {
+                secret,
+                switch,
+                owner,
+            } => answerer(self.set_switch(&secret, &switch, &owner)),
+            Call::UnsetSwitch { secret } => self.unset_switch(&secret, answerer),
             call => match convert::command(call) {
                 Ok(Some(command)) => {
                     let id = self.next_command();
@@ -503,11 +529,18 @@ impl Engine {
                 timed_out: true,
             }),
             Ok(reply) => convert::answer(reply, || {
-                own::vault_info(&self.vault, &self.home, self.watch.info(&clock::here()))
+                own::vault_info(&self.vault, &self.home, self.outside_info())
             }),
             Err(refused) => Err(convert::refused(refused)),
         };
         (waiting.answerer)(answer);
+    }
+
+    fn outside_info(&self) -> OutsideInfo {
+        OutsideInfo {
+            deadman: self.watch.info(&clock::here()),
+            killcode: self.switch.info(),
+        }
     }
 
     fn tell(&mut self, event: &Event) {
@@ -527,6 +560,7 @@ impl Engine {
     fn tick(&mut self) {
         let here = clock::here();
         self.watch_time(&here);
+        self.look_at_switch();
         let now = here.now.mono;
         self.ticked_at = now;
         // After a full disk: timers and the queue must not wait for somebody to ask.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{
-    Besides, CreateError, Directory, KdfParams, Locked, Mode, OpenError, Vault, WipeError,
+    Besides, CreateError, Directory, KdfParams, Locked, Mode, OpenError, OutsideFile, Vault,
+    WipeError,
 };
 
 use crate::api::{Exit, Failure, SecretText, reason};
@@ -255,20 +256,23 @@ fn patiently<T>(
 }
 
 /// Destroys a locked vault whose lock is held, whatever the policy says; gives what is left of it in the TPM, in words.
-pub(crate) fn wipe_held(home: &Path, lock: Box<dyn Send + Sync>) -> Result<Vec<String>, Failure> {
+pub(crate) fn wipe_held(
+    home: &Path,
+    lock: Box<dyn Send + Sync>,
+    outside: OutsideFile,
+) -> Result<Vec<String>, Failure> {
     let directory = Box::new(OsDirectory::at(home));
     let generator = Box::new(seed::generator()?);
     let _ = drill::clear(home);
     let mut left = Vec::new();
-    emptyroom_vault::wipe_held(directory, lock, generator, &mut |area| {
-        left = factors::destroy_named(area);
-    })
-    .map_err(wipe_failure)?;
+    let besides = &mut |area: &[u8]| left = factors::destroy_named(area);
+    emptyroom_vault::wipe_held(directory, lock, generator, besides, outside)
+        .map_err(wipe_failure)?;
     Ok(left)
 }
 
 /// Whether there is no vault for sure.
-fn is_absent(home: &Path) -> bool {
+pub(crate) fn is_absent(home: &Path) -> bool {
     let there = home.join(HEADER_NAME).try_exists();
     there.is_ok_and(|there| !there)
 }

@@ -30,6 +30,7 @@ mod seed;
 mod session;
 pub mod shares;
 mod storage;
+mod switch;
 
 pub use clock::uptime;
 pub use daemon::{CLIENTS_MAX, serve};
@@ -38,3 +39,5 @@ pub use home::{Kdf, make as make_home};
 pub use phrase::{WORDS, is_recovery_phrase};
 pub use seed::number_below;
 pub use session::{Events, Session};
+pub use switch::guard::{GuardNews, Guarded, guard};
+pub use switch::holder::{Killcode, Wiped, create, receipts, revoke, wipe};

@@ -71,6 +71,11 @@ impl Links {
         }
     }
 
+    /// What it dials with, and where its tasks live.
+    pub(crate) fn ways(&self) -> (Arc<dyn Carrier>, Handle) {
+        (self.carrier.clone(), self.runtime.clone())
+    }
+
     /// Begins to connect; the engine hears `Up` or `Down`.
     pub(crate) fn dial(&mut self, id: LinkId, target: Target) {
         let (frames, outgoing) = mpsc::unbounded_channel();

@@ -6,15 +6,29 @@
 use std::io;
 
 use emptyroom_vault::{Directory, outside};
+use emptyroom_wire::kill::Watched;
+use emptyroom_wire::wipe::OrderHash;
 
 use crate::deadman::Deadline;
 
 const KIND_DEADLINE: u8 = 1;
+const KIND_SWITCH: u8 = 2;
+const KIND_HEARD: u8 = 3;
+const KIND_ORDERED: u8 = 4;
 
 /// What lies outside of a vault.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Outside {
     pub(crate) deadline: Option<Deadline>,
+    pub(crate) switch: Option<Watched>,
+    /// When the switch's relay was heard last (unix milliseconds).
+    pub(crate) heard_ms: Option<u64>,
+    /// An order of the switch that is being carried out.
+    pub(crate) ordered: Option<OrderHash>,
+    /// Parts that this version does not know, which stay as they are.
+    others: Vec<(u8, Vec<u8>)>,
+    /// There is a part of a kind that it knows and cannot understand. It is as if it was not there.
+    pub(crate) is_odd: bool,
 }
 
 impl Outside {
@@ -44,6 +58,7 @@ impl Outside {
             found => found.ok().flatten().unwrap_or_default(),
         };
         change(&mut outside);
+        outside.is_odd = false;
         if outside == Self::default() {
             outside::remove(directory)
         } else {
@@ -53,10 +68,18 @@ impl Outside {
 
     // [SPEC 11.60]
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let parts = [(KIND_DEADLINE, self.deadline.map(|part| part.encode()))];
+        let switch = self.switch.as_ref().and_then(|part| part.encode().ok());
+        let parts = [
+            (KIND_DEADLINE, self.deadline.map(|part| part.encode())),
+            (KIND_SWITCH, switch),
+            (KIND_HEARD, self.heard_ms.map(|ms| ms.to_be_bytes().into())),
+            (KIND_ORDERED, self.ordered.map(|order| order.0.into())),
+        ];
+        let known = parts
+            .into_iter()
+            .filter_map(|(kind, part)| Some((kind, part?)));
         let mut content = Vec::new();
-        for (kind, part) in parts {
-            let Some(part) = part else { continue };
+        for (kind, part) in known.chain(self.others.iter().cloned()) {
             let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
             content.push(kind);
             content.extend_from_slice(&length.to_be_bytes());
@@ -65,6 +88,7 @@ impl Outside {
         content
     }
 
+    /// Each part by itself: one that is not understood takes no other with it.
     pub(crate) fn decode(mut content: &[u8]) -> Option<Self> {
         let mut outside = Self::default();
         let mut last = 0;
@@ -75,12 +99,68 @@ impl Outside {
                 return None;
             }
             last = *kind;
-            match *kind {
-                KIND_DEADLINE => outside.deadline = Some(Deadline::decode(part)?),
-                _ => return None,
-            }
+            outside.is_odd |= outside.take(*kind, part).is_none();
             content = rest;
         }
         Some(outside)
+    }
+
+    fn take(&mut self, kind: u8, part: &[u8]) -> Option<()> {
+        match kind {
+            KIND_DEADLINE => self.deadline = Some(Deadline::decode(part)?),
+            KIND_SWITCH => self.switch = Some(Watched::decode(part)?),
+            KIND_HEARD => self.heard_ms = Some(u64::from_be_bytes(part.try_into().ok()?)),
+            KIND_ORDERED => self.ordered = Some(OrderHash(part.try_into().ok()?)),
+            _ => self.others.push((kind, part.to_vec())),
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emptyroom_wire::address::Host;
+    use emptyroom_wire::kill::KillCode;
+    use emptyroom_wire::relay_key::IdentityHash;
+
+    use super::*;
+    use crate::deadman::tests::{Machine, begun};
+
+    fn part(kind: u8, bytes: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&[kind], &length[..], bytes].concat()
+    }
+
+    // [SPEC 11.60]
+    #[test]
+    fn a_part_that_is_not_understood_takes_no_other_with_it() {
+        let hosts = vec![Host::parse("relay.example:443").unwrap()];
+        let outside = Outside {
+            deadline: Some(begun(14, &Machine::new())),
+            switch: Some(KillCode::new([1; 16]).watched(hosts, IdentityHash([3; 32]))),
+            heard_ms: Some(7),
+            ordered: Some(OrderHash([4; 32])),
+            ..Outside::default()
+        };
+        let whole = outside.encode();
+        assert!(Outside::decode(&whole) == Some(outside.clone()));
+        // By a later version: kept as it is.
+        let more = [whole.clone(), part(9, b"later")].concat();
+        let found = Outside::decode(&more).unwrap();
+        assert!(found.deadline == outside.deadline && found.switch == outside.switch);
+        assert!(!found.is_odd);
+        assert_eq!(found.encode(), more);
+        // A switch that is none, beside a deadline.
+        let deadline = outside.deadline.unwrap().encode();
+        let odd = [part(1, &deadline), part(2, b"none"), part(3, &[0; 8])].concat();
+        let found = Outside::decode(&odd).unwrap();
+        assert!(found.deadline == outside.deadline && found.switch.is_none());
+        assert!(found.is_odd && found.heard_ms == Some(0));
+        for broken in [
+            &whole[..whole.len() - 1],
+            &[part(2, b""), part(1, b"")].concat(),
+        ] {
+            assert!(Outside::decode(broken).is_none());
+        }
     }
 }

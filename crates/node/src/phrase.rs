@@ -18,7 +18,23 @@ const WORDS_LEN: usize = 12;
 /// Bytes of the secret, and of its check.
 const SECRET_LEN: usize = 16;
 const CHECK_LEN: usize = 3;
-const LABEL_CHECK: &str = "emptyroom v1 recovery phrase check";
+/// What the words are for: the same bytes have other words for each.
+#[derive(Clone, Copy)]
+pub(crate) enum Use {
+    /// A recovery phrase.
+    Recovery,
+    /// A kill code.
+    KillCode,
+}
+
+impl Use {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Recovery => "emptyroom v1 recovery phrase check",
+            Self::KillCode => "emptyroom v1 kill code check",
+        }
+    }
+}
 
 /// What a phrase stands for; this is what is stretched.
 pub(crate) type Secret = Zeroizing<[u8; SECRET_LEN]>;
@@ -38,7 +54,7 @@ pub(crate) enum NoPhrase {
 pub(crate) fn generate(rng: &mut dyn CryptoRng) -> (Secret, SecretText) {
     let mut secret = Secret::default();
     rng.fill_bytes(secret.as_mut_slice());
-    let words = words_of(&secret);
+    let words = words_of(&secret, Use::Recovery);
     (secret, words)
 }
 
@@ -50,6 +66,12 @@ pub fn is_recovery_phrase(text: &SecretText) -> bool {
 /// What a phrase stands for.
 // [SPEC 11.47]
 pub(crate) fn read(text: &str) -> Result<Secret, NoPhrase> {
+    read_as(text, Use::Recovery)
+}
+
+/// What words for this use stand for.
+// [SPEC 11.47, 11.64]
+pub(crate) fn read_as(text: &str, purpose: Use) -> Result<Secret, NoPhrase> {
     if text.split_whitespace().count() != WORDS_LEN {
         return Err(NoPhrase::Other);
     }
@@ -83,16 +105,17 @@ pub(crate) fn read(text: &str) -> Result<Secret, NoPhrase> {
     let mut secret = Secret::default();
     let (found, check_found) = number.split_at(SECRET_LEN);
     secret.copy_from_slice(found);
-    if fits && check(&secret) == check_found {
+    if fits && check(&secret, purpose) == check_found {
         Ok(secret)
     } else {
         Err(NoPhrase::Check)
     }
 }
 
-fn words_of(secret: &Secret) -> SecretText {
+/// The words for a secret.
+pub(crate) fn words_of(secret: &Secret, purpose: Use) -> SecretText {
     let mut number = Zeroizing::new([0_u8; SECRET_LEN + CHECK_LEN]);
-    let bytes = secret.iter().copied().chain(check(secret));
+    let bytes = secret.iter().copied().chain(check(secret, purpose));
     for (out, byte) in number.iter_mut().zip(bytes) {
         *out = byte;
     }
@@ -117,11 +140,12 @@ fn words_of(secret: &Secret) -> SecretText {
     SecretText::new(text)
 }
 
-fn check(secret: &Secret) -> [u8; CHECK_LEN] {
-    let label_len = u8::try_from(LABEL_CHECK.len()).unwrap_or(u8::MAX);
+fn check(secret: &Secret, purpose: Use) -> [u8; CHECK_LEN] {
+    let label = purpose.label();
+    let label_len = u8::try_from(label.len()).unwrap_or(u8::MAX);
     let hash = Sha256::new()
         .chain_update([label_len])
-        .chain_update(LABEL_CHECK)
+        .chain_update(label)
         .chain_update(secret.as_slice())
         .finalize();
     let mut whole: [u8; 32] = hash.into();
@@ -143,18 +167,22 @@ mod tests {
             .collect()
     }
 
-    // [SPEC 11.47]
+    // [SPEC 11.47, 11.64]
     #[test]
     fn phrases_are_as_the_vectors_say() {
         let vectors = include_str!("../../../spec/vectors/recovery.json");
         let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
-        for vector in vectors["phrases"].as_array().unwrap() {
-            let mut secret = Secret::default();
-            secret.copy_from_slice(&hex(vector["z"].as_str().unwrap()));
-            let words = vector["words"].as_str().unwrap();
-            assert_eq!(words_of(&secret).expose(), words);
-            assert_eq!(read(words), Ok(secret));
+        for (name, purpose) in [("phrases", Use::Recovery), ("kill_codes", Use::KillCode)] {
+            for vector in vectors[name].as_array().unwrap() {
+                let mut secret = Secret::default();
+                secret.copy_from_slice(&hex(vector["z"].as_str().unwrap()));
+                let words = vector["words"].as_str().unwrap();
+                assert_eq!(words_of(&secret, purpose).expose(), words);
+                assert_eq!(read_as(words, purpose), Ok(secret));
+            }
         }
+        let code = vectors["kill_codes"][0]["words"].as_str().unwrap();
+        assert_eq!(read(code), Err(NoPhrase::Check), "a code is no phrase");
     }
 
     // [SPEC 11.47]

@@ -7,6 +7,7 @@ use crate::api::{Exit, Failure, reason};
 
 const PATH: &str = "/etc/emptyroom/policy";
 const FORBID_PANIC: &str = "forbid panic";
+const FORBID_KILLCODE: &str = "forbid killcode";
 const FORBID_DEADMAN: &str = "forbid deadman";
 
 /// Whether a panic PIN may be set and a vault be destroyed by command.
@@ -25,6 +26,15 @@ pub(crate) fn allows_panic() -> Result<(), Failure> {
 pub(crate) fn allows_deadman() -> Result<(), Failure> {
     // [SPEC 12.41]
     allows(Path::new(PATH), FORBID_DEADMAN)
+}
+
+/// Whether a vault may obey a kill code.
+///
+/// # Errors
+/// As [`allows_panic`].
+pub(crate) fn allows_killcode() -> Result<(), Failure> {
+    // [SPEC 12.41]
+    allows(Path::new(PATH), FORBID_KILLCODE)
 }
 
 fn allows(path: &Path, forbidden: &str) -> Result<(), Failure> {
@@ -65,6 +75,7 @@ mod tests {
             (Exit::Refused, "policy_forbids")
         );
         assert!(allows(&path, FORBID_DEADMAN).is_ok());
+        assert!(allows(&path, FORBID_KILLCODE).is_err());
         std::fs::write(&path, "forbid deadman\n").unwrap();
         assert!(allows(&path, FORBID_DEADMAN).is_err());
         std::fs::write(&path, [0xff, 0xfe]).unwrap();

@@ -129,6 +129,8 @@ pub const METHODS: &[&str] = &[
     "panic",
     "set_deadman",
     "suspend_deadman",
+    "set_switch",
+    "unset_switch",
     "lock",
     "subscribe",
 ];

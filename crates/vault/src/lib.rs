@@ -36,6 +36,7 @@ pub use forensic::Found;
 pub use record::{NAME_LEN_MAX, VALUE_LEN_MAX};
 pub use secret::Passphrase;
 pub use vault::{
-    Change, DRILL_RECORDS, Drill, DrillError, Ground, Locked, ROTATION_PERIOD_MS, Record,
-    Rewrapping, Status, Stretched, Tried, Vault, Way, file_names, wipe, wipe_held,
+    Change, DRILL_RECORDS, Drill, DrillError, Ground, Locked, OutsideFile, ROTATION_PERIOD_MS,
+    Record, Rewrapping, Status, Stretched, Tried, Vault, Way, file_names, is_there, wipe,
+    wipe_held,
 };

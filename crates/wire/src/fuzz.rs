@@ -14,6 +14,7 @@ use crate::entry::{self, Aad, OuterKey, Ttl};
 use crate::framing::Deframer;
 use crate::greeting::{Greeting, Terms};
 use crate::kem::{self, KemSecretKey};
+use crate::kill::KillLink;
 use crate::link::InviteLink;
 use crate::log::{Header, LogId};
 use crate::op::{FromClient, FromRelay};
@@ -27,7 +28,7 @@ use crate::wipe::{self, WipeOrder, WipePolicy};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, for replaying and mutating corpora.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("from_client", fuzz_from_client),
     ("from_relay", fuzz_from_relay),
     ("header", fuzz_header),
@@ -43,6 +44,7 @@ pub const TARGETS: [Target; 15] = [
     ("address", fuzz_address),
     ("link", fuzz_link),
     ("wipe_order", fuzz_wipe_order),
+    ("kill_link", fuzz_kill_link),
 ];
 
 /// A client's message.
@@ -175,6 +177,17 @@ pub fn fuzz_link(data: &[u8]) {
             InviteLink::parse(&written).is_ok(),
             "what is written is read again"
         );
+    }
+}
+
+/// The text of a kill code.
+pub fn fuzz_kill_link(data: &[u8]) {
+    let Ok(text) = core::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(link) = KillLink::parse(text) {
+        let again = link.to_text().expect("it was read");
+        assert!(KillLink::parse(&again).is_ok_and(|link| link.to_text() == Ok(again.clone())));
     }
 }
 

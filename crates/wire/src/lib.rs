@@ -22,6 +22,7 @@ pub mod fuzz;
 pub mod greeting;
 pub mod hash;
 pub mod kem;
+pub mod kill;
 pub mod limits;
 pub mod link;
 pub mod log;

@@ -162,7 +162,7 @@ impl InviteLink {
 }
 
 /// What copying adds: blanks, line breaks, invisible characters, brackets and quotes around.
-fn is_noise(c: char) -> bool {
+pub(crate) fn is_noise(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
         || matches!(

@@ -207,7 +207,8 @@ impl Chat<'_> {
             | Event::RestartWaits { .. }
             | Event::ConversationOver { .. }
             | Event::Deadman { .. }
-            | Event::DeadmanUnwritten {} => {
+            | Event::DeadmanUnwritten {}
+            | Event::SwitchGone { .. } => {
                 self.hint = words::event(event).unwrap_or_default();
                 Ok(())
             }

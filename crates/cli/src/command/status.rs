@@ -54,6 +54,29 @@ fn text(status: &StatusInfo) -> String {
                 .map_or("none".to_owned(), terminal::line)
         ),
     ];
+    let killcode = status.vault.killcode.as_ref();
+    lines.push(format!(
+        "kill code: {}",
+        killcode.map_or("none".to_owned(), |code| {
+            let relay = terminal::line(&code.relay);
+            match code.heard_at {
+                Some(at) => format!(
+                    "set, its switch is at {relay}, which was heard last at {}",
+                    span::local(at)
+                ),
+                None => format!("set, its switch is at {relay}, which was not heard yet"),
+            }
+        })
+    ));
+    if let Some(code) = killcode.filter(|code| code.gone_at.is_some()) {
+        lines.push(crate::words::switch_gone(&terminal::line(&code.relay)));
+    }
+    if let Some(at) = killcode.and_then(|code| code.changed_at) {
+        lines.push(format!(
+            "the kill code's switch outside of the vault was not as it was left; found so and put back at {}",
+            span::local(at)
+        ));
+    }
     if let Some(at) = status
         .vault
         .deadman

@@ -1,49 +1,89 @@
-//! `emptyroom wipe --drill`: showing that destroying works.
+//! `emptyroom wipe`: destroying a vault from anywhere, and showing that destroying works.
+
+use std::time::Duration;
 
 use clap::Args;
 use emptyroom_node::api::{Answer, Call, DrillStep, Failure};
 use serde_json::json;
 
-use super::status;
+use super::{killcode, status};
 use crate::room::{self, Room};
+use crate::{secret, span};
 
-/// Try out, on a throw-away vault, whether destroying works here
+/// Destroy a vault from anywhere, by its kill code
 ///
-/// Makes a vault with 200 marked messages in the home, beside the real one, destroys it as `panic` and a panic PIN do, and
-/// searches its files with everything that its owner knew: no key and no message may be left. Then the same without a PIN.
-/// (`panic` on an open vault and the dead-man time go one of these two ways.) The real vault is not touched. `status` shows when it was done last, and how it ended.
+/// Needs no account and no vault here. The order goes to the relay that the code names; the device carries it out as soon as it
+/// reads it, and says so, for which this waits. `emptyroom killcode receipts` tells later. Giving it again does no harm.
+///
+/// With --drill nothing is ordered: a vault with 200 marked messages is made in the home, beside the real one, and destroyed as
+/// `panic` and a panic PIN do, and its files are searched with everything that its owner knew: no key and no message may be left.
+/// Then the same without a PIN. (`panic` on an open vault, an order and the dead-man time go one of these two ways.) The real vault is
+/// not touched. `status` shows when it was done last, and how it ended.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
+  emptyroom wipe -                           asks for the code, or reads it from standard input
+  emptyroom wipe - --at relay.example:443/abc…    a code in words needs the address beside it
   emptyroom wipe --drill           once a month, and after every change of the machine
   emptyroom wipe --drill --json    ends with exit code 1 where destroying does not work")]
 pub(crate) struct Wipe {
+    /// The kill code, as text or as words; from standard input, or asked for, for `-`
+    #[arg(value_name = "CODE", conflicts_with = "drill")]
+    code: Option<String>,
+    /// The relay's address, which belongs to words
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "drill")]
+    at: Option<String>,
+    /// How long the order holds, for a device that is off
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = span::whole_days, conflicts_with = "drill")]
+    valid: u32,
+    /// How long to wait for the device's receipt
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span::seconds, conflicts_with = "drill")]
+    wait: u64,
     /// Destroy nothing but a throw-away vault
-    #[arg(long, required = true)]
+    #[arg(long)]
     drill: bool,
 }
 
 impl Wipe {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
-        let Self { drill: _ } = self;
-        let session = room.open()?;
-        room::note(
-            room.out,
-            "destroying throw-away vaults and searching for them",
-        );
-        let storage = room::status(&session).map(|status| status::storage(&status.vault));
-        let drilled = session.call(Call::Drill {});
-        // A drill that failed is the news, whatever closing says.
-        let closed = session.close();
-        let Answer::Drill { steps } = drilled? else {
-            return Err(room::unexpected());
-        };
-        closed?;
-        let storage = storage?;
-        let value = json!({ "passed": true, "steps": &steps });
-        room.out
-            .result("drill", &value, || Some(text(&steps, storage)))
+        if self.drill {
+            return drill(room);
+        }
+        let code = secret::line_or_ask(self.code.as_deref(), "kill code")?;
+        let valid = Duration::from_secs(u64::from(self.valid) * 86_400);
+        let wait = Duration::from_secs(self.wait);
+        let wiped = emptyroom_node::wipe(&code, self.at.as_deref(), valid, wait)?;
+        killcode::warn(room.out, wiped);
+        let value = killcode::value(wiped);
+        // [SPEC 12.43]
+        room.out.result("wiped", &value, || {
+            let until = wiped.until.map(span::local).unwrap_or_default();
+            Some(format!(
+                "the order is at the relay, and holds until {until}\n{}",
+                killcode::text(wiped)
+            ))
+        })
     }
+}
+
+fn drill(room: &Room) -> Result<(), Failure> {
+    let session = room.open()?;
+    room::note(
+        room.out,
+        "destroying throw-away vaults and searching for them",
+    );
+    let storage = room::status(&session).map(|status| status::storage(&status.vault));
+    let drilled = session.call(Call::Drill {});
+    // A drill that failed is the news, whatever closing says.
+    let closed = session.close();
+    let Answer::Drill { steps } = drilled? else {
+        return Err(room::unexpected());
+    };
+    closed?;
+    let storage = storage?;
+    let value = json!({ "passed": true, "steps": &steps });
+    room.out
+        .result("drill", &value, || Some(text(&steps, storage)))
 }
 
 fn text(steps: &[DrillStep], storage: &str) -> String {

@@ -29,7 +29,9 @@ const COMMANDS: &[&str] = &[
     "vault",
     "panic",
     "wipe",
+    "killcode",
     "deadman",
+    "guard",
     "daemon",
     "completions",
     "man",
@@ -75,6 +77,9 @@ fn help_says_what_it_said() {
         ("panic", "set"),
         ("panic", "unset"),
         ("deadman", "suspend"),
+        ("killcode", "create"),
+        ("killcode", "revoke"),
+        ("killcode", "receipts"),
     ] {
         golden(
             &format!("help/{command}-{what}.txt"),

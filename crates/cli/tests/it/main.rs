@@ -21,6 +21,7 @@ mod endings;
 mod golden;
 mod hygiene;
 mod image;
+mod killcode;
 #[path = "../../../relayd/tests/it/machine.rs"]
 mod machine;
 mod mode;

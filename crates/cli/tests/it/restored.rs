@@ -23,7 +23,7 @@ fn two_people_go_on_after_their_relay_went_back() {
     let (ada, ben) = pair(&relay);
     ada.run(&["send", "ben", "before"]).ok();
     hears(&ben, &ada, "ada: before");
-    let copy = relay.backup();
+    let copy = relay.backup("copy");
     ben.run(&["send", "ada", "heard in time"]).ok();
     hears(&ada, &ben, "ben: heard in time");
     relay.go_back_to(&copy);

@@ -59,6 +59,11 @@ pub enum Answer {
         /// Twelve words.
         words: String,
     },
+    /// The kill code was revoked.
+    Revoked {
+        /// The relay has removed its switch, too.
+        removed: bool,
+    },
     /// Destroying works here.
     Drill {
         /// One for each way of destroying.
@@ -210,6 +215,22 @@ pub struct VaultInfo {
     /// Its dead-man time; null without one.
     #[serde(default)]
     pub deadman: Option<DeadmanInfo>,
+    /// Its kill code; null without one.
+    #[serde(default)]
+    pub killcode: Option<KillcodeInfo>,
+}
+
+/// The kill code that the vault obeys.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KillcodeInfo {
+    /// Host and port of its switch's relay.
+    pub relay: String,
+    /// When it was found that what lies outside of the vault had been changed while it was locked.
+    pub changed_at: Option<u64>,
+    /// When that relay said last that it has the switch, and no order, to whoever has the vault open or to a guard.
+    pub heard_at: Option<u64>,
+    /// Since when it says that it has no such switch, to whoever has the vault open.
+    pub gone_at: Option<u64>,
 }
 
 /// The last drill.

@@ -206,6 +206,20 @@ pub enum Call {
         /// 1 to 90 days, from now on.
         days: u32,
     },
+    /// From now on the vault obeys a kill code, whose switch this is.
+    SetSwitch {
+        /// The present PIN.
+        secret: SecretText,
+        /// What lies outside of the vault, in hexadecimal digits.
+        switch: SecretText,
+        /// What the key derives from that destroys the switch's log, in hexadecimal digits.
+        owner: SecretText,
+    },
+    /// From now on the vault obeys no kill code.
+    UnsetSwitch {
+        /// The present PIN.
+        secret: SecretText,
+    },
     /// Lock the vault; a daemon ends.
     Lock {},
     /// From now on send this connection every event.

@@ -164,16 +164,25 @@ pub enum Event {
     },
     /// That the vault was opened could not be written down: its dead-man time goes on as if it was not.
     DeadmanUnwritten {},
-    /// The dead-man time was over, and the vault is destroyed.
+    /// The vault is destroyed.
     Wiped {
+        /// By an order; else the dead-man time was over.
+        ordered: bool,
         /// What of it is left in the TPM, in words; not there where nothing is.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<String>,
     },
-    /// The dead-man time was over, and something stood in the way of destroying the vault whole.
+    /// The dead-man time was over or an order came, and something stood in the way of destroying the vault whole.
     WipeFailed {
         /// As of `StorageFailed`.
         why: String,
+        /// An order came; else the dead-man time was over.
+        ordered: bool,
+    },
+    /// The relay of the kill code's switch says that it has no such switch: nobody can order anything any more.
+    SwitchGone {
+        /// Host and port.
+        relay: String,
     },
     /// This program was too slow and missed events: read `unread` and `history`.
     Missed {},
@@ -233,11 +242,14 @@ impl Event {
     pub fn end(&self) -> Option<Failure> {
         match self {
             Self::Locked {} => Some(Failure::locked()),
-            Self::Wiped { left } => Some(Failure::wiped(left)),
-            Self::WipeFailed { why } => Some(Failure::wipe_failed(match why.as_str() {
-                "vault_full" => "the disk is full",
-                _ => "it could not be read or written",
-            })),
+            Self::Wiped { ordered, left } => Some(Failure::wiped(*ordered, left)),
+            Self::WipeFailed { why, ordered } => {
+                let why = match why.as_str() {
+                    "vault_full" => "the disk is full",
+                    _ => "it could not be read or written",
+                };
+                Some(Failure::wipe_failed(*ordered, why))
+            }
             _ => None,
         }
     }

@@ -94,13 +94,13 @@ impl Failure {
             .hint("run the command in a terminal and enter the PIN, give --pin-file, or start `emptyroom daemon`")
     }
 
-    /// The dead-man time was over, and the vault is gone; what of it is left elsewhere, in words.
+    /// The dead-man time was over, or an order to wipe came, and the vault is gone; what of it is left elsewhere, in words.
     // [SPEC 12.46]
-    pub fn wiped(left: &[String]) -> Self {
-        let text = "the dead-man time was over: the vault was destroyed";
+    pub fn wiped(ordered: bool, left: &[String]) -> Self {
+        let text = format!("{}: the vault was destroyed", why_wiped(ordered));
         let wiped = |text: &str| Self::new(Exit::Vault, "vault_destroyed", text);
         if left.is_empty() {
-            return wiped(text).hint("make a new one with `emptyroom init`");
+            return wiped(&text).hint("make a new one with `emptyroom init`");
         }
         wiped(&format!("{text}, but {}", remains(left))).hint(REMOVE)
     }
@@ -112,14 +112,23 @@ impl Failure {
         Self::new(Exit::Vault, "left_behind", text).hint(REMOVE)
     }
 
-    /// The same, but something stood in the way.
+    /// The dead-man time was over, or an order to wipe came, but something stood in the way.
     // [SPEC 12.46]
-    pub fn wipe_failed(why: &str) -> Self {
+    pub fn wipe_failed(ordered: bool, why: &str) -> Self {
         let text = format!(
-            "the dead-man time was over, but the vault could not be destroyed whole: {why}"
+            "{}, but the vault could not be destroyed whole: {why}",
+            why_wiped(ordered)
         );
         Self::new(Exit::Vault, "wipe_failed", text)
             .hint("see to the disk; the next start tries again")
+    }
+}
+
+fn why_wiped(ordered: bool) -> &'static str {
+    if ordered {
+        "an order to wipe came"
+    } else {
+        "the dead-man time was over"
     }
 }
 

@@ -3,14 +3,15 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use emptyroom_vault::Directory;
 use emptyroom_vault::os::OsDirectory;
+use emptyroom_vault::{Directory, OutsideFile};
 
 use super::Look;
 use crate::api::{DeadmanInfo, Exit, Failure};
 use crate::clock::Here;
 use crate::home;
 use crate::outside::Outside;
+use crate::switch::Ordered;
 
 /// Looks at the time, and destroys the vault where it is over. Gives what is set and left. A vault that is open is left to
 /// whoever has it open.
@@ -19,25 +20,34 @@ use crate::outside::Outside;
 /// When the vault was destroyed, or could not be.
 pub(crate) fn look(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Failure> {
     let directory = OsDirectory::at(home);
-    let deadline = || {
-        // Damaged is as if there was none; the next opening tells.
-        Outside::read(&directory).ok().flatten()?.deadline
+    // Damaged is as if there was nothing; the next opening tells.
+    let outside = || {
+        let found = Outside::read(&directory).ok().flatten();
+        found.unwrap_or_default()
     };
     // [SPEC 12.46] No lock is made where there is nothing to be looked at.
-    if deadline().is_none() {
+    let found = outside();
+    if found.deadline.is_none() && found.ordered.is_none() {
         return Ok(None);
     }
     let Ok(lock) = directory.lock() else {
         return Ok(None);
     };
-    let Some(mut deadline) = deadline() else {
+    let found = outside();
+    // [SPEC 11.66] A wipe by order that was cut off. Where nothing is left but to tell, a guard does.
+    if let Some(left) = Ordered::left(&found)
+        && emptyroom_vault::is_there(&directory)
+    {
+        return Err(left.finish(home, lock));
+    }
+    let Some(mut deadline) = found.deadline else {
         return Ok(None);
     };
     if deadline.look(here) == Look::Over {
         // [SPEC 11.80] The lock is kept: nobody opens it in between.
-        return Err(match home::wipe_held(home, lock) {
-            Ok(left) => Failure::wiped(&left),
-            Err(failure) => Failure::wipe_failed(&failure.text),
+        return Err(match home::wipe_held(home, lock, OutsideFile::Goes) {
+            Ok(left) => Failure::wiped(false, &left),
+            Err(failure) => Failure::wipe_failed(false, &failure.text),
         });
     }
     // What a clock has shown stays shown. A disk that fails here fails the opening, too.
@@ -55,15 +65,23 @@ pub(crate) fn show(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Fail
             ErrorKind::InvalidData => "it is damaged".to_owned(),
             kind => crate::api::reason(kind),
         };
-        Failure::new(
-            Exit::Vault,
-            "outside_unreadable",
-            format!("the file `outside` cannot be read: {why}"),
-        )
-        .hint("`emptyroom status` tells, with the PIN, and puts it right")
+        unreadable(&why)
     })?;
-    let deadline = outside.and_then(|outside| outside.deadline);
+    let outside = outside.unwrap_or_default();
+    if outside.is_odd && outside.deadline.is_none() {
+        return Err(unreadable("it is damaged"));
+    }
+    let deadline = outside.deadline;
     Ok(deadline.map(|deadline| deadline.info(here)))
+}
+
+fn unreadable(why: &str) -> Failure {
+    Failure::new(
+        Exit::Vault,
+        "outside_unreadable",
+        format!("the file `outside` cannot be read: {why}"),
+    )
+    .hint("`emptyroom status` tells, with the PIN, and puts it right")
 }
 
 #[cfg(test)]

@@ -1,11 +1,17 @@
 //! The end of the engine: the vault is locked, or destroyed.
 
-use emptyroom_vault::{Besides, Vault};
+use std::path::Path;
+use std::sync::Arc;
+
+use emptyroom_vault::{Besides, OutsideFile, Vault};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::{Answerer, Engine, Message, own};
 use crate::api::{Answer, Call, Event, Failure};
+use crate::carrier::Carrier;
 use crate::factors::Elsewhere;
+use crate::switch::Ordered;
 use crate::{clock, drill};
 
 /// How the engine ends.
@@ -15,8 +21,16 @@ pub(super) enum End {
     Lock,
     /// The vault is destroyed; nothing is waited for. With a panic PIN an empty one is left.
     Panic,
-    /// The dead-man time is over: nothing is left.
+    /// The dead-man time is over, or an order came: nothing is left.
     Wipe,
+}
+
+/// What is left when the engine has ended.
+pub(super) struct Ended {
+    /// Why the vault is gone, where nobody asked for that.
+    pub(super) why: Option<Failure>,
+    /// Tells whoever ordered it, if somebody did; to be done when everybody here was answered.
+    pub(super) tell: Box<dyn FnOnce()>,
 }
 
 impl End {
@@ -28,17 +42,20 @@ impl End {
 impl Engine {
     /// The end: to lock, links first, then the vault, then whoever asked for it; to destroy, the vault first. Gives why
     /// the vault is gone, where nobody asked for that.
-    pub(super) fn end(self, end: End, answerer: Option<Answerer>) -> Option<Failure> {
+    pub(super) fn end(self, end: End, answerer: Option<Answerer>) -> Ended {
         let Engine {
-            vault,
+            mut vault,
             client,
             mut links,
             waiting,
             mut watchers,
             mut watch,
             home,
+            order,
+            mut switch,
             ..
         } = self;
+        let (carrier, runtime) = links.ways();
         let others = |last: Option<&Event>| {
             links.hang_up_all();
             let why = last.and_then(Event::end);
@@ -55,6 +72,7 @@ impl Engine {
             End::Lock => {
                 others(None);
                 watch.close(&vault, &clock::here());
+                switch.close(&mut vault);
                 vault.lock()
             }
             End::Panic => {
@@ -70,12 +88,22 @@ impl Engine {
             }
             End::Wipe => {
                 let elsewhere = Elsewhere::of(&vault);
-                let destroyed = vault.wipe(&mut || left = elsewhere.destroy_in_tpm());
+                let outside = order.as_ref().map_or(OutsideFile::Goes, |order| {
+                    // What cannot be noted is destroyed all the same.
+                    let _ = order.note(vault.directory());
+                    OutsideFile::Stays
+                });
+                let destroyed = vault.wipe(&mut || left = elsewhere.destroy_in_tpm(), outside);
                 elsewhere.delete_shares();
+                let ordered = order.is_some();
                 let event = match destroyed {
-                    Ok(()) => Event::Wiped { left: left.clone() },
+                    Ok(()) => Event::Wiped {
+                        ordered,
+                        left: left.clone(),
+                    },
                     Err(error) => Event::WipeFailed {
                         why: own::write_failure(error).error,
+                        ordered,
                     },
                 };
                 others(Some(&event));
@@ -96,8 +124,29 @@ impl Engine {
             };
             answerer(told);
         }
-        why
+        let tell = move || {
+            if let (End::Wipe, Ok(()), Some(order)) = (end, ended, order) {
+                tell(order, &home, carrier, &runtime);
+            }
+        };
+        Ended {
+            why,
+            tell: Box::new(tell),
+        }
     }
+}
+
+/// Tells whoever gave an order that it was carried out. Nothing else is left to do.
+fn tell(order: Ordered, home: &Path, carrier: Arc<dyn Carrier>, runtime: &Handle) {
+    let (told, waits) = std::sync::mpsc::channel::<()>();
+    let home = home.to_owned();
+    runtime.spawn(async move {
+        // What it does not come to, a guard does.
+        order.tell(&home, &*carrier).await;
+        drop(told);
+    });
+    // It ends by itself, in a while.
+    let _ = waits.recv();
 }
 
 /// Calls that came too late: nobody is left without an answer.
@@ -115,7 +164,11 @@ pub(super) fn refuse(message: Message, why: Option<&Failure>) {
         Message::Call(_, answerer) | Message::Drilled(_, answerer) => {
             answerer(Err(why.cloned().unwrap_or_else(Failure::locked)));
         }
-        Message::Watch(_) | Message::Link(..) | Message::Vault(_) | Message::Done => {}
+        Message::Watch(_)
+        | Message::Link(..)
+        | Message::Ordered(_)
+        | Message::Vault(_)
+        | Message::Done => {}
     }
 }
 

@@ -92,6 +92,8 @@ impl Engine {
             match timeout_at(until, messages.recv()).await {
                 Ok(Some(Message::Vault(work))) => work(&mut self.vault),
                 Ok(Some(Message::Done)) => self.jobs.done(),
+                // [SPEC 11.66]
+                Ok(Some(Message::Ordered(ordered))) => self.ordered(ordered),
                 Ok(Some(other)) => refuse(other, None),
                 Ok(None) | Err(_) => return,
             }

@@ -7,7 +7,7 @@ use emptyroom_vault::{Passphrase, ReadError, SecretError, Vault, WriteError};
 use zeroize::Zeroizing;
 
 use super::drilling;
-use crate::api::{DeadmanInfo, Exit, Failure, ModeName, SecretText, VaultInfo};
+use crate::api::{DeadmanInfo, Exit, Failure, KillcodeInfo, ModeName, SecretText, VaultInfo};
 use crate::phrase;
 use crate::storage::Storage;
 
@@ -66,11 +66,17 @@ pub(crate) fn passphrase(secret: &SecretText) -> Passphrase {
     }
 }
 
+/// What lies outside of the vault, for `status`.
+pub(super) struct OutsideInfo {
+    pub(super) deadman: Option<DeadmanInfo>,
+    pub(super) killcode: Option<KillcodeInfo>,
+}
+
 /// What `status` says of the vault.
 pub(super) fn vault_info(
     vault: &Vault,
     home: &Path,
-    deadman: Option<DeadmanInfo>,
+    outside: OutsideInfo,
 ) -> Result<VaultInfo, Failure> {
     let status = vault.status().map_err(read_failure)?;
     let storage = Storage::of(home);
@@ -83,7 +89,8 @@ pub(super) fn vault_info(
         storage: storage.kind.name().to_owned(),
         medium: storage.medium.name().to_owned(),
         last_drill: drilling::last(vault)?,
-        deadman,
+        deadman: outside.deadman,
+        killcode: outside.killcode,
     })
 }
 

@@ -107,12 +107,8 @@ impl Watch {
     fn store(&mut self, vault: &Vault, here: &Here) -> Result<(), WriteError> {
         self.stored_at = None;
         let deadline = self.deadline;
-        Outside::change(vault.directory(), |outside| outside.deadline = deadline).map_err(|e| {
-            match e.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => WriteError::Full,
-                kind => WriteError::Io(kind),
-            }
-        })?;
+        Outside::change(vault.directory(), |outside| outside.deadline = deadline)
+            .map_err(write_error)?;
         self.stored_at = Some(here.now.mono);
         self.is_begun = true;
         Ok(())
@@ -222,6 +218,14 @@ fn event(info: &DeadmanInfo) -> Event {
     }
 }
 
+/// Writing outside failed.
+pub(super) fn write_error(error: std::io::Error) -> WriteError {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => WriteError::Full,
+        kind => WriteError::Io(kind),
+    }
+}
+
 impl Engine {
     /// Looks at the time. Where it is over the vault is destroyed.
     pub(super) fn watch_time(&mut self, here: &Here) {
@@ -285,7 +289,7 @@ impl Engine {
         self.change_watch(Some(fixed), &clock::here())
     }
 
-    fn expect_present(&self, secret: &SecretText) -> Result<(), Failure> {
+    pub(super) fn expect_present(&self, secret: &SecretText) -> Result<(), Failure> {
         let present = self.vault.expect_present(&passphrase(secret));
         present.map_err(|error| secret_failure(error, &self.vault))
     }

@@ -24,7 +24,7 @@ use crate::api::{Exit, Failure};
 use crate::carrier::Carrier;
 use crate::clock;
 use crate::engine::own::write_failure;
-use crate::errand::Errand;
+use crate::errand::{Errand, Whom};
 use crate::seed;
 use crate::shares::refresh::{self, Input, NewArea, Refresh, Step, Terms};
 use crate::shares::unlock::{NoAnswer, TooFew, Unlock};
@@ -117,7 +117,8 @@ async fn once(carrier: &dyn Carrier, at: &At, request: Request) -> Option<Answer
 
 async fn dial(carrier: &dyn Carrier, hosts: &[Host], relay: IdentityHash) -> Option<Errand> {
     let mut rng = seed::generator().ok()?;
-    Errand::dial(carrier, hosts, relay, &mut rng).await.ok()
+    let whom = Whom::Known(relay);
+    Errand::dial(carrier, hosts, &whom, &mut rng).await.ok()
 }
 
 /// Why nothing can be tried, in words.

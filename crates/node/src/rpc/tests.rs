@@ -98,6 +98,14 @@ fn every_call() -> Vec<Call> {
             secret: SecretText::new("1".into()),
             days: 30,
         },
+        Call::SetSwitch {
+            secret: SecretText::new("1".into()),
+            switch: SecretText::new("2".into()),
+            owner: SecretText::new("3".into()),
+        },
+        Call::UnsetSwitch {
+            secret: SecretText::new("1".into()),
+        },
         Call::Lock {},
         Call::Subscribe {},
     ]

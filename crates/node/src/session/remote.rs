@@ -133,7 +133,9 @@ impl Remote {
                 | Call::UnsetPanic { .. }
                 | Call::SetRecovery { .. }
                 | Call::SetDeadman { .. }
-                | Call::SuspendDeadman { .. } => DERIVING_TIME_MAX,
+                | Call::SuspendDeadman { .. }
+                | Call::SetSwitch { .. }
+                | Call::UnsetSwitch { .. } => DERIVING_TIME_MAX,
                 Call::Drill {} => DRILL_TIME_MAX,
                 _ => Duration::ZERO,
             }

@@ -21,6 +21,7 @@ use crate::header::{
 };
 use crate::keys::{Keys, LoadFault, Root, SECTORS_FIRST};
 use crate::memory::LockedKey;
+use crate::outside;
 use crate::random::Random;
 use crate::secret::Passphrase;
 use crate::store::{Fault, Store};
@@ -45,6 +46,8 @@ impl Vault {
         if HeaderFile::exists(&*dir).map_err(create_error)? {
             return Err(CreateError::Exists);
         }
+        // [SPEC 11.60] What was left of another vault is nothing of this one's.
+        outside::remove(&*dir).map_err(create_error)?;
         let random = Random::new(rng);
         let unlocked = Unlocked::new(LockedKey::new(|out| random.fill(out)));
         let root = LockedKey::new(|out| random.fill(out));

@@ -6,7 +6,7 @@
 //! be done again and again: the next opening goes on with it.
 
 use super::open::{RECORDS_NAME, first_body, make};
-use super::wipe::destroy;
+use super::wipe::{OutsideFile, destroy};
 use super::{Known, Place, Vault, write_error};
 use crate::derive::{LABEL_CHECK, LABEL_PANIC, subkey};
 use crate::error::WriteError;
@@ -25,7 +25,7 @@ impl Vault {
     /// See [`WriteError`]. Whatever could be destroyed has been, and the vault is closed.
     pub fn panic(mut self, besides: Besides<'_>) -> Result<Option<Vault>, WriteError> {
         let Some(panic) = self.others.panic.take() else {
-            return self.wipe(besides.destroy).map(|()| None);
+            return self.wipe(besides.destroy, OutsideFile::Goes).map(|()| None);
         };
         let (place, secrets) = self.apart();
         let secret = subkey(&secrets.0.vault, LABEL_PANIC);
@@ -41,10 +41,10 @@ impl Vault {
     ///
     /// # Errors
     /// See [`WriteError`]. Whatever could be destroyed has been, and the vault is closed.
-    pub fn wipe(self, besides: &mut dyn FnMut()) -> Result<(), WriteError> {
+    pub fn wipe(self, besides: &mut dyn FnMut(), outside: OutsideFile) -> Result<(), WriteError> {
         let (place, secrets) = self.apart();
         drop(secrets);
-        destroy(place, besides).map_err(|e| write_error(e.into()))
+        destroy(place, besides, outside).map_err(|e| write_error(e.into()))
     }
 
     fn apart(self) -> (Place, (Unlocked, Keys, Store)) {

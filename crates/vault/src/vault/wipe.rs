@@ -37,7 +37,16 @@ pub fn wipe(
         io::ErrorKind::WouldBlock => WipeError::InUse,
         kind => WipeError::Io(kind),
     })?;
-    wipe_held(dir, lock, rng, besides)
+    wipe_held(dir, lock, rng, besides, OutsideFile::Goes)
+}
+
+/// What becomes of what lies outside of a vault that was destroyed whole ([`crate::outside`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutsideFile {
+    /// It goes last: where the wipe was cut off or failed, what ordered it is still there.
+    Goes,
+    /// It stays: whoever ordered it is to be told first.
+    Stays,
 }
 
 /// The same by who holds the directory's lock already, and so knows that what he saw there still is so.
@@ -49,6 +58,7 @@ pub fn wipe_held(
     lock: Box<dyn Send + Sync>,
     rng: Box<dyn CryptoRng + Send>,
     besides: &mut dyn FnMut(&[u8]),
+    outside: OutsideFile,
 ) -> Result<(), WipeError> {
     if is_empty(&*dir) {
         return Err(WipeError::Missing);
@@ -63,32 +73,47 @@ pub fn wipe_held(
                 lock,
             };
             let (mode, area) = (place.header.current().mode, place.header.current().area);
-            destroy(place, &mut || {
-                if mode != Mode::Passphrase {
-                    besides(&area);
-                }
-            })
+            destroy(
+                place,
+                &mut || {
+                    if mode != Mode::Passphrase {
+                        besides(&area);
+                    }
+                },
+                outside,
+            )
         }
         Err(HeaderOpenFault::Io(e)) if e.kind() == io::ErrorKind::NotFound => {
-            remove(&*dir, &random)
+            remove(&*dir, &random, outside)
         }
         // Nobody can say which copy counts.
         Err(_) => {
             let scrubbed = HeaderFile::scrub(&*dir, &random);
-            scrubbed.and(remove(&*dir, &random))
+            scrubbed.and(remove(&*dir, &random, outside))
         }
     };
     destroyed.map_err(|e| WipeError::Io(e.kind()))
 }
 
-/// Whether no file of a vault is there. One that cannot be opened is.
+/// Whether any file of a vault is there, but for the lock and what lies outside. One that cannot be opened is.
+pub fn is_there(dir: &dyn Directory) -> bool {
+    names().any(|name| !is_absent(dir, name))
+}
+
 fn is_empty(dir: &dyn Directory) -> bool {
-    let absent = |name| matches!(dir.open(name), Err(e) if e.kind() == io::ErrorKind::NotFound);
-    names().chain([outside::NAME]).all(absent)
+    !is_there(dir) && is_absent(dir, outside::NAME)
+}
+
+fn is_absent(dir: &dyn Directory, name: &str) -> bool {
+    matches!(dir.open(name), Err(e) if e.kind() == io::ErrorKind::NotFound)
 }
 
 /// Replaces the header by one that no secret opens, and removes everything.
-pub(super) fn destroy(mut place: Place, besides: &mut dyn FnMut()) -> io::Result<()> {
+pub(super) fn destroy(
+    mut place: Place,
+    besides: &mut dyn FnMut(),
+    outside: OutsideFile,
+) -> io::Result<()> {
     // [SPEC 11.59]
     let old = place.header.current();
     let mut nothing = Header::new(&place.random, old.kdf);
@@ -99,7 +124,7 @@ pub(super) fn destroy(mut place: Place, besides: &mut dyn FnMut()) -> io::Result
     let replaced = place.header.replace(nothing, |_| {});
     // A step that fails does not keep the next ones from being done.
     besides();
-    let removed = remove(&*place.dir, &place.random);
+    let removed = remove(&*place.dir, &place.random, outside);
     match replaced {
         Ok(()) => removed,
         Err(ReplaceError::NotReplaced(e) | ReplaceError::OldRemains(e)) => Err(e),
@@ -107,7 +132,7 @@ pub(super) fn destroy(mut place: Place, besides: &mut dyn FnMut()) -> io::Result
 }
 
 /// Overwrites the record keys, and removes all files, the header first.
-fn remove(dir: &dyn Directory, random: &Random) -> io::Result<()> {
+fn remove(dir: &dyn Directory, random: &Random, outside: OutsideFile) -> io::Result<()> {
     let scrubbed = scrub_files(dir, random);
     let removed = names().map(|name| match dir.remove(name) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -115,8 +140,10 @@ fn remove(dir: &dyn Directory, random: &Random) -> io::Result<()> {
     });
     let removed = removed.fold(Ok(()), io::Result::and);
     scrubbed.and(removed).and(dir.sync())?;
-    // Last: where this was cut off or failed, what ordered it is still there.
-    outside::remove(dir)
+    match outside {
+        OutsideFile::Goes => outside::remove(dir),
+        OutsideFile::Stays => Ok(()),
+    }
 }
 
 /// All files that a vault's directory may hold.

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use emptyroom_vault::outside::{read, remove, write};
+use emptyroom_vault::{OutsideFile, wipe_held};
 
 use crate::disk::{Disk, Loss};
 use crate::support::{PANIC, create, fresh_rng, open_with, sizes, with_panic_pin};
@@ -75,8 +76,28 @@ fn an_open_vault_can_be_wiped() {
     write(&disk, b"content").unwrap();
     crate::support::open(&disk)
         .unwrap()
-        .wipe(&mut || {})
+        .wipe(&mut || {}, OutsideFile::Goes)
         .unwrap();
     assert!(disk.names().is_empty(), "{:?}", disk.names());
     create(&disk).unwrap();
+}
+
+/// Whoever ordered it is to be told first, also after this was cut off and done again.
+// [SPEC 11.67]
+#[test]
+fn what_lies_outside_may_stay_until_the_wipe_was_told() {
+    let start = with_panic_pin();
+    write(&start, b"content").unwrap();
+    let disk = start.fork();
+    let open = crate::support::open(&disk).unwrap();
+    open.wipe(&mut || {}, OutsideFile::Stays).unwrap();
+    for _ in 0..2 {
+        assert_eq!(disk.names(), ["outside"]);
+        let lock = emptyroom_vault::Directory::lock(&disk).unwrap();
+        let again = OutsideFile::Stays;
+        wipe_held(disk.boxed(), lock, fresh_rng(), &mut |_| {}, again).unwrap();
+    }
+    // A new vault is none of what was ordered.
+    create(&disk).unwrap();
+    assert_eq!(read(&disk).unwrap(), None);
 }

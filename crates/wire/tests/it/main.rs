@@ -17,6 +17,7 @@ mod entry;
 mod framing;
 mod greeting;
 mod kem;
+mod kill;
 mod link;
 mod log;
 mod op;

@@ -23,6 +23,7 @@ use sha2::Sha256;
 use crate::op::{from_client, from_relay};
 use crate::support::{SPKI, START, aad, hex, outer, secret, unhex};
 
+mod kill;
 mod links;
 mod shares;
 mod streams;

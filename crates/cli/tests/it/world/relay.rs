@@ -67,14 +67,21 @@ impl Relay {
     }
 
     /// A copy of everything, made while it runs. Returns where.
-    pub fn backup(&self) -> PathBuf {
-        let to = self.scratch.path().join("copy");
+    pub fn backup(&self, name: &str) -> PathBuf {
+        let to = self.scratch.path().join(name);
         relayd(
             &["backup", "--with-entries", "--data"],
             &self.data,
             ("--to", &to),
         );
         to
+    }
+
+    /// Its address for who does not go by the road.
+    pub fn direct(&self) -> String {
+        let (_, rest) = self.address.split_once('/').unwrap();
+        let (identity, _) = rest.split_once('?').unwrap_or((rest, ""));
+        format!("{}/{identity}", self.listen)
     }
 
     /// Stops, and starts as it was when that copy was made.
@@ -153,6 +160,11 @@ impl Road {
 
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// What was lost is lost; connections that are made from now on carry again.
+    pub fn reopen(&self) {
+        self.closed.store(false, Ordering::Relaxed);
     }
 
     fn public(&self) -> Public {

@@ -96,7 +96,7 @@ fn an_open_vault_is_destroyed_when_its_time_is_over() {
     assert_eq!(refused.error, "vault_destroyed");
     assert!(!holds_vault(&home));
     let told = told.lock().unwrap();
-    assert!(told.ends_with(&[Event::Wiped { left: Vec::new() }, Event::Locked {}]));
+    assert!(told.ends_with(&by_time()));
     std::fs::remove_dir_all(&home).unwrap();
 }
 
@@ -112,6 +112,15 @@ fn seen_for_a_day(engine: &mut Engine, pin: &SecretText) {
     engine.watch.deadline = Some(deadline);
     // The next look is in five seconds.
     engine.ticked_at.0 = engine.ticked_at.0.saturating_sub(10_000);
+}
+
+/// What everybody hears when the time is over.
+fn by_time() -> [Event; 2] {
+    let wiped = Event::Wiped {
+        ordered: false,
+        left: Vec::new(),
+    };
+    [wiped, Event::Locked {}]
 }
 
 /// Waits for the end, and gives what came before it.
@@ -145,7 +154,7 @@ fn a_daemon_whose_time_is_over_destroys_its_vault_and_tells_everybody_why() {
     let events = session.events().unwrap();
     assert!(session.call(Call::Status {}).is_ok());
     // Whoever begins to hear is warned first.
-    assert!(heard(events).ends_with(&[Event::Wiped { left: Vec::new() }, Event::Locked {}]));
+    assert!(heard(events).ends_with(&by_time()));
     let late = session.call(Call::Status {}).err().unwrap();
     assert_eq!(late.error, "vault_destroyed");
     let ended = serving.join().unwrap().unwrap_err();
@@ -169,7 +178,7 @@ fn whoever_calls_a_destroyed_vault_is_told_that_it_was() {
         .unwrap();
     let session = Session::over(started, running.runtime);
     let heard = heard(session.events().unwrap());
-    assert!(heard.ends_with(&[Event::Wiped { left: Vec::new() }, Event::Locked {}]));
+    assert!(heard.ends_with(&by_time()));
     for call in [Call::Status {}, Call::Lock {}] {
         let refused = session.call(call).err().unwrap();
         assert_eq!(refused.error, "vault_destroyed");

@@ -1,0 +1,182 @@
+//! `emptyroom killcode`: a code by which this vault can be destroyed from anywhere.
+
+use std::io::IsTerminal;
+
+use clap::{Args, Subcommand};
+use emptyroom_node::api::Failure;
+use emptyroom_node::{Killcode as Code, Wiped};
+use serde_json::json;
+
+use crate::command::panic::LEGAL_HOLD;
+use crate::out::Out;
+use crate::room::{self, Room};
+use crate::{out, qr, secret, span};
+
+const WATCH: &str = "the vault obeys while a daemon or another command has it open, and, while it is locked, as long as `emptyroom guard` runs; a device \
+     that is off or without a network obeys when it is back";
+
+/// A code by which this vault can be destroyed from anywhere
+///
+/// Whoever has the code enters it with `emptyroom wipe`, on any machine, without an account. docs/vault.md says what this
+/// protects from, and what not.
+#[derive(Args)]
+#[command(
+    arg_required_else_help = true,
+    after_long_help = "\
+Examples:
+  emptyroom killcode create -      asks for the relay's address
+  emptyroom killcode revoke
+  emptyroom killcode receipts -    asks for the code"
+)]
+pub(crate) struct Killcode {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Create(Create),
+    Revoke(Revoke),
+    Receipts(Receipts),
+}
+
+/// Make a kill code
+///
+/// It is shown once, as twelve words with the relay's address, as a text and, on a terminal, as a QR code, and kept nowhere. Whoever
+/// has it can destroy this vault; nobody else can, not even the relay. The present PIN is always asked for, also when a daemon
+/// runs. A relay has to carry it: its address, with an access code where it asks for one.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  emptyroom killcode create -
+  emptyroom killcode create relay.example:443/abc… --json")]
+struct Create {
+    /// The relay's address; from standard input, or asked for, for `-`
+    #[arg(value_name = "ADDRESS")]
+    address: Option<String>,
+}
+
+/// The vault obeys its kill code no longer
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  emptyroom killcode revoke")]
+struct Revoke {}
+
+/// What became of the orders that were given with a kill code
+///
+/// Needs no vault: it may be another machine.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  emptyroom killcode receipts -
+  emptyroom killcode receipts - --at relay.example:443/abc… < words")]
+struct Receipts {
+    /// The kill code, as text or as words; from standard input, or asked for, for `-`
+    #[arg(value_name = "CODE")]
+    code: Option<String>,
+    /// The relay's address, which belongs to words
+    #[arg(long, value_name = "ADDRESS")]
+    at: Option<String>,
+}
+
+impl Killcode {
+    pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
+        match self.what {
+            What::Create(create) => create.run(room),
+            What::Revoke(Revoke {}) => revoke(room),
+            What::Receipts(Receipts { code, at }) => {
+                let code = secret::line_or_ask(code.as_deref(), "kill code")?;
+                let wiped = emptyroom_node::receipts(&code, at.as_deref())?;
+                warn(room.out, wiped);
+                room.out.result("receipts", &value(wiped), || {
+                    Some(format!("orders: {}\n{}", wiped.orders, text(wiped)))
+                })
+            }
+        }
+    }
+}
+
+impl Create {
+    fn run(self, room: &Room) -> Result<(), Failure> {
+        // [SPEC 12.41]
+        room.out.warn("legal_hold", LEGAL_HOLD);
+        room::note(room.out, WATCH);
+        let address = secret::line_or_ask(self.address.as_deref(), "relay address")?;
+        let (session, secret) = room.open_with_pin_that_stays()?;
+        let code = emptyroom_node::create(&session, secret, address.expose())?;
+        // Shown whatever comes: the vault obeys it already.
+        let shown = show(room, &code);
+        session.close()?;
+        shown
+    }
+}
+
+fn show(room: &Room, code: &Code) -> Result<(), Failure> {
+    let Code { text, words, at } = code;
+    let value = json!({ "words": words.expose(), "at": at, "code": text.expose() });
+    room.out.result("killcode", &value, || {
+        Some(format!("{}\nat {at}\n{}", words.expose(), text.expose()))
+    })?;
+    if room.out.json {
+        return Ok(());
+    }
+    if std::io::stdout().is_terminal()
+        && let Some(lines) = qr::lines(&text.expose().to_uppercase(), out::columns())
+    {
+        out::picture(&lines);
+    }
+    out::note(
+        "keep the words with the address, or the text, away from this device: whoever has them can destroy this vault from anywhere",
+    );
+    Ok(())
+}
+
+fn revoke(room: &Room) -> Result<(), Failure> {
+    let (session, secret) = room.open_with_pin_that_stays()?;
+    let removed = emptyroom_node::revoke(&session, secret)?;
+    session.close()?;
+    if !removed {
+        room::note(
+            room.out,
+            "the relay could not be told: a switch that nobody reads stays there for some time",
+        );
+    }
+    room.out.done()
+}
+
+/// What makes the rest doubtful.
+// [SPEC 11.64, 11.66]
+pub(super) fn warn(out: Out, wiped: Wiped) {
+    if !wiped.relay_checked {
+        out.warn(
+            "relay_unchecked",
+            "whoever answers at that host was believed: give --at the whole address that was shown with the words",
+        );
+    }
+    if !wiped.clocks_agree {
+        out.warn(
+            "clocks_differ",
+            "the clocks of the relay and of this machine are more than a day apart: the order may be over when the device reads it",
+        );
+    }
+}
+
+pub(super) fn value(wiped: Wiped) -> serde_json::Value {
+    json!({
+        "orders": wiped.orders,
+        "device_at": wiped.device_at,
+        "until": wiped.until,
+        "relay_checked": wiped.relay_checked,
+    })
+}
+
+pub(super) fn text(wiped: Wiped) -> String {
+    match wiped.device_at {
+        Some(at) => format!(
+            "the device, or whoever has its files, says that the vault was destroyed at {}",
+            span::local(at)
+        ),
+        None => "the device has given no receipt yet".to_owned(),
+    }
+}

@@ -1,0 +1,283 @@
+//! The switch while the vault is open: kept in it and outside, watched, and carried out.
+
+use emptyroom_vault::{Change, Vault, WriteError};
+use emptyroom_wire::kill::Watched;
+use emptyroom_wire::secret::Secret32;
+use emptyroom_wire::sign::SignKey;
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use super::end::End;
+use super::own::{read_failure, write_failure};
+use super::{Answerer, Engine, Message};
+use crate::api::{Answer, Event, Exit, Failure, KillcodeInfo, SecretText};
+use crate::clock::Here;
+use crate::outside::Outside;
+use crate::policy;
+use crate::switch::holder::unhex;
+use crate::switch::{self, Heard, Ordered, log};
+
+/// The record of the switch: when it was found changed outside, what the key derives from that destroys its log, and what
+/// lies outside.
+const RECORD: &[u8] = b"ns";
+
+/// What the open vault knows of its switch.
+pub(super) struct Switch {
+    /// Whoever reads the log hears of every change of it.
+    watched: watch::Sender<Option<Watched>>,
+    owner: Owner,
+    /// When what lies outside was found changed (unix milliseconds), or 0.
+    changed_at: u64,
+    /// It lies outside and in the vault as it should.
+    is_kept: bool,
+    heard: Heard,
+    /// That the relay has no such switch was told.
+    told_gone: bool,
+}
+
+/// What the key derives from that destroys the log.
+type Owner = Zeroizing<[u8; 32]>;
+
+impl Switch {
+    /// The vault was opened: what lies outside is as the vault says. Whatever lies there keeps nobody out.
+    // [SPEC 11.61]
+    pub(super) fn begin(vault: &mut Vault, here: &Here) -> Result<Self, Failure> {
+        let record = vault.get(RECORD).map_err(read_failure)?;
+        // A record that a later version wrote is none; nor does it lock anybody out.
+        let decoded = record.as_deref().and_then(|record| decode(record));
+        let (known, owner, changed_at) = match decoded {
+            None => (None, Owner::default(), 0),
+            Some((known, owner, changed_at)) => (Some(known), owner, changed_at),
+        };
+        let found = Outside::read(vault.directory()).ok().flatten();
+        let found = found.unwrap_or_default();
+        let is_kept = found.switch == known && found.ordered.is_none();
+        let is_changed = known.is_some() && found.switch != known;
+        let mut switch = Self {
+            watched: watch::Sender::new(known),
+            owner,
+            changed_at: if is_changed {
+                here.now.wall.0.max(1)
+            } else {
+                changed_at
+            },
+            is_kept,
+            heard: Heard::new(found.heard_ms.filter(|_| is_kept)),
+            told_gone: false,
+        };
+        switch.look(vault);
+        Ok(switch)
+    }
+
+    /// With every tick: what could not be written is tried again.
+    pub(super) fn look(&mut self, vault: &mut Vault) {
+        if !self.is_kept {
+            self.is_kept = self.keep(vault).is_ok();
+        }
+        if self.is_kept && self.known().is_some() {
+            self.heard.store(vault.directory());
+        }
+    }
+
+    /// The vault is about to be locked: what is to be watched then lies outside, whatever became of it meanwhile.
+    pub(super) fn close(&mut self, vault: &mut Vault) {
+        let found = Outside::read(vault.directory()).ok().flatten();
+        self.is_kept &= found.unwrap_or_default().switch == self.known();
+        self.look(vault);
+    }
+
+    /// First outside, so that nothing is acknowledged that is not watched while the vault is locked.
+    fn keep(&self, vault: &mut Vault) -> Result<(), WriteError> {
+        let known = self.known();
+        lay_outside(vault, known.as_ref())?;
+        let value = known.and_then(|watched| {
+            let mut record = self.changed_at.to_be_bytes().to_vec();
+            record.extend_from_slice(self.owner.as_slice());
+            record.extend_from_slice(&watched.encode().ok()?);
+            Some(record)
+        });
+        vault.apply(vec![Change {
+            key: RECORD.to_vec(),
+            value,
+        }])
+    }
+
+    /// Another one, or none. Where that cannot be kept, it stays as it was.
+    fn change(
+        &mut self,
+        vault: &mut Vault,
+        watched: Option<Watched>,
+        owner: Owner,
+    ) -> Result<(), Failure> {
+        let before = (self.known(), self.owner.clone(), self.changed_at);
+        // Not heard by whoever watches before it is kept.
+        let silently = |switch: &mut Self, watched| {
+            switch.watched.send_if_modified(|known| {
+                *known = watched;
+                false
+            });
+        };
+        silently(self, watched);
+        (self.owner, self.changed_at) = (owner, 0);
+        if let Err(error) = self.keep(vault) {
+            silently(self, before.0);
+            (self.owner, self.changed_at) = (before.1, before.2);
+            // What this does not put back, a tick does.
+            self.is_kept = false;
+            self.look(vault);
+            return Err(write_failure(error));
+        }
+        self.is_kept = true;
+        self.told_gone = false;
+        self.heard.forget();
+        self.watched.send_modify(|_| {});
+        Ok(())
+    }
+
+    fn known(&self) -> Option<Watched> {
+        self.watched.borrow().clone()
+    }
+
+    /// What whoever hears events has to know.
+    // [SPEC 11.69]
+    pub(super) fn news(&self) -> Option<Event> {
+        self.heard.gone_ms()?;
+        Some(Event::SwitchGone {
+            relay: self.relay()?,
+        })
+    }
+
+    fn relay(&self) -> Option<String> {
+        Some(self.known()?.hosts.first()?.to_string())
+    }
+
+    /// What `status` says.
+    pub(super) fn info(&self) -> Option<KillcodeInfo> {
+        Some(KillcodeInfo {
+            relay: self.relay()?,
+            changed_at: (self.changed_at > 0).then_some(self.changed_at),
+            heard_at: self.heard.at_ms(),
+            gone_at: self.heard.gone_ms(),
+        })
+    }
+}
+
+/// Nothing is left there of another switch.
+fn lay_outside(vault: &Vault, watched: Option<&Watched>) -> Result<(), WriteError> {
+    let change = |found: &mut Outside| {
+        if found.switch.as_ref() != watched {
+            (found.switch, found.heard_ms) = (watched.cloned(), None);
+        }
+        found.ordered = None;
+    };
+    Outside::change(vault.directory(), change).map_err(super::watch::write_error)
+}
+
+fn decode(record: &[u8]) -> Option<(Watched, Owner, u64)> {
+    let (changed_at, rest) = record.split_first_chunk()?;
+    let (owner, watched) = rest.split_first_chunk::<32>()?;
+    let watched = Watched::decode(watched)?;
+    Some((
+        watched,
+        Zeroizing::new(*owner),
+        u64::from_be_bytes(*changed_at),
+    ))
+}
+
+impl Engine {
+    /// Orders are heard for as long as the runtime lives.
+    // [SPEC 11.66]
+    pub(super) fn watch_switch(&self) {
+        let (carrier, runtime) = self.links.ways();
+        let (mut watched, heard) = (self.switch.watched.subscribe(), self.switch.heard.clone());
+        let itself = self.itself.clone();
+        runtime.spawn(async move {
+            loop {
+                let ordered = switch::watch(&mut watched, &*carrier, &heard).await;
+                // It has ended where this fails; the order is still there for the next.
+                if itself.send(Message::Ordered(ordered)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Time has passed.
+    pub(super) fn look_at_switch(&mut self) {
+        self.switch.look(&mut self.vault);
+        let news = self.switch.news();
+        if let Some(news) = news.as_ref().filter(|_| !self.switch.told_gone) {
+            self.tell(news);
+        }
+        self.switch.told_gone = news.is_some();
+    }
+
+    // [SPEC 11.62, 12.40]
+    pub(super) fn set_switch(
+        &mut self,
+        secret: &SecretText,
+        switch: &SecretText,
+        owner: &SecretText,
+    ) -> Result<Answer, Failure> {
+        policy::allows_killcode()?;
+        let watched = unhex(switch.expose()).and_then(|bytes| Watched::decode(&bytes));
+        let owner =
+            unhex(owner.expose()).and_then(|bytes| Some(Zeroizing::new(*bytes.first_chunk()?)));
+        let is_own = |watched: &Watched, owner: &Owner| key(owner).verify_key() == watched.owner;
+        let (Some(watched), Some(owner)) = (watched, owner) else {
+            return Err(no_switch());
+        };
+        if !is_own(&watched, &owner) {
+            return Err(no_switch());
+        }
+        self.expect_present(secret)?;
+        if self.switch.known().is_some() {
+            let text = "there is a kill code already";
+            return Err(Failure::new(Exit::Refused, "killcode_exists", text)
+                .hint("revoke it first with `emptyroom killcode revoke`"));
+        }
+        self.switch.change(&mut self.vault, Some(watched), owner)?;
+        Ok(Answer::Done {})
+    }
+
+    /// Answered when the relay has removed the log, too, or cannot be reached.
+    // [SPEC 11.69, 12.40]
+    pub(super) fn unset_switch(&mut self, secret: &SecretText, answerer: Answerer) {
+        let taken = self.expect_present(secret).and_then(|()| {
+            let Some(watched) = self.switch.known() else {
+                let text = "there is no kill code";
+                return Err(Failure::new(Exit::Refused, "killcode_none", text));
+            };
+            let owner = key(&self.switch.owner);
+            let none = Owner::default();
+            self.switch.change(&mut self.vault, None, none)?;
+            Ok((watched, owner))
+        });
+        let (watched, owner) = match taken {
+            Ok(taken) => taken,
+            Err(failure) => return answerer(Err(failure)),
+        };
+        let (carrier, runtime) = self.links.ways();
+        runtime.spawn(async move {
+            let removed = log::destroy(&*carrier, &watched, &owner).await;
+            answerer(Ok(Answer::Revoked { removed }));
+        });
+    }
+
+    /// An order came for a switch; it counts if that is still this vault's.
+    // [SPEC 11.66, 11.69]
+    pub(super) fn ordered(&mut self, ordered: Ordered) {
+        if self.switch.known().as_ref() == Some(&ordered.watched) {
+            self.order = Some(ordered);
+            self.ending = Some((End::Wipe, Box::new(drop)));
+        }
+    }
+}
+
+fn key(owner: &Owner) -> SignKey {
+    SignKey::from_seed(&Secret32::new(**owner))
+}
+
+fn no_switch() -> Failure {
+    Failure::new(Exit::Usage, "usage", "this is no switch")
+}

@@ -1,0 +1,261 @@
+//! The guard: watches the switch and the dead-man time of a vault that is locked.
+//!
+//! It holds no secret of the vault. While somebody has the vault open, he watches himself, and the guard waits.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use emptyroom_vault::os::OsDirectory;
+use emptyroom_vault::{Directory, is_there};
+use emptyroom_wire::kill::Watched;
+use tokio::sync::watch::Sender;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::{Heard, Ordered, lying_outside, watch};
+use crate::api::{DeadmanInfo, Failure};
+use crate::carrier::Carrier;
+use crate::clock;
+use crate::deadman::start;
+use crate::home;
+use crate::outside::Outside;
+use crate::session::{direct, runtime};
+
+/// How often it is looked whether another switch lies outside.
+// [SPEC 11.90]
+const OUTSIDE_EVERY: Duration = Duration::from_secs(60);
+
+/// How often the dead-man time is looked at, which writes it down and takes the vault's lock for a moment.
+// [SPEC 11.90]
+const DEADMAN_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How often it is told that it passes.
+const WARNED_EVERY: Duration = Duration::from_secs(6 * 3_600);
+
+/// How long what failed is left alone.
+const AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// How often it is tried to take the vault of somebody who has it open.
+const TAKE_EVERY: Duration = Duration::from_millis(200);
+
+/// What a guard tells while it goes on.
+pub enum GuardNews<'a> {
+    /// The dead-man time passes.
+    Deadman(&'a DeadmanInfo),
+    /// This relay has no switch of the kill code any more.
+    SwitchGone(String),
+    /// An order could not be carried out. It is tried again.
+    Failed(Failure),
+}
+
+/// What is there to be guarded when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guarded {
+    /// A kill code.
+    pub killcode: bool,
+    /// A dead-man time.
+    pub deadman: bool,
+}
+
+/// Watches until the vault is destroyed. `ready` is called when it has begun.
+///
+/// # Errors
+/// When there is no vault, or it was destroyed.
+// [SPEC 11.90]
+pub fn guard(
+    home: &Path,
+    ready: impl FnOnce(Guarded) -> Result<(), Failure>,
+    tell: impl Fn(GuardNews<'_>),
+) -> Result<(), Failure> {
+    let outside = read(home);
+    if is_over(home, &outside) {
+        return Err(home::missing());
+    }
+    let carrier = direct()?;
+    let runtime = runtime()?;
+    let guard = Guard {
+        home: home.to_owned(),
+        heard: Heard::new(outside.heard_ms),
+        switch: Sender::new(outside.switch.clone()),
+        tell: &tell,
+    };
+    let outcome = runtime.block_on(async {
+        ready(Guarded {
+            killcode: outside.switch.is_some(),
+            deadman: outside.deadline.is_some(),
+        })?;
+        tokio::select! {
+            biased;
+            failure = guard.obey(&carrier) => Err(failure),
+            failure = guard.look() => Err(failure),
+        }
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+struct Guard<'a> {
+    home: PathBuf,
+    heard: Heard,
+    switch: Sender<Option<Watched>>,
+    tell: &'a dyn Fn(GuardNews<'_>),
+}
+
+/// What became of an order.
+enum Carried {
+    /// The vault is destroyed; what of it is left in the TPM, in words.
+    Out(Vec<String>),
+    /// The code was revoked while the order came, or whoever had the vault open has done it.
+    No,
+    /// Something stood in the way.
+    Failed(Failure),
+}
+
+impl Guard<'_> {
+    /// Carries orders out.
+    async fn obey(&self, carrier: &dyn Carrier) -> Failure {
+        let mut switch = self.switch.subscribe();
+        loop {
+            let ordered = match Ordered::left(&read(&self.home)) {
+                Some(left) => left,
+                None => watch(&mut switch, carrier, &self.heard).await,
+            };
+            match self.carry_out(&ordered).await {
+                // [SPEC 11.67] As long as it could not be told, it is done again: there is nothing more to destroy then.
+                Carried::Out(left) => {
+                    if ordered.tell(&self.home, carrier).await {
+                        return Failure::wiped(true, &left);
+                    }
+                }
+                Carried::No => match self.refresh(&read(&self.home)) {
+                    Some(over) => return over,
+                    None => continue,
+                },
+                Carried::Failed(failure) => (self.tell)(GuardNews::Failed(failure)),
+            }
+            sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    /// Destroys the vault, as soon as nobody has it open.
+    async fn carry_out(&self, ordered: &Ordered) -> Carried {
+        loop {
+            match OsDirectory::at(&self.home).lock() {
+                // [SPEC 11.69]
+                Ok(_) if lying_outside(&self.home).as_ref() != Some(&ordered.watched) => {
+                    return Carried::No;
+                }
+                Ok(lock) => {
+                    return match ordered.wipe(&self.home, lock) {
+                        Ok(left) => Carried::Out(left),
+                        Err(failure) => Carried::Failed(failure),
+                    };
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => sleep(TAKE_EVERY).await,
+                Err(e) if e.kind() == ErrorKind::NotFound => return Carried::No,
+                Err(e) => {
+                    return Carried::Failed(Failure::wipe_failed(
+                        true,
+                        &crate::api::reason(e.kind()),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Looks at what lies outside, until there is no vault.
+    async fn look(&self) -> Failure {
+        let every = |time| {
+            let mut every = interval(time);
+            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            every
+        };
+        let (mut outsides, mut deadmen) = (every(OUTSIDE_EVERY), every(DEADMAN_EVERY));
+        let mut stamp = None;
+        let (mut warned, mut told_gone) = (None, false);
+        loop {
+            tokio::select! {
+                _ = outsides.tick() => {
+                    let now = self.stamp();
+                    // Reading it syncs: not where it is the same file as before.
+                    if (stamp != Some(now) || now.is_none())
+                        && let Some(over) = self.refresh(&read(&self.home))
+                    {
+                        return over;
+                    }
+                    stamp = Some(now);
+                    self.store();
+                    if self.heard.gone_ms().is_none() {
+                        told_gone = false;
+                    } else if !told_gone && let Some(relay) = self.relay() {
+                        (self.tell)(GuardNews::SwitchGone(relay));
+                        told_gone = true;
+                    }
+                }
+                // [SPEC 11.80, 11.83]
+                _ = deadmen.tick() => match start::look(&self.home, &clock::here()) {
+                    Err(failure) => return failure,
+                    Ok(Some(deadman)) if deadman.warned => {
+                        if warned.is_none_or(|at: Instant| at.elapsed() >= WARNED_EVERY) {
+                            (self.tell)(GuardNews::Deadman(&deadman));
+                            warned = Some(Instant::now());
+                        }
+                    }
+                    Ok(_) => warned = None,
+                },
+            }
+        }
+    }
+
+    /// From now on what lies outside is watched. Gives why there is nothing more to be.
+    fn refresh(&self, outside: &Outside) -> Option<Failure> {
+        if is_over(&self.home, outside) {
+            return Some(home::missing());
+        }
+        self.switch.send_if_modified(|known| {
+            let is_other = *known != outside.switch;
+            if is_other {
+                self.heard.forget();
+                known.clone_from(&outside.switch);
+            }
+            is_other
+        });
+        None
+    }
+
+    /// Writes down that the relay was heard.
+    fn store(&self) {
+        if !self.heard.is_due() {
+            return;
+        }
+        let directory = OsDirectory::at(&self.home);
+        // Whoever has the vault open writes it down himself.
+        if let Ok(_lock) = directory.lock()
+            && lying_outside(&self.home) == *self.switch.borrow()
+        {
+            self.heard.store(&directory);
+        }
+    }
+
+    /// What tells whether it is the same file as before.
+    fn stamp(&self) -> Option<(SystemTime, u64)> {
+        let found = std::fs::metadata(self.home.join("outside")).ok()?;
+        Some((found.modified().ok()?, found.len()))
+    }
+
+    fn relay(&self) -> Option<String> {
+        let switch = self.switch.borrow();
+        Some(switch.as_ref()?.hosts.first()?.to_string())
+    }
+}
+
+/// Whether there is neither a vault nor an order that is to be carried out.
+fn is_over(home: &Path, outside: &Outside) -> bool {
+    *outside == Outside::default() && !is_there(&OsDirectory::at(home))
+}
+
+/// What lies outside. Damaged is as if there was nothing; the next opening tells.
+fn read(home: &Path) -> Outside {
+    let outside = Outside::read(&OsDirectory::at(home));
+    outside.ok().flatten().unwrap_or_default()
+}

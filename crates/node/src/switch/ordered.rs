@@ -1,0 +1,116 @@
+//! An order that is to be carried out: noted, the vault destroyed, and whoever gave it told.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use emptyroom_vault::os::OsDirectory;
+use emptyroom_vault::{Directory, OutsideFile, is_there, outside};
+use emptyroom_wire::kill::{Said, Watched};
+use emptyroom_wire::wipe::OrderHash;
+
+use super::log::{append, open};
+use super::lying_outside;
+use crate::api::Failure;
+use crate::carrier::Carrier;
+use crate::errand::{Errand, Whom};
+use crate::outside::Outside;
+use crate::session::{direct, runtime};
+use crate::{clock, home, seed};
+
+/// How long it is tried to give a receipt.
+const RECEIPT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// An order that is to be carried out.
+pub(crate) struct Ordered {
+    pub(crate) watched: Watched,
+    pub(super) order: OrderHash,
+}
+
+impl Ordered {
+    /// One that was begun and lies outside.
+    pub(crate) fn left(outside: &Outside) -> Option<Self> {
+        Some(Self {
+            order: outside.ordered?,
+            watched: outside.switch.clone()?,
+        })
+    }
+
+    /// Notes it, so that a wipe that is cut off is gone on with. Whoever calls this has the directory's lock.
+    // [SPEC 11.66]
+    pub(crate) fn note(&self, directory: &dyn Directory) -> io::Result<()> {
+        Outside::change(directory, |outside| {
+            outside.switch = Some(self.watched.clone());
+            outside.ordered = Some(self.order);
+        })
+    }
+
+    /// Destroys a locked vault whose lock is held; gives what is left of it in the TPM, in words. What lies outside stays until
+    /// whoever gave the order is told.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub(crate) fn wipe(
+        &self,
+        home: &Path,
+        lock: Box<dyn Send + Sync>,
+    ) -> Result<Vec<String>, Failure> {
+        // What cannot be noted is destroyed all the same.
+        let _ = self.note(&OsDirectory::at(home));
+        let wiped = home::wipe_held(home, lock, OutsideFile::Stays);
+        wiped.map_err(|failure| Failure::wipe_failed(true, &failure.text))
+    }
+
+    /// Goes on with one that was cut off, and tells. Gives how it ended.
+    pub(crate) fn finish(&self, home: &Path, lock: Box<dyn Send + Sync>) -> Failure {
+        let left = match self.wipe(home, lock) {
+            Ok(left) => left,
+            Err(failure) => return failure,
+        };
+        // On a thread of its own: whoever calls this may be in a runtime. What it does not come to, a guard does.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (Ok(carrier), Ok(runtime)) = (direct(), runtime()) else {
+                    return;
+                };
+                runtime.block_on(self.tell(home, &carrier));
+                runtime.shutdown_background();
+            });
+        });
+        Failure::wiped(true, &left)
+    }
+
+    /// Tells whoever gave the order that it is done, and says whether the relay has that. Then nothing is left to be told, and the
+    /// switch goes, too.
+    // [SPEC 11.67]
+    pub(crate) async fn tell(&self, home: &Path, carrier: &dyn Carrier) -> bool {
+        let told = tokio::time::timeout(RECEIPT_TIME_MAX, self.give_receipt(carrier)).await;
+        let told = told.ok().flatten().is_some();
+        if told {
+            self.forget(home);
+        }
+        told
+    }
+
+    async fn give_receipt(&self, carrier: &dyn Carrier) -> Option<()> {
+        let mut rng = seed::generator().ok()?;
+        let whom = Whom::Known(self.watched.relay);
+        let hosts = &self.watched.hosts;
+        let mut errand = Errand::dial(carrier, hosts, &whom, &mut rng).await.ok()?;
+        let switch = self.watched.switch();
+        let handle = open(&mut errand, &switch).await.ok()?.ok()?;
+        let said = Said::Receipt(switch.receipt(self.order, clock::now().wall.0));
+        let appended = append(&mut errand, &switch, handle, &said, &mut rng).await;
+        appended.ok()?.ok()
+    }
+
+    /// Removes what lies outside of a vault that is gone. What cannot be removed now is by whoever tells next.
+    fn forget(&self, home: &Path) {
+        let directory = OsDirectory::at(home);
+        // Whoever has the lock may be making a new vault, and removes it himself.
+        let Ok(_lock) = directory.lock() else { return };
+        if !is_there(&directory) && lying_outside(home).as_ref() == Some(&self.watched) {
+            let _ = outside::remove(&directory);
+        }
+    }
+}
