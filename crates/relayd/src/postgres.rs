@@ -24,7 +24,7 @@ use emptyroom_wire::time::{DAY_MS, Day, Wall};
 
 pub use address::{Address, AddressFault};
 use homes::{Homes, SharedKeys};
-use link::{Link, Phase, failure};
+use link::{Link, NO_ANSWER, NO_COMMIT, Phase, failure};
 use peers::Peers;
 use ratchet::{DayKeys, Turn};
 pub use schema::{Seat, Unusable};
@@ -159,9 +159,15 @@ impl PostgresRows {
         outcome
     }
 
-    /// Connects to a database that was away.
+    /// Connects to a database that was away. It is back when it commits: one whose replica is missing answers to all else.
     pub fn try_again(&mut self) {
-        let outcome = self.reach();
+        self.batch = Batch::default();
+        let outcome = self.reach().and_then(|()| {
+            self.link.run(Phase::Before, async |session| {
+                let done = session.client.batch_execute(schema::TOUCH).await;
+                done.map_err(|error| failure(&error, Phase::Before))
+            })
+        });
         self.standing.notice(self.seat.shard, &outcome);
         self.standing.tried(self.seat.shard);
     }
@@ -233,6 +239,10 @@ impl PostgresRows {
     fn notice(&mut self, outcome: StoreFailure) -> StoreFailure {
         if outcome == StoreFailure::Conflict {
             self.days_are_stale = true;
+        }
+        // [SPEC 6.211]
+        if outcome == NO_ANSWER || outcome == NO_COMMIT {
+            self.standing.notice(self.seat.shard, &Err(NO_ANSWER));
         }
         outcome
     }

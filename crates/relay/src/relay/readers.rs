@@ -155,7 +155,12 @@ impl Relay {
                 }
             }
             // [SPEC 6.211]
-            StoreReply::Refused(refusal) if refusal.code == RefusalCode::StoreFailed => {
+            StoreReply::Refused(refusal)
+                if matches!(
+                    refusal.code,
+                    RefusalCode::StoreFailed | RefusalCode::StorageFull
+                ) =>
+            {
                 self.put_off.readers.push((conn, handle));
                 let retry_at = now.mono.plus_ms(u64::from(AWAY_RETRY_S) * SECOND_MS);
                 self.put_off.at.get_or_insert(retry_at);

@@ -62,7 +62,7 @@ pub(super) struct Arguments {
     access_code_file: Option<PathBuf>,
     /// Where entries are kept. `segments` (the relay's own log; the default) or `sqlite`: in the data directory, for a new one; an
     /// old one keeps its kind. `postgres://USER:PASSWORD@HOST/DATABASE`, once or more: in databases that several nodes of one relay
-    /// share, all naming the same ones in the same order. `file:PATH` or `env:NAME` says where such addresses are found, one a line, so
+    /// share, all naming the same ones in the same order (better one, where one does: docs/scaling.md). `file:PATH` or `env:NAME` says where such addresses are found, one a line, so
     /// that no list of processes shows a password.
     // Read later: what is said of a wrong value must not repeat it.
     // [SPEC 6.208]

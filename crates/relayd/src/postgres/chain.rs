@@ -13,6 +13,7 @@ use tokio_postgres::error::SqlState;
 
 use super::address::Address;
 use super::link::{Link, Phase, Session, failure};
+use super::standing::{IS_AWAY, Standing};
 use crate::chain::Appended;
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS key_chain (
@@ -41,6 +42,8 @@ pub struct SharedChain {
     identity: VerifyKey,
     /// Of the newest record that was read or appended.
     last_known: u64,
+    /// Which of several databases are away.
+    standing: Option<Standing>,
 }
 
 impl SharedChain {
@@ -58,6 +61,7 @@ impl SharedChain {
             link: Link::new(address)?,
             identity,
             last_known: 0,
+            standing: None,
         };
         chain.run(async |session| session.client.batch_execute(TABLE).await)?;
         let mut records = chain.after(0)?;
@@ -68,6 +72,11 @@ impl SharedChain {
             records = chain.after(0)?;
         }
         Ok((chain, records))
+    }
+
+    /// From now on nothing waits for the database while it is known to be away.
+    pub(crate) fn heed(&mut self, standing: Option<Standing>) {
+        self.standing = standing.filter(|standing| standing.databases() > 1);
     }
 
     pub(crate) fn append(
@@ -129,6 +138,10 @@ impl SharedChain {
         &mut self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, Error>,
     ) -> Result<T, StoreFailure> {
+        // [SPEC 6.211]
+        if self.standing.as_ref().is_some_and(|all| all.is_away(0)) {
+            return Err(IS_AWAY);
+        }
         self.link.connect()?;
         let outcome = self.link.run(Phase::Before, async |session| {
             let outcome = work(session).await;

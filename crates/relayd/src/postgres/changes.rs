@@ -136,6 +136,7 @@ impl PostgresRows {
             // [SPEC 6.211]
             self.reserve(&written).map_err(|failure| match failure {
                 StoreFailure::Away(_) if failure != LOCKED => StoreFailure::Conflict,
+                StoreFailure::Full => StoreFailure::Conflict,
                 failure => failure,
             })?;
         }

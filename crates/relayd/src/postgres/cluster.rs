@@ -172,7 +172,7 @@ impl Cluster {
     pub fn upkeep(&mut self) -> Result<Slice, StoreFailure> {
         self.try_again();
         let ask = |shard: &Shard| shard.ask(|ledger| ledger.rows().upkeep());
-        let asked: Vec<_> = self.shards.iter().map(ask).collect();
+        let asked: Vec<_> = self.there().map(ask).collect();
         let mut outcome = Ok(Slice::Done);
         for answer in asked {
             outcome = match (outcome, received(&answer)) {
@@ -231,6 +231,16 @@ impl Cluster {
         received(&self.shard(shard)?.ask(move |ledger| work(ledger.rows())))
     }
 
+    /// The databases that are not away; all, if all are.
+    fn there(&self) -> impl Iterator<Item = &Shard> {
+        let is_away = |shard: u16| self.standing.is_away(shard);
+        let all = (0..self.homes.shards()).all(is_away);
+        let numbered = (0..).zip(&self.shards);
+        numbered
+            .filter(move |(number, _)| all || !is_away(*number))
+            .map(|(_, shard)| shard)
+    }
+
     fn shard_of(&self, key: &RowKey) -> u16 {
         let known = self.remembered.get(key);
         known.unwrap_or_else(|| self.homes.of(key))
@@ -247,11 +257,16 @@ impl Cluster {
             by_home.entry(self.homes.of(&key)).or_default().push(key);
         }
         let mut asked = Vec::new();
+        let mut silent = BTreeSet::new();
         for (home, keys) in by_home {
+            // [SPEC 6.211]
+            if self.standing.is_away(home) {
+                silent.insert(home);
+                continue;
+            }
             let ask = move |ledger: &mut Ledger<PostgresRows>| ledger.rows().pointers(&keys);
             asked.push((home, self.shard(home)?.ask(ask)));
         }
-        let mut silent = BTreeSet::new();
         for (home, answer) in asked {
             match received(&answer) {
                 Ok(found) => self.remembered.extend(found),
@@ -370,14 +385,21 @@ fn apply_part(
         Err(StoreFailure::Away(_) | StoreFailure::Conflict) => {
             all(RefusalCode::StoreFailed, AWAY_RETRY_S)
         }
-        Err(StoreFailure::Full) if ops.len() == 1 => all(RefusalCode::StorageFull, FULL_RETRY_S),
-        // One by one: what reads and makes space is done, and what is full may be the home of a log that one of them makes.
+        Err(StoreFailure::Full) if !ops.iter().any(StoreOp::grows) => {
+            all(RefusalCode::StorageFull, FULL_RETRY_S)
+        }
+        // What reads and makes space is done.
         Err(StoreFailure::Full) => {
-            let one = |op: &StoreOp| {
-                let reply = apply_part(ledger, now, std::slice::from_ref(op))?.pop();
-                reply.ok_or(THREAD_ENDED)
-            };
-            ops.iter().map(one).collect()
+            let mut replies = Vec::with_capacity(ops.len());
+            for run in ops.chunk_by(|one, next| one.grows() == next.grows()) {
+                if run.iter().any(StoreOp::grows) {
+                    let full = || refusal(RefusalCode::StorageFull, FULL_RETRY_S);
+                    replies.extend(run.iter().map(|_| full()));
+                } else {
+                    replies.extend(apply_part(ledger, now, run)?);
+                }
+            }
+            Ok(replies)
         }
         outcome => outcome,
     }
@@ -433,7 +455,7 @@ impl Store for Cluster {
     fn expire(&mut self, now: Wall) -> Result<(), StoreFailure> {
         self.try_again();
         let ask = |shard: &Shard| shard.ask(move |ledger| ledger.expire(now));
-        let asked: Vec<_> = self.shards.iter().map(ask).collect();
+        let asked: Vec<_> = self.there().map(ask).collect();
         let mut outcome = Ok(());
         for answer in asked {
             outcome = match (outcome, received(&answer)) {

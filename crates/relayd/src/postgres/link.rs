@@ -30,6 +30,10 @@ const TCP_MAX: Duration = Duration::from_secs(2);
 /// After a vain attempt to connect, so long passes before the next.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// It is connected, and does not answer.
+pub(super) const NO_ANSWER: StoreFailure = StoreFailure::Away("no answer");
+/// As for the commit.
+pub(super) const NO_COMMIT: StoreFailure = StoreFailure::Lost("no answer to a commit");
 /// Another node is at a row for too long.
 pub(super) const LOCKED: StoreFailure = StoreFailure::Away("another node holds a row for too long");
 
@@ -161,8 +165,8 @@ impl Link {
         let outcome = self.block_on(async {
             match (timeout(ANSWER_MAX, work(&mut session)).await, phase) {
                 (Ok(outcome), _) => outcome,
-                (Err(_), Phase::Before) => Err(StoreFailure::Away("no answer")),
-                (Err(_), Phase::Commit) => Err(StoreFailure::Lost("no answer to a commit")),
+                (Err(_), Phase::Before) => Err(NO_ANSWER),
+                (Err(_), Phase::Commit) => Err(NO_COMMIT),
             }
         });
         let is_useless = session.client.is_closed()

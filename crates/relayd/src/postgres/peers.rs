@@ -1,7 +1,14 @@
 //! The other databases of a relay, as one of them needs them: to say that a log is made here, and to look at logs that are elsewhere.
 
+use std::time::{Duration, Instant};
+
 use super::link::{LOCKED, Session};
 use super::*;
+
+/// So long another database is not asked again that was asked in vain.
+const VAIN: Duration = Duration::from_secs(3);
+/// What stands there is over soon, and not yet.
+const CLOSED: StoreFailure = StoreFailure::Away("a row that is not over and does not open");
 
 /// How long a pointer stands that leads to nothing, in days.
 // [SPEC 6.210]
@@ -34,6 +41,8 @@ pub(super) struct Peers {
     standing: Standing,
     keys: SharedKeys,
     links: BTreeMap<u16, Link>,
+    /// They were asked in vain, then.
+    vain: BTreeMap<u16, Instant>,
 }
 
 /// What stands under a log's key in another database.
@@ -41,6 +50,8 @@ pub(super) enum Found {
     Row(Vec<u8>),
     /// It leads there, and stands until that day.
     Pointer(u16, i32),
+    /// Something that is not over and does not open.
+    Closed,
 }
 
 impl Peers {
@@ -50,6 +61,7 @@ impl Peers {
             standing,
             keys,
             links: BTreeMap::new(),
+            vain: BTreeMap::new(),
         }
     }
 
@@ -61,7 +73,8 @@ impl Peers {
     ) -> Result<T, StoreFailure> {
         let gone = StoreFailure::Broken("a database that is in no list");
         // [SPEC 6.211]
-        if self.standing.is_away(seat.shard) {
+        let vain = self.vain.get(&seat.shard);
+        if self.standing.is_away(seat.shard) || vain.is_some_and(|at| at.elapsed() < VAIN) {
             return Err(IS_AWAY);
         }
         if !self.links.contains_key(&seat.shard) {
@@ -70,17 +83,15 @@ impl Peers {
         }
         let link = self.links.get_mut(&seat.shard).ok_or(gone)?;
         if !link.is_connected() {
-            let reached = reach(link, seat, &self.keys);
-            if reached.is_err() {
-                self.standing.notice(seat.shard, &reached);
-            }
-            reached?;
+            reach(link, seat, &self.keys).inspect_err(|_| {
+                self.vain.insert(seat.shard, Instant::now());
+            })?;
         }
         let outcome = link.run(Phase::Before, work);
-        if let Err(failure @ StoreFailure::Away(_)) = outcome
-            && failure != LOCKED
+        // What others find there is their affair: this connection alone may be at fault.
+        if matches!(outcome, Err(failure @ (StoreFailure::Away(_) | StoreFailure::Full)) if failure != LOCKED)
         {
-            self.standing.notice(seat.shard, &Err(failure));
+            self.vain.insert(seat.shard, Instant::now());
         }
         outcome
     }
@@ -136,9 +147,11 @@ impl PostgresRows {
         let (row, pointer) = match found {
             None => return Ok(()),
             Some(Found::Row(row)) => (Some(row), None),
+            Some(Found::Closed) => return Err(CLOSED),
             Some(Found::Pointer(shard, _)) if shard == here => return Ok(()),
             Some(Found::Pointer(shard, day)) => match self.find(shard, key)? {
                 Some(Found::Row(row)) => (Some(row), Some((shard, day))),
+                Some(Found::Closed) => return Err(CLOSED),
                 Some(Found::Pointer(..)) | None => (None, Some((shard, day))),
             },
         };
@@ -166,7 +179,7 @@ impl PostgresRows {
         }
         let mut keys = self.keys.lock();
         let (_, known) = fetch::known_of(row, &mut keys)?;
-        Ok(known.row.map(Found::Row))
+        Ok(Some(known.row.map_or(Found::Closed, Found::Row)))
     }
 
     /// Says in the homes of new logs that they are made here. Before these are committed: a pointer that leads to nothing says nothing.

@@ -1,7 +1,8 @@
 //! Which databases of a relay are away, for all threads that work with one, and for who asks how the relay fares.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use emptyroom_relay::store::StoreFailure;
 
@@ -9,6 +10,9 @@ use crate::log::{Event, log};
 
 /// Not tried: somebody else does that.
 pub(super) const IS_AWAY: StoreFailure = StoreFailure::Away("one of the databases is away");
+
+/// Between two attempts to reach one that is away.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How the databases of a relay are.
 #[derive(Clone, Debug)]
@@ -19,6 +23,15 @@ struct State {
     is_away: AtomicBool,
     /// Its thread tries to connect, or will.
     is_tried: AtomicBool,
+    /// It was tried last, then.
+    tried: Mutex<Option<Instant>>,
+}
+
+impl State {
+    fn is_due(&self) -> bool {
+        let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.is_none_or(|at| at.elapsed() > PAUSE)
+    }
 }
 
 impl Standing {
@@ -44,7 +57,7 @@ impl Standing {
             .collect()
     }
 
-    pub(super) fn is_away(&self, shard: u16) -> bool {
+    pub(crate) fn is_away(&self, shard: u16) -> bool {
         self.state(shard)
             .is_some_and(|state| state.is_away.load(Ordering::Relaxed))
     }
@@ -78,6 +91,7 @@ impl Standing {
         let numbered = (0..).zip(self.0.iter());
         numbered
             .filter(|(_, state)| state.is_away.load(Ordering::Relaxed))
+            .filter(|(_, state)| state.is_due())
             .filter(|(_, state)| !state.is_tried.swap(true, Ordering::Relaxed))
             .map(|(shard, _)| shard)
             .collect()
@@ -85,6 +99,8 @@ impl Standing {
 
     pub(super) fn tried(&self, shard: u16) {
         if let Some(state) = self.state(shard) {
+            let mut tried = state.tried.lock().unwrap_or_else(PoisonError::into_inner);
+            *tried = Some(Instant::now());
             state.is_tried.store(false, Ordering::Relaxed);
         }
     }

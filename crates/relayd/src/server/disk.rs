@@ -54,7 +54,8 @@ impl Disk {
             Some(Choice::Here(_)) | None => None,
         };
         let chain = if let Some(address) = first {
-            let (chain, shared) = open_chain(address, &identity, &records)?;
+            let (mut chain, shared) = open_chain(address, &identity, &records)?;
+            chain.heed(store.standing());
             records = shared;
             KeptChain::Shared(Box::new(chain))
         } else {

@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 use tokio_postgres::{Client, NoTls};
 
 use crate::machine::{found, succeeds};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, remove_leftovers};
 
 /// It must be in no log.
 pub const PASSWORD: &str = "s3cret-of-the-tests";
@@ -48,6 +48,7 @@ impl Server {
 
     /// The same, with files of its own before it starts, and arguments.
     pub fn start_with(arguments: &'static [&'static str], prepare: impl FnOnce(&Self)) -> Self {
+        remove_leftovers();
         let directory = Scratch::in_memory("postgres");
         let user = is_root().then(other_user);
         if let Some((uid, gid)) = user {

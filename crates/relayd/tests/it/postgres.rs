@@ -24,6 +24,7 @@ mod failing;
 mod forensic;
 mod refused;
 mod secured;
+mod shares;
 mod together;
 
 type Node = Cluster;
@@ -38,6 +39,10 @@ fn try_open(addresses: &[String], seed: u8, keys: &Path, today: Day) -> Result<N
 
 fn open(addresses: &[String], keys: &Path) -> Node {
     try_open(addresses, 7, keys, BEFORE).unwrap_or_else(|refused| panic!("{}", refused.why))
+}
+
+fn name_of(address: &str) -> &str {
+    address.rsplit('/').next().unwrap()
 }
 
 /// Does something with the rows of a relay's only database.

@@ -45,6 +45,21 @@ impl Drop for Scratch {
     }
 }
 
+/// Removes what processes left in memory that have ended: nothing of a process that is killed is dropped, nor what lives as long as it.
+pub fn remove_leftovers() {
+    for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix("emptyroom-relay-");
+        let process = process.and_then(|rest| rest.split('-').next());
+        if let Some(process) = process.filter(|id| id.parse::<u32>().is_ok())
+            && Path::new("/proc/self").exists()
+            && !Path::new("/proc").join(process).exists()
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// All files below a directory, without sockets.
 pub fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -29,7 +29,7 @@ const START: Wall = Wall(20_000 * DAY_MS + DAY_MS / 2);
 /// From the start to a day that is a multiple of eight.
 const DAYS: u16 = 16;
 
-fn share(number: u8, uses: u8, days: u16) -> Share {
+pub fn share(number: u8, uses: u8, days: u16) -> Share {
     let mut key = [0; 32];
     key[0] = number;
     Share {
@@ -45,7 +45,7 @@ fn owner() -> SignKey {
     SignKey::from_seed(&Secret32::new([0x71; 32]))
 }
 
-fn op(number: u8, op: ShareOp) -> StoreOp {
+pub fn op(number: u8, op: ShareOp) -> StoreOp {
     StoreOp::Share(SharePlace::of(&ShareId::new([number; 32])), op)
 }
 

@@ -245,8 +245,15 @@ fn a_log_is_decided_on_only_where_it_lies() {
         }
         // A node that has not seen it asks its home, and so does the second, which names itself.
         let new = 120 + u8::try_from(number).unwrap();
-        let ops = vec![making(far, number, new), making(far, 9, far)];
-        let replies = node.apply(now, ops).unwrap();
+        // They come behind the last piece that a batch is cut into, so both are decided at once.
+        let mut ops = Vec::new();
+        for next in 0..15 {
+            let next = 200 + next + 16 * u8::try_from(number).unwrap();
+            ops.push(making(log, 100 * number + u64::from(next), next));
+            ops.push(StoreOp::Look { place: place(next) });
+        }
+        ops.extend([making(far, number, new), making(far, 9, far)]);
+        let replies = node.apply(now, ops).unwrap().split_off(30);
         assert!(is_appended(&replies[0]));
         assert!(matches!(
             &replies[1],
@@ -391,4 +398,53 @@ fn the_operator_is_told_which_database_is_away() {
     let count = |what: &str| said.matches(what).count();
     assert_eq!(count("database 2 of 2"), 2, "{said}");
     assert_eq!(count("database 2 of 2 is back"), 1);
+}
+
+// [SPEC 6.211]
+#[test]
+fn a_database_whose_commits_have_no_end_is_away_and_not_waited_for() {
+    let hangs = database::Server::start();
+    let addresses = vec![database::shared().fresh(), hangs.fresh()];
+    let keys = Scratch::in_memory("hangs");
+    let mut node = open(&addresses, keys.path());
+    let logs = 0..16;
+    for log in logs.clone() {
+        one(&mut node, create(log)).unwrap();
+    }
+    let appends = |number| logs.clone().map(|log| append(log, number, 0)).collect();
+    // Its replica is gone: all but commits goes on there.
+    hangs.execute(
+        "postgres",
+        "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
+    );
+    hangs.number("postgres", "SELECT pg_reload_conf()::int::int8");
+    let mut number = 0;
+    until(|| {
+        number += 1;
+        let outcome = node.apply(NOW, appends(number));
+        matches!(outcome, Err(StoreFailure::Lost(_)))
+    });
+    assert_eq!(node.standing().away(), [2]);
+    // Meanwhile its thread tries it again, and waits for as long.
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(4) {
+        number += 1;
+        let asked = Instant::now();
+        let mut ops: Vec<StoreOp> = appends(number);
+        ops.extend((200..216).map(create));
+        let replies = node.apply(NOW, ops).unwrap();
+        let refused = replies.iter().filter(|reply| is_refused(reply)).count();
+        assert!(refused > 0 && refused < replies.len());
+        let _ = node.upkeep();
+        let _ = node.expire(NOW);
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(3), "it was waited for: {took:?}");
+        thread::sleep(Duration::from_millis(200));
+    }
+    hangs.execute("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
+    hangs.number("postgres", "SELECT pg_reload_conf()::int::int8");
+    until(|| {
+        let replies = node.apply(NOW, appends(number + 1)).unwrap();
+        replies.iter().all(is_appended)
+    });
 }

@@ -13,10 +13,6 @@ fn open_today(address: &str, keys: &Scratch) -> Result<Node, Refused> {
     try_open(&[address.to_owned()], 7, keys.path(), TODAY)
 }
 
-fn name_of(address: &str) -> &str {
-    address.rsplit('/').next().unwrap()
-}
-
 // [SPEC 6.203]
 #[test]
 fn another_relay_another_list_and_a_later_version_are_refused() {
