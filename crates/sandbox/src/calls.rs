@@ -88,6 +88,9 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_nfsservctl,
     QUOTACTL_FD,
     OPEN_TREE_ATTR,
+    SETXATTRAT,
+    REMOVEXATTRAT,
+    FILE_SETATTR,
 ];
 
 /// Denied where they are: older names of the same, and ports of a PC.
@@ -110,6 +113,9 @@ const DENIED_HERE: &[libc::c_long] = &[];
 // Without a name in libc on some machines.
 const QUOTACTL_FD: libc::c_long = 443;
 const OPEN_TREE_ATTR: libc::c_long = 467;
+const SETXATTRAT: libc::c_long = 463;
+const REMOVEXATTRAT: libc::c_long = 466;
+const FILE_SETATTR: libc::c_long = 469;
 const KEXEC_FILE_LOAD: libc::c_long = if cfg!(target_arch = "x86_64") {
     320
 } else {

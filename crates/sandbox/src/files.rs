@@ -38,9 +38,15 @@ const SYSTEM_READ: &[&str] = &[
 ];
 
 /// Files of the system that may be links to anywhere.
-const SYSTEM_LINKS: &[&str] = &[RESOLVER, "/etc/localtime", "/etc/emptyroom/policy"];
-/// Without it no name is found any more.
-const RESOLVER: &str = "/etc/resolv.conf";
+const SYSTEM_LINKS: &[&str] = &[
+    "/etc/emptyroom/policy",
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/localtime",
+    "/etc/nsswitch.conf",
+    "/etc/resolv.conf",
+];
 
 /// What is written of the system: the terminal, and nowhere.
 const SYSTEM_WRITTEN: &[&str] = &["/dev/null", "/dev/tty"];
@@ -75,13 +81,20 @@ fn restricted(allowed: &Allowed) -> Result<RulesetStatus, RulesetError> {
         created: rules.create()?,
         held: Vec::new(),
     };
-    // Nothing is executed.
+    // Nothing is executed. Nor are links made, which would be followed by the next start, or devices.
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let written = AccessFs::from_all(FILES) & !AccessFs::Execute;
+    let unneeded = AccessFs::Execute
+        | AccessFs::MakeSym
+        | AccessFs::MakeChar
+        | AccessFs::MakeBlock
+        | AccessFs::MakeFifo;
+    let written = AccessFs::from_all(FILES) & !unneeded;
     let ways = SYSTEM_LINKS
         .iter()
         .filter_map(|link| places::way_to(link.as_ref()));
-    for path in SYSTEM_READ.iter().map(PathBuf::from).chain(ways) {
+    // The file itself, too, wherever any part of its path leads.
+    let system = SYSTEM_READ.iter().chain(SYSTEM_LINKS).map(PathBuf::from);
+    for path in system.chain(ways) {
         rules.allow(&path, read)?;
     }
     for path in SYSTEM_WRITTEN {
@@ -93,13 +106,14 @@ fn restricted(allowed: &Allowed) -> Result<RulesetStatus, RulesetError> {
     // Looked through first: what is mounted when it is used is there then.
     let linked = allowed.written.iter().flat_map(|path| places::linked(path));
     let linked: Vec<PathBuf> = linked.collect();
-    for path in allowed.written.iter().cloned().chain(linked) {
-        rules.allow(&path, written)?;
+    for path in allowed.written.iter().chain(&linked) {
+        rules.allow(path, written)?;
     }
     let Ok(on_trial) = rules.created.try_clone() else {
         return Ok(RulesetStatus::NotEnforced);
     };
-    if !works(on_trial, allowed) {
+    let own = allowed.written.iter().chain(&linked).chain(&allowed.read);
+    if !works(on_trial, own) {
         return Ok(RulesetStatus::NotEnforced);
     }
     let reached = rules.created.restrict_self()?.ruleset;
@@ -132,11 +146,10 @@ impl Rules {
 
 /// Whether what can be opened now can be under these rules: there are file systems on which a rule does not hold. It is tried out
 /// by a thread of its own, for which alone they are in force.
-fn works(rules: RulesetCreated, allowed: &Allowed) -> bool {
-    let named = allowed.written.iter().chain(&allowed.read);
-    let needed: Vec<PathBuf> = named
+fn works<'a>(rules: RulesetCreated, own: impl Iterator<Item = &'a PathBuf>) -> bool {
+    let needed: Vec<PathBuf> = own
         .cloned()
-        .chain([RESOLVER.into()])
+        .chain(SYSTEM_LINKS.iter().map(PathBuf::from))
         // Opening a device or a pipe may do something.
         .filter(|path| path.metadata().is_ok_and(|m| m.is_dir() || m.is_file()))
         .filter(|path| File::open(path).is_ok())

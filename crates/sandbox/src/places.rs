@@ -11,10 +11,13 @@ pub(crate) fn linked(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = directory.read_dir() else {
         return Vec::new();
     };
+    let home = home();
     entries
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
         .filter_map(|entry| entry.path().canonicalize().ok())
+        // Not to all there is.
+        .filter(|target| is_narrow(target, home.as_deref()))
         .collect()
 }
 
