@@ -15,6 +15,7 @@ const KIND_DEADLINE: u8 = 1;
 const KIND_SWITCH: u8 = 2;
 const KIND_HEARD: u8 = 3;
 const KIND_ORDERED: u8 = 4;
+const KIND_UNTOLD: u8 = 5;
 
 /// What lies outside of a vault.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) struct Outside {
     pub(crate) heard_ms: Option<u64>,
     /// An order of the switch that is being carried out.
     pub(crate) ordered: Option<OrderHash>,
+    /// One that was carried out, and is to be told. It destroys nothing any more.
+    pub(crate) untold: Option<OrderHash>,
     /// Parts that this version does not know, which stay as they are.
     others: Vec<(u8, Vec<u8>)>,
     /// There is a part of a kind that it knows and cannot understand. It is as if it was not there.
@@ -74,6 +77,7 @@ impl Outside {
             (KIND_SWITCH, switch),
             (KIND_HEARD, self.heard_ms.map(|ms| ms.to_be_bytes().into())),
             (KIND_ORDERED, self.ordered.map(|order| order.0.into())),
+            (KIND_UNTOLD, self.untold.map(|order| order.0.into())),
         ];
         let known = parts
             .into_iter()
@@ -111,6 +115,7 @@ impl Outside {
             KIND_SWITCH => self.switch = Some(Watched::decode(part)?),
             KIND_HEARD => self.heard_ms = Some(u64::from_be_bytes(part.try_into().ok()?)),
             KIND_ORDERED => self.ordered = Some(OrderHash(part.try_into().ok()?)),
+            KIND_UNTOLD => self.untold = Some(OrderHash(part.try_into().ok()?)),
             _ => self.others.push((kind, part.to_vec())),
         }
         Some(())
@@ -140,6 +145,7 @@ mod tests {
             switch: Some(KillCode::new([1; 16]).watched(hosts, IdentityHash([3; 32]))),
             heard_ms: Some(7),
             ordered: Some(OrderHash([4; 32])),
+            untold: Some(OrderHash([5; 32])),
             ..Outside::default()
         };
         let whole = outside.encode();

@@ -43,6 +43,10 @@ pub(crate) fn look(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Fail
     let Some(mut deadline) = found.deadline else {
         return Ok(None);
     };
+    // Of a vault that is gone no time passes.
+    if found.ordered.is_some() && !emptyroom_vault::is_there(&directory) {
+        return Ok(None);
+    }
     if deadline.look(here) == Look::Over {
         // [SPEC 11.80] The lock is kept: nobody opens it in between.
         return Err(match home::wipe_held(home, lock, OutsideFile::Goes) {

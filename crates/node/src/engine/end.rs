@@ -141,6 +141,7 @@ fn tell(order: Ordered, home: &Path, carrier: Arc<dyn Carrier>, runtime: &Handle
     let (told, waits) = std::sync::mpsc::channel::<()>();
     let home = home.to_owned();
     runtime.spawn(async move {
+        order.done(&home);
         // What it does not come to, a guard does.
         order.tell(&home, &*carrier).await;
         drop(told);

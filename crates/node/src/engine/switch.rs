@@ -51,7 +51,8 @@ impl Switch {
         };
         let found = Outside::read(vault.directory()).ok().flatten();
         let found = found.unwrap_or_default();
-        let is_kept = found.switch == known && found.ordered.is_none();
+        let is_clear = found.ordered.is_none() && found.untold.is_none();
+        let is_kept = found.switch == known && is_clear;
         let is_changed = known.is_some() && found.switch != known;
         let mut switch = Self {
             watched: watch::Sender::new(known),
@@ -168,7 +169,7 @@ fn lay_outside(vault: &Vault, watched: Option<&Watched>) -> Result<(), WriteErro
         if found.switch.as_ref() != watched {
             (found.switch, found.heard_ms) = (watched.cloned(), None);
         }
-        found.ordered = None;
+        (found.ordered, found.untold) = (None, None);
     };
     Outside::change(vault.directory(), change).map_err(super::watch::write_error)
 }

@@ -116,12 +116,20 @@ impl Guard<'_> {
     async fn obey(&self, carrier: &dyn Carrier) -> Failure {
         let mut switch = self.switch.subscribe();
         loop {
-            let ordered = match Ordered::left(&read(&self.home)) {
+            let outside = read(&self.home);
+            // [SPEC 11.67]
+            if let Some(untold) = Ordered::untold(&outside) {
+                if untold.tell(&self.home, carrier).await {
+                    return Failure::wiped(true, &[]);
+                }
+                sleep(AGAIN_AFTER).await;
+                continue;
+            }
+            let ordered = match Ordered::left(&outside) {
                 Some(left) => left,
                 None => watch(&mut switch, carrier, &self.heard).await,
             };
             match self.carry_out(&ordered).await {
-                // [SPEC 11.67] As long as it could not be told, it is done again: there is nothing more to destroy then.
                 Carried::Out(left) => {
                     if ordered.tell(&self.home, carrier).await {
                         return Failure::wiped(true, &left);
@@ -194,6 +202,11 @@ impl Guard<'_> {
                 }
                 // [SPEC 11.80, 11.83]
                 _ = deadmen.tick() => match start::look(&self.home, &clock::here()) {
+                    // [SPEC 11.90] What fails is tried again.
+                    Err(failure) if failure.error == "wipe_failed" => {
+                        (self.tell)(GuardNews::Failed(failure));
+                        deadmen.reset_after(AGAIN_AFTER);
+                    }
                     Err(failure) => return failure,
                     Ok(Some(deadman)) if deadman.warned => {
                         if warned.is_none_or(|at: Instant| at.elapsed() >= WARNED_EVERY) {

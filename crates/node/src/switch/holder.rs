@@ -171,7 +171,7 @@ pub fn wipe(
         let appended = append(&mut errand, &held.switch, handle, &said, random).await;
         held.said(appended)?;
         let until = Instant::now() + wait;
-        while known.wiped.device_at.is_none() {
+        while known.wiped.device_at.is_none() && Instant::now() < until {
             // A stream that breaks meanwhile is no answer.
             match timeout_at(until, known.wait(&mut errand)).await {
                 Ok(()) => {}

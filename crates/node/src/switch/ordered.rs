@@ -7,6 +7,7 @@ use std::time::Duration;
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Directory, OutsideFile, is_there, outside};
 use emptyroom_wire::kill::{Said, Watched};
+use emptyroom_wire::op::{Refusal, RefusalCode};
 use emptyroom_wire::wipe::OrderHash;
 
 use super::log::{append, open};
@@ -21,6 +22,10 @@ use crate::{clock, home, seed};
 /// How long it is tried to give a receipt.
 const RECEIPT_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// How often a lock is tried to be had, and how long it is waited for in between.
+const LOCK_TRIES: usize = 50;
+const LOCK_EVERY: Duration = Duration::from_millis(20);
+
 /// An order that is to be carried out.
 pub(crate) struct Ordered {
     pub(crate) watched: Watched,
@@ -34,6 +39,28 @@ impl Ordered {
             order: outside.ordered?,
             watched: outside.switch.clone()?,
         })
+    }
+
+    /// One that was carried out, and is to be told.
+    pub(crate) fn untold(outside: &Outside) -> Option<Self> {
+        Some(Self {
+            order: outside.untold?,
+            watched: outside.switch.clone()?,
+        })
+    }
+
+    /// The vault is destroyed: from now on the note leads to nothing but to tell, whatever vault is put there later.
+    // [SPEC 11.67]
+    pub(crate) fn done(&self, home: &Path) {
+        let directory = OsDirectory::at(home);
+        let _lock = patient_lock(&directory);
+        // What cannot be written now is when it is told.
+        let _ = Outside::change(&directory, |outside| {
+            if outside.ordered.take() == Some(self.order) {
+                outside.untold = Some(self.order);
+                outside.deadline = None;
+            }
+        });
     }
 
     /// Notes it, so that a wipe that is cut off is gone on with. Whoever calls this has the directory's lock.
@@ -58,7 +85,9 @@ impl Ordered {
         // What cannot be noted is destroyed all the same.
         let _ = self.note(&OsDirectory::at(home));
         let wiped = home::wipe_held(home, lock, OutsideFile::Stays);
-        wiped.map_err(|failure| Failure::wipe_failed(true, &failure.text))
+        let left = wiped.map_err(|failure| Failure::wipe_failed(true, &failure.text))?;
+        self.done(home);
+        Ok(left)
     }
 
     /// Goes on with one that was cut off, and tells. Gives how it ended.
@@ -86,31 +115,64 @@ impl Ordered {
     pub(crate) async fn tell(&self, home: &Path, carrier: &dyn Carrier) -> bool {
         let told = tokio::time::timeout(RECEIPT_TIME_MAX, self.give_receipt(carrier)).await;
         let told = told.ok().flatten().is_some();
-        if told {
-            self.forget(home);
-        }
-        told
+        told && self.forget(home)
     }
 
+    /// Nothing where it may be given later.
     async fn give_receipt(&self, carrier: &dyn Carrier) -> Option<()> {
         let mut rng = seed::generator().ok()?;
         let whom = Whom::Known(self.watched.relay);
         let hosts = &self.watched.hosts;
         let mut errand = Errand::dial(carrier, hosts, &whom, &mut rng).await.ok()?;
         let switch = self.watched.switch();
-        let handle = open(&mut errand, &switch).await.ok()?.ok()?;
+        let handle = match open(&mut errand, &switch).await.ok()? {
+            Ok(handle) => handle,
+            Err(refusal) => return is_for_good(refusal),
+        };
         let said = Said::Receipt(switch.receipt(self.order, clock::now().wall.0));
         let appended = append(&mut errand, &switch, handle, &said, &mut rng).await;
-        appended.ok()?.ok()
+        appended
+            .ok()?
+            .or_else(|refusal| is_for_good(refusal).ok_or(refusal))
+            .ok()
     }
 
-    /// Removes what lies outside of a vault that is gone. What cannot be removed now is by whoever tells next.
-    fn forget(&self, home: &Path) {
+    /// Removes what lies outside of a vault that is gone, and says whether it is. What cannot be removed now is by whoever tells
+    /// next.
+    fn forget(&self, home: &Path) -> bool {
         let directory = OsDirectory::at(home);
-        // Whoever has the lock may be making a new vault, and removes it himself.
-        let Ok(_lock) = directory.lock() else { return };
-        if !is_there(&directory) && lying_outside(home).as_ref() == Some(&self.watched) {
-            let _ = outside::remove(&directory);
+        let Some(_lock) = patient_lock(&directory) else {
+            return false;
+        };
+        if lying_outside(home).as_ref() != Some(&self.watched) {
+            return true;
+        }
+        if is_there(&directory) {
+            // Another one, whose switch this is as well.
+            Outside::change(&directory, |outside| outside.untold = None).is_ok()
+        } else {
+            outside::remove(&directory).is_ok()
         }
     }
+}
+
+/// A switch that takes no receipt any more: there is nobody to be told by it.
+fn is_for_good(refusal: Refusal) -> Option<()> {
+    let for_good = [
+        RefusalCode::Unknown,
+        RefusalCode::Destroyed,
+        RefusalCode::Full,
+    ];
+    for_good.contains(&refusal.code).then_some(())
+}
+
+/// Whoever looks has the lock for a moment.
+fn patient_lock(directory: &OsDirectory) -> Option<Box<dyn Send + Sync>> {
+    for _ in 0..LOCK_TRIES {
+        match directory.lock() {
+            Ok(lock) => return Some(lock),
+            Err(_) => std::thread::sleep(LOCK_EVERY),
+        }
+    }
+    None
 }

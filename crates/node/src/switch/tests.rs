@@ -388,3 +388,51 @@ fn what_was_destroyed_and_not_told_is_told_by_a_guard() {
     assert_eq!(over.error, "vault_missing");
     std::fs::remove_dir_all(&home).unwrap();
 }
+
+/// A backup is taken back where a wipe was not told yet: it is another vault, and nobody ordered that.
+// [SPEC 11.67]
+#[test]
+fn what_is_only_to_be_told_destroys_nothing_that_is_put_there_later() {
+    let mut stage = Stage::new("later");
+    let home = home("later");
+    let order = begin(&home, &mut stage);
+    let watched = stage.watched();
+    Ordered { watched, order }.done(&home);
+    let left = Outside::read(&OsDirectory::at(&home)).unwrap().unwrap();
+    assert!(left.ordered.is_none() && left.untold == Some(order));
+    assert_eq!(start::look(&home, &clock::here()), Ok(None));
+    assert!(holds_vault(&home));
+    // The guard tells, and touches nothing else.
+    let told = guard::guard(&home, |_| Ok(()), |_| {}).unwrap_err();
+    assert_eq!(told.error, "vault_destroyed");
+    assert!(receipts(&stage.text(), None).unwrap().device_at.is_some());
+    assert!(holds_vault(&home));
+    let left = Outside::read(&OsDirectory::at(&home)).unwrap().unwrap();
+    assert!(left.untold.is_none() && left.switch.is_some());
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// A log that takes nothing any more, or is gone: nobody is to be told, and nothing waits for ever.
+// [SPEC 11.67]
+#[test]
+fn a_switch_that_is_gone_keeps_no_guard_waiting() {
+    let mut stage = Stage::new("no-more");
+    let home = home("no-more");
+    let order = begin(&home, &mut stage);
+    let watched = stage.watched();
+    crate::home::destroy_vault(&home).unwrap();
+    let untold = Ordered {
+        watched: watched.clone(),
+        order,
+    };
+    untold.note(&OsDirectory::at(&home)).unwrap();
+    untold.done(&home);
+    let owner = SignKey::from_seed(&stage.code.owner_seed());
+    let carrier = direct().unwrap();
+    let destroyed = log::destroy(&carrier, &watched, &owner);
+    assert!(stage.runtime.block_on(destroyed));
+    let ended = guard::guard(&home, |_| Ok(()), |_| {}).unwrap_err();
+    assert_eq!(ended.error, "vault_destroyed");
+    assert!(!home.join("outside").exists());
+    std::fs::remove_dir_all(&home).unwrap();
+}
