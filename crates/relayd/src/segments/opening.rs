@@ -14,10 +14,13 @@ use super::index::Index;
 use super::quarantine::{KeptJournal, Unopened, apart};
 use super::record::Writer;
 use super::segment::{Outcome, Segment, SegmentId};
-use super::{Done, OnDamage, SegmentRows, Sizes, journal};
+use super::{Done, OnDamage, SegmentRows, Settled, Sizes, journal};
 use crate::data::forgive_full;
 use crate::entropy;
 use crate::seal::Table;
+
+/// With more than so many journals of starts before, a start makes a checkpoint.
+const JOURNALS_MAX: usize = 16;
 
 /// Index bytes of each day that were not read yet.
 type Unread = BTreeMap<Day, u64>;
@@ -73,7 +76,17 @@ impl<D: Disk> SegmentRows<D> {
         }
         forgive_full(rows.begin_journal())?;
         rows.settle_damage()?;
+        if rows.done_journals.len() > JOURNALS_MAX {
+            forgive_full(rows.settle_what_there_is())?;
+        }
         Ok(rows)
+    }
+
+    /// So that a start after a thousand crashes takes no longer than one after a few.
+    // [SPEC 6.118]
+    fn settle_what_there_is(&mut self) -> Result<(), StoreFailure> {
+        while self.try_settle()? == Settled::More {}
+        Ok(())
     }
 
     /// Reads all journals, and changes nothing.

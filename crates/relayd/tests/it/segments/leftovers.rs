@@ -249,3 +249,36 @@ fn a_checkpoint_ends_although_commits_go_on() {
     assert_eq!(row, Some(vec![100 + slices; 500]));
     assert_eq!(rows.lasting(&KEPT).unwrap(), Some(vec![7; 600]));
 }
+
+// [SPEC 6.118]
+#[test]
+fn many_crashes_leave_few_journals() {
+    let mut rng = ChaCha20Rng::seed_from_u64(8);
+    let mut disk = ShadowDisk::default();
+    for start in 0..60_u8 {
+        let mut rows = reopen(&disk).unwrap();
+        let names = disk.contents().into_keys();
+        let journals = names.filter(|name| name.starts_with("journal-") && name.ends_with(".log"));
+        assert!(journals.count() <= 17, "start {start}");
+        for before in 0..start {
+            let row = rows.lasting(&RowKey([before; 32])).unwrap();
+            let is_written = before % 3 != 0;
+            assert_eq!(row, is_written.then(|| vec![before; 600]), "start {start}");
+        }
+        // Some crash before they write anything.
+        if start % 3 != 0 {
+            let row = LastingChange::Put {
+                key: RowKey([start; 32]),
+                day: DAY,
+                row: vec![start; 600],
+            };
+            rows.commit(Changes {
+                entries: Vec::new(),
+                lasting: vec![row],
+            })
+            .unwrap();
+        }
+        drop(rows);
+        disk = disk.crash(&mut rng);
+    }
+}
