@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use emptyroom_node::api::{
     Answer, Call, ContactInfo, DeadmanInfo, Exit, Failure, RelayInfo, SecretText, StatusInfo,
+    VaultInfo,
 };
 use emptyroom_node::{Session, WrongBefore};
 
 use crate::args::Common;
 use crate::out::{self, Out};
 use crate::secret::Source;
-use crate::words;
+use crate::{span, terminal, words};
 
 /// How long the end of a command waits for what waits to go out.
 const LEAVE_WAIT: Duration = Duration::from_secs(5);
@@ -71,7 +72,7 @@ impl Room {
     // [SPEC 12.32]
     pub(crate) fn open(&self) -> Result<Session, Failure> {
         if let Some(session) = Session::of_daemon(&self.home)? {
-            self.warn_of_deadman(&session);
+            self.warn_of_vault(&session);
             return Ok(session);
         }
         let deadman = self.expect_vault()?;
@@ -111,16 +112,38 @@ impl Room {
         self.out.warn("deadman_unwritten", words::DEADMAN_UNWRITTEN);
     }
 
-    /// What an open vault knows of its time. What stands in the way of asking is told by what is asked next.
-    fn warn_of_deadman(&self, session: &Session) {
-        let deadman = status(session).ok().and_then(|status| status.vault.deadman);
-        self.warn_of(deadman.as_ref());
+    /// What an open vault knows of its time and of its factors. What stands in the way of asking is told by what is asked next.
+    fn warn_of_vault(&self, session: &Session) {
+        let Ok(StatusInfo { vault, .. }) = status(session) else {
+            return;
+        };
+        self.warn_of(vault.deadman.as_ref());
+        self.warn_of_factors(&vault);
+    }
+
+    // [SPEC 11.53]
+    fn warn_of_factors(&self, vault: &VaultInfo) {
+        if let Some(not) = &vault.not_renewed {
+            let text = format!(
+                "what besides the PIN opens this vault could not be made anew since {}: {}; `emptyroom vault mode` says how many attempts are left",
+                span::local(not.since),
+                terminal::line(&not.text)
+            );
+            self.out.warn("not_renewed", &text);
+        }
+        if !vault.wrong_relays.is_empty() {
+            let text = format!(
+                "these relays answered wrongly when the vault was opened, and it opened without them: {}; name others with `emptyroom vault mode`",
+                terminal::line(&vault.wrong_relays.join(" "))
+            );
+            self.out.warn("wrong_relays", &text);
+        }
     }
 
     /// The vault was opened; `before` is what was found outside.
     fn opened(&self, session: &Session, before: Option<&DeadmanInfo>) {
         self.warn_of_journey(before);
-        self.warn_of_deadman(session);
+        self.warn_of_vault(session);
     }
 
     /// An opening ends a journey.
@@ -139,7 +162,7 @@ impl Room {
         let daemon = Session::of_daemon(&self.home)?;
         let deadman = match &daemon {
             Some(session) => {
-                self.warn_of_deadman(session);
+                self.warn_of_vault(session);
                 None
             }
             None => self.expect_vault()?,

@@ -12,7 +12,7 @@ mod line;
 
 pub use answer::{
     Answer, ContactInfo, DeadmanInfo, DrillInfo, DrillStep, InviteInfo, KillcodeInfo, ModeInfo,
-    ModeName, RelayInfo, StatusInfo, VaultInfo,
+    ModeName, NotRenewed, RelayInfo, StatusInfo, VaultInfo,
 };
 pub use call::{Call, SecretText};
 pub use event::{Event, EventLine};

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::api::{Call, Exit, Failure, SecretText};
 use crate::clock;
-use crate::engine::{self, Message, Started};
+use crate::engine::{self, Message, Patience, Started};
 use crate::factors::WrongBefore;
 use crate::home;
 use crate::rpc;
@@ -55,7 +55,13 @@ pub fn serve(
     let ready = |path: &Path, is_unwritten| ready(path, before, is_unwritten);
     let runtime = runtime()?;
     let links = runtime.handle().clone();
-    let started = engine::start(opened.vault, home, Arc::new(direct()?), links)?;
+    let started = engine::start(
+        opened.vault,
+        home,
+        Arc::new(direct()?),
+        links,
+        Patience::Short,
+    )?;
     run(runtime, started, &path, idle, ready)
 }
 

@@ -107,8 +107,13 @@ impl Fixed {
         self.days
     }
 
+    /// After so many days it is due.
+    pub(crate) fn limit_days(self) -> u32 {
+        self.days.max(self.journey)
+    }
+
     fn limit_ms(self) -> u64 {
-        u64::from(self.days.max(self.journey)).saturating_mul(DAY_MS)
+        u64::from(self.limit_days()).saturating_mul(DAY_MS)
     }
 
     fn tag(self, key: &Key) -> [u8; 32] {

@@ -4,6 +4,8 @@
 //! It is a vault of its own and not a copy of the real one: a copy would double what must be forgotten. It lies in the
 //! home, so on the same file system and the same disk.
 
+mod elsewhere;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use rand_core::{CryptoRng, Rng, SeedableRng};
 
 use crate::api::{DrillStep, Exit, Failure, reason};
 use crate::seed;
+pub(crate) use elsewhere::InUse;
 
 /// The directory in the home, while a drill runs.
 const DIRECTORY_NAME: &str = "drill";
@@ -23,6 +26,12 @@ const DIRECTORY_NAME: &str = "drill";
 const WAYS: [(Way, &str, &str); 2] = [
     (Way::PanicPin, "panic_pin", "by a panic PIN"),
     (Way::WithoutSecret, "without_pin", "without a PIN"),
+];
+
+/// The same for what is elsewhere.
+const WAYS_ELSEWHERE: [(Way, &str, &str); 2] = [
+    (Way::PanicPin, "copy_after_panic_pin", "by a panic PIN"),
+    (Way::WithoutSecret, "copy_after_wipe", "without a PIN"),
 ];
 
 /// How a drill ended.
@@ -37,8 +46,21 @@ pub(crate) enum Outcome {
 
 /// Runs the drill in a home; trying one secret costs what it costs for the real vault. Takes as long as opening a vault
 /// ten times.
-pub(crate) fn run(home: &Path, kdf: KdfParams) -> Outcome {
-    run_on(home, kdf, &|path| Box::new(OsDirectory::at(path)))
+pub(crate) fn run(home: &Path, kdf: KdfParams, in_use: &InUse<'_>) -> Outcome {
+    let mut steps = match run_on(home, kdf, &|path| Box::new(OsDirectory::at(path))) {
+        Outcome::Passed(steps) => steps,
+        stopped => return stopped,
+    };
+    for (way, name, words) in WAYS_ELSEWHERE {
+        if !in_use.reaches(way) {
+            continue;
+        }
+        match elsewhere::step(home, kdf, way, in_use) {
+            Ok(times) => steps.push(times.step(name, 0)),
+            Err(stopped) => return stopped.outcome(words),
+        }
+    }
+    Outcome::Passed(steps)
 }
 
 type Opens<'a> = &'a dyn Fn(&Path) -> Box<dyn Directory>;
@@ -47,14 +69,11 @@ fn run_on(home: &Path, kdf: KdfParams, opens: Opens<'_>) -> Outcome {
     let mut steps = Vec::new();
     for (way, name, words) in WAYS {
         match step(home, kdf, opens, way) {
-            Ok((times, found)) if found.is_nothing() => steps.push(times.step(name)),
-            Ok((_, found)) => return Outcome::Failed(found_failure(words, found)),
-            Err(Stopped::Before(failure)) => return Outcome::NotBegun(failure),
-            Err(Stopped::By(error)) => {
-                return Outcome::Failed(failed(format!(
-                    "the drill failed: destroying a vault {words}: {error}"
-                )));
+            Ok((times, found)) if found.is_nothing() => {
+                steps.push(times.step(name, DRILL_RECORDS));
             }
+            Ok((_, found)) => return Outcome::Failed(found_failure(words, found)),
+            Err(stopped) => return stopped.outcome(words),
         }
     }
     Outcome::Passed(steps)
@@ -63,6 +82,21 @@ fn run_on(home: &Path, kdf: KdfParams, opens: Opens<'_>) -> Outcome {
 enum Stopped {
     Before(Failure),
     By(DrillError),
+    /// By what is elsewhere.
+    Elsewhere(String),
+}
+
+impl Stopped {
+    fn outcome(self, words: &str) -> Outcome {
+        let why = match self {
+            Self::Before(failure) => return Outcome::NotBegun(failure),
+            Self::By(error) => error.to_string(),
+            Self::Elsewhere(why) => why,
+        };
+        Outcome::Failed(failed(format!(
+            "the drill failed: destroying a vault {words}: {why}"
+        )))
+    }
 }
 
 /// How long each part of a way took.
@@ -73,11 +107,11 @@ struct Times {
 }
 
 impl Times {
-    fn step(&self, way: &str) -> DrillStep {
+    fn step(&self, way: &str, records: usize) -> DrillStep {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         DrillStep {
             way: way.to_owned(),
-            records: DRILL_RECORDS,
+            records,
             found: 0,
             prepared_ms: ms(self.prepared),
             destroyed_ms: ms(self.destroyed),
@@ -217,6 +251,12 @@ mod tests {
         home
     }
 
+    fn run_here(home: &Path) -> Outcome {
+        run_on(home, KdfParams::minimum(), &|path| {
+            Box::new(OsDirectory::at(path))
+        })
+    }
+
     // [SPEC 11.92]
     #[test]
     fn a_drill_passes_and_leaves_nothing() {
@@ -226,7 +266,7 @@ mod tests {
         for name in ["header", "records", "lock"] {
             std::fs::write(home.join("drill").join(name), b"left over").unwrap();
         }
-        let Outcome::Passed(steps) = run(&home, KdfParams::minimum()) else {
+        let Outcome::Passed(steps) = run_here(&home) else {
             panic!("it passes");
         };
         let ways: Vec<_> = steps.iter().map(|step| step.way.as_str()).collect();
@@ -240,7 +280,7 @@ mod tests {
     fn one_that_cannot_begin_says_so() {
         let home = home("drill-nowhere");
         std::fs::write(home.join("drill"), b"a file is in the way").unwrap();
-        let Outcome::NotBegun(failure) = run(&home, KdfParams::minimum()) else {
+        let Outcome::NotBegun(failure) = run_here(&home) else {
             panic!("it cannot begin");
         };
         assert_eq!(failure.error, "vault_write");
@@ -256,13 +296,13 @@ mod tests {
         std::fs::create_dir_all(&other).unwrap();
         std::fs::write(other.join("header"), b"a vault").unwrap();
         std::os::unix::fs::symlink(&other, &drill).unwrap();
-        let stopped = run(&home, KdfParams::minimum());
+        let stopped = run_here(&home);
         assert!(matches!(stopped, Outcome::NotBegun(_)));
         assert!(other.join("header").exists());
         std::fs::remove_file(&drill).unwrap();
         std::fs::create_dir(&drill).unwrap();
         std::fs::write(drill.join("plans"), b"for the fire brigade").unwrap();
-        let stopped = run(&home, KdfParams::minimum());
+        let stopped = run_here(&home);
         assert!(matches!(stopped, Outcome::NotBegun(_)));
         assert!(drill.join("plans").exists());
         std::fs::remove_dir_all(&home).unwrap();

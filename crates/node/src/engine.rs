@@ -23,7 +23,7 @@ use emptyroom_core::api::{
 };
 use emptyroom_core::{Client, LoadError};
 use emptyroom_vault::{Change, Vault, WriteError};
-use emptyroom_wire::time::Mono;
+use emptyroom_wire::time::{DAY_MS, Mono};
 use tokio::sync::mpsc;
 
 use crate::api::{Answer, Call, Event, Exit, Failure};
@@ -35,10 +35,12 @@ use crate::switch::Ordered;
 use crate::{clock, convert, policy, seed};
 use end::{End, Ended, refuse_rest};
 use jobs::Jobs;
+pub(crate) use jobs::Patience;
 use own::OutsideInfo;
 use records::Stored;
 use switch::Switch;
 use watch::Watch;
+pub(crate) use watch::deadman_days;
 
 /// Calls and frames that wait for the engine; who has more waits himself.
 const QUEUE_LEN_MAX: usize = 256;
@@ -116,6 +118,10 @@ pub(crate) struct Engine {
     /// What destroys the vault, where that is no dead-man time.
     order: Option<Ordered>,
     ticked_at: Mono,
+    /// When relays were asked to keep their shares for longer.
+    renewed_at: Mono,
+    /// With what does not come to its end before the vault is locked.
+    patience: Patience,
     /// Reading failed: nothing that the client says from then on can be trusted.
     broken: Option<Failure>,
 }
@@ -138,8 +144,9 @@ pub(crate) fn start(
     home: &Path,
     carrier: Arc<dyn Carrier>,
     runtime: tokio::runtime::Handle,
+    patience: Patience,
 ) -> Result<Started, Failure> {
-    start_until(clock::woken(), vault, home, carrier, runtime)
+    start_until(clock::woken(), vault, home, carrier, runtime, patience)
 }
 
 /// The same; it wakes when `woken` says.
@@ -149,10 +156,12 @@ pub(crate) fn start_until(
     home: &Path,
     carrier: Arc<dyn Carrier>,
     runtime: tokio::runtime::Handle,
+    patience: Patience,
 ) -> Result<Started, Failure> {
     let (sender, receiver) = mpsc::channel(QUEUE_LEN_MAX);
     let links = Links::new(carrier, runtime.clone(), sender.clone());
-    let engine = Engine::new(vault, home, links, sender.clone())?;
+    let mut engine = Engine::new(vault, home, links, sender.clone())?;
+    engine.patience = patience;
     engine.watch_switch();
     // The vault was opened and read by this thread, too.
     wipe_stack();
@@ -197,6 +206,8 @@ impl Engine {
             switch,
             order: None,
             ticked_at: here.now.mono,
+            renewed_at: here.now.mono,
+            patience: Patience::Long,
             broken: None,
         };
         engine.load()?;
@@ -359,8 +370,14 @@ impl Engine {
         };
         match call {
             Call::Drill {} => self.drill(answerer),
-            Call::SetDeadman { secret, days } => answerer(self.set_deadman(&secret, days)),
-            Call::SuspendDeadman { secret, days } => answerer(self.suspend_deadman(&secret, days)),
+            Call::SetDeadman { secret, days } => {
+                answerer(self.set_deadman(&secret, days));
+                self.renew_leases();
+            }
+            Call::SuspendDeadman { secret, days } => {
+                answerer(self.suspend_deadman(&secret, days));
+                self.renew_leases();
+            }
             Call::VaultMode {} => self.jobs.begin(Box::new(|access| {
                 answerer(factors::vault_mode(access));
             })),
@@ -372,7 +389,7 @@ impl Engine {
                 answerer(secrets::change(access, call));
                 // After the answer: a change that was made is not taken back by what could not be destroyed, and words are
                 // shown before anything is waited for. What is not destroyed stays noted.
-                let _ = Ways::of_machine().and_then(|ways| factors::change::tidy(access, &ways));
+                let _ = Ways::of_machine().and_then(|ways| factors::tidy::tidy(access, &ways));
             })),
             Call::SetSwitch {
                 secret,
@@ -563,6 +580,11 @@ impl Engine {
         self.look_at_switch();
         let now = here.now.mono;
         self.ticked_at = now;
+        // A dead-man time is not made longer by a daemon that runs.
+        let renewed = now.0.saturating_sub(self.renewed_at.0) < DAY_MS;
+        if !renewed && deadman_days(&self.vault).is_none() {
+            self.renew_leases();
+        }
         // After a full disk: timers and the queue must not wait for somebody to ask.
         if self.client.is_none() && self.broken.is_none() {
             // What stands in the way is told to the next call.
@@ -594,6 +616,21 @@ impl Engine {
         {
             self.give_up(&own::write_failure(error), true);
         }
+    }
+
+    /// Has relays keep their shares for as long as they are to be kept from now on; who does not is told.
+    // [SPEC 11.54]
+    fn renew_leases(&mut self) {
+        self.renewed_at = clock::now().mono;
+        if !self.vault.mode().asks_relays() {
+            return;
+        }
+        self.jobs.begin(Box::new(|access| {
+            let renewed = Ways::of_machine().and_then(|ways| factors::change::renew(access, &ways));
+            if let Err(failure) = renewed {
+                let _ = factors::change::note_failed(access, &failure);
+            }
+        }));
     }
 
     fn is_destroying(&self) -> bool {

@@ -13,9 +13,9 @@ use emptyroom_wire::greeting::{Greeting, GreetingFault, Terms};
 use emptyroom_wire::limits::{CARRIER_FRAME_LEN_MAX, HANDSHAKE_FRAME_LEN_MAX};
 use emptyroom_wire::op::{Answer, FromClient, FromRelay, Handle, Push, Request};
 use emptyroom_wire::proof::StreamBinding;
-use emptyroom_wire::relay_key::{IdentityHash, KeyChain};
+use emptyroom_wire::relay_key::{Head, IdentityHash, KeyChain};
 use emptyroom_wire::rng::CryptoRng;
-use emptyroom_wire::stream::{ClientStream, Opened, Opening, OpeningOutcome, RelayFault};
+use emptyroom_wire::stream::{ClientStream, Opening, OpeningOutcome, RelayFault};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -45,6 +45,8 @@ const PUSHES_WAITING_MAX: usize = 4_096 + 64;
 pub(crate) enum Whom {
     /// The one with this identity.
     Known(IdentityHash),
+    /// The one of this chain, which must not offer a key from before its head.
+    Seen(KeyChain),
     /// Whoever greets there: only for what may be told to anybody.
     AsGreeted,
 }
@@ -68,6 +70,7 @@ pub(crate) struct Errand {
     writer: Box<dyn AsyncWrite + Send + Unpin>,
     frames: Deframer,
     stream: ClientStream,
+    head: Head,
     relay: IdentityHash,
     terms: Terms,
     id_last: u32,
@@ -123,17 +126,18 @@ impl Errand {
             frames: Deframer::new(HANDSHAKE_FRAME_LEN_MAX),
         };
         let greeting = carried.next_frame().await?;
-        let relay = match whom {
-            Whom::Known(relay) => *relay,
+        let chain = match whom {
+            Whom::Known(relay) => KeyChain::new(*relay),
+            Whom::Seen(chain) => chain.clone(),
             Whom::AsGreeted => {
                 let greeted: Greeting = codec::decode(&greeting).map_err(|_| NoRelay::Wrong)?;
-                IdentityHash::of(&greeted.identity)
+                KeyChain::new(IdentityHash::of(&greeted.identity))
             }
         };
-        let chain = KeyChain::new(relay);
+        let relay = chain.relay();
         let (mut opening, mut frame) =
             Opening::start(&greeting, spki_hash.as_ref(), &chain, rng).map_err(no_relay)?;
-        let Opened { stream, terms, .. } = loop {
+        let opened = loop {
             carried.write(&frame).await?;
             let answer = carried.next_frame().await?;
             let now = clock::now().mono;
@@ -155,9 +159,10 @@ impl Errand {
             reader,
             writer,
             frames,
-            stream,
+            head: Head::of(&opened.signed.record, &relay),
+            stream: opened.stream,
             relay,
-            terms,
+            terms: opened.terms,
             id_last: 0,
             pushes: VecDeque::new(),
         })
@@ -166,6 +171,11 @@ impl Errand {
     /// Who it is.
     pub(crate) fn relay(&self) -> IdentityHash {
         self.relay
+    }
+
+    /// Where its chain of keys is.
+    pub(crate) fn head(&self) -> Head {
+        self.head
     }
 
     /// What it allows, and its time.

@@ -10,15 +10,18 @@ mod noted;
 mod relays;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tidy;
 
-use emptyroom_tpm::Place;
-use emptyroom_vault::{Answers, Locked, Stretched, Vault};
+use emptyroom_tpm::{Place, Tpm, Tries, TriesError};
+use emptyroom_vault::{Answers, Locked, Mode, Stretched, Vault};
+use emptyroom_wire::address::RelayAddress;
 
-use crate::api::{Exit, Failure};
+use crate::api::{Exit, Failure, NotRenewed};
 use crate::shares::USES;
 pub(crate) use change::{Access, To, Ways, Work};
 pub(crate) use mode::vault_mode;
-use noted::{Area, Errands};
+use noted::{Area, Begin, Errands, Noted};
+use relays::Streams;
 
 /// From so many wrong PINs on it is said how many may follow.
 // [SPEC 11.48]
@@ -37,6 +40,8 @@ pub(crate) struct Asked {
     pub(crate) trouble: Option<Failure>,
     /// Questions before this one, and how many may follow, by who counts the most.
     counted: Option<(u32, u32)>,
+    /// How the relays' answers begin, by their number in the area.
+    heard: Vec<(usize, Begin)>,
     area: Area,
 }
 
@@ -44,34 +49,87 @@ pub(crate) struct Asked {
 // [SPEC 11.40]
 // [SPEC 11.47]
 pub(crate) fn ask(locked: &Locked, stretched: &Stretched, ways: &Ways, is_phrase: bool) -> Asked {
+    match locked.mode() {
+        Mode::Passphrase => Asked::default(),
+        _ if is_phrase => Asked {
+            area: Area::decode(locked.area()).unwrap_or_default(),
+            ..Asked::default()
+        },
+        mode => ask_area(mode, locked.area(), stretched, ways),
+    }
+}
+
+/// Asks those of a mode that an area names.
+pub(crate) fn ask_area(mode: Mode, area: &[u8], stretched: &Stretched, ways: &Ways) -> Asked {
     let mut asked = Asked::default();
-    let mode = locked.mode();
-    if !mode.asks_tpm() && !mode.asks_relays() {
-        return asked;
-    }
-    let area = Area::decode(locked.area());
-    let mut outcome = area.is_some().then_some(()).ok_or_else(damaged);
-    asked.area = area.unwrap_or_default();
-    if is_phrase {
-        return asked;
-    }
-    if outcome.is_ok() && mode.asks_tpm() {
-        outcome = asked.ask_tpm(stretched, ways);
-    }
-    // Where one factor is missing nothing opens: no use of the other's is spent.
-    if outcome.is_ok() && mode.asks_relays() {
-        outcome = asked.ask_relays(stretched, ways);
-    }
+    let outcome = match Area::decode(area) {
+        Some(area) => {
+            asked.area = area;
+            asked.ask_all(mode, stretched, ways)
+        }
+        None => Err(damaged()),
+    };
     asked.trouble = outcome.err();
     asked
 }
 
 impl Asked {
-    fn ask_tpm(&mut self, stretched: &Stretched, ways: &Ways) -> Result<(), Failure> {
+    /// First of all it is made sure that everybody is there: no try and no use is spent where one that is needed is missing.
+    fn ask_all(&mut self, mode: Mode, stretched: &Stretched, ways: &Ways) -> Result<(), Failure> {
+        let tpm = if mode.asks_tpm() {
+            Some(self.look_at_tpm(ways)?)
+        } else {
+            None
+        };
+        let streams = if mode.asks_relays() {
+            let reached = relays::reach(&ways.carrier, &self.area);
+            Some(reached.map_err(|failure| self.with_tries(failure, &tpm))?)
+        } else {
+            None
+        };
+        if let Some((tpm, tries)) = tpm {
+            self.ask_tpm(tpm, tries, stretched)?;
+        }
+        if let Some(streams) = streams {
+            self.ask_relays(streams, stretched)?;
+        }
+        Ok(())
+    }
+
+    /// The TPM, and how many tries its key has. It is for showing, but where none is left nobody else needs to be asked.
+    fn look_at_tpm(&self, ways: &Ways) -> Result<(Tpm, Option<Tries>), Failure> {
         let enrolment = self.area.enrolment.as_ref().ok_or_else(chip::gone)?;
         let mut tpm = ways.chip.open()?;
-        // Before the question: it is for showing, and a refusal of it says the same as one of the question.
-        let tries = tpm.tries(enrolment).ok();
+        let tries = match tpm.tries(enrolment) {
+            Ok(tries) if tries.left() == 0 => return Err(chip::used_up()),
+            Ok(tries) => Some(tries),
+            Err(TriesError::Gone) => return Err(chip::gone()),
+            // The question will tell.
+            Err(TriesError::Fault(_)) => None,
+        };
+        Ok((tpm, tries))
+    }
+
+    /// A failure before anything was spent, with what is left of the TPM's tries.
+    // [SPEC 11.48]
+    fn with_tries(&self, mut failure: Failure, tpm: &Option<(Tpm, Option<Tries>)>) -> Failure {
+        if let Some((_, Some(tries))) = tpm {
+            failure.text = format!(
+                "{}; the TPM answers {} times more",
+                failure.text,
+                tries.left()
+            );
+        }
+        failure
+    }
+
+    fn ask_tpm(
+        &mut self,
+        mut tpm: Tpm,
+        tries: Option<Tries>,
+        stretched: &Stretched,
+    ) -> Result<(), Failure> {
+        let enrolment = self.area.enrolment.as_ref().ok_or_else(chip::gone)?;
         let input = emptyroom_tpm::Stretched::new(&stretched.tpm_input());
         let share = tpm.share(enrolment, &input).map_err(chip::no_share)?;
         self.answers.tpm = Some(emptyroom_vault::Share::new(*share.expose()));
@@ -81,17 +139,42 @@ impl Asked {
         Ok(())
     }
 
-    fn ask_relays(&mut self, stretched: &Stretched, ways: &Ways) -> Result<(), Failure> {
-        let unlock = relays::ask(&ways.carrier, &self.area, &stretched.relays_input())?;
-        let all = self.area.shares.len();
-        self.answers.relays = unlock
-            .candidates()
-            .map_err(|why| relays::too_few(why, all))?;
+    fn ask_relays(&mut self, streams: Streams, stretched: &Stretched) -> Result<(), Failure> {
+        let unlock = relays::ask(streams, &self.area, &stretched.relays_input())?;
+        self.heard = unlock
+            .heard_from()
+            .map(|(n, begin, _)| (n, begin))
+            .collect();
         if let Some(left) = unlock.attempts_left() {
             let before = u32::from(USES).saturating_sub(left).saturating_sub(1);
             self.count(before, left);
         }
+        let candidates = unlock.candidates();
+        self.answers.relays =
+            candidates.map_err(|why| relays::too_few(why, &unlock, &self.area))?;
         Ok(())
+    }
+
+    /// After the right PIN: notes which relays answered wrongly, by what the vault knows of their shares.
+    // [SPEC 11.40]
+    pub(crate) fn find_wrong(&self, vault: &mut Vault) {
+        if self.heard.is_empty() {
+            return;
+        }
+        // It is told; nothing else hangs on it.
+        let Ok(mut noted) = Noted::read(vault) else {
+            return;
+        };
+        let wrong = self.heard.iter().filter_map(|(number, begin)| {
+            let at = self.area.shares.get(*number)?;
+            let share = noted.shares.iter().find(|share| share.at.id == at.id)?;
+            (share.answers != *begin).then(|| noted::hosts_text(&at.hosts))
+        });
+        let wrong: Vec<String> = wrong.collect();
+        if wrong != noted.wrong {
+            noted.wrong = wrong;
+            let _ = noted.write(vault);
+        }
     }
 
     fn count(&mut self, before: u32, left: u32) {
@@ -101,7 +184,7 @@ impl Asked {
 
     /// What an empty vault in this one's place has to remember, by the panic secret.
     pub(crate) fn errands(&self, panic_secret: &[u8; 32]) -> Vec<u8> {
-        let shares = self.area.shares.iter();
+        let shares = self.area.all();
         let errands = Errands {
             places: self.area.place().into_iter().collect(),
             deletes: shares.map(|at| relays::order(panic_secret, at)).collect(),
@@ -111,7 +194,7 @@ impl Asked {
 
     /// Ends what the vault has in the TPM.
     pub(crate) fn destroy(&self, ways: &Ways) {
-        ways.chip.destroy(self.area.place().as_slice());
+        ways.chip.destroy(self.area.place_of().as_slice());
     }
 
     /// After a wrong PIN: how many may follow, once there were some.
@@ -153,20 +236,58 @@ pub struct WrongBefore {
 /// Ends what a vault has in the TPM whose header named it in `area`; gives what could not be ended, in words. (Without the
 /// vault's key nobody can delete shares.)
 pub(crate) fn destroy_named(area: &[u8]) -> Vec<String> {
-    let place = Area::decode(area).and_then(|area| area.place());
-    in_words(&chip::Chip::of_machine().end(place.as_slice()))
+    destroy_named_in(&chip::Chip::of_machine(), area)
+}
+
+fn destroy_named_in(chip: &chip::Chip, area: &[u8]) -> Vec<String> {
+    let place = Area::decode(area).and_then(|area| area.place_of());
+    in_words(&chip.end(place.as_slice()))
+}
+
+impl Ways {
+    /// The same by these ways.
+    pub(crate) fn destroy_named(&self, area: &[u8]) -> Vec<String> {
+        destroy_named_in(&self.chip, area)
+    }
 }
 
 fn in_words(places: &[Place]) -> Vec<String> {
     places.iter().map(noted::in_words).collect()
 }
 
+/// The mode of a vault, and the relays that were chosen for it.
+pub(crate) fn in_use(vault: &Vault) -> (Mode, Vec<RelayAddress>) {
+    let noted = Noted::read(vault).unwrap_or_default();
+    let relays = noted.relays_of(&noted::area_of(vault)).to_vec();
+    (vault.mode(), relays)
+}
+
+/// What every command tells of the factors.
+pub(crate) struct Told {
+    pub(crate) not_renewed: Option<NotRenewed>,
+    pub(crate) wrong_relays: Vec<String>,
+}
+
+// [SPEC 11.53]
+pub(crate) fn told(vault: &Vault) -> Told {
+    // What cannot be read is told by whatever changes it.
+    let noted = Noted::read(vault).unwrap_or_default();
+    Told {
+        not_renewed: noted.failed.map(|failed| NotRenewed {
+            since: failed.since_ms,
+            error: failed.error,
+            text: failed.text,
+        }),
+        wrong_relays: noted.wrong,
+    }
+}
+
 /// What an open vault has elsewhere.
-pub(crate) struct Elsewhere(Errands);
+pub(crate) struct Elsewhere(Errands, Vec<chip::Of>);
 
 impl Elsewhere {
     pub(crate) fn of(vault: &Vault) -> Self {
-        Self(change::all(vault))
+        Self(tidy::all(vault), tidy::places(vault))
     }
 
     /// For an empty vault to remember.
@@ -182,7 +303,7 @@ impl Elsewhere {
 
     /// Ends what is in the TPM; gives what could not be ended, in words.
     pub(crate) fn destroy_in_tpm(&self) -> Vec<String> {
-        in_words(&chip::Chip::of_machine().end(&self.0.places))
+        in_words(&chip::Chip::of_machine().end(&self.1))
     }
 
     /// Has the shares deleted, as far as their relays can be reached now: for a vault of which nothing is left.
@@ -192,7 +313,8 @@ impl Elsewhere {
         }
         // On a thread of its own: the engine's waits for timers.
         let deleting = std::thread::spawn(|| {
-            let _ = Ways::of_machine().map(|ways| relays::delete(&ways.carrier, self.0.deletes));
+            let _ = Ways::of_machine()
+                .map(|ways| relays::delete(&ways.carrier, self.0.deletes, &|| false));
         });
         let _ = deleting.join();
     }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{
-    Besides, CreateError, Directory, KdfParams, Locked, Mode, OpenError, OutsideFile, Vault,
-    WipeError,
+    Besides, CreateError, Directory, KdfParams, Locked, Mode, OpenError, OutsideFile, Passphrase,
+    Vault, WipeError,
 };
 
 use crate::api::{Exit, Failure, SecretText, reason};
 use crate::engine::own::{check_new, passphrase, wrong_secret};
-use crate::factors::{self, Ways, WrongBefore};
+use crate::factors::{self, Asked, Ways, WrongBefore};
 use crate::phrase::{self, NoPhrase};
 use crate::{clock, deadman, drill, policy, seed};
 
@@ -106,26 +106,38 @@ pub(crate) fn open_vault(home: &Path, secret: &SecretText) -> Result<Opened, Fai
     let _ = drill::clear(home);
     let ways = Ways::of_machine()?;
     let is_phrase = phrase::is_recovery_phrase(secret);
-    let stretched = locked.stretch(&passphrase(secret)).map_err(open_failure)?;
-    let asked = factors::ask(&locked, &stretched, &ways, is_phrase);
-    let tried = locked.try_all(&stretched, &asked.answers);
-    let besides = Besides {
-        errands: &mut |secret| asked.errands(secret),
-        destroy: &mut || asked.destroy(&ways),
-    };
-    let opened = locked.proceed(stretched, tried, besides);
+    let (opened, asked) = proceed(locked, (&passphrase(secret), is_phrase), &ways)?;
     match opened {
-        Ok(vault) => Ok(Opened {
-            wrong_before: asked
-                .wrong_before()
-                .filter(|_| vault.mode() != Mode::Passphrase),
-            vault,
-        }),
+        Ok(mut vault) => {
+            asked.find_wrong(&mut vault);
+            let before = asked.wrong_before();
+            Ok(Opened {
+                wrong_before: before.filter(|_| vault.mode() != Mode::Passphrase),
+                vault,
+            })
+        }
         Err(OpenError::WrongSecret) => Err(wrong(secret, asked.left())),
         // [SPEC 11.49]
         Err(OpenError::Unanswered) => Err(asked.trouble.unwrap_or_else(|| wrong(secret, None))),
         Err(error) => Err(open_failure(error)),
     }
+}
+
+/// Asks the factors, tries all slots, and does what the secret is for.
+pub(crate) fn proceed(
+    locked: Locked,
+    (secret, is_phrase): (&Passphrase, bool),
+    ways: &Ways,
+) -> Result<(Result<Vault, OpenError>, Asked), Failure> {
+    let stretched = locked.stretch(secret).map_err(open_failure)?;
+    let asked = factors::ask(&locked, &stretched, ways, is_phrase);
+    let tried = locked.try_all(&stretched, &asked.answers);
+    let besides = Besides {
+        errands: &mut |secret| asked.errands(secret),
+        destroy: &mut || asked.destroy(ways),
+    };
+    let opened = locked.proceed(stretched, tried, besides);
+    Ok((opened, asked))
 }
 
 /// A wrong secret, and what may help.
@@ -231,12 +243,13 @@ pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
         matches!(wiped, Err(WipeError::InUse))
     })?;
     let _ = drill::clear(home);
-    wiped.map_err(wipe_failure)?;
+    let left = left.into_inner();
     // [SPEC 12.44]
-    match left.into_inner() {
-        left if left.is_empty() => Ok(()),
-        left => Err(Failure::left_behind(&left)),
+    wiped.map_err(|error| wipe_failure(error).and_left(&left))?;
+    if left.is_empty() {
+        return Ok(());
     }
+    Err(Failure::left_behind(&left, false))
 }
 
 /// Does it again for as long as somebody has the vault open.
@@ -255,20 +268,23 @@ fn patiently<T>(
     }
 }
 
-/// Destroys a locked vault whose lock is held, whatever the policy says; gives what is left of it in the TPM, in words.
+/// Destroys a locked vault whose lock is held, whatever the policy says; gives what is left of it in the TPM, in words, also where
+/// something else stood in the way.
 pub(crate) fn wipe_held(
     home: &Path,
     lock: Box<dyn Send + Sync>,
     outside: OutsideFile,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<String>, (Failure, Vec<String>)> {
     let directory = Box::new(OsDirectory::at(home));
-    let generator = Box::new(seed::generator()?);
+    let generator = Box::new(seed::generator().map_err(|failure| (failure, Vec::new()))?);
     let _ = drill::clear(home);
     let mut left = Vec::new();
     let besides = &mut |area: &[u8]| left = factors::destroy_named(area);
-    emptyroom_vault::wipe_held(directory, lock, generator, besides, outside)
-        .map_err(wipe_failure)?;
-    Ok(left)
+    let wiped = emptyroom_vault::wipe_held(directory, lock, generator, besides, outside);
+    match wiped {
+        Ok(()) => Ok(left),
+        Err(error) => Err((wipe_failure(error), left)),
+    }
 }
 
 /// Whether there is no vault for sure.

@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::api::SecretText;
+use crate::api::{Failure, SecretText};
 
 /// The EFF's long list (see words/README.md): 7,776 words, one a line.
 pub const WORDS: &str = include_str!("../words/eff_large.txt");
@@ -56,6 +56,15 @@ pub(crate) fn generate(rng: &mut dyn CryptoRng) -> (Secret, SecretText) {
     rng.fill_bytes(secret.as_mut_slice());
     let words = words_of(&secret, Use::Recovery);
     (secret, words)
+}
+
+/// New recovery words.
+///
+/// # Errors
+/// When the operating system gives no randomness.
+pub fn new_recovery_words() -> Result<SecretText, Failure> {
+    let (_, words) = generate(&mut crate::seed::generator()?);
+    Ok(words)
 }
 
 /// Whether a text is a recovery phrase.

@@ -63,6 +63,9 @@ impl Blob {
     }
 }
 
+/// Tells TPMs apart, and one that was cleared from what it was: the name of its primary.
+pub type Identity = [u8; NAME_LEN];
+
 /// One enrolment: all that is needed besides the TPM to ask it.
 ///
 /// None of it is secret, and without its TPM it is worth nothing. Whoever can change it can make the
@@ -85,6 +88,12 @@ impl Enrolment {
     #[must_use]
     pub fn place(&self) -> Place {
         self.place
+    }
+
+    /// The TPM that it was made in.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.primary
     }
 
     /// As bytes, at most [`ENROLMENT_LEN_MAX`].

@@ -28,7 +28,7 @@ pub mod swtpm;
 mod tpm;
 mod wire;
 
-pub use enrolment::{ENROLMENT_LEN_MAX, Enrolment, Place};
+pub use enrolment::{ENROLMENT_LEN_MAX, Enrolment, Identity, Place};
 pub use error::{DestroyError, EnrolError, Fault, ResetError, ShareError, TriesError};
 pub use secret::{ResetSecret, Share, Stretched};
 pub use tpm::{DEVICE, Destroyed, TRIES, Tpm, Tries};

@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 
 use crate::command::{Command, Failure, Refusal};
 use crate::connection::Connection;
-use crate::enrolment::{Enrolment, Place};
+use crate::enrolment::{Enrolment, Identity, Place};
 use crate::error::{DestroyError, EnrolError, Fault, ResetError, ShareError, TriesError};
 use crate::object;
 use crate::secret::{ResetSecret, Share, Stretched};
@@ -83,6 +83,14 @@ impl Tpm {
     /// Any [`Fault`].
     pub fn free_place(&mut self) -> Result<Place, Fault> {
         free_place(&mut self.connect()?)
+    }
+
+    /// Which TPM it is: what another one says of a place is nothing about this one's.
+    ///
+    /// # Errors
+    /// Any [`Fault`].
+    pub fn identity(&mut self) -> Result<Identity, Fault> {
+        Ok(self.connect()?.primary()?.name)
     }
 
     /// Makes a new key behind a new index at `place`, with all [`TRIES`], and the secret that sets

@@ -7,6 +7,7 @@ use emptyroom_node::Session;
 use emptyroom_node::api::{Call, Failure, ModeName};
 
 use crate::command::pin::NewSecret;
+use crate::command::vault::changed;
 use crate::prompt;
 use crate::room::{self, Room};
 use crate::{failure, passphrase};
@@ -91,7 +92,7 @@ impl Panic {
             Some(What::Unset(Unset {})) => {
                 let (session, secret) = room.open_with_pin_that_stays()?;
                 session.call(Call::UnsetPanic { secret })?;
-                session.close()?;
+                changed(session, room.out);
                 room.out.done()
             }
             None => now(room, self.yes),
@@ -114,7 +115,7 @@ impl Set {
         .read(room.out)?;
         passphrase::warn_of(&session, &panic, Some(ModeName::Passphrase), room.out)?;
         session.call(Call::SetPanic { secret, panic })?;
-        session.close()?;
+        changed(session, room.out);
         room.out.done()
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use emptyroom_node::api::{Call, Failure, SecretText};
 
-use crate::command::vault::{ModeArgument, check_ready};
+use crate::command::vault::{ModeArgument, changed, check_ready};
 use crate::out::Out;
 use crate::room::Room;
 use crate::secret::Source;
@@ -69,7 +69,7 @@ impl Pin {
         .read(room.out)?;
         passphrase::warn_of(&session, &new, mode, room.out)?;
         session.call(Call::ChangeSecret { old, new, mode })?;
-        session.close()?;
+        changed(session, room.out);
         room.out.done()
     }
 }

@@ -6,7 +6,7 @@ mod recovery;
 use clap::{Args, Subcommand};
 use emptyroom_node::api::Failure;
 
-pub(crate) use mode::{ModeArgument, check_ready};
+pub(crate) use mode::{ModeArgument, changed, check_ready};
 
 use crate::room::Room;
 

@@ -97,10 +97,16 @@ fn text(steps: &[DrillStep], storage: &str) -> String {
 
 fn line(step: &DrillStep) -> String {
     let way = match step.way.as_str() {
-        "panic_pin" => "by a panic PIN",
-        "without_pin" => "without a PIN",
+        "panic_pin" | "copy_after_panic_pin" => "by a panic PIN",
+        "without_pin" | "copy_after_wipe" => "without a PIN",
         other => other,
     };
+    if step.records == 0 {
+        return format!(
+            "destroyed {way} in {} ms, in the mode of this vault; whoever copied the disk before asks in vain, with the right PIN",
+            step.destroyed_ms
+        );
+    }
     format!(
         "destroyed {way} in {} ms; of {} messages {} were found",
         step.destroyed_ms, step.records, step.found

@@ -335,6 +335,42 @@ fn the_pin_changes() {
     finish(command, "").ok();
 }
 
+/// Nobody who is cut off is left without words that open the vault: new ones are shown before they count.
+// [SPEC 11.47]
+#[test]
+fn recovery_words_are_shown_before_they_count() {
+    let ada = Person::with_vault(None);
+    let old = ada.run(&["vault", "recovery", "new"]).ok().out;
+    let daemon = ada.daemon(&[]);
+    let wrong = ada.file("wrong");
+    crate::world::write_private(&wrong, "another room\n");
+    let mut command = program();
+    command
+        .arg("--home")
+        .arg(&ada.home)
+        .arg("--pin-file")
+        .arg(&wrong);
+    command.args(["--json", "vault", "recovery", "new"]);
+    let refused = finish(command, "").ends(5);
+    assert!(refused.out.contains("\"words\""), "{refused:?}");
+    let failure = refused.failure();
+    assert_eq!(failure["error"], "vault_wrong_secret");
+    assert!(failure["text"].as_str().unwrap().contains("may not count"));
+    daemon.signal("TERM");
+    daemon.finish().ok();
+    // The earlier ones do.
+    let paper = ada.file("paper");
+    crate::world::write_private(&paper, &old);
+    let mut command = program();
+    command
+        .arg("--home")
+        .arg(&ada.home)
+        .arg("--pin-file")
+        .arg(&paper);
+    command.arg("contacts");
+    finish(command, "").ok();
+}
+
 // [SPEC 11.47, 12.40]
 #[test]
 fn recovery_words_open_the_vault_and_set_a_new_pin() {

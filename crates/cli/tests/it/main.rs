@@ -29,6 +29,7 @@ mod panic;
 #[path = "../../../vault/tests/it/reader.rs"]
 #[allow(dead_code, clippy::cast_possible_truncation)]
 mod reader;
+mod relay_modes;
 mod restored;
 mod signals;
 mod slow;

@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use emptyroom_node::Session;
-use emptyroom_node::api::{Answer, Call, Failure, ModeName, SecretText};
 use emptyroom_tpm::swtpm::Swtpm;
 use serde_json::{Value, json};
 
-use crate::world::{Done, Person, Relay, Running, finish, program, write_private};
+use crate::world::{Done, Person, Running, finish, program, write_private};
 
 const VARIABLE: &str = "EMPTYROOM_TPM";
 
@@ -122,6 +120,10 @@ fn it_shows_what_the_machine_has_and_what_is_recommended() {
     owner.words();
     let set = owner.run(&set).ok();
     assert!(!set.err.contains("no_recovery"), "{set:?}");
+    // What the guard is for is not walked around.
+    let remove = ["--json", "vault", "recovery", "remove"];
+    let refused = owner.run(&remove).ends(2).failure();
+    assert_eq!(refused["error"], "no_recovery");
     assert!(set.err.contains("\"warning\":\"tpm_limits\""), "{set:?}");
     let shown = owner.run(&["--json", "vault", "mode"]).ok().one();
     assert_eq!(
@@ -253,6 +255,10 @@ fn wrong_pins_are_told_and_end() {
     }
     assert_eq!(error(owner.run(&contacts)), "vault_no_attempts");
     assert_eq!(error(owner.run_by("wrong", &contacts)), "vault_no_attempts");
+    let show = ["--json", "vault", "mode"];
+    let shown = owner.run_by(&words, &show).ok().one();
+    let why = shown["modes"][1]["why_not"].as_str().unwrap();
+    assert!(why.contains("too many wrong PINs"), "{why}");
     owner.run_by(&words, &contacts).ok();
     let new = owner.person.file("new-pin");
     write_private(&new, "another quiet room\n");
@@ -278,7 +284,12 @@ fn what_is_left_is_told_and_destroyed_later() {
     let change = [&change[..], &["--mode", "passphrase"]].concat();
     let nowhere = Path::new("/nowhere");
     let home = owner.person.home.clone();
-    owner.run_in(&home, &words, nowhere, &change).ok();
+    let changed = owner.run_in(&home, &words, nowhere, &change).ok();
+    assert!(
+        changed.err.contains("could not be destroyed"),
+        "{changed:?}"
+    );
+    assert!(changed.err.contains("index 0x01"), "{changed:?}");
     let left = |tpm: &Path| {
         let show = ["--json", "vault", "mode"];
         let shown = owner.run_in(&home, "another quiet room", tpm, &show).ok();
@@ -355,9 +366,30 @@ fn a_key_that_a_panic_could_not_destroy_is_told() {
         assert_eq!(gone["error"], "vault_missing");
     };
     owner.run(&mode).ok();
-    let copy = owner.image("locked");
+    let copy = owner.image("failed");
     let home = owner.person.home.clone();
-    is_told(owner.run_in(&home, PIN, Path::new("/nowhere"), &panic));
+    // Also where something else stood in the way: whoever runs it again finds nothing that says it.
+    let in_the_way = home.join("journal");
+    std::fs::remove_file(&in_the_way).unwrap();
+    std::fs::create_dir(&in_the_way).unwrap();
+    let failed = owner.run_in(&home, PIN, Path::new("/nowhere"), &panic);
+    let failed = failed.ends(5).failure();
+    assert_eq!(failed["error"], "vault_write");
+    assert!(
+        failed["text"].as_str().unwrap().contains("index 0x01"),
+        "{failed}"
+    );
+    std::fs::remove_dir(&in_the_way).unwrap();
+    owner
+        .run_in(&copy, PIN, &owner.swtpm.socket(), &contacts)
+        .ok();
+
+    owner.run(&["init", "--kdf", "minimum"]).ok();
+    owner.run(&mode).ok();
+    let copy = owner.image("locked");
+    // Another TPM has none at that place, which says nothing.
+    let other = Swtpm::start().unwrap().unwrap();
+    is_told(owner.run_in(&home, PIN, &other.socket(), &panic));
     owner
         .run_in(&copy, PIN, &owner.swtpm.socket(), &contacts)
         .ok();
@@ -378,159 +410,29 @@ fn a_key_that_a_panic_could_not_destroy_is_told() {
     owner.run_in(&copy, PIN, &socket, &contacts).ok();
 }
 
-/// Somebody whose vault three relays open, too.
-struct Shared {
-    person: Person,
-    relays: Vec<Relay>,
-}
-
-impl Shared {
-    fn new() -> Self {
-        let shared = Self {
-            person: Person::with_vault(None),
-            relays: (0..3).map(|_| Relay::start()).collect(),
-        };
-        let none = shared.call_set_mode(Vec::new());
-        assert!(none.is_err_and(|failure| failure.error == "mode_needs_relays"));
-        shared.set_mode();
-        shared
-    }
-
-    fn set_mode(&self) {
-        let addresses = self.relays.iter().map(|relay| relay.address.clone());
-        let set = self.call_set_mode(addresses.map(SecretText::new).collect());
-        assert!(set.is_ok());
-    }
-
-    /// By the library: the program does not offer it.
-    fn call_set_mode(&self, relays: Vec<SecretText>) -> Result<Answer, Failure> {
-        let secret = || SecretText::new(PIN.to_owned());
-        let session = Session::open(&self.person.home, &secret())?;
-        let set = session.call(Call::SetMode {
-            secret: secret(),
-            mode: ModeName::Relays,
-            relays,
-        });
-        session.close()?;
-        set
-    }
-
-    fn run(&self, pin: &str, home: &Path, arguments: &[&str]) -> Done {
-        let file = self.person.file("other-pin");
-        write_private(&file, &format!("{pin}\n"));
-        let mut command = program();
-        command.arg("--home").arg(home).arg("--pin-file").arg(file);
-        finish(
-            {
-                command.arg("--json").args(arguments);
-                command
-            },
-            "",
-        )
-    }
-
-    /// How many relays have a share, and how many are needed.
-    fn shape(&self) -> (usize, u64) {
-        let shown = self.person.run(&["--json", "vault", "mode"]).ok().one();
-        (
-            shown["relays"].as_array().unwrap().len(),
-            shown["needed"].as_u64().unwrap(),
-        )
-    }
-}
-
-fn image(person: &Person, name: &str) -> PathBuf {
-    let copy = person.file(name);
-    std::fs::create_dir(&copy).unwrap();
-    for entry in std::fs::read_dir(&person.home).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
-    }
-    copy
-}
-
-/// Every opening makes all shares anew, as far as relays are there; so uses do not run out, and no copy outlives it.
-// [SPEC 11.51] [SPEC 11.52] [SPEC 11.54]
+/// A drill goes the way of the mode: nobody who copied the disk of the throw-away vault is answered, and nothing is left in the TPM.
+// [SPEC 11.92]
 #[test]
-fn relays_open_it_and_every_opening_ends_copies() {
-    let mut shared = Shared::new();
-    for _ in 0..11 {
-        shared.person.run(&["contacts"]).ok();
-    }
-    assert_eq!(shared.shape(), (3, 2));
-    let copy = image(&shared.person, "copy");
-    shared.person.run(&["contacts"]).ok();
-    let refused = shared.run(PIN, &copy, &["contacts"]);
-    assert_eq!(error(refused), "vault_no_attempts");
-    // One is gone: the others count anew without it, for as long as it is.
-    shared.relays[0].stop();
-    for _ in 0..11 {
-        shared.person.run(&["contacts"]).ok();
-    }
-    assert_eq!(shared.shape(), (2, 2));
-    shared.relays[0].resume();
-    shared.person.run(&["contacts"]).ok();
-    assert_eq!(shared.shape(), (3, 2));
-    shared.person.run(&["vault", "mode", "passphrase"]).ok();
-    for relay in &mut shared.relays {
-        relay.stop();
-    }
-    shared.person.run(&["contacts"]).ok();
-}
-
-// [SPEC 11.47] [SPEC 11.48] [SPEC 11.49]
-#[test]
-fn without_enough_relays_the_words_open_it() {
-    let mut shared = Shared::new();
-    let words = shared.person.run(&["vault", "recovery", "new"]).ok().out;
-    let home = shared.person.home.clone();
-    let wrong = |shared: &Shared| {
-        let refused = shared.run("wrong", &home, &["contacts"]).ends(5).failure();
-        assert_eq!(refused["error"], "vault_wrong_secret");
-        refused["text"].as_str().unwrap().to_owned()
+fn a_drill_goes_the_way_of_the_mode() {
+    let Some(owner) = Owner::new("a_drill_goes_the_way_of_the_mode") else {
+        return;
     };
-    for _ in 0..4 {
-        assert!(!wrong(&shared).contains("left"));
-    }
-    assert!(wrong(&shared).contains("5 attempts are left"));
-    let told = shared.run(PIN, &home, &["contacts"]).ok();
-    assert!(told.err.contains("\"warning\":\"wrong_pins\""), "{told:?}");
-    shared.relays[0].stop();
-    shared.relays[2].stop();
-    let refused = shared.run(PIN, &home, &["contacts"]).ends(5).failure();
-    assert_eq!(refused["error"], "vault_relays_needed");
-    assert_eq!(
-        refused["text"],
-        "2 of 3 relays are needed to open this vault, 1 answered"
-    );
-    shared.run(words.trim(), &home, &["contacts"]).ok();
-}
-
-/// The shares of a vault that a panic destroyed are deleted, also where a relay was not there in that moment.
-// [SPEC 11.54] [SPEC 11.56] [SPEC 11.57]
-#[test]
-fn a_panic_deletes_the_shares() {
-    let mut shared = Shared::new();
-    let panic = shared.person.file("panic");
-    write_private(&panic, "four walls and no door\n");
-    let panic = panic.to_str().unwrap().to_owned();
-    shared
-        .person
-        .run(&["panic", "set", "--panic-pin-file", &panic])
-        .ok();
-    let copy = image(&shared.person, "copy");
-    let home = shared.person.home.clone();
-    let by_panic_pin = |shared: &Shared| {
-        shared
-            .run("four walls and no door", &home, &["contacts"])
-            .ok();
-    };
-    shared.relays[1].stop();
-    by_panic_pin(&shared);
-    shared.relays[1].resume();
-    by_panic_pin(&shared);
-    let refused = shared.run(PIN, &copy, &["contacts"]).ends(5).failure();
-    assert_eq!(refused["error"], "vault_no_attempts");
+    owner.run(&["vault", "mode", "tpm", "--yes"]).ok();
+    let drill = ["--json", "wipe", "--drill"];
+    let passed = owner.run(&drill).ok().one();
+    let steps = passed["steps"].as_array().unwrap();
+    let ways: Vec<&Value> = steps.iter().map(|step| &step["way"]).collect();
+    let all = [
+        "panic_pin",
+        "without_pin",
+        "copy_after_panic_pin",
+        "copy_after_wipe",
+    ];
+    assert_eq!(ways, all);
+    let shown = owner.run(&["wipe", "--drill"]).ok().out;
+    assert_eq!(shown.matches("asks in vain").count(), 2, "{shown}");
+    // The real vault is left alone.
+    owner.run(&["contacts"]).ok();
 }
 
 /// Killed at any moment of openings and changes, with a TPM: it opens all the same, and no copy from before does.

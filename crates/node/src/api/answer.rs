@@ -54,11 +54,6 @@ pub enum Answer {
         /// Whether it was confirmed before.
         verified: bool,
     },
-    /// New recovery words, which are kept nowhere.
-    Recovery {
-        /// Twelve words.
-        words: String,
-    },
     /// The kill code was revoked.
     Revoked {
         /// The relay has removed its switch, too.
@@ -212,6 +207,12 @@ pub struct VaultInfo {
     pub medium: String,
     /// The last drill; none since the vault was made.
     pub last_drill: Option<DrillInfo>,
+    /// Why what besides the PIN opens it could not be made anew; null where it was.
+    #[serde(default)]
+    pub not_renewed: Option<NotRenewed>,
+    /// Relays that answered wrongly when it was opened.
+    #[serde(default)]
+    pub wrong_relays: Vec<String>,
     /// Its dead-man time; null without one.
     #[serde(default)]
     pub deadman: Option<DeadmanInfo>,
@@ -231,6 +232,17 @@ pub struct KillcodeInfo {
     pub heard_at: Option<u64>,
     /// Since when it says that it has no such switch, to whoever has the vault open.
     pub gone_at: Option<u64>,
+}
+
+/// Why the factors were not made anew.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotRenewed {
+    /// Since when.
+    pub since: u64,
+    /// The failure's name.
+    pub error: String,
+    /// What happened.
+    pub text: String,
 }
 
 /// The last drill.

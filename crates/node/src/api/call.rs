@@ -180,12 +180,12 @@ pub enum Call {
         /// The present PIN.
         secret: SecretText,
     },
-    /// From now on new recovery words open the vault, too; or none.
+    /// From now on these recovery words open the vault, too; or none. Whoever asks makes them, and has shown them before they count.
     SetRecovery {
         /// The present PIN.
         secret: SecretText,
-        /// New words, or none.
-        on: bool,
+        /// The words, or none.
+        words: Option<SecretText>,
     },
     /// Destroy throw-away vaults and search for what is left of them.
     Drill {},

@@ -178,6 +178,9 @@ pub enum Event {
         why: String,
         /// An order came; else the dead-man time was over.
         ordered: bool,
+        /// As of `Wiped`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<String>,
     },
     /// The relay of the kill code's switch says that it has no such switch: nobody can order anything any more.
     SwitchGone {
@@ -243,12 +246,12 @@ impl Event {
         match self {
             Self::Locked {} => Some(Failure::locked()),
             Self::Wiped { ordered, left } => Some(Failure::wiped(*ordered, left)),
-            Self::WipeFailed { why, ordered } => {
+            Self::WipeFailed { why, ordered, left } => {
                 let why = match why.as_str() {
                     "vault_full" => "the disk is full",
                     _ => "it could not be read or written",
                 };
-                Some(Failure::wipe_failed(*ordered, why))
+                Some(Failure::wipe_failed(*ordered, why, left))
             }
             _ => None,
         }

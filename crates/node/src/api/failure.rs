@@ -105,22 +105,40 @@ impl Failure {
         wiped(&format!("{text}, but {}", remains(left))).hint(REMOVE)
     }
 
-    /// The vault was destroyed, but not this, in words, which is elsewhere.
+    /// The vault was destroyed, but not this, in words, which is elsewhere. Whether an empty vault is left that remembers it.
     // [SPEC 12.44]
-    pub(crate) fn left_behind(left: &[String]) -> Self {
+    pub(crate) fn left_behind(left: &[String], is_remembered: bool) -> Self {
         let text = format!("the vault was destroyed, but {}", remains(left));
-        Self::new(Exit::Vault, "left_behind", text).hint(REMOVE)
+        let failure = Self::new(Exit::Vault, "left_behind", text);
+        if is_remembered {
+            let open = "open what is left with the panic PIN when the TPM can be reached: that removes it. Do not run `emptyroom panic` before";
+            return failure.hint(format!("{open}; or {REMOVE}"));
+        }
+        failure.hint(REMOVE)
+    }
+
+    /// The same failure of a wipe, with what it left elsewhere: whoever runs it again finds nothing that still says it.
+    // [SPEC 12.44]
+    #[must_use]
+    pub(crate) fn and_left(mut self, left: &[String]) -> Self {
+        if left.is_empty() {
+            return self;
+        }
+        self.text = format!("{}; and {}", self.text, remains(left));
+        let hint = self.hint.take().map(|hint| format!("{hint}; "));
+        self.hint(format!("{}{REMOVE}", hint.unwrap_or_default()))
     }
 
     /// The dead-man time was over, or an order to wipe came, but something stood in the way.
     // [SPEC 12.46]
-    pub fn wipe_failed(ordered: bool, why: &str) -> Self {
+    pub fn wipe_failed(ordered: bool, why: &str, left: &[String]) -> Self {
         let text = format!(
             "{}, but the vault could not be destroyed whole: {why}",
             why_wiped(ordered)
         );
         Self::new(Exit::Vault, "wipe_failed", text)
             .hint("see to the disk; the next start tries again")
+            .and_left(left)
     }
 }
 
@@ -135,13 +153,14 @@ fn why_wiped(ordered: bool) -> &'static str {
 /// Why it matters that something of a destroyed vault is left in the TPM.
 fn remains(left: &[String]) -> String {
     format!(
-        "not {}, which could not be reached: a copy of the disk from before still opens on this machine, with its PIN",
+        "not {}, which could not be reached: a copy of the disk from before still opens on the machine with that TPM, with its PIN",
         left.join(", ")
     )
 }
 
 /// What to do about it.
-const REMOVE: &str = "when the TPM can be reached, remove it by its number (`tpm2_nvundefine 0x...`), or clear the TPM in the firmware";
+const REMOVE: &str = "when the TPM can be reached, remove it by its number (`tpm2_nvundefine 0x...`). Clearing the TPM ends it, too, and \
+     everything else that is tied to it: other vaults, the encryption of disks";
 
 /// What stood in the way of a file, for people; the system's own words may name it.
 pub fn reason(kind: ErrorKind) -> String {

@@ -51,7 +51,7 @@ pub(crate) fn look(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Fail
         // [SPEC 11.80] The lock is kept: nobody opens it in between.
         return Err(match home::wipe_held(home, lock, OutsideFile::Goes) {
             Ok(left) => Failure::wiped(false, &left),
-            Err(failure) => Failure::wipe_failed(false, &failure.text),
+            Err((failure, left)) => Failure::wipe_failed(false, &failure.text, &left),
         });
     }
     // What a clock has shown stays shown. A disk that fails here fails the opening, too.

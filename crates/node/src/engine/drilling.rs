@@ -7,7 +7,8 @@ use super::own::{read_failure, write_failure};
 use super::{Answerer, Engine, Message};
 use crate::api::{Answer, DrillInfo, Exit, Failure};
 use crate::clock;
-use crate::drill::{self, Outcome};
+use crate::drill::{self, InUse, Outcome};
+use crate::factors::{self, Ways};
 
 /// The record of the last drill: when (8 bytes, unix milliseconds), and 1 if it passed or 0.
 const RECORD: &[u8] = b"nd";
@@ -25,18 +26,29 @@ impl Engine {
             Ok(status) => status.kdf,
             Err(error) => return answerer(Err(read_failure(error))),
         };
+        let (mode, relays) = factors::in_use(&self.vault);
+        let ways = match Ways::of_machine() {
+            Ok(ways) => ways,
+            Err(failure) => return answerer(Err(failure)),
+        };
         let (home, engine) = (self.home.clone(), self.itself.clone());
-        let run = move || {
-            let outcome = drill::run(&home, kdf);
+        self.drilling = true;
+        // After the jobs before it: what it has elsewhere is noted as to be ended, and a refresh would end it at once. Where there is no
+        // thread, whoever asked is told so as its answerer goes.
+        self.jobs.begin(Box::new(move |real| {
+            let in_use = InUse {
+                mode,
+                relays,
+                ways,
+                real,
+            };
+            let outcome = drill::run(&home, kdf, &in_use);
             if let Err(refused) = engine.blocking_send(Message::Drilled(outcome, answerer))
                 && let Message::Drilled(_, answerer) = refused.0
             {
                 answerer(Err(Failure::locked()));
             }
-        };
-        // Where there is no thread, whoever asked is told so as its answerer goes.
-        let thread = std::thread::Builder::new().name("drill".to_owned());
-        self.drilling = thread.spawn(run).is_ok();
+        }));
     }
 
     /// A drill has ended.

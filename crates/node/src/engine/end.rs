@@ -67,7 +67,7 @@ impl Engine {
             drop(client);
         };
         let mut why = None;
-        let mut left = Vec::new();
+        let (mut left, mut is_remembered) = (Vec::new(), false);
         let ended = match end {
             End::Lock => {
                 others(None);
@@ -83,6 +83,7 @@ impl Engine {
                 });
                 // An empty vault remembers them, too; but when it is opened, if ever, may be too late.
                 elsewhere.delete_shares();
+                is_remembered = matches!(destroyed, Ok(Some(_)));
                 others(None);
                 destroyed.and_then(|empty| empty.map_or(Ok(()), Vault::lock))
             }
@@ -104,6 +105,7 @@ impl Engine {
                     Err(error) => Event::WipeFailed {
                         why: own::write_failure(error).error,
                         ordered,
+                        left: left.clone(),
                     },
                 };
                 others(Some(&event));
@@ -118,9 +120,9 @@ impl Engine {
         if let Some(answerer) = answerer {
             // [SPEC 12.44]
             let told = match ended {
-                Err(error) => Err(own::write_failure(error)),
+                Err(error) => Err(own::write_failure(error).and_left(&left)),
                 Ok(()) if left.is_empty() => Ok(Answer::Done {}),
-                Ok(()) => Err(Failure::left_behind(&left)),
+                Ok(()) => Err(Failure::left_behind(&left, is_remembered)),
             };
             answerer(told);
         }

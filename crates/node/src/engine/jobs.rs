@@ -2,6 +2,8 @@
 //!
 //! One thread does one job after the other; the vault stays with the engine, which does what a job asks of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -12,8 +14,23 @@ use super::end::refuse;
 use super::{Engine, Message};
 use crate::factors::{Access, Work};
 
-/// How long locking waits for jobs. What is cut off then is finished after the next opening.
-const FINISH_TIME_MAX: Duration = Duration::from_secs(20);
+/// How long locking waits for jobs, which are told that it does. What is cut off then is finished after the next opening.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience {
+    /// A command that ends: what it does not come to would have to be done by the next one, again with the same relays.
+    Long,
+    /// A daemon that is told to lock: keys are to be gone from memory within seconds.
+    Short,
+}
+
+impl Patience {
+    fn time(self) -> Duration {
+        match self {
+            Self::Long => Duration::from_secs(35),
+            Self::Short => Duration::from_secs(3),
+        }
+    }
+}
 
 /// How long the end waits for a job that finds the vault gone, so that it can destroy what it made.
 const THREAD_TIME_MAX: Duration = Duration::from_secs(5);
@@ -26,6 +43,8 @@ pub(super) struct Jobs {
     /// To the thread, once there is one.
     thread: Option<Sender<Job>>,
     open: usize,
+    /// Somebody waits for the end.
+    hurried: Arc<AtomicBool>,
     /// Ends with the thread.
     ended: Option<Receiver<()>>,
 }
@@ -36,6 +55,7 @@ impl Jobs {
             engine,
             thread: None,
             open: 0,
+            hurried: Arc::default(),
             ended: None,
         }
     }
@@ -45,7 +65,7 @@ impl Jobs {
         let engine = &self.engine;
         let thread = self.thread.get_or_insert_with(|| {
             let (sender, jobs) = channel::<Job>();
-            let engine = ToVault(engine.clone());
+            let engine = ToVault(engine.clone(), self.hurried.clone());
             let (alive, ended) = channel();
             self.ended = Some(ended);
             let run = move || {
@@ -87,7 +107,8 @@ pub(super) fn wait_for(thread: Option<Receiver<()>>) {
 impl Engine {
     /// Lets jobs come to their end, though not for ever; whoever wants something else is refused.
     pub(super) async fn finish_jobs(&mut self, messages: &mut mpsc::Receiver<Message>) {
-        let until = Instant::now() + FINISH_TIME_MAX;
+        self.jobs.hurried.store(true, Ordering::Relaxed);
+        let until = Instant::now() + self.patience.time();
         while self.jobs.open > 0 {
             match timeout_at(until, messages.recv()).await {
                 Ok(Some(Message::Vault(work))) => work(&mut self.vault),
@@ -101,10 +122,14 @@ impl Engine {
     }
 }
 
-struct ToVault(mpsc::Sender<Message>);
+struct ToVault(mpsc::Sender<Message>, Arc<AtomicBool>);
 
 impl Access for ToVault {
     fn send(&self, work: Work) -> bool {
         self.0.blocking_send(Message::Vault(work)).is_ok()
+    }
+
+    fn is_hurried(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
     }
 }

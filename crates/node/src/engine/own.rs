@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::drilling;
 use crate::api::{DeadmanInfo, Exit, Failure, KillcodeInfo, ModeName, SecretText, VaultInfo};
-use crate::phrase;
 use crate::storage::Storage;
+use crate::{factors, phrase};
 
 /// Whether this may be a PIN: it is not empty, and no recovery phrase.
 pub(crate) fn check_new(secret: &SecretText) -> Result<(), Failure> {
@@ -80,6 +80,7 @@ pub(super) fn vault_info(
 ) -> Result<VaultInfo, Failure> {
     let status = vault.status().map_err(read_failure)?;
     let storage = Storage::of(home);
+    let told = factors::told(vault);
     Ok(VaultInfo {
         mode: ModeName::of(status.mode),
         kdf_memory_kib: status.kdf.memory_kib,
@@ -89,6 +90,8 @@ pub(super) fn vault_info(
         storage: storage.kind.name().to_owned(),
         medium: storage.medium.name().to_owned(),
         last_drill: drilling::last(vault)?,
+        not_renewed: told.not_renewed,
+        wrong_relays: told.wrong_relays,
         deadman: outside.deadman,
         killcode: outside.killcode,
     })

@@ -6,10 +6,10 @@ use emptyroom_vault::{Passphrase, Rewrapping, SecretError, Vault};
 use emptyroom_wire::address::RelayAddress;
 
 use super::own::{check_new, folded, passphrase, pins_too_close, secret_failure, too_close};
-use crate::api::{Answer, Call, Failure, ModeName, SecretText};
+use crate::api::{Answer, Call, Exit, Failure, ModeName, SecretText};
 use crate::convert::refused;
 use crate::factors::{Access, To, Ways, change};
-use crate::{phrase, policy, seed};
+use crate::{phrase, policy};
 
 /// Does what one of these calls asks for.
 // [SPEC 12.33]
@@ -36,8 +36,14 @@ pub(super) fn change(access: &dyn Access, call: Call) -> Result<Answer, Failure>
                 vault.without_panic(&secret)
             })?;
         }
-        Call::SetRecovery { secret, on: true } => return new_recovery(access, &secret),
-        Call::SetRecovery { secret, on: false } => {
+        Call::SetRecovery {
+            secret,
+            words: Some(words),
+        } => set_recovery(access, &secret, &words)?,
+        Call::SetRecovery {
+            secret,
+            words: None,
+        } => {
             let secret = passphrase(&secret);
             rewrap(access, To::default(), move |vault| {
                 vault.without_recovery(&secret)
@@ -76,14 +82,19 @@ fn set_panic(access: &dyn Access, secret: &SecretText, panic: &SecretText) -> Re
     })
 }
 
-fn new_recovery(access: &dyn Access, secret: &SecretText) -> Result<Answer, Failure> {
-    let (phrase, words) = phrase::generate(&mut seed::generator()?);
+fn set_recovery(
+    access: &dyn Access,
+    secret: &SecretText,
+    words: &SecretText,
+) -> Result<(), Failure> {
+    let phrase = phrase::read(words.expose()).map_err(|_| {
+        let text =
+            "these are no recovery words: twelve of the list, of which the last fit the others";
+        Failure::new(Exit::Usage, "usage", text)
+    })?;
     let (secret, phrase) = (passphrase(secret), Passphrase::new(phrase.to_vec()));
     rewrap(access, To::default(), move |vault| {
         vault.with_recovery(&secret, &phrase)
-    })?;
-    Ok(Answer::Recovery {
-        words: words.expose().to_owned(),
     })
 }
 

@@ -47,6 +47,13 @@ enum Due {
     End,
 }
 
+/// After how many days the vault is to be destroyed, where a time is set.
+pub(crate) fn deadman_days(vault: &Vault) -> Option<u32> {
+    let record = vault.get(RECORD).ok()??;
+    let fixed = record.last_chunk()?;
+    Fixed::decode(fixed).map(Fixed::limit_days)
+}
+
 impl Watch {
     /// The vault was opened: the time begins anew, if there is one. Whatever lies outside keeps nobody out.
     pub(super) fn begin(vault: &mut Vault, here: &Here) -> Result<Self, Failure> {

@@ -7,6 +7,7 @@
 //! next opening destroys it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use emptyroom_tpm::{Enrolment, Place};
@@ -14,11 +15,12 @@ use emptyroom_vault::{Factors, Mode, Rewrapping, Share, Vault};
 use emptyroom_wire::address::RelayAddress;
 use zeroize::Zeroizing;
 
-use super::chip::{self, Chip};
+use super::chip::{self, Chip, NotEnrolled};
 use super::noted::{
-    Area, At, Delete, Errands, HOSTS_LEN_MAX, Noted, NotedPlace, area_of, hosts_text,
+    Area, Errands, Failed, HOSTS_LEN_MAX, LEASE_DAYS, Noted, NotedPlace, area_of, hosts_text,
 };
 use super::relays;
+use super::tidy::{errands, tidy, tidy_tpm};
 use crate::api::{Exit, Failure};
 use crate::carrier::Carrier;
 use crate::clock;
@@ -33,6 +35,11 @@ pub(crate) type Work = Box<dyn FnOnce(&mut Vault) + Send>;
 pub(crate) trait Access {
     /// Has it done; says no where the vault is locked.
     fn send(&self, work: Work) -> bool;
+
+    /// Whether somebody waits for the end, so that nobody is waited for any more who is not needed.
+    fn is_hurried(&self) -> bool {
+        false
+    }
 }
 
 /// The ways to the factors.
@@ -85,7 +92,7 @@ pub(crate) fn rewrap(
         let mode = to.mode.unwrap_or_else(|| vault.mode());
         Ok((begin(vault)?, mode))
     })?;
-    make(access, ways, (mode, to.relays), change)
+    make(access, ways, (mode, to.relays, Before::Ends), change)
 }
 
 /// Whether these are relays that can be asked together.
@@ -97,7 +104,7 @@ fn check(addresses: &[RelayAddress]) -> Result<(), Failure> {
     for (number, address) in addresses.iter().enumerate() {
         let hosts: Vec<_> = address.hosts().cloned().collect();
         if hosts_text(&hosts).len() > HOSTS_LEN_MAX {
-            return Err(usage("a relay's hosts are longer than 150 characters"));
+            return Err(usage("a relay's hosts are longer than 110 characters"));
         }
         let before = addresses.iter().take(number);
         if before
@@ -118,10 +125,20 @@ struct Made {
     reset: Option<(Place, Zeroizing<[u8; 32]>)>,
 }
 
+/// What becomes of the shares of the header that is replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// They are deleted at once: their secret, or the way they open the vault, is another one now.
+    Ends,
+    /// They stay until the new ones have opened the vault once. So whoever finds that the disk went back to the header before (it had
+    /// lied, or a snapshot was put back) still opens it.
+    Stays,
+}
+
 fn make(
     access: &dyn Access,
     ways: &Ways,
-    (mode, chosen): (Mode, Vec<RelayAddress>),
+    (mode, to, before): (Mode, Vec<RelayAddress>, Before),
     change: Rewrapping,
 ) -> Result<(), Failure> {
     let mut made = Made {
@@ -129,13 +146,13 @@ fn make(
         factors: Factors::default(),
         reset: None,
     };
-    let mut relays_used = Vec::new();
+    let mut chosen = Vec::new();
     if mode.asks_relays() {
-        relays_used = chosen;
-        if relays_used.is_empty() {
-            relays_used = with(access, |vault| Ok(Noted::read(vault)?.relays))?;
+        chosen = put(access, ways, to, &change, &mut made)?;
+        // Only there: a TPM forgets the header before at once.
+        if before == Before::Ends || mode.asks_tpm() {
+            made.area.before = Vec::new();
         }
-        put(access, ways, &relays_used, &change, &mut made)?;
     }
     if mode.asks_tpm() {
         enrol(access, &ways.chip, &change, &mut made)?;
@@ -144,30 +161,52 @@ fn make(
         made.factors.area = made.area.encode();
     }
     let place = made.reset.as_ref().map(|(place, _)| *place);
-    // [SPEC 11.52]
+    let begun = Arc::new(AtomicBool::new(false));
+    let begins = begun.clone();
     let replaced = with(access, move |vault| {
-        let mut noted = keep_errands(vault)?;
-        if let Some((place, reset)) = &made.reset {
-            for entry in noted
-                .places
-                .iter_mut()
-                .filter(|entry| entry.place == *place)
-            {
-                entry.reset = Some(reset.clone());
-            }
-        }
-        noted.relays = relays_used;
-        noted.refreshed_ms = clock::now().wall.0;
-        noted.write(vault).map_err(write_failure)?;
-        vault.rewrap(change, &made.factors).map_err(write_failure)
+        begins.store(true, Ordering::Relaxed);
+        replace(vault, (change, made), chosen)
     });
     // Locked or destroyed meanwhile: no header names it, and who destroyed the vault may have come before it was made.
     if let Some(place) = place
-        && replaced.as_ref() == Err(&Failure::locked())
+        && !begun.load(Ordering::Relaxed)
     {
-        ways.chip.destroy(&[place]);
+        ways.chip.destroy(&[(place, None)]);
     }
     replaced
+}
+
+/// Notes what was made, and has the header name it.
+// [SPEC 11.52]
+fn replace(
+    vault: &mut Vault,
+    (change, made): (Rewrapping, Made),
+    chosen: Vec<RelayAddress>,
+) -> Result<(), Failure> {
+    let mut noted = keep_errands(vault)?;
+    if let Some((place, reset)) = &made.reset {
+        let mut places = noted.places.iter_mut();
+        if let Some(entry) = places.find(|entry| entry.place == *place) {
+            entry.reset = Some(reset.clone());
+        }
+    }
+    // Until the header counts, the relays that were chosen before it are: whatever fails here, the next refresh asks those
+    // that its header's shares are at.
+    noted.relays = noted.relays_of(&area_of(vault)).to_vec();
+    let first = made.area.shares.first();
+    noted.chosen = first.map(|at| (at.id.clone(), chosen.clone()));
+    noted.write(vault).map_err(write_failure)?;
+    let before = vault.header_number();
+    match vault.rewrap(change, &made.factors) {
+        // It counts: what is not written after it is told by whatever is written next, and the vault's end.
+        Err(_) if vault.header_number() != before => {}
+        made => made.map_err(write_failure)?,
+    }
+    (noted.relays, noted.chosen, noted.failed) = (chosen, None, None);
+    noted.refreshed_ms = clock::now().wall.0;
+    // The change was made: what is not written here is only for showing.
+    let _ = noted.write(vault);
+    Ok(())
 }
 
 fn enrol(
@@ -178,41 +217,68 @@ fn enrol(
 ) -> Result<(), Failure> {
     let mut tpm = chip.open()?;
     let place = chip::free_place(&mut tpm)?;
+    let identity = tpm.identity().ok();
     // [SPEC 11.35]
     with(access, move |vault| {
         let mut noted = Noted::read(vault)?;
-        noted.places.push(NotedPlace { place, reset: None });
+        noted.places.push(NotedPlace {
+            place,
+            reset: None,
+            tpm: identity,
+        });
         noted.write(vault).map_err(write_failure)
     })?;
-    let enrolled = chip::enrol(&mut tpm, place, change.tpm_inputs());
-    drop(tpm);
-    if enrolled.is_err() {
-        chip.destroy(&[place]);
-    }
-    let enrolled = enrolled?;
+    let enrolled = match chip::enrol(&mut tpm, place, change.tpm_inputs()) {
+        Ok(enrolled) => enrolled,
+        Err(NotEnrolled::Perhaps(failure)) => {
+            drop(tpm);
+            chip.destroy(&[(place, None)]);
+            return Err(failure);
+        }
+        // What is there belongs to somebody else.
+        Err(NotEnrolled::Not(failure)) => {
+            with(access, move |vault| {
+                let mut noted = Noted::read(vault)?;
+                noted.places.retain(|entry| entry.place != place);
+                noted.write(vault).map_err(write_failure)
+            })?;
+            return Err(failure);
+        }
+    };
     made.reset = Some((place, Zeroizing::new(*enrolled.reset.expose())));
     made.area.enrolment = Some(enrolled.enrolment);
     made.factors.tpm = Some(enrolled.shares);
     Ok(())
 }
 
+/// Puts new shares at these relays, or at those that were chosen before; gives which.
 fn put(
     access: &dyn Access,
     ways: &Ways,
-    chosen: &[RelayAddress],
+    to: Vec<RelayAddress>,
     change: &Rewrapping,
     made: &mut Made,
-) -> Result<(), Failure> {
-    let panic_secret = with(access, |vault| Ok(vault.panic_secret()))?;
+) -> Result<Vec<RelayAddress>, Failure> {
+    let (chosen, known, panic_secret, days) = with(access, move |vault| {
+        let (noted, area) = (Noted::read(vault)?, area_of(vault));
+        let chosen = if to.is_empty() {
+            noted.relays_of(&area).to_vec()
+        } else {
+            to
+        };
+        Ok((chosen, area.shares, vault.panic_secret(), lease(vault)))
+    })?;
     let inputs = change.relays_inputs();
     let slots = inputs.each_ref().map(|(slot, _)| *slot);
     let inputs = inputs.map(|(slot, bytes)| Input { slot, bytes });
-    let (new, shares) = relays::put(
-        access,
-        &ways.carrier,
-        chosen,
-        (&panic_secret, inputs.into()),
-    )?;
+    let new = relays::New {
+        relays: &chosen,
+        known: &known,
+        panic_secret: &panic_secret,
+        days,
+        inputs: inputs.into(),
+    };
+    let (new, shares) = relays::put(access, &ways.carrier, new)?;
     let secret = |slot| {
         let found = new.secrets.iter().find(|(of, _)| *of == slot);
         found.map(|(_, secret)| secret.clone())
@@ -223,7 +289,48 @@ fn put(
     made.area.needed = new.needed;
     made.area.shares = shares;
     made.area.masked = new.masked;
+    made.area.before = known;
+    Ok(chosen)
+}
+
+/// For how long shares are kept: where there is a dead-man time they end with it, also where the device is off. A day more, since the PIN
+/// sets back a time that is over for a day.
+// [SPEC 11.54]
+fn lease(vault: &Vault) -> u16 {
+    let limit = crate::engine::deadman_days(vault);
+    let days = limit.and_then(|days| u16::try_from(days + 1).ok());
+    days.map_or(LEASE_DAYS, |days| days.min(LEASE_DAYS))
+}
+
+/// The leases are to be as long as the time that was set, from now on.
+// [SPEC 11.54]
+pub(crate) fn renew(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
+    let (area, secret, days) = with(access, |vault| {
+        Ok((area_of(vault), vault.panic_secret(), lease(vault)))
+    })?;
+    let not = relays::renew(&ways.carrier, (&secret, days), &area.shares)?;
+    if not.is_empty() {
+        let not: Vec<String> = not.iter().map(|at| hosts_text(&at.hosts)).collect();
+        let text = format!("these relays did not renew their share: {}", not.join(", "));
+        return Err(Failure::new(Exit::Vault, "vault_relays_needed", text));
+    }
     Ok(())
+}
+
+/// Notes why the factors are not as they should be, so that every command can tell.
+// [SPEC 11.53]
+pub(crate) fn note_failed(access: &dyn Access, failure: &Failure) -> Result<(), Failure> {
+    let (error, text) = (failure.error.clone(), failure.text.clone());
+    with(access, move |vault| {
+        let mut noted = Noted::read(vault)?;
+        let before = noted.failed.take().map(|failed| failed.since_ms);
+        noted.failed = Some(Failed {
+            since_ms: before.unwrap_or_else(|| clock::now().wall.0),
+            error,
+            text,
+        });
+        noted.write(vault).map_err(write_failure)
+    })
 }
 
 /// What an empty vault remembers of the one before goes where it outlives a change of the header. Gives what is noted then,
@@ -239,34 +346,6 @@ fn keep_errands(vault: &mut Vault) -> Result<Noted, Failure> {
         vault.errands_done().map_err(write_failure)?;
     }
     Ok(noted)
-}
-
-/// Destroys what is noted and not in the header. What cannot be reached stays noted.
-pub(crate) fn tidy(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
-    let (places, orders) = with(access, |vault| {
-        // [SPEC 11.52] Where it is not sure which header counts, the other one may be it.
-        vault.settle_header().map_err(write_failure)?;
-        let (used, noted) = (area_of(vault), Noted::read(vault)?);
-        let places = noted.places.iter().map(|entry| entry.place);
-        let places: Vec<Place> = places
-            .filter(|place| Some(*place) != used.place())
-            .collect();
-        let secret = vault.panic_secret();
-        let unused = noted.shares.iter().filter(|at| !used.shares.contains(at));
-        let orders: Vec<Delete> = unused.map(|at| relays::order(&secret, at)).collect();
-        Ok((places, orders))
-    })?;
-    let ended = ways.chip.destroy(&places);
-    let gone = relays::delete(&ways.carrier, orders)?;
-    if ended.is_empty() && gone.is_empty() {
-        return Ok(());
-    }
-    with(access, move |vault| {
-        let mut noted = Noted::read(vault)?;
-        noted.places.retain(|entry| !ended.contains(&entry.place));
-        noted.shares.retain(|at| !gone.contains(&at.id));
-        noted.write(vault).map_err(write_failure)
-    })
 }
 
 /// Whether there is something to be done after an opening.
@@ -287,17 +366,20 @@ pub(crate) fn refresh(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     } else {
         Ok(())
     };
-    // What is left of before must not stand in the way of what follows; it stays noted.
-    let before = errands(access, ways).and_then(|()| tidy(access, ways));
+    // What is left in the TPM may be what a new index has no room for. It must not stand in the way of what follows.
+    let before = tidy_tpm(access, ways);
     let made = if is_new { anew(access, ways) } else { Ok(()) };
     forget(access)?;
-    let kept = match &made {
-        Ok(()) => tidy(access, ways),
-        Err(_) => renew(access, ways).and(tidy(access, ways)),
-    };
-    before
-        .and(made.map_err(|failure| set_back.err().unwrap_or(failure)))
-        .and(kept)
+    if let Err(failure) = &made {
+        // What cannot be written is at least not in the way.
+        let _ = note_failed(access, failure);
+        // No use comes back by it, but the shares stay.
+        let _ = renew(access, ways);
+    }
+    let after = errands(access, ways).and(tidy(access, ways));
+    made.map_err(|failure| set_back.err().unwrap_or(failure))
+        .and(before)
+        .and(after)
 }
 
 /// The secret that a refresh takes is not kept for longer.
@@ -313,7 +395,7 @@ fn anew(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
         Ok(vault.refreshed().map(|change| (change, vault.mode())))
     })?;
     match begun {
-        Some((change, mode)) => make(access, ways, (mode, Vec::new()), change),
+        Some((change, mode)) => make(access, ways, (mode, Vec::new(), Before::Stays), change),
         None => Ok(()),
     }
 }
@@ -331,60 +413,4 @@ fn set_back(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
         Some((enrolment, reset)) => chip::set_back(&mut ways.chip.open()?, &enrolment, &reset),
         None => Ok(()),
     }
-}
-
-/// The relays keep their shares.
-fn renew(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
-    let (area, secret) = with(access, |vault| Ok((area_of(vault), vault.panic_secret())))?;
-    relays::renew(&ways.carrier, &secret, &area.shares)
-}
-
-/// Ends what a vault remembers of the one that was in its place.
-// [SPEC 11.57]
-fn errands(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
-    let (of_header, noted) = with(access, |vault| {
-        let errands = Errands::decode(vault.errands()).unwrap_or_default();
-        Ok((errands, Noted::read(vault)?.errands))
-    })?;
-    if !of_header.is_empty() && run(ways, &of_header)? {
-        with(access, |vault| vault.errands_done().map_err(write_failure))?;
-    }
-    if !noted.is_empty() && run(ways, &noted)? {
-        with(access, |vault| {
-            let mut noted = Noted::read(vault)?;
-            noted.errands = Errands::default();
-            noted.write(vault).map_err(write_failure)
-        })?;
-    }
-    Ok(())
-}
-
-/// Whether all of it is done.
-fn run(ways: &Ways, errands: &Errands) -> Result<bool, Failure> {
-    let ended = ways.chip.destroy(&errands.places).len();
-    let gone = relays::delete(&ways.carrier, errands.deletes.clone())?.len();
-    Ok(ended == errands.places.len() && gone == errands.deletes.len())
-}
-
-/// All that an open vault may have elsewhere, and the orders to end it: what its header names first.
-pub(super) fn all(vault: &Vault) -> Errands {
-    let area = area_of(vault);
-    let mut errands = Errands::decode(vault.errands()).unwrap_or_default();
-    // What cannot be read cannot be ended, and must not stop the rest.
-    let noted = Noted::read(vault).unwrap_or_default();
-    let places = noted.places.iter().map(|entry| entry.place);
-    for place in area.place().into_iter().chain(places) {
-        if !errands.places.contains(&place) {
-            errands.places.push(place);
-        }
-    }
-    let secret = vault.panic_secret();
-    let mut shares: Vec<&At> = area.shares.iter().collect();
-    shares.extend(noted.shares.iter().filter(|at| !area.shares.contains(at)));
-    errands
-        .deletes
-        .extend(shares.into_iter().map(|at| relays::order(&secret, at)));
-    errands.places.extend(noted.errands.places);
-    errands.deletes.extend(noted.errands.deletes);
-    errands
 }

@@ -1,15 +1,19 @@
 //! The machine's TPM: what it is asked, and what stood in the way in words.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use emptyroom_tpm::{
-    DEVICE, DestroyError, EnrolError, Enrolment, Fault, Place, ResetError, ResetSecret, ShareError,
-    Stretched, Tpm, TriesError,
+    DEVICE, DestroyError, Destroyed, EnrolError, Enrolment, Fault, Identity, Place, ResetError,
+    ResetSecret, ShareError, Stretched, Tpm, TriesError,
 };
 use emptyroom_vault::Share;
 
 use crate::api::{Exit, Failure};
 use crate::seed;
+
+/// After so long no further place is ended: whoever destroys a vault waits for the answer.
+const DESTROY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Names another device than the first one of the machine.
 const VARIABLE: &str = "EMPTYROOM_TPM";
@@ -19,6 +23,17 @@ pub(super) struct Enrolled {
     pub(super) enrolment: Enrolment,
     pub(super) reset: ResetSecret,
     pub(super) shares: [Share; 2],
+}
+
+/// A place, and the TPM that it is one of, where that is known.
+pub(super) type Of = (Place, Option<Identity>);
+
+/// Why there is no enrolment.
+pub(super) enum NotEnrolled {
+    /// Nothing of ours is there; something of somebody else's may be.
+    Not(Failure),
+    /// Something of ours may be there.
+    Perhaps(Failure),
 }
 
 /// Where the TPM is.
@@ -60,27 +75,50 @@ impl Chip {
 
     /// Ends what is at these places, as far as the TPM can be reached; gives those of which it is not known that they have
     /// ended.
-    pub(super) fn end(&self, places: &[Place]) -> Vec<Place> {
+    pub(super) fn end(&self, places: &[Of]) -> Vec<Place> {
         let ended = self.destroy(places);
-        let left = places.iter().filter(|place| !ended.contains(place));
-        left.copied().collect()
+        let left = places.iter().map(|(place, _)| *place);
+        left.filter(|place| !ended.contains(place)).collect()
     }
 
     /// Ends what is at these places, as far as the TPM can be reached; gives those of which it is known that they have
     /// ended.
-    pub(super) fn destroy(&self, places: &[Place]) -> Vec<Place> {
+    pub(super) fn destroy(&self, places: &[Of]) -> Vec<Place> {
         if places.is_empty() {
             return Vec::new();
         }
         let Ok(mut tpm) = self.open() else {
             return Vec::new();
         };
-        let ended = places.iter().copied().filter(|place| {
-            // What is not ours is not there any more.
-            matches!(tpm.destroy(*place), Ok(_) | Err(DestroyError::NotOurs))
-        });
-        ended.collect()
+        let since = Instant::now();
+        let mut here = None;
+        let mut ended = Vec::new();
+        for (place, of) in places {
+            // One that was busy for the first place is for the next.
+            if since.elapsed() >= DESTROY_TIME_MAX {
+                break;
+            }
+            let is_gone = match tpm.destroy(*place) {
+                Ok(Destroyed::Removed | Destroyed::UsedUp) => true,
+                // What is not ours is not there any more. But only the TPM that had it knows that.
+                // [SPEC 11.57]
+                Ok(Destroyed::WasGone) | Err(DestroyError::NotOurs) => of.is_none_or(|of| {
+                    let here = here.get_or_insert_with(|| tpm.identity().ok());
+                    *here == Some(of)
+                }),
+                Err(DestroyError::Fault(_)) => false,
+            };
+            if is_gone {
+                ended.push(*place);
+            }
+        }
+        ended
     }
+}
+
+/// Whether it makes its primary key, as it must for everything else.
+pub(super) fn probe(tpm: &mut Tpm) -> Result<(), Failure> {
+    tpm.identity().map(drop).map_err(failure)
 }
 
 /// A place for an index, to be noted before it is used.
@@ -90,20 +128,24 @@ pub(super) fn free_place(tpm: &mut Tpm) -> Result<Place, Failure> {
 
 /// Makes a key behind a new index, asks it for both inputs, and sets the count back.
 // [SPEC 11.44]
-pub(super) fn enrol(tpm: &mut Tpm, place: Place, inputs: [Share; 2]) -> Result<Enrolled, Failure> {
+pub(super) fn enrol(
+    tpm: &mut Tpm,
+    place: Place,
+    inputs: [Share; 2],
+) -> Result<Enrolled, NotEnrolled> {
     let (enrolment, reset) = tpm.enrol(place).map_err(|error| match error {
-        EnrolError::Fault(fault) => failure(fault),
-        error @ EnrolError::Full => full(&error.to_string()),
-        error @ EnrolError::Taken => busy(&error.to_string()),
+        EnrolError::Fault(fault) => NotEnrolled::Perhaps(failure(fault)),
+        error @ EnrolError::Full => NotEnrolled::Not(full(&error.to_string())),
+        error @ EnrolError::Taken => NotEnrolled::Not(busy(&error.to_string())),
     })?;
     let mut share = |input: &Share| {
         let share = tpm.share(&enrolment, &Stretched::new(input));
-        let share = share.map_err(no_share)?;
+        let share = share.map_err(|error| NotEnrolled::Perhaps(no_share(error)))?;
         Ok(Share::new(*share.expose()))
     };
     let [opens, panics] = &inputs;
     let shares = [share(opens)?, share(panics)?];
-    set_back(tpm, &enrolment, &reset)?;
+    set_back(tpm, &enrolment, &reset).map_err(NotEnrolled::Perhaps)?;
     Ok(Enrolled {
         enrolment,
         reset,
@@ -125,15 +167,20 @@ pub(super) fn set_back(
 
 pub(super) fn no_share(error: ShareError) -> Failure {
     match error {
-        ShareError::UsedUp => Failure::new(
-            Exit::Vault,
-            "vault_no_attempts",
-            "too many wrong PINs: the TPM answers no more, not to the right one either",
-        )
-        .hint("enter the recovery words; nothing else opens this vault any more"),
+        ShareError::UsedUp => used_up(),
         ShareError::Gone => gone(),
         ShareError::Fault(fault) => failure(fault),
     }
+}
+
+/// Only the recovery words help.
+pub(super) fn used_up() -> Failure {
+    Failure::new(
+        Exit::Vault,
+        "vault_no_attempts",
+        "too many wrong PINs: the TPM answers no more, not to the right one either",
+    )
+    .hint("enter the recovery words; nothing else opens this vault any more")
 }
 
 /// The share is gone for good.
@@ -153,7 +200,7 @@ fn absent(text: &str) -> Failure {
 
 fn full(text: &str) -> Failure {
     Failure::new(Exit::Vault, "vault_tpm_full", text)
-        .hint("remove what nobody needs (`tpm2_getcap handles-nv-index` lists it), or choose another mode")
+        .hint("remove what nobody needs (`tpm2_getcap handles-nv-index` lists it; what begins with 0x018 may be a vault's), or choose another mode")
 }
 
 fn busy(text: &str) -> Failure {

@@ -15,17 +15,16 @@ pub(crate) fn vault_mode(access: &dyn Access) -> Result<Answer, Failure> {
         Ok((status, area_of(vault), Noted::read(vault)?))
     })?;
     let chip = Ways::of_machine()?.chip;
-    // Asked for a place as an enrolment does: one that can be opened may still refuse.
-    let why = chip
-        .open()
-        .and_then(|mut tpm| chip::free_place(&mut tpm))
-        .err();
+    // Asked for its primary key as an enrolment does: one that can be opened may still refuse. (Whether it is full, only an
+    // enrolment tells.)
+    let why = chip.open().and_then(|mut tpm| chip::probe(&mut tpm)).err();
     let tries = match (&why, &area.enrolment) {
         (None, Some(enrolment)) => Some(chip.tries(enrolment)),
         _ => None,
     };
     let (attempts_left, gone) = match tries {
         None => (None, None),
+        Some(Ok(0)) => (Some(0), Some(chip::used_up().text)),
         Some(Ok(left)) => (Some(left), None),
         Some(Err(failure)) => (None, Some(failure.text)),
     };

@@ -4,14 +4,17 @@
 //! A place in the TPM and a share at a relay are noted before anything is made there, and stay noted until it is known that
 //! nothing is there.
 
-use emptyroom_tpm::{Enrolment, Place, ResetSecret};
+use emptyroom_tpm::{Enrolment, Identity, Place, ResetSecret};
 use emptyroom_vault::{Change, Vault, WriteError};
 use emptyroom_wire::address::{Host, RelayAddress, parse_hosts};
-use emptyroom_wire::relay_key::IdentityHash;
+use emptyroom_wire::relay_key::{Head, IdentityHash};
+use emptyroom_wire::secret::Private;
 use emptyroom_wire::share::ShareId;
 use emptyroom_wire::sign::Signature;
+use emptyroom_wire::time::DAY_MS;
 use zeroize::Zeroizing;
 
+use super::chip::Of;
 use crate::api::Failure;
 use crate::engine::own::read_failure;
 use crate::shares::{RELAYS_MAX, SLOTS, unlock};
@@ -20,14 +23,46 @@ use crate::shares::{RELAYS_MAX, SLOTS, unlock};
 const NAME: &[u8] = b"nf";
 
 /// The longest hosts of a relay, so that what five of them need has its place beside an enrolment.
-pub(super) const HOSTS_LEN_MAX: usize = 150;
+pub(super) const HOSTS_LEN_MAX: usize = 110;
 
 /// A share at a relay.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct At {
     pub(super) hosts: Vec<Host>,
     pub(super) relay: IdentityHash,
     pub(super) id: ShareId,
+    /// Where the relay's chain of keys was when the share was put: older keys are refused.
+    pub(super) head: Option<Head>,
+}
+
+impl PartialEq for At {
+    /// It is the same share whatever is known of its relay's keys.
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.relay == other.relay && self.hosts == other.hosts
+    }
+}
+
+impl Eq for At {}
+
+/// A share that may be at a relay.
+#[derive(Clone)]
+pub(super) struct NotedShare {
+    pub(super) at: At,
+    /// When it was noted: it ends by itself.
+    pub(super) noted_ms: u64,
+    /// How the relay's answer to the PIN begins, so that a wrong one shows.
+    pub(super) answers: Begin,
+}
+
+/// How an answer of a relay's function begins.
+pub(super) type Begin = [u8; 16];
+
+/// Why the factors were not made anew, and since when.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) since_ms: u64,
+    pub(super) error: String,
+    pub(super) text: String,
 }
 
 /// The order to delete one.
@@ -45,6 +80,8 @@ pub(super) struct Area {
     pub(super) shares: Vec<At>,
     /// Slot by slot, one value for each share.
     pub(super) masked: [Vec<[u8; 32]>; SLOTS],
+    /// The shares that the header before this one named, where they stay.
+    pub(super) before: Vec<At>,
 }
 
 /// What an empty vault remembers of the one that was in its place.
@@ -59,19 +96,43 @@ pub(super) struct Errands {
 pub(super) struct NotedPlace {
     pub(super) place: Place,
     pub(super) reset: Option<Zeroizing<[u8; 32]>>,
+    /// The TPM that it is one of, where that is known.
+    pub(super) tpm: Option<Identity>,
 }
 
 /// What the open vault knows of its factors.
 #[derive(Clone, Default)]
 pub(super) struct Noted {
     pub(super) places: Vec<NotedPlace>,
-    pub(super) shares: Vec<At>,
+    pub(super) shares: Vec<NotedShare>,
     /// The relays that were chosen, with their access codes.
     pub(super) relays: Vec<RelayAddress>,
     /// Errands that could not be done before the mode was changed.
     pub(super) errands: Errands,
     /// When the factors were made anew.
     pub(super) refreshed_ms: u64,
+    /// Relays that are chosen as soon as the header names this share, which is put at one of them.
+    pub(super) chosen: Option<(ShareId, Vec<RelayAddress>)>,
+    /// Why the factors were not made anew.
+    pub(super) failed: Option<Failed>,
+    /// Relays that answered wrongly at the last opening.
+    pub(super) wrong: Vec<String>,
+}
+
+/// How long a share stays after it was put or renewed, where no dead-man time says otherwise.
+// [SPEC 11.54]
+pub(super) const LEASE_DAYS: u16 = 400;
+
+/// A lease ends with one of every eight days.
+// [SPEC 4.71]
+const LEASE_ROUNDING_DAYS: u64 = 8;
+
+impl NotedShare {
+    /// Whether its relay has it no more, whatever became of it.
+    pub(super) fn is_over(&self, now_ms: u64) -> bool {
+        let days = u64::from(LEASE_DAYS) + LEASE_ROUNDING_DAYS + 1;
+        now_ms > self.noted_ms.saturating_add(days * DAY_MS)
+    }
 }
 
 impl NotedPlace {
@@ -92,10 +153,14 @@ impl Area {
                 .map_or_else(Vec::new, Enrolment::encode),
         );
         out.push(u8::try_from(self.needed).unwrap_or(0));
-        put_list(&mut out, &self.shares, put_at);
+        put_list(&mut out, &self.shares, |out, at| {
+            put_at(out, at);
+            put_head(out, at);
+        });
         for value in self.masked.iter().flatten() {
             out.extend_from_slice(value);
         }
+        put_list(&mut out, &self.before, put_at);
         out
     }
 
@@ -106,7 +171,7 @@ impl Area {
             bytes => Some(Enrolment::decode(bytes).ok()?),
         };
         let needed = usize::from(reader.byte()?);
-        let shares = reader.list(RELAYS_MAX, Reader::at)?;
+        let shares = reader.list(RELAYS_MAX, Reader::at_with_head)?;
         let mut masked: [Vec<[u8; 32]>; SLOTS] = Default::default();
         for slot in &mut masked {
             for _ in &shares {
@@ -118,6 +183,7 @@ impl Area {
             needed,
             shares,
             masked,
+            before: reader.list(RELAYS_MAX, Reader::at)?,
         })
     }
 
@@ -128,6 +194,22 @@ impl Area {
 
     pub(super) fn place(&self) -> Option<Place> {
         self.enrolment.as_ref().map(Enrolment::place)
+    }
+
+    /// The same, with the TPM that it is one of.
+    pub(super) fn place_of(&self) -> Option<Of> {
+        let enrolment = self.enrolment.as_ref()?;
+        Some((enrolment.place(), Some(enrolment.identity())))
+    }
+
+    /// Whether this share opens the vault.
+    pub(super) fn names(&self, id: &ShareId) -> bool {
+        self.shares.iter().any(|at| at.id == *id)
+    }
+
+    /// All shares that are to be there.
+    pub(super) fn all(&self) -> impl Iterator<Item = &At> {
+        self.shares.iter().chain(&self.before)
     }
 }
 
@@ -183,9 +265,23 @@ impl Noted {
         let places = self.places.iter().map(|entry| entry.place);
         let places = places.filter(|place| Some(*place) != used.place());
         let in_tpm = places.map(|place| in_words(&place));
-        let shares = self.shares.iter().filter(|at| !used.shares.contains(at));
+        let shares = self.unused(used);
         let at_relays = shares.map(|at| format!("a share at {}", hosts_text(&at.hosts)));
         in_tpm.chain(at_relays).collect()
+    }
+
+    /// The shares that the header does not name.
+    pub(super) fn unused(&self, used: &Area) -> impl Iterator<Item = &At> {
+        let shares = self.shares.iter().map(|noted| &noted.at);
+        shares.filter(|at| used.all().all(|used| used.id != at.id))
+    }
+
+    /// The relays that were chosen, by what the header names.
+    pub(super) fn relays_of(&self, area: &Area) -> &[RelayAddress] {
+        match &self.chosen {
+            Some((id, relays)) if area.names(id) => relays,
+            _ => &self.relays,
+        }
     }
 
     pub(super) fn read(vault: &Vault) -> Result<Noted, Failure> {
@@ -202,7 +298,7 @@ impl Noted {
 
     /// Makes the record hold this; none where there is nothing.
     pub(super) fn write(&self, vault: &mut Vault) -> Result<(), WriteError> {
-        let is_empty = !self.has_something() && self.relays.is_empty();
+        let is_empty = !self.has_something() && self.relays.is_empty() && self.failed.is_none();
         if is_empty && matches!(vault.get(NAME), Ok(None)) {
             return Ok(());
         }
@@ -218,33 +314,89 @@ impl Noted {
             out.extend_from_slice(&noted.place.number().to_be_bytes());
             out.extend_from_slice(noted.reset.as_deref().unwrap_or(&[0; 32]));
         });
-        put_list(&mut out, &self.shares, put_at);
-        put_list(&mut out, &self.relays, |out, relay| {
-            put_bytes(out, relay.with_code().as_bytes());
-        });
+        put_list(&mut out, &self.shares, |out, noted| put_at(out, &noted.at));
+        put_relays(&mut out, &self.relays);
         put_bytes(&mut out, &self.errands.encode());
         out.extend_from_slice(&self.refreshed_ms.to_be_bytes());
+        for noted in &self.shares {
+            out.extend_from_slice(&noted.noted_ms.to_be_bytes());
+            out.extend_from_slice(&noted.answers);
+            put_head(&mut out, &noted.at);
+        }
+        put_list(&mut out, self.chosen.as_slice(), |out, (id, relays)| {
+            out.extend_from_slice(id.expose());
+            put_relays(out, relays);
+        });
+        put_list(&mut out, self.failed.as_slice(), |out, failed| {
+            out.extend_from_slice(&failed.since_ms.to_be_bytes());
+            put_bytes(out, failed.error.as_bytes());
+            put_bytes(out, failed.text.as_bytes());
+        });
+        put_list(&mut out, &self.wrong, |out, name| {
+            put_bytes(out, name.as_bytes());
+        });
+        for noted in &self.places {
+            out.extend_from_slice(&noted.tpm.unwrap_or([0; 34]));
+        }
         out
     }
 
     fn decode(bytes: &[u8]) -> Option<Noted> {
         let mut reader = Reader(bytes);
-        Some(Noted {
+        let mut noted = Noted {
             places: reader.list(usize::MAX, |reader| {
                 let (place, reset) = (reader.place()?, Zeroizing::new(reader.array::<32>()?));
                 let is_known = *reset != [0; 32];
                 Some(NotedPlace {
                     place,
                     reset: is_known.then_some(reset),
+                    tpm: None,
                 })
             })?,
-            shares: reader.list(usize::MAX, Reader::at)?,
-            relays: reader.list(RELAYS_MAX, |reader| {
-                RelayAddress::parse(std::str::from_utf8(reader.bytes()?).ok()?).ok()
+            shares: reader.list(usize::MAX, |reader| {
+                Some(NotedShare {
+                    at: reader.at()?,
+                    noted_ms: 0,
+                    answers: Begin::default(),
+                })
             })?,
+            relays: reader.relays()?,
             errands: Errands::decode(reader.bytes()?)?,
             refreshed_ms: u64::from_be_bytes(reader.array()?),
-        })
+            ..Noted::default()
+        };
+        // Of before there was more to note.
+        if reader.0.is_empty() {
+            return Some(noted);
+        }
+        noted.decode_rest(&mut reader)?;
+        Some(noted)
+    }
+
+    fn decode_rest(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        for noted in &mut self.shares {
+            noted.noted_ms = u64::from_be_bytes(reader.array()?);
+            noted.answers = reader.array()?;
+            noted.at.head = reader.head()?;
+        }
+        let chosen = reader.list(1, |reader| {
+            Some((ShareId::new(reader.array()?), reader.relays()?))
+        })?;
+        self.chosen = chosen.into_iter().next();
+        let failed = reader.list(1, |reader| {
+            Some(Failed {
+                since_ms: u64::from_be_bytes(reader.array()?),
+                error: reader.text()?,
+                text: reader.text()?,
+            })
+        })?;
+        self.failed = failed.into_iter().next();
+        self.wrong = reader.list(RELAYS_MAX, Reader::text)?;
+        for noted in &mut self.places {
+            let tpm: Identity = reader.array()?;
+            noted.tpm = (tpm != [0; 34]).then_some(tpm);
+        }
+        Some(())
     }
 }
 
@@ -263,6 +415,21 @@ fn put_at(out: &mut Vec<u8>, at: &At) {
     put_bytes(out, hosts_text(&at.hosts).as_bytes());
     out.extend_from_slice(&at.relay.0);
     out.extend_from_slice(at.id.expose());
+}
+
+/// Number and hash of a head; a number of zero for none.
+fn put_head(out: &mut Vec<u8>, at: &At) {
+    let (number, hash) = at
+        .head
+        .map_or((0, [0; 32]), |head| (head.number, head.hash.0));
+    out.extend_from_slice(&number.to_be_bytes());
+    out.extend_from_slice(&hash);
+}
+
+fn put_relays(out: &mut Vec<u8>, relays: &[RelayAddress]) {
+    put_list(out, relays, |out, relay| {
+        put_bytes(out, relay.with_code().as_bytes());
+    });
 }
 
 /// Bytes with their length before them (2).
@@ -320,7 +487,30 @@ impl<'a> Reader<'a> {
             hosts: [vec![first], others].concat(),
             relay: IdentityHash(self.array()?),
             id: ShareId::new(self.array()?),
+            head: None,
         })
+    }
+
+    fn at_with_head(&mut self) -> Option<At> {
+        let at = self.at()?;
+        let head = self.head()?;
+        Some(At { head, ..at })
+    }
+
+    fn head(&mut self) -> Option<Option<Head>> {
+        let number = u64::from_be_bytes(self.array()?);
+        let hash = Private(self.array()?);
+        Some((number > 0).then_some(Head { number, hash }))
+    }
+
+    fn relays(&mut self) -> Option<Vec<RelayAddress>> {
+        self.list(RELAYS_MAX, |reader| {
+            RelayAddress::parse(std::str::from_utf8(reader.bytes()?).ok()?).ok()
+        })
+    }
+
+    fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes()?.to_vec()).ok()
     }
 }
 

@@ -9,17 +9,19 @@ use std::sync::Arc;
 use emptyroom_tpm::swtpm::Swtpm;
 use emptyroom_tpm::{Destroyed, Place, Tpm};
 use emptyroom_vault::{Besides, Change, KdfParams, Locked, Mode, OpenError, Passphrase, Vault};
-use emptyroom_wire::address::Host;
-use emptyroom_wire::relay_key::IdentityHash;
+use emptyroom_wire::address::{Host, RelayAddress};
+use emptyroom_wire::relay_key::{Head, IdentityHash};
+use emptyroom_wire::secret::Private;
 use emptyroom_wire::share::ShareId;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use super::change::{self, Access, To, Ways, Work, is_due, refresh, rewrap};
+use super::change::{Access, To, Ways, Work, is_due, refresh, rewrap};
 use super::chip::Chip;
-use super::noted::{self, Area, At, Errands, HOSTS_LEN_MAX, Noted, NotedPlace};
-use super::{Asked, ask};
+use super::noted::{self, Area, At, Errands, Failed, HOSTS_LEN_MAX, Noted, NotedPlace, NotedShare};
+use super::{Asked, ask, tidy, told};
 use crate::api::Failure;
+use crate::drill::{self, InUse, Outcome};
 use disk::{Disk, Loss};
 
 #[allow(
@@ -134,7 +136,7 @@ fn set_mode(vault: Vault, ways: &Ways, mode: Mode) -> (Vault, Result<(), Failure
     let set = rewrap(&here, ways, to, |vault| {
         Ok(vault.with_same(&text(SECRET)).unwrap())
     })
-    .and_then(|()| change::tidy(&here, ways));
+    .and_then(|()| tidy::tidy(&here, ways));
     (here.0.into_inner(), set)
 }
 
@@ -240,7 +242,7 @@ fn cut_off_anywhere_it_opens_and_leaves_nothing_behind() {
             assert!(left.iter().map(|noted| noted.place).eq(in_header), "{what}");
             let (vault, back) = set_mode(vault, &ways, Mode::Passphrase);
             back.unwrap();
-            assert!(change::all(&vault).is_empty(), "{what}");
+            assert!(tidy::all(&vault).is_empty(), "{what}");
             drop(vault);
             if done.is_ok() {
                 break;
@@ -283,7 +285,7 @@ fn a_write_that_fails_once_locks_nobody_out() {
                     let (vault, set) = set_mode(vault, &ways, Mode::Tpm);
                     let here = Here(RefCell::new(vault));
                     // As the program does, also after a change that failed.
-                    let _ = change::tidy(&here, &ways);
+                    let _ = tidy::tidy(&here, &ways);
                     (here.0.into_inner(), set)
                 }
                 _ => refreshed(vault, &ways),
@@ -307,7 +309,7 @@ fn a_write_that_fails_once_locks_nobody_out() {
                     let (vault, _) = refreshed(vault, &ways);
                     let (vault, back) = set_mode(vault, &ways, Mode::Passphrase);
                     back.unwrap();
-                    assert!(change::all(&vault).is_empty(), "{what}");
+                    assert!(tidy::all(&vault).is_empty(), "{what}");
                 }
             }
             if is_over {
@@ -346,7 +348,7 @@ fn a_panic_ends_the_index_whatever_it_is_cut_off_at() {
         assert!(!has_record(&vault), "{what}");
         let (vault, made) = refreshed(vault, &ways);
         made.unwrap();
-        assert!(change::all(&vault).is_empty(), "{what}");
+        assert!(tidy::all(&vault).is_empty(), "{what}");
         assert!(vault.status().unwrap().records == 0, "{what}");
         // A copy from before opens no longer, though its PIN is right.
         let (opened, asked) = asked(&image, SECRET, &ways);
@@ -504,13 +506,102 @@ fn the_tpm_is_asked_the_same_whatever_the_secret_is() {
     assert_eq!(trace("wrong"), right);
 }
 
+/// A drill in the mode of the vault passes, leaves nothing in the TPM or noted, and fails where a TPM only says that it destroyed.
+// [SPEC 11.92]
+#[test]
+fn a_drill_of_the_mode_finds_a_tpm_that_does_not_obey() {
+    let Some(swtpm) = software("a_drill_of_the_mode_finds_a_tpm_that_does_not_obey") else {
+        return;
+    };
+    let bus = bus::Bus::before(&swtpm);
+    let ways = at(bus.socket.clone());
+    let room_before = room(&swtpm);
+    let vault = open(&with_tpm(&ways), SECRET, &ways).unwrap();
+    let real = Here(RefCell::new(vault));
+    let home = std::env::temp_dir().join(format!("emptyroom-node-{}-mode", std::process::id()));
+    std::fs::create_dir_all(&home).unwrap();
+    let drill = || {
+        let in_use = InUse {
+            mode: Mode::Tpm,
+            relays: Vec::new(),
+            ways: ways.clone(),
+            real: &real,
+        };
+        drill::run(&home, KdfParams::minimum(), &in_use)
+    };
+    let Outcome::Passed(steps) = drill() else {
+        panic!("it passes");
+    };
+    assert_eq!(steps.len(), 4);
+    assert_eq!(room(&swtpm) + 1, room_before);
+    assert!(Noted::read(&real.0.borrow()).unwrap().errands.is_empty());
+    bus.tap(|_, is_answer, message| {
+        const UNDEFINE: [u8; 4] = [0, 0, 1, 0x22];
+        if is_answer || message[6..10] != UNDEFINE {
+            return bus::Verdict::Pass;
+        }
+        let done = [0x80, 2, 0, 0, 0, 19, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
+        bus::Verdict::Answer(done.to_vec())
+    });
+    let Outcome::Failed(failure) = drill() else {
+        panic!("nothing was destroyed");
+    };
+    assert_eq!(failure.error, "drill_failed");
+    assert!(failure.text.contains("still answers"), "{}", failure.text);
+    // What is left of it is noted, and destroyed by the next opening.
+    bus.tap(|_, _, _| bus::Verdict::Pass);
+    assert!(!Noted::read(&real.0.borrow()).unwrap().errands.is_empty());
+    refresh(&real, &ways).unwrap();
+    assert_eq!(room(&swtpm) + 1, room_before);
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// Only the TPM that has an index knows that it is gone: another one, which has none at that place, is not believed.
+// [SPEC 11.57]
+#[test]
+fn another_tpm_is_not_believed() {
+    let Some(swtpm) = software("another_tpm_is_not_believed") else {
+        return;
+    };
+    let other = Swtpm::start().unwrap().unwrap();
+    let (ways, elsewhere) = (at(swtpm.socket()), at(other.socket()));
+    let disk = with_tpm(&ways);
+    let image = disk.fork();
+    // Moved to another machine, and opened there by the words.
+    let here = Here(RefCell::new(open(&disk, PHRASE, &elsewhere).unwrap()));
+    let area = here.0.borrow().area().to_vec();
+    assert_eq!(elsewhere.destroy_named(&area).len(), 1);
+    rewrap(&here, &elsewhere, To::default(), |vault| {
+        let begun = vault.with_secret(&text(PHRASE), &text("9753"));
+        Ok(begun.unwrap())
+    })
+    .unwrap();
+    let left = |here: &Here| {
+        let vault = here.0.borrow();
+        Noted::read(&vault)
+            .unwrap()
+            .left(&noted::area_of(&vault))
+            .len()
+    };
+    tidy::tidy(&here, &elsewhere).unwrap();
+    assert_eq!(left(&here), 1);
+    assert!(has_record(&open(&image, SECRET, &ways).unwrap()));
+    tidy::tidy(&here, &ways).unwrap();
+    assert_eq!(left(&here), 0);
+    assert!(open(&image, SECRET, &ways).is_err());
+}
+
 /// What a vault left that the panic PIN ended is not told, and what a change left is.
 // [SPEC 12.42] [SPEC 12.50]
 #[test]
 fn what_is_left_is_told_but_not_of_a_vault_that_is_gone() {
     let place = Place::from_number(0x0180_0007).unwrap();
     let noted = Noted {
-        places: vec![NotedPlace { place, reset: None }],
+        places: vec![NotedPlace {
+            place,
+            reset: None,
+            tpm: None,
+        }],
         errands: Errands {
             places: vec![Place::from_number(0x0180_0008).unwrap()],
             deletes: Vec::new(),
@@ -520,6 +611,125 @@ fn what_is_left_is_told_but_not_of_a_vault_that_is_gone() {
     let told = ["index 0x01800007 of the TPM".to_owned()];
     assert_eq!(noted.left(&Area::default()), told);
     assert!(noted.has_something());
+}
+
+fn share_at(n: u8) -> At {
+    At {
+        hosts: vec![host(&format!("relay-{n}:443"))],
+        relay: IdentityHash([n; 32]),
+        id: ShareId::new([n; 32]),
+        head: None,
+    }
+}
+
+/// Which relay answered wrongly shows by what the vault knows of its share, and is told until the next opening.
+// [SPEC 11.53]
+#[test]
+fn a_relay_that_answers_wrongly_is_named() {
+    let vault = open(&made(), SECRET, &at(PathBuf::from("/nowhere")));
+    let mut vault = vault.unwrap();
+    let noted = Noted {
+        shares: (1..4)
+            .map(|n| NotedShare {
+                at: share_at(n),
+                noted_ms: 1,
+                answers: [n; 16],
+            })
+            .collect(),
+        ..Noted::default()
+    };
+    noted.write(&mut vault).unwrap();
+    let area = Area {
+        shares: (1..4).map(share_at).collect(),
+        ..Area::default()
+    };
+    let asked = |heard: Vec<(usize, [u8; 16])>| Asked {
+        heard,
+        area: area.clone(),
+        ..Asked::default()
+    };
+    asked(vec![(0, [1; 16]), (1, [9; 16]), (2, [3; 16])]).find_wrong(&mut vault);
+    assert_eq!(told(&vault).wrong_relays, ["relay-2:443"]);
+    // Nobody was asked, as with the recovery words: nothing is known.
+    asked(Vec::new()).find_wrong(&mut vault);
+    assert_eq!(told(&vault).wrong_relays.len(), 1);
+    asked(vec![(0, [1; 16]), (1, [2; 16])]).find_wrong(&mut vault);
+    assert!(told(&vault).wrong_relays.is_empty());
+}
+
+/// What is noted comes back, also of a vault that noted less; the relays that were chosen last count with the header that names
+/// their share.
+// [SPEC 11.52]
+#[test]
+fn what_is_noted_comes_back() {
+    let address = |n: u8| RelayAddress {
+        host: host(&format!("relay-{n}:443")),
+        others: Vec::new(),
+        identity: IdentityHash([n; 32]),
+        code: None,
+    };
+    let vault = open(&made(), SECRET, &at(PathBuf::from("/nowhere")));
+    let mut vault = vault.unwrap();
+    let with_head = At {
+        head: Some(Head {
+            number: 7,
+            hash: Private([7; 32]),
+        }),
+        ..share_at(1)
+    };
+    let noted = Noted {
+        shares: vec![NotedShare {
+            at: with_head.clone(),
+            noted_ms: 5,
+            answers: [6; 16],
+        }],
+        relays: vec![address(1)],
+        chosen: Some((ShareId::new([2; 32]), vec![address(2)])),
+        failed: Some(Failed {
+            since_ms: 9,
+            error: "e".into(),
+            text: "t".into(),
+        }),
+        wrong: vec!["w".into()],
+        ..Noted::default()
+    };
+    noted.write(&mut vault).unwrap();
+    let read = Noted::read(&vault).unwrap();
+    assert!(read.shares[0].at == with_head && read.shares[0].at.head == with_head.head);
+    assert_eq!(
+        (read.shares[0].noted_ms, read.shares[0].answers),
+        (5, [6; 16])
+    );
+    assert!(read.failed == noted.failed);
+    assert_eq!(read.wrong, noted.wrong);
+    let names = |n: u8| Area {
+        shares: vec![share_at(n)],
+        ..Area::default()
+    };
+    assert!(read.relays_of(&names(1)) == noted.relays);
+    assert!(read.relays_of(&names(2)) == noted.chosen.unwrap().1);
+    // The header, or the one before, named it: it stays. Others go, and after their lease nobody is asked.
+    let before = Area {
+        before: vec![share_at(1)],
+        ..names(4)
+    };
+    assert_eq!(read.unused(&names(1)).count(), 0);
+    assert_eq!(read.unused(&before).count(), 0);
+    assert_eq!(read.unused(&names(4)).count(), 1);
+    let lease_ms = 409 * emptyroom_wire::time::DAY_MS;
+    assert!(!read.shares[0].is_over(5 + lease_ms) && read.shares[0].is_over(6 + lease_ms));
+}
+
+/// A relay does not see by their owner keys which shares belong together.
+// [SPEC 11.54]
+#[test]
+fn every_share_has_its_own_owner_key() {
+    let key = |relay: u8, id: u8| {
+        let (relay, id) = (IdentityHash([relay; 32]), ShareId::new([id; 32]));
+        super::relays::owner(&[1; 32], &relay, &id).verify_key().0
+    };
+    let keys = [key(1, 1), key(1, 2), key(2, 1)];
+    assert!(keys[0] != keys[1] && keys[0] != keys[2] && keys[1] != keys[2]);
 }
 
 fn host(text: &str) -> Host {
@@ -533,24 +743,42 @@ fn host(text: &str) -> Host {
 fn areas_and_errands_are_what_they_were() {
     let hosts = vec![host(&format!(
         "{}.{}:65535",
-        "a".repeat(63),
-        "b".repeat(63)
+        "a".repeat(50),
+        "b".repeat(50)
     ))];
     let at = |n: u8| At {
         hosts: hosts.clone(),
         relay: IdentityHash([n; 32]),
         id: ShareId::new([n; 32]),
+        head: Some(Head {
+            number: u64::from(n),
+            hash: Private([n; 32]),
+        }),
     };
     let area = Area {
         enrolment: None,
         needed: 3,
-        shares: (0..5).map(at).collect(),
+        shares: (1..6).map(at).collect(),
         masked: [1, 2, 3, 4].map(|n| vec![[n; 32]; 5]),
+        before: Vec::new(),
     };
     let encoded = area.encode();
     assert!(encoded.len() + emptyroom_tpm::ENROLMENT_LEN_MAX <= 2_750);
     let longest = HOSTS_LEN_MAX - noted::hosts_text(&hosts).len();
     assert!(encoded.len() + 5 * longest + emptyroom_tpm::ENROLMENT_LEN_MAX <= 2_758);
+    // Without a TPM the shares of the header before are named, too.
+    let both = Area {
+        before: (1..6).map(at).collect(),
+        ..area.clone()
+    };
+    assert!(both.encode().len() + 10 * longest <= 2_758);
+    let read = Area::decode(&both.encode()).unwrap();
+    assert!(
+        read.before
+            .iter()
+            .map(|at| &at.id)
+            .eq(both.before.iter().map(|at| &at.id))
+    );
     let read = Area::decode(&[&encoded[..], &[7; 500]].concat()).unwrap();
     assert!(read.encode() == encoded && read.to_ask().is_some());
     for len in 0..encoded.len() {

@@ -86,7 +86,7 @@ fn every_call() -> Vec<Call> {
         },
         Call::SetRecovery {
             secret: SecretText::new("1".into()),
-            on: true,
+            words: Some(SecretText::new("w".into())),
         },
         Call::Drill {},
         Call::Panic {},

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{Events, events};
 use crate::api::{Call, Failure};
 use crate::carrier::Carrier;
-use crate::engine::{self, Answerer, Message, Started, Thread};
+use crate::engine::{self, Answerer, Message, Patience, Started, Thread};
 
 /// The engine's thread, or why it ended.
 enum State {
@@ -33,7 +33,13 @@ impl Local {
         carrier: Arc<dyn Carrier>,
     ) -> Result<Self, Failure> {
         let runtime = runtime()?;
-        let started = engine::start(vault, home, carrier, runtime.handle().clone())?;
+        let started = engine::start(
+            vault,
+            home,
+            carrier,
+            runtime.handle().clone(),
+            Patience::Long,
+        )?;
         Ok(Self::over(started, runtime))
     }
 
@@ -132,7 +138,8 @@ mod tests {
         };
         let carrier = Arc::new(direct().unwrap());
         let links = runtime.handle().clone();
-        let started = engine::start_until(woken, vault, &home, carrier, links).unwrap();
+        let started =
+            engine::start_until(woken, vault, &home, carrier, links, Patience::Short).unwrap();
         let local = Local::over(started, runtime);
         let status = || {
             let (answers, answer) = sync_channel(1);

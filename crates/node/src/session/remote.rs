@@ -22,6 +22,9 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
 /// What deriving keys may take besides: of the present secret and of the new one, on a slow machine.
 const DERIVING_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// What a TPM that is slow, or relays that are away, may take besides.
+const FACTORS_TIME_MAX: Duration = Duration::from_secs(45);
+
 /// What a drill may take besides: it derives keys a dozen times.
 const DRILL_TIME_MAX: Duration = Duration::from_secs(600);
 
@@ -137,6 +140,7 @@ impl Remote {
                 | Call::SetSwitch { .. }
                 | Call::UnsetSwitch { .. } => DERIVING_TIME_MAX,
                 Call::Drill {} => DRILL_TIME_MAX,
+                Call::Panic {} | Call::VaultMode {} => FACTORS_TIME_MAX,
                 _ => Duration::ZERO,
             }
     }

@@ -25,6 +25,13 @@ impl Output {
         Output(output)
     }
 
+    /// How it begins: enough to tell two apart, and too little for anything else.
+    #[must_use]
+    pub fn begin(&self) -> [u8; 16] {
+        let first = self.0.first_chunk();
+        first.copied().unwrap_or_default()
+    }
+
     /// The bytes, for the moment of their use.
     #[must_use]
     pub fn expose(&self) -> &[u8; 64] {

@@ -16,12 +16,15 @@ use zeroize::Zeroizing;
 
 use super::oprf::{Output, evaluate, new_key};
 use super::split::{Shared, blank, share};
-use super::{RELAYS_MAX, SLOTS, USES, needed};
+use super::{RELAYS_MAX, SLOTS, USES, needed, unlock};
 
 /// How long the rest may take when enough have taken their shares.
 pub const REST_MS: u64 = 10_000;
-/// How long enough of them may take.
-pub const ENOUGH_MS: u64 = 60_000;
+/// The same when somebody waits for the end.
+pub const REST_HURRIED_MS: u64 = 1_000;
+/// How long enough of them may take: not less than for an opening, else a relay that is slow would only ever count.
+// [SPEC 11.52]
+pub const ENOUGH_MS: u64 = unlock::ENOUGH_MS + 5_000;
 
 /// A share somewhere: what is noted of it, so that it can be deleted.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,12 +33,22 @@ pub struct Noted {
     pub relay: usize,
     /// The share's id there.
     pub id: ShareId,
+    /// How its answer for the first slot's secret begins.
+    pub answers: [u8; 16],
+}
+
+/// The relays that were chosen, and those of them that can be reached now, by their numbers.
+pub struct Relays<'a> {
+    /// How many were chosen: by them it is counted how many must answer.
+    pub chosen: usize,
+    /// Those that can be reached.
+    pub open: &'a [usize],
 }
 
 /// What the new shares are like.
-pub struct Terms {
-    /// The owner keys, one for each relay.
-    pub owners: Vec<VerifyKey>,
+pub struct Terms<'a> {
+    /// The owner key of a share at one of the relays.
+    pub owner: &'a dyn Fn(usize, &ShareId) -> VerifyKey,
     /// How long they stay.
     pub days: u16,
     /// Whose order deletes them.
@@ -80,6 +93,8 @@ pub enum Step {
 pub struct Refresh {
     since: Mono,
     enough_since: Option<Mono>,
+    needed: usize,
+    is_hurried: bool,
     places: Vec<Place>,
     slots: Vec<Input>,
     state: State,
@@ -111,25 +126,31 @@ enum State {
 }
 
 impl Refresh {
-    /// Begins for these relays and slots; none if there are no relays or more than can be.
+    /// Begins for these relays and slots; none if too few of them can be reached, or there are more than can be.
     #[must_use]
     pub fn new(
         now: Mono,
-        terms: &Terms,
+        terms: &Terms<'_>,
+        relays: &Relays<'_>,
         slots: Vec<Input>,
         rng: &mut dyn CryptoRng,
     ) -> Option<Refresh> {
-        if !(1..=RELAYS_MAX).contains(&terms.owners.len()) {
+        // [SPEC 11.51] Of those that were chosen, however many are there now: whoever keeps some away must not
+        // make fewer do.
+        let needed = needed(relays.chosen);
+        if !(needed..=RELAYS_MAX).contains(&relays.open.len()) {
             return None;
         }
-        let owners = terms.owners.iter().enumerate();
-        let places: Vec<Place> = owners
-            .map(|(relay, owner)| place(relay, (*owner, terms), &slots, rng))
+        let open = relays.open.iter();
+        let places: Vec<Place> = open
+            .map(|relay| place(*relay, terms, &slots, rng))
             .collect();
         let noted = places.iter().map(|place| place.noted.clone()).collect();
         Some(Refresh {
             since: now,
             enough_since: None,
+            needed,
+            is_hurried: false,
             places,
             slots,
             state: State::Noting,
@@ -156,7 +177,8 @@ impl Refresh {
 
     /// A relay said that it has its share, or it is known that it will not say so.
     pub fn put(&mut self, now: Mono, relay: usize, taken: bool, rng: &mut dyn CryptoRng) {
-        if let Some(place) = self.places.get_mut(relay)
+        let mut places = self.places.iter_mut();
+        if let Some(place) = places.find(|place| place.noted.relay == relay)
             && place.taken == Taken::Unknown
         {
             place.taken = if taken { Taken::Yes } else { Taken::No };
@@ -165,6 +187,14 @@ impl Refresh {
             self.enough_since.get_or_insert(now);
         }
         self.look(now, rng);
+    }
+
+    /// Somebody waits for the end: as many as must answer are enough, and the rest is waited for a moment only.
+    pub fn hurry(&mut self, now: Mono) {
+        self.is_hurried = true;
+        if self.has_enough() {
+            self.enough_since.get_or_insert(now);
+        }
     }
 
     /// Time went by (at the latest at [`Refresh::wake_at`]).
@@ -177,7 +207,7 @@ impl Refresh {
             return;
         }
         // At the end as many as must answer will do: a relay that is gone for good must not keep the others from counting anew.
-        if self.taken() >= needed(self.places.len()) {
+        if self.taken() >= self.needed {
             self.state = State::Writing;
             let area = self.area(rng);
             self.steps.push_back(Step::Write(area));
@@ -199,14 +229,19 @@ impl Refresh {
     #[must_use]
     pub fn wake_at(&self) -> Mono {
         let end = self.since.plus_ms(ENOUGH_MS);
+        let rest = if self.is_hurried {
+            REST_HURRIED_MS
+        } else {
+            REST_MS
+        };
         self.enough_since
-            .map_or(end, |at| at.plus_ms(REST_MS).min(end))
+            .map_or(end, |at| at.plus_ms(rest).min(end))
     }
 
     /// One more than must answer, so that the next opening does not hang on each of them; all, where there are not more.
     fn has_enough(&self) -> bool {
-        let all = self.places.len();
-        self.taken() >= all.min(needed(all) + 1)
+        let one_more = usize::from(!self.is_hurried);
+        self.taken() >= self.places.len().min(self.needed + one_more)
     }
 
     fn taken(&self) -> usize {
@@ -217,7 +252,7 @@ impl Refresh {
     fn area(&mut self, rng: &mut dyn CryptoRng) -> NewArea {
         let mut places = std::mem::take(&mut self.places);
         places.retain(|place| place.taken == Taken::Yes);
-        let needed = needed(places.len());
+        let needed = self.needed;
         let mut masked: [Vec<[u8; 32]>; SLOTS] = core::array::from_fn(|_| blank(places.len(), rng));
         let mut secrets = Vec::new();
         // The outputs of each slot, from the last one on.
@@ -248,27 +283,26 @@ pub fn unwanted(noted: &[Noted], header: &[Noted]) -> Vec<Noted> {
     noted.cloned().collect()
 }
 
-fn place(
-    relay: usize,
-    (owner, terms): (VerifyKey, &Terms),
-    slots: &[Input],
-    rng: &mut dyn CryptoRng,
-) -> Place {
+fn place(relay: usize, terms: &Terms<'_>, slots: &[Input], rng: &mut dyn CryptoRng) -> Place {
     let key = new_key(rng);
     let outputs = slots.iter().map(|input| evaluate(&key, &input.bytes));
+    let outputs: Vec<Output> = outputs.collect();
+    let id = ShareId::new(rng::bytes(rng));
     Place {
-        noted: Noted {
-            relay,
-            id: ShareId::new(rng::bytes(rng)),
-        },
-        outputs: outputs.collect(),
         share: Some(Share {
-            owner,
+            owner: (terms.owner)(relay, &id),
             key,
-            uses: USES,
+            // One for the look at whether it answers rightly.
+            uses: USES + 1,
             days: terms.days,
             policy: terms.policy.clone(),
         }),
+        noted: Noted {
+            relay,
+            id,
+            answers: outputs.first().map_or([0; 16], Output::begin),
+        },
+        outputs,
         taken: Taken::Unknown,
     }
 }

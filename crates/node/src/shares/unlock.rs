@@ -1,7 +1,7 @@
 //! Asking relays for what opens a slot, and when to try: a machine that is told what came and what time it is.
 //!
-//! All relays are asked at once, each once. It waits for all of them, but not long once enough have answered: one that is slow or gone
-//! holds nobody up. Which of them answered rightly only the slots tell, so each choice of enough answers is tried.
+//! Those that can be reached are asked at once, each once, and all of them are waited for: one that is slow may be the one that answers
+//! rightly. Which of them did only the slots tell, so each choice of enough answers is tried.
 
 use emptyroom_wire::op::{EvaluateShare, Evaluated};
 use emptyroom_wire::rng::CryptoRng;
@@ -13,9 +13,7 @@ use super::oprf::{Output, Question};
 use super::split::combine;
 use super::{RELAYS_MAX, SLOTS};
 
-/// How long the rest may take when enough have answered.
-pub const REST_MS: u64 = 1_000;
-/// How long enough of them may take.
+/// How long answers may take.
 pub const ENOUGH_MS: u64 = 15_000;
 
 /// Where a secret is shared: what stands in clear beside the slots.
@@ -57,7 +55,6 @@ pub enum NoAnswer {
 pub struct Unlock {
     area: Area,
     since: Mono,
-    enough_since: Option<Mono>,
     asked: Vec<Asked>,
 }
 
@@ -99,7 +96,6 @@ impl Unlock {
             asked: asked.collect(),
             area,
             since: now,
-            enough_since: None,
         }
     }
 
@@ -116,7 +112,7 @@ impl Unlock {
     }
 
     /// A relay answered, or will not. What comes twice, or from nobody, is nothing.
-    pub fn heard(&mut self, now: Mono, relay: usize, answer: Result<Evaluated, NoAnswer>) {
+    pub fn heard(&mut self, relay: usize, answer: Result<Evaluated, NoAnswer>) {
         let Some(asked) = self.asked.get_mut(relay) else {
             return;
         };
@@ -130,18 +126,12 @@ impl Unlock {
             },
             Err(why) => State::Not(why),
         };
-        if self.answered() >= self.area.needed {
-            self.enough_since.get_or_insert(now);
-        }
     }
 
     /// When it is to be looked at again, if nothing comes before.
     #[must_use]
     pub fn wake_at(&self) -> Mono {
-        match self.enough_since {
-            Some(at) => at.plus_ms(REST_MS).min(self.since.plus_ms(ENOUGH_MS)),
-            None => self.since.plus_ms(ENOUGH_MS),
-        }
+        self.since.plus_ms(ENOUGH_MS)
     }
 
     /// Whether it is over: everybody was heard, or the time is up.
@@ -159,6 +149,15 @@ impl Unlock {
             State::Waiting | State::Not(_) => 0,
         });
         left.sum::<usize>() / self.area.needed
+    }
+
+    /// What each relay answered begins so, and so many more answers it gives; by its number.
+    pub fn heard_from(&self) -> impl Iterator<Item = (usize, [u8; 16], u8)> {
+        let asked = self.asked.iter().enumerate();
+        asked.filter_map(|(relay, asked)| match &asked.state {
+            State::Answered { output, uses_left } => Some((relay, output.begin(), *uses_left)),
+            State::Waiting | State::Not(_) => None,
+        })
     }
 
     /// How often this device can still ask all of them at once and have enough answers; none if too few answered now.
@@ -218,11 +217,6 @@ impl Unlock {
             needed: self.area.needed,
             answered,
         }
-    }
-
-    fn answered(&self) -> usize {
-        let answered = |asked: &&Asked| matches!(asked.state, State::Answered { .. });
-        self.asked.iter().filter(answered).count()
     }
 }
 

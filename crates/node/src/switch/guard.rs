@@ -165,6 +165,7 @@ impl Guard<'_> {
                     return Carried::Failed(Failure::wipe_failed(
                         true,
                         &crate::api::reason(e.kind()),
+                        &[],
                     ));
                 }
             }

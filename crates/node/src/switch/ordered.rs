@@ -85,7 +85,8 @@ impl Ordered {
         // What cannot be noted is destroyed all the same.
         let _ = self.note(&OsDirectory::at(home));
         let wiped = home::wipe_held(home, lock, OutsideFile::Stays);
-        let left = wiped.map_err(|failure| Failure::wipe_failed(true, &failure.text))?;
+        let left =
+            wiped.map_err(|(failure, left)| Failure::wipe_failed(true, &failure.text, &left))?;
         self.done(home);
         Ok(left)
     }

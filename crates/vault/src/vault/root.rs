@@ -107,6 +107,12 @@ impl Vault {
         }
     }
 
+    /// The number of the header that counts: another one after a change that was made, whatever failed then.
+    #[must_use]
+    pub fn header_number(&self) -> u64 {
+        self.header.current().sequence
+    }
+
     /// Makes both copies of the header the one in memory, after a failure. Before that, what only another one names must not be
     /// destroyed: a write that failed may have reached the disk.
     ///

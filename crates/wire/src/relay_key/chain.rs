@@ -98,6 +98,15 @@ impl KeyChain {
         }
     }
 
+    /// A chain of which nothing is known but its head: for whoever only has to refuse older keys.
+    #[must_use]
+    pub fn at(relay: IdentityHash, head: Option<Head>) -> Self {
+        KeyChain {
+            recent: head.into_iter().collect(),
+            ..KeyChain::new(relay)
+        }
+    }
+
     /// The relay whose chain this is.
     #[must_use]
     pub fn relay(&self) -> IdentityHash {
@@ -269,7 +278,9 @@ impl KeyChain {
 }
 
 impl Head {
-    fn of(record: &KeyRecord, relay: &IdentityHash) -> Self {
+    /// The place of this record of a relay.
+    #[must_use]
+    pub fn of(record: &KeyRecord, relay: &IdentityHash) -> Self {
         Head {
             number: record.number,
             hash: crate::secret::Private(record.hash(relay)),

@@ -54,6 +54,24 @@ impl Chain {
 
 const TODAY: Day = Day(20_833);
 
+/// Whoever knows a head and nothing else refuses keys from long before it, and takes those after it.
+// [SPEC 5.6] [SPEC 11.54]
+#[test]
+fn a_head_is_enough_to_refuse_older_keys() {
+    let relay = Chain::new(9);
+    let at = |place: usize| KeyChain::at(relay.identity.hash(), Some(relay.head(place)));
+    assert_eq!(at(6).step(&relay.records[2]), Err(KeyBelow));
+    assert_eq!(at(6).step(&relay.records[6]), Ok(ChainStep::Same));
+    assert_eq!(at(6).step(&relay.records[7]), Ok(ChainStep::Linked));
+    let after = relay.head(6).number;
+    assert_eq!(
+        at(6).step(&relay.records[8]),
+        Ok(ChainStep::Ahead { after })
+    );
+    let nothing = KeyChain::at(relay.identity.hash(), None);
+    assert_eq!(nothing.step(&relay.records[0]), Ok(ChainStep::First));
+}
+
 #[test]
 fn a_chain_is_followed_from_its_first_record() {
     let relay = Chain::new(5);

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::out::Out;
 use crate::room::{self, Room};
-use crate::{passphrase, span, terminal};
+use crate::{failure, passphrase, prompt, span, terminal};
 
 /// Show what besides the PIN opens the vault, and what could; or change it
 ///
@@ -23,7 +23,7 @@ Examples:
 pub(super) struct Mode {
     /// From now on this besides the PIN
     mode: Option<ModeArgument>,
-    /// Also without recovery words
+    /// Do not ask, and also without recovery words
     #[arg(long, requires = "mode")]
     yes: bool,
 }
@@ -75,18 +75,30 @@ fn set(room: &Room, mode: ModeName, sure: bool) -> Result<(), Failure> {
         mode,
         relays: Vec::new(),
     })?;
-    let Answer::VaultMode { left, .. } = session.call(Call::VaultMode {})? else {
-        return Err(room::unexpected());
-    };
-    session.close()?;
-    if !left.is_empty() {
-        let text = format!(
-            "the change was made; what it replaced could not be destroyed, and is when the vault is opened next: {}",
-            terminal::line(&left.join(", "))
-        );
-        room.out.warn("left_behind", &text);
-    }
+    changed(session, room.out);
     room.out.done()
+}
+
+/// The end of every command that has changed what opens the vault: the change was made, so what fails from here on is a warning.
+// [SPEC 12.50]
+pub(crate) fn changed(session: Session, out: Out) {
+    match session.call(Call::VaultMode {}) {
+        Ok(Answer::VaultMode { left, .. }) if !left.is_empty() => {
+            let text = format!(
+                "the change was made; what it replaced could not be destroyed, and is when the vault is opened and it can be reached: {}",
+                terminal::line(&left.join(", "))
+            );
+            out.warn("left_behind", &text);
+        }
+        _ => {}
+    }
+    if let Err(failure) = session.close() {
+        let text = format!(
+            "the change was made; then, as the vault was closed: {}",
+            failure.text
+        );
+        out.warn("not_closed", &text);
+    }
 }
 
 /// Says what a mode costs before it is there, and refuses it where nothing could open the vault any more.
@@ -105,7 +117,7 @@ pub(crate) fn check_ready(
         return Err(room::unexpected());
     };
     if recovery {
-        return Ok(());
+        return if sure { Ok(()) } else { ask(mode) };
     }
     if !sure {
         let hint = "make some first: `emptyroom vault recovery new`; or give `vault mode` --yes";
@@ -113,6 +125,17 @@ pub(crate) fn check_ready(
     }
     out.warn("no_recovery", NO_RECOVERY);
     Ok(())
+}
+
+/// Asks once on a terminal. Where there is none, who gave the command has read what it says.
+fn ask(mode: ModeName) -> Result<(), Failure> {
+    let word = name(mode);
+    let typed = prompt::hidden(&format!("Type \"{word}\" to go on: "))?;
+    if typed.is_none_or(|typed| typed.expose() == word) {
+        return Ok(());
+    }
+    let hint = format!("type \"{word}\", or give --yes");
+    Err(failure::usage("nothing was changed", hint))
 }
 
 const NO_RECOVERY: &str = "no recovery words are set: when the TPM is cleared or breaks, or ten PINs were wrong, nothing opens this vault any more";
@@ -171,10 +194,14 @@ fn told(room: &Room, session: &Session) -> Result<(), Failure> {
         if !left.is_empty() {
             lines.push(format!("still to be destroyed, at the next opening: {}", terminal::line(&left.join(", "))));
         }
-        let words = if recovery {
-            "set"
-        } else {
-            "none: make some before you choose `tpm` (`emptyroom vault recovery new`)"
+        let words = match (recovery, mode) {
+            (true, _) => "set",
+            (false, ModeName::Passphrase) => {
+                "none: make some before you choose `tpm` (`emptyroom vault recovery new`)"
+            }
+            (false, _) => {
+                "none: nothing opens this vault when the TPM is gone; make some (`emptyroom vault recovery new`)"
+            }
         };
         lines.push(format!(
             "recovery words (on paper they open it when the PIN is forgotten or the TPM gone, also every copy of the disk): {words}"

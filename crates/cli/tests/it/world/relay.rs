@@ -61,6 +61,19 @@ impl Relay {
         }
     }
 
+    pub fn restart(&mut self) {
+        self.stop();
+        self.resume();
+    }
+
+    /// Another access code, from the next start on. Returns the one before.
+    pub fn change_code(&self, code: &str) -> String {
+        let file = self.data.join("access-code");
+        let before = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, code).unwrap();
+        before
+    }
+
     /// What clients know it by: public, and in each of their records that names it.
     pub fn identity(&self) -> [u8; 32] {
         self.server.as_ref().unwrap().address().identity.0
