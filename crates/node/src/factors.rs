@@ -240,8 +240,10 @@ pub(crate) fn destroy_named(area: &[u8]) -> Vec<String> {
 }
 
 fn destroy_named_in(chip: &chip::Chip, area: &[u8]) -> Vec<String> {
-    let place = Area::decode(area).and_then(|area| area.place_of());
-    in_words(&chip.end(place.as_slice()))
+    let Some(area) = Area::decode(area) else {
+        return vec!["what its damaged header named".to_owned()];
+    };
+    in_words(&chip.end(area.place_of().as_slice()))
 }
 
 impl Ways {

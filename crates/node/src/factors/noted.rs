@@ -160,7 +160,9 @@ impl Area {
         for value in self.masked.iter().flatten() {
             out.extend_from_slice(value);
         }
-        put_list(&mut out, &self.before, put_at);
+        if self.enrolment.is_none() {
+            put_list(&mut out, &self.before, put_at);
+        }
         out
     }
 
@@ -178,12 +180,16 @@ impl Area {
                 slot.push(reader.array()?);
             }
         }
+        let before = match enrolment {
+            None => reader.list(RELAYS_MAX, Reader::at)?,
+            Some(_) => Vec::new(),
+        };
         Some(Area {
             enrolment,
             needed,
             shares,
             masked,
-            before: reader.list(RELAYS_MAX, Reader::at)?,
+            before,
         })
     }
 
@@ -213,11 +219,23 @@ impl Area {
     }
 }
 
-/// What an open vault's header names.
-pub(super) fn area_of(vault: &Vault) -> Area {
+/// What an open vault's header names, for whoever destroys the rest.
+///
+/// # Errors
+/// It is damaged: then nothing is known to be the rest.
+pub(super) fn area_known(vault: &Vault) -> Result<Area, Failure> {
     let has_factors = vault.mode().asks_tpm() || vault.mode().asks_relays();
-    let area = has_factors.then(|| Area::decode(vault.area()));
-    area.flatten().unwrap_or_default()
+    let area = if has_factors {
+        Area::decode(vault.area())
+    } else {
+        Some(Area::default())
+    };
+    area.ok_or_else(super::damaged)
+}
+
+/// What an open vault's header names; nothing where it is damaged.
+pub(super) fn area_of(vault: &Vault) -> Area {
+    area_known(vault).unwrap_or_default()
 }
 
 impl Errands {

@@ -556,6 +556,29 @@ fn a_drill_of_the_mode_finds_a_tpm_that_does_not_obey() {
     std::fs::remove_dir_all(&home).unwrap();
 }
 
+/// Behind what a vault with a TPM names come random bytes; and from an area that does not say what there is nobody concludes that
+/// there is nothing.
+// [SPEC 11.46] [SPEC 12.44]
+#[test]
+fn what_an_area_names_is_read_whatever_follows() {
+    let Some(swtpm) = software("what_an_area_names_is_read_whatever_follows") else {
+        return;
+    };
+    let ways = at(swtpm.socket());
+    let disk = with_tpm(&ways);
+    let vault = open(&disk, SECRET, &ways).unwrap();
+    let mut area = vault.area().to_vec();
+    let named = noted::Area::decode(&area).unwrap();
+    let len = named.encode().len();
+    for rest in [0x00, 0x01, 0xff] {
+        area[len..].fill(rest);
+        assert_eq!(noted::Area::decode(&area).unwrap().place(), named.place());
+    }
+    area[..2].fill(0xff);
+    assert!(noted::Area::decode(&area).is_none());
+    assert_eq!(ways.destroy_named(&area).len(), 1);
+}
+
 /// Only the TPM that has an index knows that it is gone: another one, which has none at that place, is not believed.
 // [SPEC 11.57]
 #[test]

@@ -6,7 +6,7 @@ use emptyroom_wire::share::ShareId;
 
 use super::change::{Access, Ways, with};
 use super::chip::Of;
-use super::noted::{At, Delete, Errands, Noted, area_of};
+use super::noted::{At, Delete, Errands, Noted, area_known, area_of};
 use super::relays;
 use crate::api::Failure;
 use crate::clock;
@@ -21,7 +21,7 @@ pub(super) fn tidy_tpm(access: &dyn Access, ways: &Ways) -> Result<(), Failure> 
     let places = with(access, |vault| {
         // [SPEC 11.52] Where it is not sure which header counts, the other one may be it.
         vault.settle_header().map_err(write_failure)?;
-        let (used, noted) = (area_of(vault).place(), Noted::read(vault)?);
+        let (used, noted) = (area_known(vault)?.place(), Noted::read(vault)?);
         let places = noted.places.iter().map(|entry| (entry.place, entry.tpm));
         Ok(places
             .filter(|(place, _)| Some(*place) != used)
@@ -42,7 +42,7 @@ fn tidy_relays(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     let now = clock::now().wall.0;
     let (orders, over) = with(access, move |vault| {
         vault.settle_header().map_err(write_failure)?;
-        let (used, noted) = (area_of(vault), Noted::read(vault)?);
+        let (used, noted) = (area_known(vault)?, Noted::read(vault)?);
         let secret = vault.panic_secret();
         let is_over = |id: &ShareId| {
             let mut shares = noted.shares.iter();

@@ -115,12 +115,14 @@ impl Guard<'_> {
     /// Carries orders out.
     async fn obey(&self, carrier: &dyn Carrier) -> Failure {
         let mut switch = self.switch.subscribe();
+        // What is in the TPM of a vault whose destruction is still to be told to the relay.
+        let mut left = Vec::new();
         loop {
             let outside = read(&self.home);
             // [SPEC 11.67]
             if let Some(untold) = Ordered::untold(&outside) {
                 if untold.tell(&self.home, carrier).await {
-                    return Failure::wiped(true, &[]);
+                    return Failure::wiped(true, &left);
                 }
                 sleep(AGAIN_AFTER).await;
                 continue;
@@ -130,9 +132,15 @@ impl Guard<'_> {
                 None => watch(&mut switch, carrier, &self.heard).await,
             };
             match self.carry_out(&ordered).await {
-                Carried::Out(left) => {
+                Carried::Out(remains) => {
+                    left = remains;
                     if ordered.tell(&self.home, carrier).await {
                         return Failure::wiped(true, &left);
+                    }
+                    // Nobody knows when the relay is there again.
+                    // [SPEC 12.46]
+                    if !left.is_empty() {
+                        (self.tell)(GuardNews::Failed(Failure::wiped(true, &left)));
                     }
                 }
                 Carried::No => match self.refresh(&read(&self.home)) {
