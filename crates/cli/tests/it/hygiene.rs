@@ -10,7 +10,7 @@ use crate::chat::pty::Terminal;
 use crate::image::{Ending, Image, make_readable, readable_daemon};
 use crate::machine;
 use crate::reader;
-use crate::world::{Person, Relay, Running, pair};
+use crate::world::{Person, Relay, Running, pair, program_at};
 
 // [SPEC 12.13]
 #[test]
@@ -268,8 +268,20 @@ fn a_process_of_the_same_user_may_not_look() {
     if machine::as_root(given.into_iter().collect::<std::io::Result<()>>()).is_none() {
         return;
     }
-    crate::world::finish(as_nobody(ada.command(&["init", "--kdf", "minimum"])), "").ok();
-    let mut daemon = Running::start(as_nobody(ada.command(&["daemon"])));
+    // Others may not look into the directory in which it was built. (Copied by another process: one that forks meanwhile would
+    // hold it open for writing.)
+    let copy = std::env::temp_dir().join(format!("er-program-{}", std::process::id()));
+    let mut copying = Command::new("cp");
+    copying.arg(env!("CARGO_BIN_EXE_emptyroom")).arg(&copy);
+    assert!(copying.status().unwrap().success());
+    let run = |arguments: &[&str]| {
+        let mut command = program_at(&copy);
+        command.args(ada.command(arguments).get_args());
+        as_nobody(command)
+    };
+    crate::world::finish(run(&["init", "--kdf", "minimum"]), "").ok();
+    let mut daemon = Running::start(run(&["daemon"]));
+    std::fs::remove_file(&copy).unwrap();
     daemon.wait_for_line(|line| line.ends_with("daemon.sock"));
     let mut idle = as_nobody(Command::new("cat"))
         .stdin(std::process::Stdio::piped())

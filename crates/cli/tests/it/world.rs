@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use relay::{Relay, Road};
-pub use running::{Done, Running, finish, program, signal};
+pub use running::{Done, Running, finish, program, program_at, signal};
 
 /// What only a program that hangs reaches.
 pub const DEADLINE: Duration = Duration::from_secs(60);

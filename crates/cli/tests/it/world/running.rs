@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
@@ -54,7 +55,12 @@ impl Done {
 
 /// The program under test, without a terminal and without this machine's settings.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_emptyroom"));
+    program_at(Path::new(env!("CARGO_BIN_EXE_emptyroom")))
+}
+
+/// The same, as a copy that lies there.
+pub fn program_at(path: &Path) -> Command {
+    let mut command = Command::new(path);
     command.env_clear().env("TZ", "UTC").env("HOME", "/nowhere");
     without_terminal(&mut command);
     command
