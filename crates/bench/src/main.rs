@@ -11,6 +11,7 @@
 
 mod bare_mls;
 mod client;
+mod cluster;
 mod modes;
 mod panic;
 mod start;
@@ -37,6 +38,7 @@ const PARTS: &[Part] = &[
     ("modes", || Ok(vec![modes::measure()?])),
     ("stream", || Ok(vec![stream::measure()?])),
     ("store", store::measure),
+    ("cluster", || Ok(vec![cluster::measure()?])),
 ];
 
 fn main() -> ExitCode {
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
     // The store has a part of the document of its own.
     let mut report = match chosen.as_slice() {
         [only] if only == "store" => report::store_head(),
+        // Its part of the document has a head already.
+        [only] if only == "cluster" => String::new(),
         _ => report::head(),
     };
     for (name, measure) in PARTS {

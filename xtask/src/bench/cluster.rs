@@ -1,4 +1,5 @@
-//! `cargo xtask bench cluster`: one relay on one, two and three nodes, with a database and NATS of its own each time.
+//! `cargo xtask bench cluster`: one relay on one, two and three nodes, with a database and NATS of its own each time; then one node's
+//! store on one and two databases, next to plain statements.
 
 use std::process::Command;
 
@@ -56,11 +57,39 @@ pub(super) fn command(arguments: &[String]) -> Outcome {
             .map_err(|why| format!("{load} with {number} nodes: {why}"))?;
         report += &String::from_utf8_lossy(&row);
     }
+    report += &store(!dev.is_empty())?;
     if dev.is_empty() && others.is_empty() {
         return document::write(Part::Cluster, &report);
     }
     print!("{report}");
     Ok(true)
+}
+
+/// One node's store, as the other program that measures sees it.
+fn store(dev: bool) -> Result<String, String> {
+    let rooms = [
+        Room::new("emptyroom-bench-first")?,
+        Room::new("emptyroom-bench-second")?,
+    ];
+    let servers: Result<Vec<Database>, String> = rooms
+        .iter()
+        .map(|room| Database::start(&room.directory))
+        .collect();
+    let servers = servers?;
+    let lines = |each: &dyn Fn(&Database) -> String| {
+        let lines: Vec<String> = servers.iter().map(each).collect();
+        lines.join("\n")
+    };
+    let (_, mut measured) = super::programs("emptyroom-bench", dev)?;
+    measured
+        .arg(super::CLUSTER)
+        .env("EMPTYROOM_DATABASES", lines(&Database::address))
+        .env(
+            "EMPTYROOM_DATABASE_SERVERS",
+            lines(&|server| server.id().to_string()),
+        );
+    let report = run::output(&mut measured)?;
+    Ok(String::from_utf8_lossy(&report).into_owned())
 }
 
 fn nodes(

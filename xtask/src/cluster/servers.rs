@@ -174,6 +174,11 @@ impl Database {
         format!("postgres://emptyroom:{PASSWORD}@127.0.0.1:{port}/postgres")
     }
 
+    /// Its first process.
+    pub(crate) fn id(&self) -> u32 {
+        self.server.id()
+    }
+
     /// All of its processes as of now.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let first = self.server.id();
