@@ -20,9 +20,8 @@ use crate::scratch::{Scratch, remove_leftovers};
 /// It must be in no log.
 pub const PASSWORD: &str = "s3cret-of-the-tests";
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Runs a server until standard input ends.
-const KEEP: &str =
-    r#""$@" & server=$!; cat >/dev/null; kill -QUIT $server 2>/dev/null; wait $server"#;
+/// Runs a server until standard input ends, or the server does.
+const KEEP: &str = r#"exec 3<&0; "$@" & server=$!; (cat <&3 >/dev/null; kill -QUIT $server 2>/dev/null) & wait $server"#;
 
 /// A running server.
 pub struct Server {
@@ -135,8 +134,7 @@ impl Server {
 
     fn is_running(&mut self) -> bool {
         let keeper = self.keeper.as_mut().unwrap();
-        keeper.try_wait().unwrap().is_none() && self.path("data/postmaster.pid").exists()
-            || !self.log().contains("database system is shut down")
+        keeper.try_wait().unwrap().is_none()
     }
 
     /// Kills it and all its processes at once.
