@@ -9,15 +9,14 @@ use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 use zeroize::Zeroize;
 
 use crate::address::{Host, HostText};
-use crate::base32;
 use crate::codec::{self, List, TooLong};
 use crate::derive::expand;
 use crate::entry::{self, Aad, OuterKey, Ttl};
-use crate::hash;
-use crate::limits::{LINK_HOSTS_MAX, LINK_TEXT_LEN_MAX};
-use crate::link::{LinkFault, is_noise};
+use crate::limits::LINK_HOSTS_MAX;
+use crate::link::LinkFault;
 use crate::log::{Capability, Flags, Header, LogId};
 use crate::op::EntryPush;
+use crate::pasted::{self, Form};
 use crate::relay_key::IdentityHash;
 use crate::rng;
 use crate::secret::{Private, Secret, Secret32};
@@ -33,11 +32,15 @@ const READ: &str = "emptyroom v1 switch read key";
 const OUTER: &str = "emptyroom v1 switch outer key";
 const RECEIPT_KEY: &str = "emptyroom v1 switch receipt key";
 const RECEIPT: &str = "emptyroom v1 wipe receipt";
-const CHECK: &str = "emptyroom v1 kill link check";
-const CHECK_LEN: usize = 4;
 const VERSION: u8 = 1;
 /// What the text of a kill code begins with, in either case.
 pub const SCHEME: &str = "emptyroom-kill:";
+
+const FORM: Form = Form {
+    scheme: SCHEME,
+    version: VERSION,
+    check: "emptyroom v1 kill link check",
+};
 
 /// Bytes of a kill code.
 pub const KILL_CODE_LEN: usize = 16;
@@ -335,12 +338,7 @@ impl KillLink {
             relay: self.relay,
             code: *self.code.expose(),
         };
-        let mut bytes = vec![VERSION];
-        bytes.extend_from_slice(&codec::encode(&content)?);
-        bytes.extend_from_slice(&check(&bytes));
-        let text = format!("{SCHEME}{}", base32::encode(&bytes));
-        bytes.zeroize();
-        Ok(text)
+        Ok(FORM.to_text(&codec::encode(&content)?))
     }
 
     /// Reads a code out of what somebody pasted.
@@ -348,45 +346,12 @@ impl KillLink {
     /// # Errors
     /// A [`LinkFault`] that says what to do.
     pub fn parse(text: &str) -> Result<Self, LinkFault> {
-        // [SPEC 11.64]
-        if text.len() > LINK_TEXT_LEN_MAX {
-            return Err(LinkFault::NotALink);
-        }
-        let mut text: String = text.chars().filter(|c| !is_noise(*c)).collect();
-        text.make_ascii_lowercase();
-        let body = text.strip_prefix(SCHEME).ok_or(LinkFault::NotALink)?;
-        let mut bytes = base32::decode(body).ok_or(LinkFault::Damaged)?;
-        text.zeroize();
-        let link = Self::from_bytes(&bytes);
-        bytes.zeroize();
-        link
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Result<Self, LinkFault> {
-        let (content, sum) = bytes
-            .split_last_chunk::<CHECK_LEN>()
-            .ok_or(LinkFault::Damaged)?;
-        if check(content) != *sum {
-            return Err(LinkFault::Damaged);
-        }
-        let (version, content) = content.split_first().ok_or(LinkFault::Damaged)?;
-        if *version != VERSION {
-            return Err(LinkFault::Newer { version: *version });
-        }
-        let content: KillBytes = codec::decode(content).map_err(|_| LinkFault::Invalid)?;
-        let hosts: Option<Vec<Host>> = content.hosts.iter().map(HostText::host).collect();
-        let hosts = hosts
-            .filter(|hosts| !hosts.is_empty())
-            .ok_or(LinkFault::Invalid)?;
+        let content = FORM.parse(text)?;
+        let content: KillBytes = codec::decode(&content).map_err(|_| LinkFault::Invalid)?;
         Ok(KillLink {
-            hosts,
+            hosts: pasted::hosts(&content.hosts)?,
             relay: content.relay,
             code: KillCode::new(content.code),
         })
     }
-}
-
-fn check(bytes: &[u8]) -> [u8; CHECK_LEN] {
-    let [a, b, c, d, ..] = hash::labelled(CHECK, &[bytes]);
-    [a, b, c, d]
 }

@@ -28,6 +28,7 @@ pub mod link;
 pub mod log;
 pub mod log_keys;
 pub mod op;
+mod pasted;
 pub mod proof;
 pub mod relay_key;
 pub mod rng;

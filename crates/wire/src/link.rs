@@ -9,21 +9,25 @@ use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 use zeroize::Zeroize;
 
 use crate::address::{Host, HostText};
-use crate::base32;
 use crate::codec::{self, List};
 use crate::hash;
-use crate::limits::{LINK_HOSTS_MAX, LINK_TEXT_LEN_MAX};
+use crate::limits::LINK_HOSTS_MAX;
 use crate::log::Capability;
+use crate::pasted::{self, Form};
 use crate::relay_key::IdentityHash;
 use crate::secret::Secret32;
 use crate::time::Wall;
 
-const CHECK: &str = "emptyroom v1 link check";
 const BINDING: &str = "emptyroom v1 invite binding";
-const CHECK_LEN: usize = 4;
 const VERSION: u8 = 1;
 /// What a link begins with, in either case.
 pub const SCHEME: &str = "emptyroom:";
+
+const FORM: Form = Form {
+    scheme: SCHEME,
+    version: VERSION,
+    check: "emptyroom v1 link check",
+};
 
 /// Everything in a link. No `Debug`, no `Clone`: it is a secret.
 pub struct InviteLink {
@@ -105,12 +109,7 @@ impl InviteLink {
             binding: self.binding,
             expires_ms: self.expires.0,
         };
-        let mut bytes = vec![VERSION];
-        bytes.extend_from_slice(&codec::encode(&content)?);
-        bytes.extend_from_slice(&check(&bytes));
-        let text = format!("{SCHEME}{}", base32::encode(&bytes));
-        bytes.zeroize();
-        Ok(text)
+        Ok(FORM.to_text(&codec::encode(&content)?))
     }
 
     /// Reads a link out of what somebody pasted.
@@ -118,40 +117,10 @@ impl InviteLink {
     /// # Errors
     /// A [`LinkFault`] that says what to do.
     pub fn parse(text: &str) -> Result<Self, LinkFault> {
-        // [SPEC 7.6]
-        if text.len() > LINK_TEXT_LEN_MAX {
-            return Err(LinkFault::NotALink);
-        }
-        let mut text: String = text.chars().filter(|c| !is_noise(*c)).collect();
-        text.make_ascii_lowercase();
-        let body = text.strip_prefix(SCHEME).ok_or(LinkFault::NotALink)?;
-        let mut bytes = base32::decode(body).ok_or(LinkFault::Damaged)?;
-        text.zeroize();
-        let link = Self::from_bytes(&bytes);
-        bytes.zeroize();
-        link
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Result<Self, LinkFault> {
-        // [SPEC 7.7]
-        let (content, sum) = bytes
-            .split_last_chunk::<CHECK_LEN>()
-            .ok_or(LinkFault::Damaged)?;
-        if check(content) != *sum {
-            return Err(LinkFault::Damaged);
-        }
-        let (version, content) = content.split_first().ok_or(LinkFault::Damaged)?;
-        if *version != VERSION {
-            return Err(LinkFault::Newer { version: *version });
-        }
-        let content: LinkBytes = codec::decode(content).map_err(|_| LinkFault::Invalid)?;
-        // [SPEC 7.5]
-        let hosts: Option<Vec<Host>> = content.hosts.iter().map(HostText::host).collect();
-        let hosts = hosts
-            .filter(|hosts| !hosts.is_empty())
-            .ok_or(LinkFault::Invalid)?;
+        let content = FORM.parse(text)?;
+        let content: LinkBytes = codec::decode(&content).map_err(|_| LinkFault::Invalid)?;
         Ok(InviteLink {
-            hosts,
+            hosts: pasted::hosts(&content.hosts)?,
             relay: content.relay,
             capability: content.capability.clone(),
             secret: Secret32::new(content.secret),
@@ -159,26 +128,6 @@ impl InviteLink {
             expires: Wall(content.expires_ms),
         })
     }
-}
-
-/// What copying adds: blanks, line breaks, invisible characters, brackets and quotes around.
-pub(crate) fn is_noise(c: char) -> bool {
-    c.is_whitespace()
-        || c.is_control()
-        || matches!(
-            c,
-            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'
-        )
-        || matches!(
-            c,
-            '<' | '>' | '(' | ')' | '[' | ']' | '"' | '\'' | '`' | '.' | ',' | ';' | '*'
-        )
-        || matches!(c, '\u{2018}'..='\u{201f}')
-}
-
-fn check(content: &[u8]) -> [u8; CHECK_LEN] {
-    let [a, b, c, d, ..] = hash::labelled(CHECK, &[content]);
-    [a, b, c, d]
 }
 
 impl fmt::Debug for InviteBinding {

@@ -30,7 +30,7 @@ pub fn trace(subject: &mut dyn Subject, seed: u64) {
         dice: Dice(seed),
         headers: headers(seed),
         nonces: Vec::new(),
-        shares: u8::try_from(seed * 4).unwrap(),
+        shares: u8::try_from(seed * 4).expect("24 traces"),
     };
     let mut driver = Driver::new(subject);
     driver.now = driver.now.plus_ms(seed * 3 * DAY_MS);
