@@ -71,6 +71,11 @@ impl Tls {
 fn provider() -> CryptoProvider {
     CryptoProvider {
         kx_groups: vec![aws_lc_rs::kx_group::X25519MLKEM768],
+        cipher_suites: vec![
+            aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
+            aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+            aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384,
+        ],
         ..aws_lc_rs::default_provider()
     }
 }
@@ -78,6 +83,7 @@ fn provider() -> CryptoProvider {
 // [SPEC 6.71]
 fn without_memory(mut config: ServerConfig, alpn: &[u8]) -> ServerConfig {
     config.alpn_protocols = vec![alpn.to_vec()];
+    config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_tls13_tickets = 0;

@@ -60,15 +60,22 @@ impl OpenLogs {
         self.handles
     }
 
-    /// Adds a handle. The place that comes back is the one that all handles share.
-    pub(crate) fn open(&mut self, place: Place, rules: &Rules, reader: Reader) -> Place {
-        let shared = self.all.get_key_value(&place.key());
-        let place = shared.map_or(place, |(known, _)| known.0.clone());
-        match self.all.entry(ByKey(place.clone())) {
+    /// Adds a handle, unless its connection has as many on this log as it may. The place that comes back is the one
+    /// that all handles share.
+    ///
+    /// One search: of a million logs each is as many misses of the cache as the tree is deep.
+    pub(crate) fn open(&mut self, place: Place, rules: &Rules, reader: Reader) -> Option<Place> {
+        match self.all.entry(ByKey(place)) {
             Entry::Occupied(mut open) => {
+                // [SPEC 6.147]
+                if open.get().of_conn(reader.0) >= HANDLES_PER_LOG_MAX {
+                    return None;
+                }
                 self.handles += usize::from(open.get_mut().insert(reader));
+                Some(open.key().0.clone())
             }
             Entry::Vacant(new) => {
+                let place = new.key().0.clone();
                 new.insert(Readers::One(reader.0, reader.1));
                 self.handles += 1;
                 let (append, owner) = (rules.append_key, rules.owner_key);
@@ -76,9 +83,9 @@ impl OpenLogs {
                     let keys = Box::new(Keys { append, owner });
                     self.keys.insert(ByKey(place.clone()), keys);
                 }
+                Some(place)
             }
         }
-        place
     }
 
     /// Takes a handle away. Says whether it was the log's last one.
@@ -123,15 +130,6 @@ impl OpenLogs {
         }
     }
 
-    /// How many handles on a log are of one connection, as far as it matters.
-    pub(crate) fn of_conn(&self, log: RowKey, conn: ConnId) -> usize {
-        match self.all.get(&log) {
-            None => 0,
-            Some(Readers::One(at, _)) => usize::from(*at == conn),
-            Some(Readers::More(more)) => more.of_conn(conn),
-        }
-    }
-
     /// What appends to an open log are proved with, if they must be.
     pub(crate) fn append_key(&self, log: RowKey) -> Option<VerifyKey> {
         self.keys.get(&log)?.append
@@ -144,6 +142,14 @@ impl OpenLogs {
 }
 
 impl Readers {
+    /// How many are of one connection, as far as it matters.
+    fn of_conn(&self, conn: ConnId) -> usize {
+        match self {
+            Readers::One(at, _) => usize::from(*at == conn),
+            Readers::More(more) => more.of_conn(conn),
+        }
+    }
+
     fn insert(&mut self, reader: Reader) -> bool {
         match self {
             Readers::One(conn, handle) if (*conn, *handle) == reader => false,

@@ -158,8 +158,13 @@ impl Relay {
         self.nodes.config.is_some() || self.open_logs.place(log).is_some()
     }
 
-    /// Adds a handle; the first one on a log wants news.
-    pub(super) fn open_log(&mut self, place: Place, rules: &Rules, reader: Reader) -> Place {
+    /// Adds a handle, unless its connection has too many on this log; the first one on a log wants news.
+    pub(super) fn open_log(
+        &mut self,
+        place: Place,
+        rules: &Rules,
+        reader: Reader,
+    ) -> Option<Place> {
         let key = place.key();
         let is_first = self.nodes.config.is_some() && self.open_logs.place(key).is_none();
         if is_first {

@@ -12,7 +12,6 @@ use super::conn::{OpenLog, Reader};
 use super::job::{Asker, Change, Opening, Purpose};
 use super::readers::entry_push;
 use crate::io::ConnId;
-use crate::limits::HANDLES_PER_LOG_MAX;
 use crate::store::{Looked, Place, RowKey, StoreReply, StoredEntry};
 
 impl Relay {
@@ -178,14 +177,12 @@ impl Relay {
             return Err(super::requests::busy());
         }
         let too_many = Refusal::now(RefusalCode::TooMany);
-        // [SPEC 6.147]
-        if self.open_logs.of_conn(opening.place.key(), conn) >= HANDLES_PER_LOG_MAX {
-            return Err(too_many);
-        }
         let stream = self.conns.stream(conn).ok_or(unknown)?;
         let handle = stream.take_handle().ok_or(too_many)?;
         let place = opening.place.clone();
-        let place = self.open_log(place, &rules, (conn, handle));
+        let place = self
+            .open_log(place, &rules, (conn, handle))
+            .ok_or(too_many)?;
         let stream = self.conns.stream(conn).ok_or(unknown)?;
         let log = OpenLog {
             handle,

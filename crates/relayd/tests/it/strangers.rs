@@ -14,7 +14,7 @@ use emptyroom_wire::stream::{Opening, OpeningOutcome, RelayFault};
 use emptyroom_wire::time::Mono;
 use rand_core::Rng;
 use rustls::crypto::aws_lc_rs::kx_group;
-use rustls::{HandshakeKind, NamedGroup, ProtocolVersion};
+use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
 
 use crate::client::{
     Client, Log, TlsSettings, dial_tcp, dial_tls, generator, read_frame, spki_hash, write_frame,
@@ -82,6 +82,10 @@ fn tls_is_1_3_with_x25519mlkem768_and_remembers_nothing() {
         assert_eq!(
             tls.conn.negotiated_key_exchange_group().unwrap().name(),
             NamedGroup::X25519MLKEM768
+        );
+        assert_eq!(
+            tls.conn.negotiated_cipher_suite().unwrap().suite(),
+            CipherSuite::TLS13_AES_128_GCM_SHA256
         );
         assert_eq!(tls.conn.alpn_protocol(), Some(ALPN));
         assert_ne!(tls.conn.handshake_kind(), Some(HandshakeKind::Resumed));
