@@ -115,6 +115,14 @@ impl Session {
         })
     }
 
+    /// Whether this is an address line of a relay.
+    ///
+    /// # Errors
+    /// It is not; what is wrong with it.
+    pub fn check_relay(address: &SecretText) -> Result<(), Failure> {
+        crate::convert::check_address(address.expose())
+    }
+
     /// Makes a vault and an account in a home, at a relay if an address is given.
     ///
     /// # Errors
@@ -126,7 +134,7 @@ impl Session {
         relay: Option<&SecretText>,
     ) -> Result<Self, Failure> {
         if let Some(address) = relay {
-            crate::convert::check_address(address.expose())?;
+            Self::check_relay(address)?;
         }
         let vault = home::create_vault(home, secret, kdf)?;
         let session = Self {

@@ -31,6 +31,9 @@ pub(crate) struct Init {
     kdf: Cost,
 }
 
+/// So often a new PIN may be repeated.
+const TRIES: usize = 3;
+
 /// The cost of one guess.
 #[derive(Clone, Copy, ValueEnum)]
 enum Cost {
@@ -57,6 +60,11 @@ impl Init {
         let kdf = Kdf::from(self.kdf);
         // Asking for a passphrase first would promise what cannot be.
         Session::expect_no_vault(&room.home)?;
+        let relay = match &self.relay {
+            // Nor does anybody copy six words before a slip in the address is told.
+            Some(given) if room.pin.is_prompt() => Some(address(given)?),
+            _ => None,
+        };
         let pin = choose(room)?;
         let (memory_kib, passes) = kdf.cost();
         if let Some(warning) =
@@ -70,9 +78,9 @@ impl Init {
                 "--kdf minimum: this PIN can be guessed at full speed; for tests and scripts only",
             );
         }
-        let relay = match &self.relay {
-            Some(given) => Some(secret::line_or_ask(Some(given), "relay address")?),
-            None => None,
+        let relay = match (relay, &self.relay) {
+            (None, Some(given)) => Some(address(given)?),
+            (relay, _) => relay,
         };
         Session::create(&room.home, &pin, kdf, relay.as_ref())?.close()?;
         room::note(
@@ -89,6 +97,13 @@ impl Init {
         );
         room.out.done()
     }
+}
+
+/// The relay's address, checked.
+fn address(given: &str) -> Result<SecretText, Failure> {
+    let address = secret::line_or_ask(Some(given), "relay address")?;
+    Session::check_relay(&address)?;
+    Ok(address)
 }
 
 /// The PIN from where the options say, else proposed and asked for, twice.
@@ -113,12 +128,16 @@ fn choose(room: &Room) -> Result<SecretText, Failure> {
     } else {
         typed
     };
-    let again = prompt::hidden("Once more, in full: ")?.ok_or_else(no_terminal)?;
-    if again.expose() != chosen.expose() {
-        return Err(failure::usage(
-            "the two are not the same",
-            "run `emptyroom init` again; nothing was made",
-        ));
+    let mut prompt = "Once more, in full: ";
+    for _ in 0..TRIES {
+        let again = prompt::hidden(prompt)?.ok_or_else(no_terminal)?;
+        if again.expose() == chosen.expose() {
+            return Ok(chosen);
+        }
+        prompt = "That was not the same. Once more, in full: ";
     }
-    Ok(chosen)
+    Err(failure::usage(
+        "the two are not the same",
+        "run `emptyroom init` again; nothing was made, and other words will be proposed",
+    ))
 }

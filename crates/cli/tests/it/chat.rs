@@ -88,6 +88,16 @@ fn init_proposes_six_words_and_asks_for_them_again() {
     command
         .arg("--home")
         .arg(&ada.home)
+        .args(["init", "--relay", "-"]);
+    let mut terminal = Terminal::run(command);
+    terminal.wait_until(|screen| screen.contains("relay address:"));
+    terminal.type_in("not an address\r");
+    assert_eq!(terminal.finish(), Some(2), "before any words are proposed");
+
+    let mut command = crate::world::program();
+    command
+        .arg("--home")
+        .arg(&ada.home)
         .args(["init", "--kdf", "minimum"]);
     let mut terminal = Terminal::run(command);
     let screen = terminal.wait_until(|screen| screen.contains("of your own:"));
@@ -99,6 +109,8 @@ fn init_proposes_six_words_and_asks_for_them_again() {
     let words = words.to_owned();
     terminal.type_in("\r");
     terminal.wait_until(|screen| screen.contains("Once more, in full:"));
+    terminal.type_in("these are other words\r");
+    terminal.wait_until(|screen| screen.contains("That was not the same. Once more"));
     terminal.type_in(&format!("{words}\r"));
     terminal.wait_until(|screen| screen.contains("made a vault"));
     assert_eq!(terminal.finish(), Some(0));
