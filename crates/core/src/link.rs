@@ -5,14 +5,13 @@
 
 mod backoff;
 mod hosts;
+mod keys;
 mod session;
 
 use emptyroom_wire::address::Host;
 use emptyroom_wire::greeting::GreetingFault;
 use emptyroom_wire::op::{Answer, Push, Request};
-use emptyroom_wire::relay_key::{
-    ChainFault, ChainStep, Head, IdentityHash, KeyChain, KeyRecord, Trail,
-};
+use emptyroom_wire::relay_key::{ChainStep, Head, IdentityHash, KeyChain, Trail};
 use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::stream::{Opened, Opening, OpeningOutcome, RelayFault};
 use emptyroom_wire::time::{Day, Mono, Now};
@@ -391,60 +390,6 @@ impl Link {
         }
         self.state = State::Up(Box::new(session));
         ctx.out.push(LinkOut::Up);
-    }
-
-    /// The records between the head known before and the one in use came.
-    fn key_records(&mut self, records: &[KeyRecord], ctx: &mut LinkCtx<'_>) {
-        let State::Up(session) = &mut self.state else {
-            return;
-        };
-        let identity = *session.identity();
-        let used = session.record().clone();
-        let last = records.last().map(|record| record.number);
-        let head = self.chain.head().map_or(0, |head| head.number);
-        let next = self.pages.next(records.len(), last, used.number.max(head));
-        if let Some(mut trail) = self.trail.take() {
-            let astray = match trail.follow(&identity, records) {
-                Ok(true) => None,
-                Ok(false) if next.is_some() => {
-                    self.trail = Some(trail);
-                    None
-                }
-                Ok(false) => Some(trail.cut_short()),
-                Err(fault) => Some(fault),
-            };
-            // [SPEC 5.21]
-            if astray.is_some() {
-                self.chain_faults(astray, ctx.out);
-                return self.hang_up(ctx);
-            }
-        }
-        let mut faults = self.chain.walk(&identity, records, ctx.today);
-        match next {
-            Some(last) => {
-                let request = Request::KeyRecords(last);
-                session.request(
-                    ctx.now.mono,
-                    Tag::Link(LinkOp::KeyRecords),
-                    request,
-                    ctx.out,
-                );
-            }
-            None => faults.extend(self.chain.walk(&identity, &[used], ctx.today)),
-        }
-        ctx.out.push(LinkOut::ChainChanged);
-        self.chain_faults(faults, ctx.out);
-    }
-
-    fn chain_faults(
-        &mut self,
-        faults: impl IntoIterator<Item = ChainFault>,
-        out: &mut Vec<LinkOut>,
-    ) {
-        if faults.into_iter().next().is_some() {
-            self.trouble = Some(RelayTrouble::KeyChain);
-            out.push(LinkOut::Trouble(RelayTrouble::KeyChain));
-        }
     }
 
     /// The relay, or somebody between, does not give a stream.
