@@ -14,7 +14,7 @@ use std::process::Command;
 
 /// The parts that the program knows: asked here, because building it takes minutes.
 const PARTS: &[&str] = &[
-    "talk", "client", "start", "vault", "panic", "tpm", "modes", "stream", STORE, CLUSTER,
+    "talk", "client", "start", "vault", "panic", "tpm", "modes", "wipe", "stream", STORE, CLUSTER,
 ];
 /// Among them those that stand apart in the document; the second has a command of its own, which starts what it needs.
 const STORE: &str = "store";

@@ -20,6 +20,7 @@ mod stream;
 mod talk;
 mod tpm;
 mod vault;
+mod wipe;
 
 use emptyroom_load::Trouble;
 use emptyroom_load::report::{self, Section};
@@ -36,6 +37,7 @@ const PARTS: &[Part] = &[
     ("panic", || Ok(vec![panic::measure()?])),
     ("tpm", || Ok(vec![tpm::measure()?])),
     ("modes", || Ok(vec![modes::measure()?])),
+    ("wipe", || Ok(vec![wipe::measure()?])),
     ("stream", || Ok(vec![stream::measure()?])),
     ("store", store::measure),
     ("cluster", || Ok(vec![cluster::measure()?])),

@@ -81,9 +81,10 @@ fn drills() -> Result<String, Trouble> {
             directory: &|| Box::new(OsDirectory::at(&directory.path)),
             random: &|| rng(seeds.borrow_mut().next_u64()),
         };
-        let drill = Drill::prepare(&ground, KdfParams::minimum()).map_err(|e| e.to_string())?;
-        drill.destroy(way).map_err(|e| e.to_string())?;
-        let found = drill.look(way).map_err(|e| e.to_string())?;
+        let kdf = KdfParams::minimum();
+        let mut drill = Drill::prepare(&ground, kdf, way).map_err(|e| e.to_string())?;
+        drill.destroy().map_err(|e| e.to_string())?;
+        let found = drill.look().map_err(|e| e.to_string())?;
         all.headers += found.headers;
         all.keys += found.keys;
         all.values += found.values;

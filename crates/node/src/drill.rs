@@ -22,10 +22,12 @@ pub(crate) use elsewhere::InUse;
 /// The directory in the home, while a drill runs.
 const DIRECTORY_NAME: &str = "drill";
 
-/// Both ways, with their names in the interface and for people.
-const WAYS: [(Way, &str, &str); 2] = [
+/// All ways, with their names in the interface and for people.
+const WAYS: [(Way, &str, &str); 4] = [
     (Way::PanicPin, "panic_pin", "by a panic PIN"),
     (Way::WithoutSecret, "without_pin", "without a PIN"),
+    (Way::OpenPanic, "open_panic", "by `panic` while it was open"),
+    (Way::OpenWipe, "open_order", "by an order while it was open"),
 ];
 
 /// The same for what is elsewhere.
@@ -45,7 +47,7 @@ pub(crate) enum Outcome {
 }
 
 /// Runs the drill in a home; trying one secret costs what it costs for the real vault. Takes as long as opening a vault
-/// ten times.
+/// twenty times.
 pub(crate) fn run(home: &Path, kdf: KdfParams, in_use: &InUse<'_>) -> Outcome {
     let mut steps = match run_on(home, kdf, &|path| Box::new(OsDirectory::at(path))) {
         Outcome::Passed(steps) => steps,
@@ -148,15 +150,15 @@ fn step(
         last = Instant::now();
         lap
     };
-    let drill = Drill::prepare(&ground, kdf).map_err(|error| match error {
+    let mut drill = Drill::prepare(&ground, kdf, way).map_err(|error| match error {
         // [SPEC 11.92]
         error if error.is_full() => Stopped::Before(not_begun(&error.to_string())),
         error => Stopped::By(error),
     })?;
     let prepared = lap();
-    drill.destroy(way).map_err(Stopped::By)?;
+    drill.destroy().map_err(Stopped::By)?;
     let destroyed = lap();
-    let found = drill.look(way).map_err(Stopped::By)?;
+    let found = drill.look().map_err(Stopped::By)?;
     let searched = lap();
     let times = Times {
         prepared,
@@ -270,7 +272,10 @@ mod tests {
             panic!("it passes");
         };
         let ways: Vec<_> = steps.iter().map(|step| step.way.as_str()).collect();
-        assert_eq!(ways, ["panic_pin", "without_pin"]);
+        assert_eq!(
+            ways,
+            ["panic_pin", "without_pin", "open_panic", "open_order"]
+        );
         assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
         std::fs::remove_dir_all(&home).unwrap();
     }
@@ -366,7 +371,8 @@ mod tests {
         }
     }
 
-    /// The fourth time that the directory is opened is the one that destroys: before it, the vault is made, opened and searched.
+    /// The fifth time that the directory is opened is the one that destroys: before it, the vault is made, opened, and searched twice, for
+    /// its header and for the rest.
     // [SPEC 11.92]
     #[test]
     fn a_wipe_that_does_not_reach_the_disk_fails_the_drill() {
@@ -375,7 +381,7 @@ mod tests {
         let opens = |path: &Path| -> Box<dyn Directory> {
             opened.set(opened.get() + 1);
             let directory = OsDirectory::at(path);
-            if opened.get() == 4 {
+            if opened.get() == 5 {
                 Box::new(Losing(directory))
             } else {
                 Box::new(directory)

@@ -47,6 +47,16 @@ pub(crate) struct Known {
     marker: Vec<u8>,
 }
 
+/// The root in a header, and how many sectors there are under it.
+fn open(header: &Header, stretched: &LockedKey) -> Option<(Root, u32)> {
+    let Opened::Vault(key) = try_all(header, stretched, &Answers::default()).found() else {
+        return None;
+    };
+    let unlocked = crate::header::Unlocked::new(key);
+    let body = header.open_body(&unlocked.header).ok()?;
+    Some((Root::new(&unlocked.vault, body.root), body.sectors))
+}
+
 impl Known {
     /// Opens a header with the secret, and keeps what is in it. Nothing if it does not open.
     pub(crate) fn of(
@@ -56,20 +66,23 @@ impl Known {
         marker: Vec<u8>,
     ) -> Option<Self> {
         let stretched = stretch(&secret, &header.salt, header.kdf).ok()?;
-        let Opened::Vault(key) = try_all(header, &stretched, &Answers::default()).found() else {
-            return None;
-        };
-        let unlocked = crate::header::Unlocked::new(key);
-        let body = header.open_body(&unlocked.header).ok()?;
+        let (root, sectors) = open(header, &stretched)?;
         Some(Known {
             secret,
             salt: header.salt,
             stretched,
-            root: Root::new(&unlocked.vault, body.root),
-            sectors: body.sectors,
+            root,
+            sectors,
             rows,
             marker,
         })
+    }
+
+    /// The same vault, with another header and other rows. Nothing if the secret does not open it.
+    pub(crate) fn renew(&mut self, header: &Header, rows: Vec<Row>) -> Option<()> {
+        (self.root, self.sectors) = open(header, &self.stretched)?;
+        self.rows = rows;
+        Some(())
     }
 
     pub(crate) fn secret(&self) -> &Passphrase {

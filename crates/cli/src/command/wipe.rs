@@ -15,10 +15,10 @@ use crate::{secret, span};
 /// Needs no account and no vault here. The order goes to the relay that the code names; the device carries it out as soon as it
 /// reads it, and says so, for which this waits. `emptyroom killcode receipts` tells later. Giving it again does no harm.
 ///
-/// With --drill nothing is ordered: a vault with 200 marked messages is made in the home, beside the real one, and destroyed as
-/// `panic` and a panic PIN do, and its files are searched with everything that its owner knew: no key and no message may be left.
-/// Then the same without a PIN. (`panic` on an open vault, an order and the dead-man time go one of these two ways.) The real vault is
-/// not touched. `status` shows when it was done last, and how it ended.
+/// With --drill nothing is ordered: a vault with 200 marked messages is made in the home, beside the real one, destroyed by a
+/// panic PIN, and its files are searched with everything that its owner knew: no key and no message may be left. Then the same
+/// without a PIN, and, while it is open, as `panic` does and as an order and the dead-man time do. The real vault is not touched.
+/// `status` shows when it was done last, and how it ended.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -99,6 +99,8 @@ fn line(step: &DrillStep) -> String {
     let way = match step.way.as_str() {
         "panic_pin" | "copy_after_panic_pin" => "by a panic PIN",
         "without_pin" | "copy_after_wipe" => "without a PIN",
+        "open_panic" => "by `panic` while it was open",
+        "open_order" => "by an order while it was open",
         other => other,
     };
     if step.records == 0 {

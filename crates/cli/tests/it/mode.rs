@@ -425,6 +425,8 @@ fn a_drill_goes_the_way_of_the_mode() {
     let all = [
         "panic_pin",
         "without_pin",
+        "open_panic",
+        "open_order",
         "copy_after_panic_pin",
         "copy_after_wipe",
     ];

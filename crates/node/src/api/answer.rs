@@ -257,7 +257,7 @@ pub struct DrillInfo {
 /// What a drill did in one way of destroying.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrillStep {
-    /// `panic_pin` or `without_pin`.
+    /// `panic_pin`, `without_pin`, `open_panic` or `open_order`.
     pub way: String,
     /// Messages of the throw-away vault.
     pub records: usize,

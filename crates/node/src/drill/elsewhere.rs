@@ -30,6 +30,8 @@ impl InUse<'_> {
         match way {
             Way::PanicPin => self.mode != Mode::Passphrase,
             Way::WithoutSecret => self.mode.asks_tpm(),
+            // What destroys then is the same as here.
+            Way::OpenPanic | Way::OpenWipe => false,
         }
     }
 }
@@ -79,8 +81,8 @@ pub(super) fn step(
     let prepared = lap();
     let failed = |failure: Failure| Stopped::Elsewhere(failure.text);
     match way {
-        Way::PanicPin => open_empty(&place, &panic, in_use).map_err(failed)?,
-        Way::WithoutSecret => wipe(&place, &in_use.ways).map_err(failed)?,
+        Way::PanicPin | Way::OpenPanic => open_empty(&place, &panic, in_use).map_err(failed)?,
+        Way::WithoutSecret | Way::OpenWipe => wipe(&place, &in_use.ways).map_err(failed)?,
     }
     let destroyed = lap();
     expect_silence(&copy, way, in_use)?;

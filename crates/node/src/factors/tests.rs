@@ -532,7 +532,7 @@ fn a_drill_of_the_mode_finds_a_tpm_that_does_not_obey() {
     let Outcome::Passed(steps) = drill() else {
         panic!("it passes");
     };
-    assert_eq!(steps.len(), 4);
+    assert_eq!(steps.len(), 6);
     assert_eq!(room(&swtpm) + 1, room_before);
     assert!(Noted::read(&real.0.borrow()).unwrap().errands.is_empty());
     bus.tap(|_, is_answer, message| {

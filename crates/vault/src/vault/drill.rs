@@ -11,13 +11,13 @@ use std::io;
 
 use rand_core::CryptoRng;
 
-use super::{Change, Vault, wipe};
+use super::{Change, OutsideFile, Vault, wipe};
 use crate::derive::KdfParams;
 use crate::directory::Directory;
 use crate::error::{CreateError, OpenError, ReadError, SecretError, WriteError};
-use crate::factors::Factors;
+use crate::factors::{Besides, Factors};
 use crate::forensic::{Found, Known, Row};
-use crate::header::{HeaderFile, HeaderOpenFault};
+use crate::header::{Header, HeaderFile, HeaderOpenFault};
 use crate::secret::Passphrase;
 use crate::store::Range;
 use witness::{GivenUp, Witness};
@@ -35,6 +35,22 @@ pub enum Way {
     PanicPin,
     /// Without any secret.
     WithoutSecret,
+    /// While it is open, by command: what is left is what its panic PIN opens.
+    OpenPanic,
+    /// While it is open, by an order or as its time is over.
+    OpenWipe,
+}
+
+impl Way {
+    /// Whether an empty vault is left.
+    fn leaves_empty(self) -> bool {
+        matches!(self, Way::PanicPin | Way::OpenPanic)
+    }
+
+    /// Whether it is open when it is destroyed.
+    fn is_open(self) -> bool {
+        matches!(self, Way::OpenPanic | Way::OpenWipe)
+    }
 }
 
 /// Where a drill takes place.
@@ -88,20 +104,24 @@ impl<E: Error + Send + Sync + 'static> From<E> for DrillError {
     }
 }
 
-/// A throw-away vault, locked, and everything that can be known of it.
+/// A throw-away vault, and everything that can be known of it.
 pub struct Drill<'a> {
     ground: &'a Ground<'a>,
+    way: Way,
+    /// Where it is to be destroyed while it is open.
+    open: Option<Vault>,
     known: Known,
     panic: Passphrase,
     given_up: GivenUp,
 }
 
 impl<'a> Drill<'a> {
-    /// Makes the vault, fills it, opens and locks it again, and makes sure that the search finds it.
+    /// Makes the vault, fills it, opens and locks it again, opens it once more where the way takes that, and makes sure that the
+    /// search finds it.
     ///
     /// # Errors
     /// See [`DrillError`].
-    pub fn prepare(ground: &'a Ground<'a>, kdf: KdfParams) -> Result<Self, DrillError> {
+    pub fn prepare(ground: &'a Ground<'a>, kdf: KdfParams, way: Way) -> Result<Self, DrillError> {
         let (pin, panic) = (ground.passphrase(), ground.passphrase());
         let marker = ground.array::<MARKER_LEN>().to_vec();
         let mut vault = Vault::create(ground.dir(), &pin, kdf, (ground.random)())?;
@@ -115,33 +135,58 @@ impl<'a> Drill<'a> {
         let vault = Vault::open(ground.dir(), &pin, (ground.random)())?;
         let rows = vault.rows()?;
         vault.lock()?;
-        let dir = ground.dir();
-        let header = HeaderFile::open(&*dir).map_err(|fault| match fault {
-            HeaderOpenFault::Io(e) => e.into(),
-            HeaderOpenFault::Fault(_) => DrillError::Blind,
-        })?;
-        let known = Known::of(header.current(), pin, rows, marker).ok_or(DrillError::Blind)?;
-        let drill = Drill {
+        let known = Known::of(&ground.header()?, pin, rows, marker).ok_or(DrillError::Blind)?;
+        let mut drill = Drill {
             ground,
+            way,
+            open: None,
             known,
             panic,
             given_up: GivenUp::default(),
         };
-        let before = drill.known.look(&files(&*dir)?);
+        drill.expect_sight()?;
+        if way.is_open() {
+            drill.open()?;
+        }
+        Ok(drill)
+    }
+
+    /// Opening gives it another root: from now on that is searched for.
+    fn open(&mut self) -> Result<(), DrillError> {
+        let random = (self.ground.random)();
+        let vault = Vault::open(self.watched(), self.known.secret(), random)?;
+        let renewed = self.known.renew(&self.ground.header()?, vault.rows()?);
+        renewed.ok_or(DrillError::Blind)?;
+        self.open = Some(vault);
+        self.expect_sight()
+    }
+
+    /// The search finds what is there.
+    fn expect_sight(&self) -> Result<(), DrillError> {
+        let before = self.known.look(&files(&*self.ground.dir())?);
         if before.headers == 0 || before.values != DRILL_RECORDS {
             return Err(DrillError::Blind);
         }
-        Ok(drill)
+        Ok(())
     }
 
     /// Destroys it, as the real one is destroyed.
     ///
     /// # Errors
     /// See [`DrillError`].
-    pub fn destroy(&self, way: Way) -> Result<(), DrillError> {
-        match way {
-            Way::PanicPin => self.open_empty(self.watched()),
-            Way::WithoutSecret => Ok(wipe(self.watched(), (self.ground.random)(), &mut |_| {})?),
+    pub fn destroy(&mut self) -> Result<(), DrillError> {
+        match (self.way, self.open.take()) {
+            (Way::OpenPanic, Some(vault)) => {
+                let besides = Besides {
+                    errands: &mut |_| Vec::new(),
+                    destroy: &mut || {},
+                };
+                let empty = vault.panic(besides)?;
+                Ok(empty.map_or(Ok(()), Vault::lock)?)
+            }
+            (Way::OpenWipe, Some(vault)) => Ok(vault.wipe(&mut || {}, OutsideFile::Goes)?),
+            (way, _) if way.leaves_empty() => self.open_empty(self.watched()),
+            _ => Ok(wipe(self.watched(), (self.ground.random)(), &mut |_| {})?),
         }
     }
 
@@ -158,7 +203,8 @@ impl<'a> Drill<'a> {
     /// # Errors
     /// See [`DrillError`].
     // [SPEC 11.92]
-    pub fn look(self, way: Way) -> Result<Found, DrillError> {
+    pub fn look(mut self) -> Result<Found, DrillError> {
+        drop(self.open.take());
         let mut files = files(&*self.ground.dir())?;
         files.extend(self.given_up.contents());
         let mut found = self.known.look(&files);
@@ -171,10 +217,10 @@ impl<'a> Drill<'a> {
             Ok(_) => found.headers = found.headers.max(1),
             // What was found says more.
             Err(_) if !found.is_nothing() => {}
-            Err(OpenError::WrongSecret) if way == Way::PanicPin => {
+            Err(OpenError::WrongSecret) if self.way.leaves_empty() => {
                 self.open_empty(self.ground.dir())?;
             }
-            Err(OpenError::Missing) if way == Way::WithoutSecret => {}
+            Err(OpenError::Missing) if !self.way.leaves_empty() => {}
             Err(error) => return Err(error.into()),
         }
         Ok(found)
@@ -194,6 +240,14 @@ impl<'a> Drill<'a> {
 impl Ground<'_> {
     fn dir(&self) -> Box<dyn Directory> {
         (self.directory)()
+    }
+
+    fn header(&self) -> Result<Header, DrillError> {
+        let header = HeaderFile::open(&*self.dir()).map_err(|fault| match fault {
+            HeaderOpenFault::Io(e) => e.into(),
+            HeaderOpenFault::Fault(_) => DrillError::Blind,
+        })?;
+        Ok(header.current().clone())
     }
 
     fn array<const N: usize>(&self) -> [u8; N] {

@@ -1,6 +1,8 @@
 //! The drill passes where destroying works, and fails where it does not.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use emptyroom_vault::{
     DRILL_RECORDS, Directory, Drill, DrillError, File, Found, Ground, KdfParams, Way,
@@ -9,16 +11,21 @@ use emptyroom_vault::{
 use crate::disk::Disk;
 use crate::support::fresh_rng;
 
-const WAYS: [Way; 2] = [Way::PanicPin, Way::WithoutSecret];
+const WAYS: [Way; 4] = [
+    Way::PanicPin,
+    Way::WithoutSecret,
+    Way::OpenPanic,
+    Way::OpenWipe,
+];
 
 fn drilled(way: Way, directory: &dyn Fn() -> Box<dyn Directory>) -> Result<Found, DrillError> {
     let ground = Ground {
         directory,
         random: &fresh_rng,
     };
-    let drill = Drill::prepare(&ground, KdfParams::minimum())?;
-    drill.destroy(way)?;
-    drill.look(way)
+    let mut drill = Drill::prepare(&ground, KdfParams::minimum(), way)?;
+    drill.destroy()?;
+    drill.look()
 }
 
 // [SPEC 11.92]
@@ -41,8 +48,8 @@ fn everything_is_found_where_nothing_was_destroyed() {
             directory: &|| disk.boxed(),
             random: &fresh_rng,
         };
-        let drill = Drill::prepare(&ground, KdfParams::minimum()).unwrap();
-        let found = drill.look(way).unwrap();
+        let drill = Drill::prepare(&ground, KdfParams::minimum(), way).unwrap();
+        let found = drill.look().unwrap();
         assert!(found.headers > 0 && found.keys > DRILL_RECORDS, "{found:?}");
         assert_eq!(found.values, DRILL_RECORDS);
         assert_eq!(found.texts, 0, "nothing of it ever stands there in clear");
@@ -54,17 +61,21 @@ struct Losing {
     disk: Disk,
     /// The file whose writes are lost, once it is there.
     loses: &'static str,
+    /// From now on, also of files that were opened before.
+    begun: Arc<AtomicBool>,
 }
 
 struct LosingFile {
     file: Box<dyn File>,
     loses: bool,
+    begun: Arc<AtomicBool>,
 }
 
 impl Losing {
     fn wrap(&self, file: Box<dyn File>, name: &str, new: bool) -> Box<dyn File> {
         let loses = !new && name.starts_with(self.loses);
-        Box::new(LosingFile { file, loses })
+        let begun = self.begun.clone();
+        Box::new(LosingFile { file, loses, begun })
     }
 }
 
@@ -105,7 +116,7 @@ impl File for LosingFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if self.loses {
+        if self.loses && self.begun.load(Relaxed) {
             return Ok(());
         }
         self.file.write_at(offset, data)
@@ -135,26 +146,29 @@ fn a_wipe_that_writes_nothing_is_found_out() {
         (Way::WithoutSecret, "header"),
         (Way::WithoutSecret, "keys"),
         (Way::WithoutSecret, ""),
+        (Way::OpenPanic, "header"),
+        (Way::OpenPanic, "keys"),
+        (Way::OpenPanic, ""),
+        (Way::OpenWipe, "header"),
+        (Way::OpenWipe, "keys"),
+        (Way::OpenWipe, ""),
     ] {
         let what = format!("{way:?}, losing {loses:?}");
         let disk = Disk::new();
-        let begun = std::cell::Cell::new(false);
+        let begun = Arc::new(AtomicBool::new(false));
         let directory = || -> Box<dyn Directory> {
-            if !begun.get() {
-                return disk.boxed();
-            }
-            let disk = disk.clone();
-            Box::new(Losing { disk, loses })
+            let (disk, begun) = (disk.clone(), begun.clone());
+            Box::new(Losing { disk, loses, begun })
         };
         let ground = Ground {
             directory: &directory,
             random: &fresh_rng,
         };
-        let drill = Drill::prepare(&ground, KdfParams::minimum()).unwrap();
-        begun.set(true);
-        drill.destroy(way).unwrap();
-        begun.set(false);
-        let found = drill.look(way).unwrap();
+        let mut drill = Drill::prepare(&ground, KdfParams::minimum(), way).unwrap();
+        begun.store(true, Relaxed);
+        drill.destroy().unwrap();
+        begun.store(false, Relaxed);
+        let found = drill.look().unwrap();
         assert!(!found.is_nothing(), "{what}: {found:?}");
         let headers = found.headers > 0;
         assert_eq!(headers, loses != "keys", "{what}: {found:?}");
