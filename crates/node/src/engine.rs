@@ -256,14 +256,15 @@ impl Engine {
                 if end == End::Lock {
                     self.finish_jobs(&mut messages).await;
                 }
-                // [SPEC 11.66] One that came meanwhile.
+                let behind = self.look_behind(end, &mut messages);
+                // [SPEC 11.66] An order that came meanwhile, or stood behind whoever locks.
                 let end = self.ending.take().map_or(end, |(end, _)| end);
-                let jobs = self.jobs.thread_end();
+                let (jobs, home) = (self.jobs.thread_end(), self.home.clone());
                 let Ended { why, tell } = self.end(end, Some(answerer));
-                refuse_rest(messages, why.as_ref());
+                let late = refuse_rest(behind, messages, why.as_ref());
                 tell();
                 jobs::wait_for(jobs);
-                return why;
+                return why.or_else(|| late?.come_late(&home));
             }
             // A queue that is never empty must not keep timers from ending, nor timers the queue from being read.
             if self.sleep().is_zero() {

@@ -168,6 +168,7 @@ pub(super) fn value(wiped: Wiped) -> serde_json::Value {
         "device_at": wiped.device_at,
         "until": wiped.until,
         "relay_checked": wiped.relay_checked,
+        "clocks_agree": wiped.clocks_agree,
     })
 }
 

@@ -1,13 +1,13 @@
 //! The dead-man time of a vault that is locked: looked at by every start, before anybody is asked for a PIN.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Directory, OutsideFile};
 
 use super::Look;
-use crate::api::{DeadmanInfo, Exit, Failure};
+use crate::api::{DeadmanInfo, Exit, Failure, reason};
 use crate::clock::Here;
 use crate::home;
 use crate::outside::Outside;
@@ -64,22 +64,20 @@ pub(crate) fn look(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Fail
 /// # Errors
 /// When what lies there cannot be read.
 pub(crate) fn show(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Failure> {
-    let outside = Outside::read(&OsDirectory::at(home)).map_err(|e| {
-        let why = match e.kind() {
-            ErrorKind::InvalidData => "it is damaged".to_owned(),
-            kind => crate::api::reason(kind),
-        };
-        unreadable(&why)
-    })?;
+    let outside = Outside::read(&OsDirectory::at(home)).map_err(|e| unreadable(&e))?;
     let outside = outside.unwrap_or_default();
     if outside.is_odd && outside.deadline.is_none() {
-        return Err(unreadable("it is damaged"));
+        return Err(unreadable(&ErrorKind::InvalidData.into()));
     }
     let deadline = outside.deadline;
     Ok(deadline.map(|deadline| deadline.info(here)))
 }
 
-fn unreadable(why: &str) -> Failure {
+pub(crate) fn unreadable(why: &io::Error) -> Failure {
+    let why = match why.kind() {
+        ErrorKind::InvalidData => "it is damaged".to_owned(),
+        kind => reason(kind),
+    };
     Failure::new(
         Exit::Vault,
         "outside_unreadable",

@@ -40,6 +40,26 @@ impl End {
 }
 
 impl Engine {
+    /// Takes what waits behind whoever locks: an order among it counts, the rest is answered when that is done.
+    // [SPEC 11.66]
+    pub(super) fn look_behind(
+        &mut self,
+        end: End,
+        messages: &mut mpsc::Receiver<Message>,
+    ) -> Vec<Message> {
+        let mut behind = Vec::new();
+        while end == End::Lock
+            && self.order.is_none()
+            && let Ok(message) = messages.try_recv()
+        {
+            match message {
+                Message::Ordered(ordered) => self.ordered(ordered),
+                other => behind.push(other),
+            }
+        }
+        behind
+    }
+
     /// The end: to lock, links first, then the vault, then whoever asked for it; to destroy, the vault first. Gives why
     /// the vault is gone, where nobody asked for that.
     pub(super) fn end(self, end: End, answerer: Option<Answerer>) -> Ended {
@@ -152,13 +172,23 @@ fn tell(order: Ordered, home: &Path, carrier: Arc<dyn Carrier>, runtime: &Handle
     let _ = waits.recv();
 }
 
-/// Calls that came too late: nobody is left without an answer.
+/// Calls that came too late: nobody is left without an answer. Gives an order that did.
 // [SPEC 12.31]
-pub(super) fn refuse_rest(mut messages: mpsc::Receiver<Message>, why: Option<&Failure>) {
+pub(super) fn refuse_rest(
+    behind: Vec<Message>,
+    mut messages: mpsc::Receiver<Message>,
+    why: Option<&Failure>,
+) -> Option<Ordered> {
     messages.close();
-    while let Ok(message) = messages.try_recv() {
-        refuse(message, why);
+    let mut late = None;
+    let rest = std::iter::from_fn(|| messages.try_recv().ok());
+    for message in behind.into_iter().chain(rest) {
+        match message {
+            Message::Ordered(ordered) => late = Some(ordered),
+            other => refuse(other, why),
+        }
     }
+    late
 }
 
 pub(super) fn refuse(message: Message, why: Option<&Failure>) {
@@ -191,7 +221,7 @@ mod tests {
             let answerer: Answerer = Box::new(move |outcome| answered.send(outcome).unwrap());
             assert!(sender.try_send(Message::Call(call, answerer)).is_ok());
         }
-        refuse_rest(receiver, None);
+        assert!(refuse_rest(Vec::new(), receiver, None).is_none());
         assert!(
             answers
                 .recv()

@@ -282,3 +282,6 @@ fn key(owner: &Owner) -> SignKey {
 fn no_switch() -> Failure {
     Failure::new(Exit::Usage, "usage", "this is no switch")
 }
+
+#[cfg(test)]
+mod tests;

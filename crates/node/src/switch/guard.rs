@@ -2,7 +2,7 @@
 //!
 //! It holds no secret of the vault. While somebody has the vault open, he watches himself, and the guard waits.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use tokio::sync::watch::Sender;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{Heard, Ordered, lying_outside, watch};
-use crate::api::{DeadmanInfo, Failure};
+use crate::api::{DeadmanInfo, Failure, reason};
 use crate::carrier::Carrier;
 use crate::clock;
 use crate::deadman::start;
@@ -44,7 +44,7 @@ pub enum GuardNews<'a> {
     Deadman(&'a DeadmanInfo),
     /// This relay has no switch of the kill code any more.
     SwitchGone(String),
-    /// An order could not be carried out. It is tried again.
+    /// An order could not be carried out, or what lies outside cannot be read. It is tried again.
     Failed(Failure),
 }
 
@@ -101,6 +101,15 @@ struct Guard<'a> {
     tell: &'a dyn Fn(GuardNews<'_>),
 }
 
+/// What a guard saw when it looked last.
+#[derive(Default)]
+struct Seen {
+    /// What tells whether it is the same file as before.
+    stamp: Option<(SystemTime, u64)>,
+    is_unreadable: bool,
+    told_gone: bool,
+}
+
 /// What became of an order.
 enum Carried {
     /// The vault is destroyed; what of it is left in the TPM, in words.
@@ -143,9 +152,10 @@ impl Guard<'_> {
                         (self.tell)(GuardNews::Failed(Failure::wiped(true, &left)));
                     }
                 }
-                Carried::No => match self.refresh(&read(&self.home)) {
-                    Some(over) => return over,
-                    None => continue,
+                Carried::No => match readable(&self.home).map(|found| self.refresh(&found)) {
+                    Ok(Some(over)) => return over,
+                    Ok(None) => continue,
+                    Err(_) => {}
                 },
                 Carried::Failed(failure) => (self.tell)(GuardNews::Failed(failure)),
             }
@@ -155,28 +165,25 @@ impl Guard<'_> {
 
     /// Destroys the vault, as soon as nobody has it open.
     async fn carry_out(&self, ordered: &Ordered) -> Carried {
-        loop {
+        let failed = |why: &str| Carried::Failed(Failure::wipe_failed(true, why, &[]));
+        let lock = loop {
             match OsDirectory::at(&self.home).lock() {
-                // [SPEC 11.69]
-                Ok(_) if lying_outside(&self.home).as_ref() != Some(&ordered.watched) => {
-                    return Carried::No;
-                }
-                Ok(lock) => {
-                    return match ordered.wipe(&self.home, lock) {
-                        Ok(left) => Carried::Out(left),
-                        Err(failure) => Carried::Failed(failure),
-                    };
-                }
+                Ok(lock) => break lock,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => sleep(TAKE_EVERY).await,
                 Err(e) if e.kind() == ErrorKind::NotFound => return Carried::No,
-                Err(e) => {
-                    return Carried::Failed(Failure::wipe_failed(
-                        true,
-                        &crate::api::reason(e.kind()),
-                        &[],
-                    ));
-                }
+                Err(e) => return failed(&reason(e.kind())),
             }
+        };
+        match readable(&self.home) {
+            Ok(outside) if outside.switch.as_ref() == Some(&ordered.watched) => {}
+            // [SPEC 11.69]
+            Ok(_) => return Carried::No,
+            // [SPEC 11.90] Whether it was revoked nobody can tell.
+            Err(e) => return failed(&start::unreadable(&e).text),
+        }
+        match ordered.wipe(&self.home, lock) {
+            Ok(left) => Carried::Out(left),
+            Err(failure) => Carried::Failed(failure),
         }
     }
 
@@ -188,25 +195,13 @@ impl Guard<'_> {
             every
         };
         let (mut outsides, mut deadmen) = (every(OUTSIDE_EVERY), every(DEADMAN_EVERY));
-        let mut stamp = None;
-        let (mut warned, mut told_gone) = (None, false);
+        let mut seen = Seen::default();
+        let mut warned = None;
         loop {
             tokio::select! {
                 _ = outsides.tick() => {
-                    let now = self.stamp();
-                    // Reading it syncs: not where it is the same file as before.
-                    if (stamp != Some(now) || now.is_none())
-                        && let Some(over) = self.refresh(&read(&self.home))
-                    {
+                    if let Some(over) = self.see(&mut seen) {
                         return over;
-                    }
-                    stamp = Some(now);
-                    self.store();
-                    if self.heard.gone_ms().is_none() {
-                        told_gone = false;
-                    } else if !told_gone && let Some(relay) = self.relay() {
-                        (self.tell)(GuardNews::SwitchGone(relay));
-                        told_gone = true;
                     }
                 }
                 // [SPEC 11.80, 11.83]
@@ -227,6 +222,40 @@ impl Guard<'_> {
                 },
             }
         }
+    }
+
+    /// Looks whether something else lies outside. Gives why there is nothing more to be.
+    // [SPEC 11.90]
+    fn see(&self, seen: &mut Seen) -> Option<Failure> {
+        let now = self.stamp();
+        // Reading it syncs: not where it is the same file as before.
+        if seen.stamp != now || now.is_none() {
+            match readable(&self.home) {
+                Ok(outside) => {
+                    if let Some(over) = self.refresh(&outside) {
+                        return Some(over);
+                    }
+                    (seen.stamp, seen.is_unreadable) = (now, false);
+                }
+                // What is known is watched on.
+                Err(e) => {
+                    if !seen.is_unreadable {
+                        (self.tell)(GuardNews::Failed(start::unreadable(&e)));
+                    }
+                    (seen.stamp, seen.is_unreadable) = (None, true);
+                }
+            }
+        }
+        self.store();
+        if self.heard.gone_ms().is_none() {
+            seen.told_gone = false;
+        } else if !seen.told_gone
+            && let Some(relay) = self.relay()
+        {
+            (self.tell)(GuardNews::SwitchGone(relay));
+            seen.told_gone = true;
+        }
+        None
     }
 
     /// From now on what lies outside is watched. Gives why there is nothing more to be.
@@ -276,8 +305,15 @@ fn is_over(home: &Path, outside: &Outside) -> bool {
     *outside == Outside::default() && !is_there(&OsDirectory::at(home))
 }
 
-/// What lies outside. Damaged is as if there was nothing; the next opening tells.
+/// What lies outside. What cannot be read is as if there was nothing.
 fn read(home: &Path) -> Outside {
-    let outside = Outside::read(&OsDirectory::at(home));
-    outside.ok().flatten().unwrap_or_default()
+    readable(home).unwrap_or_default()
 }
+
+fn readable(home: &Path) -> io::Result<Outside> {
+    let outside = Outside::read(&OsDirectory::at(home))?;
+    Ok(outside.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

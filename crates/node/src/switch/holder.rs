@@ -165,6 +165,10 @@ pub fn wipe(
             issued_ms: now_ms,
             not_after_ms: now_ms.saturating_add(valid_ms),
         };
+        // [SPEC 11.66] Devices judge by the relay's time.
+        if body.not_after_ms <= theirs {
+            return Err(clock_behind());
+        }
         known.wiped.until = Some(body.not_after_ms);
         let signatures = vec![body.sign(0, &held.code.kill_key())];
         let said = Said::Order(WipeOrder { body, signatures });
@@ -399,6 +403,13 @@ fn place_of(at: Option<&str>) -> Result<Place, Failure> {
         hosts: std::iter::once(first).chain(others).collect(),
         whom: Whom::AsGreeted,
     })
+}
+
+fn clock_behind() -> Failure {
+    let text =
+        "by the relay's time the order would be over already: this machine's clock is behind";
+    Failure::new(Exit::Refused, "clock_behind", text)
+        .hint("set the clock, then run the command again; nothing was ordered")
 }
 
 fn bad_address(fault: AddressFault) -> Failure {

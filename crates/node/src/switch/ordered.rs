@@ -29,7 +29,7 @@ const LOCK_EVERY: Duration = Duration::from_millis(20);
 /// An order that is to be carried out.
 pub(crate) struct Ordered {
     pub(crate) watched: Watched,
-    pub(super) order: OrderHash,
+    pub(crate) order: OrderHash,
 }
 
 impl Ordered {
@@ -89,6 +89,14 @@ impl Ordered {
             wiped.map_err(|(failure, left)| Failure::wipe_failed(true, &failure.text, &left))?;
         self.done(home);
         Ok(left)
+    }
+
+    /// Carries out one that came when the vault was just locked, if its switch still lies outside.
+    // [SPEC 11.66, 11.69]
+    pub(crate) fn come_late(&self, home: &Path) -> Option<Failure> {
+        let lock = patient_lock(&OsDirectory::at(home))?;
+        let is_watched = lying_outside(home).as_ref() == Some(&self.watched);
+        is_watched.then(|| self.finish(home, lock))
     }
 
     /// Goes on with one that was cut off, and tells. Gives how it ended.

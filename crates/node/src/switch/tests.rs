@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 
 use super::holder::{Wiped, receipts, wipe};
 use super::*;
-use crate::api::SecretText;
+use crate::api::{Exit, SecretText};
 use crate::deadman::start;
 use crate::home::{Kdf, create_vault, holds_vault};
 use crate::session::{direct, runtime};
@@ -283,6 +283,19 @@ fn a_switch_that_is_gone_is_noticed_and_only_its_owner_destroys_it() {
     until(|| heard.gone_ms().is_some());
     assert!(!watching.is_finished());
     watching.abort();
+}
+
+/// By the relay's clock it would be over: no device would obey.
+// [SPEC 11.66]
+#[test]
+fn an_order_that_no_device_would_obey_is_not_given() {
+    let stage = Stage::new("over-already");
+    let refused = wipe(&stage.text(), None, Duration::ZERO, LONG).unwrap_err();
+    assert_eq!(
+        (refused.exit, &*refused.error),
+        (Exit::Refused, "clock_behind")
+    );
+    assert_eq!(receipts(&stage.text(), None).unwrap().orders, 0);
 }
 
 /// Somebody who has the device's files says what was never ordered.
