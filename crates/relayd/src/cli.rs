@@ -1,5 +1,7 @@
 //! The command line: what can be asked, and what comes back as exit code.
 
+use std::io::ErrorKind;
+
 use clap::{Parser, Subcommand};
 
 use crate::log;
@@ -142,6 +144,14 @@ impl From<crate::data::DataError> for Failure {
             DataError::InUse => (
                 Exit::InUse,
                 "stop it first, or give this one a directory of its own",
+            ),
+            DataError::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists => (
+                Exit::Data,
+                "give another path; nothing that is there is written over",
+            ),
+            DataError::NoBackup { .. } => (
+                Exit::Data,
+                "name the directory that `emptyroom-relay backup --to` made; one that was cut off is none",
             ),
             DataError::Io { .. } => (
                 Exit::Data,

@@ -63,6 +63,11 @@ pub enum DataError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// There is no backup where one was named.
+    NoBackup {
+        /// Where.
+        path: PathBuf,
+    },
     /// Nothing was ever served from it.
     NeverServed,
     /// A restore into it was cut off.
@@ -140,8 +145,13 @@ impl std::fmt::Display for DataError {
                 doing,
                 path,
                 source,
-            } => write!(f, "cannot {doing} {}: {source}", path.display()),
+            } => write!(f, "cannot {doing} {}: {}", path.display(), words(source)),
             Self::Damaged { path, what } => write!(f, "{} is damaged: {what}", path.display()),
+            Self::NoBackup { path } => write!(
+                f,
+                "there is no backup in {}, or one that was cut off",
+                path.display()
+            ),
             Self::NeverServed => write!(f, "no relay was ever started on this data directory"),
             Self::HalfRestored => write!(f, "a restore into this data directory was cut off"),
             Self::Newer { found } => write!(
@@ -154,6 +164,15 @@ impl std::fmt::Display for DataError {
 }
 
 impl std::error::Error for DataError {}
+
+/// What the system said, in words for who does not know its own.
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file or directory".to_owned(),
+        io::ErrorKind::AlreadyExists => "it is there already".to_owned(),
+        _ => error.to_string(),
+    }
+}
 
 impl DataDir {
     /// Opens the directory, makes it if it is missing, takes its lock, and brings it to this program's version.

@@ -186,8 +186,8 @@ impl Manifest {
             path: path.clone(),
             what,
         };
-        let bytes = read_file(&path, MANIFEST_LEN_MAX)?.ok_or_else(|| {
-            damaged("it is not there: this is no backup, or one that was cut off")
+        let bytes = read_file(&path, MANIFEST_LEN_MAX)?.ok_or_else(|| DataError::NoBackup {
+            path: from.to_owned(),
         })?;
         let manifest: Self = serde_json::from_slice(&bytes)
             .map_err(|_| damaged("it is no list of a backup's files"))?;

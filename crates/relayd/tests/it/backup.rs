@@ -205,6 +205,9 @@ fn a_damaged_backup_is_not_restored() {
     let to = new.join("identity.key");
     Process::start(&data).signal("TERM");
     assert_eq!(backup(&data, &copy, &[]).0, 0);
+    let (code, says) = backup(&data, &copy, &[]);
+    let are_there = says.contains("it is there already") && says.contains("give another path");
+    assert!(code == 4 && are_there, "{says}");
     let chain = copy.join("key-chain");
     let mut bytes = fs::read(&chain).unwrap();
     bytes[20] ^= 1;

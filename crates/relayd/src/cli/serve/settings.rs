@@ -184,7 +184,7 @@ impl From<ConfigError> for Failure {
             ConfigError::Unreadable(_) => Self::new(Exit::WrongUse, text)
                 .hint("the user that runs the relay must be able to read it"),
             ConfigError::Wrong { .. } => Self::new(Exit::WrongUse, text)
-                .hint("docs/self-hosting.md lists all settings; nothing was started"),
+                .hint("`emptyroom-relay serve --help` lists the settings, and those of [limits] stand in docs/self-hosting.md; nothing was started"),
         }
     }
 }
