@@ -42,7 +42,8 @@ pub(crate) fn measure() -> Result<Section, Trouble> {
         "passphrase",
         None,
     )?;
-    if std::env::var_os("EMPTYROOM_TPM").is_some() {
+    let has_tpm = std::env::var_os("EMPTYROOM_TPM").is_some();
+    if has_tpm {
         let tpm = Some((ModeName::Tpm, Vec::new()));
         opened(&mut section, &scratch.path.join("tpm"), "tpm", tpm)?;
     } else {
@@ -57,12 +58,24 @@ pub(crate) fn measure() -> Result<Section, Trouble> {
             RelayProgram::start(&data, &[])
         });
         let relays: Vec<RelayProgram> = relays.collect::<Result<_, _>>()?;
-        let addresses = relays
-            .iter()
-            .map(|relay| SecretText::new(relay.address.clone()));
-        let mode = Some((ModeName::Relays, addresses.collect()));
-        let home = scratch.path.join(format!("relays-{count}"));
-        opened(&mut section, &home, &format!("relays, {count}"), mode)?;
+        let mode = |mode: ModeName| {
+            let addresses = relays.iter().map(|relay| relay.address.clone());
+            Some((mode, addresses.map(SecretText::new).collect()))
+        };
+        let (name, both) = (
+            format!("relays, {count}"),
+            format!("tpm and relays, {count}"),
+        );
+        let home = |name: &str| scratch.path.join(name.replace(", ", "-"));
+        opened(&mut section, &home(&name), &name, mode(ModeName::Relays))?;
+        if has_tpm {
+            opened(
+                &mut section,
+                &home(&both),
+                &both,
+                mode(ModeName::TpmAndRelays),
+            )?;
+        }
     }
     let a_day = DAY_S / guess.as_secs_f64();
     section.row(
@@ -72,7 +85,7 @@ pub(crate) fn measure() -> Result<Section, Trouble> {
             PINS / a_day
         ),
     );
-    section.row("guesses, tpm", format!("{TRIES} in all"));
+    section.row("guesses, tpm", format!("{TRIES} in all, with the machine"));
     for count in 1..=RELAYS_MAX {
         let all = count * usize::from(USES) / needed(count);
         section.row(format!("guesses, relays, {count}"), format!("{all} in all"));

@@ -23,6 +23,7 @@ pub(crate) fn begin(room: &Room, command: &Command) -> Result<(), Failure> {
         Command::Init(_) => emptyroom_node::make_home(&room.home).map(|()| None)?,
         Command::Pin(pin) => pin.file(),
         Command::Panic(panic) => panic.file(),
+        Command::Vault(vault) => vault.file(),
         _ => None,
     };
     let read = room.pin.file().into_iter().chain(named);
@@ -76,6 +77,7 @@ mod tests {
             all,
             [
                 "emptyroom pin change new_pin_file",
+                "emptyroom vault mode relays",
                 "emptyroom panic set panic_pin_file",
                 // Not confined.
                 "emptyroom man directory",

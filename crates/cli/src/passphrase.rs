@@ -77,7 +77,7 @@ pub(crate) fn warning(secret: &str, guess_ms: u64) -> Option<String> {
     let all_ms = guesses.saturating_mul(guess_ms.max(1));
     Some(format!(
         "this PIN is one of {guesses}: whoever copies this disk finds it in {} with a single processor core, and nothing \
-         stops him until the TPM protects the vault (`emptyroom vault mode`); a passphrase of six words holds",
+         stops him until TPM or relays protect the vault (`emptyroom vault mode`); a passphrase of six words holds",
         span(all_ms)
     ))
 }

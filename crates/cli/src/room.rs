@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use emptyroom_node::api::{
-    Answer, Call, ContactInfo, DeadmanInfo, Exit, Failure, RelayInfo, SecretText, StatusInfo,
-    VaultInfo,
+    Answer, Call, ContactInfo, DeadmanInfo, Exit, Failure, ModeName, RelayInfo, SecretText,
+    StatusInfo, VaultInfo,
 };
 use emptyroom_node::{Session, WrongBefore};
 
@@ -121,6 +121,21 @@ impl Room {
         self.warn_of_factors(&vault);
     }
 
+    /// Says which relays do not keep their share for as long as was just set; and that no relay keeps it for longer.
+    // [SPEC 11.54]
+    pub(crate) fn warn_of_leases(&self, session: &Session, is_set: bool) {
+        let Ok(StatusInfo { vault, .. }) = status(session) else {
+            return;
+        };
+        if is_set && matches!(vault.mode, ModeName::Relays | ModeName::TpmAndRelays) {
+            self.out.warn(
+                "relays_limits",
+                "the relays' shares end some days after this time, also while the machine is off: from then on only the recovery words open this vault",
+            );
+        }
+        self.warn_of_factors(&vault);
+    }
+
     // [SPEC 11.53]
     fn warn_of_factors(&self, vault: &VaultInfo) {
         if let Some(not) = &vault.not_renewed {
@@ -137,6 +152,22 @@ impl Room {
                 terminal::line(&vault.wrong_relays.join(" "))
             );
             self.out.warn("wrong_relays", &text);
+        }
+        if !vault.missing_relays.is_empty() {
+            let text = format!(
+                "these relays were chosen and have no share of this vault now: {}; what the others have opens it, and fewer of them may fail until these are back. Where \
+                 one is gone for good, choose others: `emptyroom vault mode {} --relays FILE`",
+                terminal::line(&vault.missing_relays.join(" ")),
+                crate::command::vault::name(vault.mode)
+            );
+            self.out.warn("missing_relays", &text);
+        }
+        if !vault.old_shares.is_empty() {
+            let text = format!(
+                "copies of the disk from before still open with the PIN: these relays have not deleted their shares yet, which each opening tries: {}",
+                terminal::line(&vault.old_shares.join(" "))
+            );
+            self.out.warn("old_shares", &text);
         }
     }
 

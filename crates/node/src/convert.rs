@@ -112,7 +112,7 @@ pub(crate) fn command(call: Call) -> Result<Option<Command>, Failure> {
         | Call::UnsetPanic { .. }
         | Call::SetRecovery { .. }
         | Call::Drill {}
-        | Call::VaultMode {}
+        | Call::VaultMode { .. }
         | Call::SetMode { .. }
         | Call::Panic {}
         | Call::SetDeadman { .. }

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use emptyroom_vault::os::OsDirectory;
-use emptyroom_vault::{DRILL_RECORDS, Directory, Drill, DrillError, Found, Ground, KdfParams, Way};
+use emptyroom_vault::{
+    DRILL_RECORDS, Directory, Drill, DrillError, Found, Ground, KdfParams, Mode, Way,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, Rng, SeedableRng};
 
@@ -54,8 +56,8 @@ pub(crate) fn run(home: &Path, kdf: KdfParams, in_use: &InUse<'_>) -> Outcome {
         stopped => return stopped,
     };
     for (way, name, words) in WAYS_ELSEWHERE {
-        if !in_use.reaches(way) {
-            continue;
+        if in_use.mode == Mode::Passphrase {
+            break;
         }
         match elsewhere::step(home, kdf, way, in_use) {
             Ok(times) => steps.push(times.step(name, 0)),

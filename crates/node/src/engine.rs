@@ -372,15 +372,16 @@ impl Engine {
         match call {
             Call::Drill {} => self.drill(answerer),
             Call::SetDeadman { secret, days } => {
-                answerer(self.set_deadman(&secret, days));
-                self.renew_leases();
+                let set = self.set_deadman(&secret, days);
+                self.answer_renewed(set, answerer);
             }
             Call::SuspendDeadman { secret, days } => {
-                answerer(self.suspend_deadman(&secret, days));
-                self.renew_leases();
+                let set = self.suspend_deadman(&secret, days);
+                self.answer_renewed(set, answerer);
             }
-            Call::VaultMode {} => self.jobs.begin(Box::new(|access| {
-                answerer(factors::vault_mode(access));
+            Call::VaultMode { relays } => self.jobs.begin(Box::new(move |access| {
+                let relays = secrets::addresses(&relays);
+                answerer(relays.and_then(|relays| factors::vault_mode(access, &relays)));
             })),
             Call::ChangeSecret { .. }
             | Call::SetMode { .. }
@@ -619,19 +620,31 @@ impl Engine {
         }
     }
 
-    /// Has relays keep their shares for as long as they are to be kept from now on; who does not is told.
+    /// Has relays keep their shares for a time that was set, and then answers: whoever sets it and leaves must know of those that do
+    /// not.
     // [SPEC 11.54]
-    fn renew_leases(&mut self) {
-        self.renewed_at = clock::now().mono;
-        if !self.vault.mode().asks_relays() {
-            return;
+    fn answer_renewed(&mut self, set: Result<Answer, Failure>, answerer: Answerer) {
+        if set.is_err() || !self.vault.mode().asks_relays() {
+            return answerer(set);
         }
         self.jobs.begin(Box::new(|access| {
             let renewed = Ways::of_machine().and_then(|ways| factors::change::renew(access, &ways));
             if let Err(failure) = renewed {
                 let _ = factors::change::note_failed(access, &failure);
             }
+            answerer(set);
         }));
+    }
+
+    /// Has relays keep their shares for longer. What fails is tried again the next day, and has a year for that.
+    // [SPEC 11.54]
+    fn renew_leases(&mut self) {
+        self.renewed_at = clock::now().mono;
+        if self.vault.mode().asks_relays() {
+            self.jobs.begin(Box::new(|access| {
+                let _ = Ways::of_machine().and_then(|ways| factors::change::renew(access, &ways));
+            }));
+        }
     }
 
     fn is_destroying(&self) -> bool {

@@ -27,6 +27,10 @@ use relays::Streams;
 // [SPEC 11.48]
 const WRONG_TOLD_FROM: u32 = 5;
 
+/// Where relays allow fewer attempts than this it is told, whatever came in the way of new shares.
+// [SPEC 11.53]
+const FEW_ATTEMPTS: u32 = 6;
+
 /// The device of the TPM that this program asks.
 pub fn tpm_device() -> std::path::PathBuf {
     chip::Chip::of_machine().path()
@@ -38,8 +42,10 @@ pub(crate) struct Asked {
     pub(crate) answers: Answers,
     /// What stood in the way.
     pub(crate) trouble: Option<Failure>,
-    /// Questions before this one, and how many may follow, by who counts the most.
+    /// Questions to the TPM before this one, and how many may follow.
     counted: Option<(u32, u32)>,
+    /// The same of the relays.
+    counted_by_relays: Option<(u32, u32)>,
     /// How the relays' answers begin, by their number in the area.
     heard: Vec<(usize, Begin)>,
     area: Area,
@@ -87,13 +93,15 @@ impl Asked {
         } else {
             None
         };
-        if let Some((tpm, tries)) = tpm {
-            self.ask_tpm(tpm, tries, stretched)?;
-        }
+        // Relays first: one whose share is used up may be left out, and the TPM's tries may not.
         if let Some(streams) = streams {
-            self.ask_relays(streams, stretched)?;
+            let asked = self.ask_relays(streams, stretched);
+            asked.map_err(|failure| self.with_tries(failure, &tpm))?;
         }
-        Ok(())
+        match tpm {
+            Some((tpm, tries)) => self.ask_tpm(tpm, tries, stretched),
+            None => Ok(()),
+        }
     }
 
     /// The TPM, and how many tries its key has. It is for showing, but where none is left nobody else needs to be asked.
@@ -110,7 +118,7 @@ impl Asked {
         Ok((tpm, tries))
     }
 
-    /// A failure before anything was spent, with what is left of the TPM's tries.
+    /// A failure before the TPM was asked, with what is left of its tries.
     // [SPEC 11.48]
     fn with_tries(&self, mut failure: Failure, tpm: &Option<(Tpm, Option<Tries>)>) -> Failure {
         if let Some((_, Some(tries))) = tpm {
@@ -134,7 +142,7 @@ impl Asked {
         let share = tpm.share(enrolment, &input).map_err(chip::no_share)?;
         self.answers.tpm = Some(emptyroom_vault::Share::new(*share.expose()));
         if let Some(tries) = tries {
-            self.count(tries.used, tries.left().saturating_sub(1));
+            self.counted = Some((tries.used, tries.left().saturating_sub(1)));
         }
         Ok(())
     }
@@ -147,7 +155,7 @@ impl Asked {
             .collect();
         if let Some(left) = unlock.attempts_left() {
             let before = u32::from(USES).saturating_sub(left).saturating_sub(1);
-            self.count(before, left);
+            self.counted_by_relays = Some((before, left));
         }
         let candidates = unlock.candidates();
         self.answers.relays =
@@ -155,9 +163,10 @@ impl Asked {
         Ok(())
     }
 
-    /// After the right PIN: notes which relays answered wrongly, by what the vault knows of their shares.
-    // [SPEC 11.40]
-    pub(crate) fn find_wrong(&self, vault: &mut Vault) {
+    /// After the right PIN: notes which relays answered wrongly, by what the vault knows of their shares, and how many more attempts
+    /// they allow. Those that the vault knows of are not told as somebody's.
+    // [SPEC 11.53]
+    pub(crate) fn settle(&mut self, vault: &mut Vault) {
         if self.heard.is_empty() {
             return;
         }
@@ -165,26 +174,32 @@ impl Asked {
         let Ok(mut noted) = Noted::read(vault) else {
             return;
         };
+        let was = noted.attempts;
+        if let Some((before, left)) = &mut self.counted_by_relays {
+            *before = was.saturating_sub(*left).saturating_sub(1);
+            noted.attempts = *left;
+        }
         let wrong = self.heard.iter().filter_map(|(number, begin)| {
             let at = self.area.shares.get(*number)?;
             let share = noted.shares.iter().find(|share| share.at.id == at.id)?;
             (share.answers != *begin).then(|| noted::hosts_text(&at.hosts))
         });
         let wrong: Vec<String> = wrong.collect();
-        if wrong != noted.wrong {
+        if wrong != noted.wrong || was != noted.attempts {
             noted.wrong = wrong;
             let _ = noted.write(vault);
         }
     }
 
-    fn count(&mut self, before: u32, left: u32) {
-        let (most, least) = self.counted.unwrap_or((before, left));
-        self.counted = Some((before.max(most), left.min(least)));
+    /// By who counts the most.
+    fn counted(&self) -> Option<(u32, u32)> {
+        let both = self.counted.into_iter().chain(self.counted_by_relays);
+        both.reduce(|(most, least), (before, left)| (most.max(before), least.min(left)))
     }
 
     /// What an empty vault in this one's place has to remember, by the panic secret.
     pub(crate) fn errands(&self, panic_secret: &[u8; 32]) -> Vec<u8> {
-        let shares = self.area.all();
+        let shares = self.area.shares.iter();
         let errands = Errands {
             places: self.area.place().into_iter().collect(),
             deletes: shares.map(|at| relays::order(panic_secret, at)).collect(),
@@ -197,16 +212,42 @@ impl Asked {
         ways.chip.destroy(self.area.place_of().as_slice());
     }
 
+    /// What else than a wrong PIN it may be where the relays' answers open nothing: with some of them missing, or few, one that lies is not
+    /// outvoted.
+    // [SPEC 11.49]
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let shares = self.area.shares.iter().enumerate();
+        let names = |heard: bool| {
+            let was_heard = |at: usize| self.heard.iter().any(|(number, _)| *number == at);
+            let those = shares.clone().filter(|(at, _)| was_heard(*at) == heard);
+            let names: Vec<String> = those.map(|(_, at)| noted::hosts_text(&at.hosts)).collect();
+            names.join(", ")
+        };
+        match (self.heard.len(), self.area.shares.len()) {
+            (0, _) => None,
+            (heard, all) if heard < all => Some(format!(
+                "if it is the right one, one of these relays may have answered wrongly: {}; before you try other PINs wait until these answer, too: {}; or enter the recovery words",
+                names(true),
+                names(false)
+            )),
+            (_, 1 | 2) => Some(format!(
+                "if it is the right one, a relay may have answered wrongly: {}; then the recovery words open it",
+                names(true)
+            )),
+            _ => None,
+        }
+    }
+
     /// After a wrong PIN: how many may follow, once there were some.
     pub(crate) fn left(&self) -> Option<u32> {
-        let (before, left) = self.counted?;
+        let (before, left) = self.counted()?;
         (before + 1 >= WRONG_TOLD_FROM).then_some(left)
     }
 
     /// After the right one: how many came before, if there were some, and how many would have been left. Told from the first on:
     /// else somebody with whom the machine is shared could try a few between two openings, for ever.
     pub(crate) fn wrong_before(&self) -> Option<WrongBefore> {
-        let (wrong, left) = self.counted?;
+        let (wrong, left) = self.counted()?;
         (wrong > 0).then(|| WrongBefore {
             wrong,
             left: left + 1,
@@ -233,23 +274,58 @@ pub struct WrongBefore {
     pub left: u32,
 }
 
-/// Ends what a vault has in the TPM whose header named it in `area`; gives what could not be ended, in words. (Without the
-/// vault's key nobody can delete shares.)
-pub(crate) fn destroy_named(area: &[u8]) -> Vec<String> {
-    destroy_named_in(&chip::Chip::of_machine(), area)
+/// Begins to end what a locked vault has elsewhere whose header named it in `area`: in the TPM at once, at relays meanwhile.
+pub(crate) fn destroy_named(area: &[u8]) -> Ending {
+    match Ways::of_machine() {
+        Ok(ways) => ways.destroy_named(area),
+        Err(failure) => Ending {
+            left: vec![format!("what its header named ({})", failure.text)],
+            relays: None,
+        },
+    }
 }
 
-fn destroy_named_in(chip: &chip::Chip, area: &[u8]) -> Vec<String> {
-    let Some(area) = Area::decode(area) else {
-        return vec!["what its damaged header named".to_owned()];
-    };
-    in_words(&chip.end(area.place_of().as_slice()))
+/// What is being ended of a vault that is gone.
+#[derive(Default)]
+pub(crate) struct Ending {
+    left: Vec<String>,
+    /// Gives which of these relays' shares could not be ended, where they are enough to open a copy.
+    relays: Option<std::thread::JoinHandle<Option<String>>>,
+}
+
+impl Ending {
+    /// Waits for the end; gives what could not be ended, in words.
+    pub(crate) fn wait(mut self) -> Vec<String> {
+        let relays = self.relays.take().map(|relays| relays.join());
+        // Of what fell nothing is known.
+        self.left.extend(
+            relays
+                .and_then(|left| left.unwrap_or_else(|_| Some("its shares at relays".to_owned()))),
+        );
+        self.left
+    }
 }
 
 impl Ways {
     /// The same by these ways.
-    pub(crate) fn destroy_named(&self, area: &[u8]) -> Vec<String> {
-        destroy_named_in(&self.chip, area)
+    // [SPEC 11.59]
+    pub(crate) fn destroy_named(&self, area: &[u8]) -> Ending {
+        let Some(area) = Area::decode(area) else {
+            return Ending {
+                left: vec!["what its damaged header named".to_owned()],
+                relays: None,
+            };
+        };
+        let left = in_words(&self.chip.end(area.place_of().as_slice()));
+        let carrier = self.carrier.clone();
+        // On a thread of its own: the files are overwritten meanwhile, whatever relays do.
+        let relays = (!area.shares.is_empty()).then(|| {
+            std::thread::spawn(move || {
+                let gone = relays::use_up(&carrier, &area.shares).unwrap_or_default();
+                area.left(&gone)
+            })
+        });
+        Ending { left, relays }
     }
 }
 
@@ -268,28 +344,53 @@ pub(crate) fn in_use(vault: &Vault) -> (Mode, Vec<RelayAddress>) {
 pub(crate) struct Told {
     pub(crate) not_renewed: Option<NotRenewed>,
     pub(crate) wrong_relays: Vec<String>,
+    pub(crate) missing_relays: Vec<String>,
+    pub(crate) old_shares: Vec<String>,
 }
 
 // [SPEC 11.53]
 pub(crate) fn told(vault: &Vault) -> Told {
     // What cannot be read is told by whatever changes it.
     let noted = Noted::read(vault).unwrap_or_default();
-    Told {
-        not_renewed: noted.failed.map(|failed| NotRenewed {
+    let area = noted::area_of(vault);
+    let chosen = noted.relays_of(&area).iter();
+    let missing = chosen.filter(|address| {
+        let mut shares = area.shares.iter();
+        shares.all(|at| at.relay != address.identity)
+    });
+    let answers = |text: &str| {
+        if area.shares.is_empty() {
+            return text.to_owned();
+        }
+        format!("{text}; the relays answer {} attempts more", noted.attempts)
+    };
+    let cut_off = vault.mode().asks_relays() && noted.attempts < FEW_ATTEMPTS;
+    let not_renewed = match &noted.failed {
+        Some(failed) => Some(NotRenewed {
             since: failed.since_ms,
-            error: failed.error,
-            text: failed.text,
+            error: failed.error.clone(),
+            text: answers(&failed.text),
         }),
+        None => cut_off.then(|| NotRenewed {
+            since: noted.refreshed_ms,
+            error: "vault_relays_needed".to_owned(),
+            text: answers("it was cut off each time, or PINs were wrong"),
+        }),
+    };
+    Told {
+        missing_relays: missing.map(relays::name).collect(),
+        old_shares: noted.old_shares(&area),
+        not_renewed,
         wrong_relays: noted.wrong,
     }
 }
 
 /// What an open vault has elsewhere.
-pub(crate) struct Elsewhere(Errands, Vec<chip::Of>);
+pub(crate) struct Elsewhere(Errands, Vec<chip::Of>, Area);
 
 impl Elsewhere {
     pub(crate) fn of(vault: &Vault) -> Self {
-        Self(tidy::all(vault), tidy::places(vault))
+        Self(tidy::all(vault), tidy::places(vault), noted::area_of(vault))
     }
 
     /// For an empty vault to remember.
@@ -308,17 +409,21 @@ impl Elsewhere {
         in_words(&chip::Chip::of_machine().end(&self.1))
     }
 
-    /// Has the shares deleted, as far as their relays can be reached now: for a vault of which nothing is left.
-    pub(crate) fn delete_shares(self) {
-        if self.0.deletes.is_empty() {
-            return;
+    /// Has the shares deleted, as far as their relays can be reached now; gives what could not be, in words, where it is enough to open a
+    /// copy.
+    pub(crate) fn delete_shares(self) -> Option<String> {
+        let Self(Errands { deletes, .. }, _, area) = self;
+        if deletes.is_empty() {
+            return None;
         }
+        let named: Vec<_> = area.shares.iter().map(|at| at.relay).collect();
         // On a thread of its own: the engine's waits for timers.
-        let deleting = std::thread::spawn(|| {
-            let _ = Ways::of_machine()
-                .map(|ways| relays::delete(&ways.carrier, self.0.deletes, &|| false));
+        let deleting = std::thread::spawn(move || {
+            let ways = Ways::of_machine()?;
+            relays::delete(&ways.carrier, (deletes, &named), &|| true)
         });
-        let _ = deleting.join();
+        let gone = deleting.join().ok().and_then(Result::ok);
+        area.left(&gone.unwrap_or_default())
     }
 }
 

@@ -14,7 +14,7 @@ use emptyroom_vault::{
 
 use crate::api::{Exit, Failure, SecretText, reason};
 use crate::engine::own::{check_new, passphrase, wrong_secret};
-use crate::factors::{self, Asked, Ways, WrongBefore};
+use crate::factors::{self, Asked, Ending, Ways, WrongBefore};
 use crate::phrase::{self, NoPhrase};
 use crate::{clock, deadman, drill, policy, seed};
 
@@ -106,19 +106,22 @@ pub(crate) fn open_vault(home: &Path, secret: &SecretText) -> Result<Opened, Fai
     let _ = drill::clear(home);
     let ways = Ways::of_machine()?;
     let is_phrase = phrase::is_recovery_phrase(secret);
-    let (opened, asked) = proceed(locked, (&passphrase(secret), is_phrase), &ways)?;
+    let (opened, mut asked) = proceed(locked, (&passphrase(secret), is_phrase), &ways)?;
     match opened {
         Ok(mut vault) => {
-            asked.find_wrong(&mut vault);
+            asked.settle(&mut vault);
             let before = asked.wrong_before();
             Ok(Opened {
                 wrong_before: before.filter(|_| vault.mode() != Mode::Passphrase),
                 vault,
             })
         }
-        Err(OpenError::WrongSecret) => Err(wrong(secret, asked.left())),
+        Err(OpenError::WrongSecret) => Err(wrong(secret, asked.left(), asked.doubt())),
         // [SPEC 11.49]
-        Err(OpenError::Unanswered) => Err(asked.trouble.unwrap_or_else(|| wrong(secret, None))),
+        Err(OpenError::Unanswered) => {
+            let wrong = || wrong(secret, None, None);
+            Err(asked.trouble.unwrap_or_else(wrong))
+        }
         Err(error) => Err(open_failure(error)),
     }
 }
@@ -141,7 +144,7 @@ pub(crate) fn proceed(
 }
 
 /// A wrong secret, and what may help.
-fn wrong(secret: &SecretText, left: Option<u32>) -> Failure {
+fn wrong(secret: &SecretText, left: Option<u32>, doubt: Option<String>) -> Failure {
     let mut failure = match phrase::read(secret.expose()) {
         Err(NoPhrase::Unknown(place)) => wrong_secret().hint(format!(
             "if these are recovery words, look at word {place} again"
@@ -149,7 +152,11 @@ fn wrong(secret: &SecretText, left: Option<u32>) -> Failure {
         Err(NoPhrase::Check) => {
             wrong_secret().hint("if these are recovery words, one is wrong or two are swapped")
         }
-        Ok(_) | Err(NoPhrase::Other) => wrong_secret(),
+        // [SPEC 11.49]
+        Ok(_) | Err(NoPhrase::Other) => match doubt {
+            Some(doubt) => wrong_secret().hint(doubt),
+            None => wrong_secret(),
+        },
     };
     // [SPEC 11.48]
     if let Some(left) = left {
@@ -231,19 +238,19 @@ pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result
 /// of it in the TPM is told.
 pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
     policy::allows_panic()?;
-    let left = Cell::new(Vec::new());
+    let ending = Cell::new(Ending::default());
     let wipe = || {
         let generator = Box::new(seed::generator()?);
         let directory = Box::new(OsDirectory::at(home));
         Ok(emptyroom_vault::wipe(directory, generator, &mut |area| {
-            left.set(factors::destroy_named(area));
+            ending.set(factors::destroy_named(area));
         }))
     };
     let wiped = patiently(IN_USE_WAIT, wipe, |wiped| {
         matches!(wiped, Err(WipeError::InUse))
     })?;
     let _ = drill::clear(home);
-    let left = left.into_inner();
+    let left = ending.into_inner().wait();
     // [SPEC 12.44]
     wiped.map_err(|error| wipe_failure(error).and_left(&left))?;
     if left.is_empty() {
@@ -278,9 +285,10 @@ pub(crate) fn wipe_held(
     let directory = Box::new(OsDirectory::at(home));
     let generator = Box::new(seed::generator().map_err(|failure| (failure, Vec::new()))?);
     let _ = drill::clear(home);
-    let mut left = Vec::new();
-    let besides = &mut |area: &[u8]| left = factors::destroy_named(area);
+    let mut ending = Ending::default();
+    let besides = &mut |area: &[u8]| ending = factors::destroy_named(area);
     let wiped = emptyroom_vault::wipe_held(directory, lock, generator, besides, outside);
+    let left = ending.wait();
     match wiped {
         Ok(()) => Ok(left),
         Err(error) => Err((wipe_failure(error), left)),

@@ -63,6 +63,7 @@ impl Deadman {
             (Some(What::Suspend(Suspend { time })), _) => {
                 let (session, secret) = room.open_with_pin_that_stays()?;
                 session.call(Call::SuspendDeadman { secret, days: time })?;
+                room.warn_of_leases(&session, true);
                 session.close()?;
             }
             (None, Some(Days(days))) => {
@@ -73,6 +74,7 @@ impl Deadman {
                 }
                 let (session, secret) = room.open_with_pin_that_stays()?;
                 session.call(Call::SetDeadman { secret, days })?;
+                room.warn_of_leases(&session, days.is_some());
                 session.close()?;
             }
             (None, None) => return show(room),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use emptyroom_node::api::{Call, Failure, SecretText};
+use emptyroom_node::api::{Call, Failure, ModeName, SecretText};
 
 use crate::command::vault::{ModeArgument, changed, check_ready};
 use crate::out::Out;
@@ -41,7 +41,7 @@ struct Change {
     new_pin_fd: Option<i32>,
     /// In the same step another mode, as for `vault mode`
     ///
-    /// After the recovery words opened a vault whose TPM is gone: `passphrase` does without.
+    /// After the recovery words opened a vault whose TPM or relays are gone: `passphrase` does without.
     #[arg(long, value_name = "MODE")]
     mode: Option<ModeArgument>,
 }
@@ -55,7 +55,7 @@ impl Pin {
 
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         let What::Change(change) = self.what;
-        let mode = change.mode.map(ModeArgument::offered).transpose()?;
+        let mode = change.mode.map(ModeName::from);
         let (session, old) = room.open_with_pin()?;
         if let Some(mode) = mode {
             check_ready(&session, mode, false, room.out)?;

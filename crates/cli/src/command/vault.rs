@@ -3,10 +3,12 @@
 mod mode;
 mod recovery;
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 use emptyroom_node::api::Failure;
 
-pub(crate) use mode::{ModeArgument, changed, check_ready};
+pub(crate) use mode::{ModeArgument, changed, check_ready, name};
 
 use crate::room::Room;
 
@@ -33,6 +35,14 @@ enum What {
 }
 
 impl Vault {
+    /// The file that relays are read from.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match &self.what {
+            What::Mode(command) => command.file(),
+            What::Recovery(_) => None,
+        }
+    }
+
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         match self.what {
             What::Mode(command) => command.run(room),

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::world::{DEADLINE, Done, Person, Relay, finish, pair, program, write_private};
+use crate::world::{DEADLINE, Done, Person, Relay, finish, pair, program};
 
 /// A program of its own at the socket.
 struct Caller {
@@ -448,35 +448,4 @@ fn it_reconnects_by_itself() {
         ben.run(&["receive", "--wait", "20s"]).ok().out,
         "ada: while away\n"
     );
-}
-
-/// Modes with relays are refused before anything is done, whoever asks.
-// [SPEC 12.50]
-#[test]
-fn modes_with_relays_are_not_offered() {
-    let nobody = Person::new();
-    let new = nobody.file("new");
-    write_private(&new, "another quiet room\n");
-    let new = new.to_str().unwrap();
-    for mode in ["relays", "tpm-and-relays"] {
-        let set = nobody.run(&["--json", "vault", "mode", mode]);
-        assert_eq!(set.ends(2).failure()["error"], "mode_not_offered");
-        let change = ["--json", "pin", "change", "--new-pin-file", new];
-        let change = nobody.run(&[&change[..], &["--mode", mode]].concat());
-        assert_eq!(change.ends(2).failure()["error"], "mode_not_offered");
-    }
-    let ada = Person::with_vault(None);
-    let daemon = ada.daemon(&[]);
-    let mut caller = Caller::at(&ada.home);
-    let pin = "a quiet room of green glass";
-    for mode in ["relays", "tpm_and_relays"] {
-        let set = caller.call("set_mode", json!({ "secret": pin, "mode": mode }));
-        assert_eq!(set["error"]["data"]["error"], "mode_not_offered");
-        let params = json!({ "old": pin, "new": "another quiet room", "mode": mode });
-        let change = caller.call("change_secret", params);
-        assert_eq!(change["error"]["data"]["error"], "mode_not_offered");
-    }
-    ada.run(&["lock"]).ok();
-    daemon.finish().ok();
-    ada.run(&["contacts"]).ok();
 }

@@ -297,7 +297,7 @@ fn a_short_pin_is_allowed_and_told_its_worth() {
             .contains("warning: this PIN is one of 10000: whoever copies this disk finds it in"),
         "{made:?}"
     );
-    assert!(made.err.contains("until the TPM protects"), "{made:?}");
+    assert!(made.err.contains("until TPM or relays"), "{made:?}");
 }
 
 // [SPEC 12.7]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use emptyroom_tpm::swtpm::Swtpm;
 use serde_json::{Value, json};
 
-use crate::world::{Done, Person, Running, finish, program, write_private};
+use crate::world::{Done, Person, Relay, Running, finish, program, write_private};
 
 const VARIABLE: &str = "EMPTYROOM_TPM";
 
@@ -146,7 +146,7 @@ fn it_shows_what_the_machine_has_and_what_is_recommended() {
         .iter()
         .map(|info| &info["mode"])
         .collect();
-    assert_eq!(listed, ["passphrase", "tpm"]);
+    assert_eq!(listed, ["passphrase", "tpm", "relays", "tpm_and_relays"]);
     // Many openings: each gets all tries.
     for _ in 0..12 {
         owner.run(&["contacts"]).ok();
@@ -408,6 +408,48 @@ fn a_key_that_a_panic_could_not_destroy_is_told() {
     daemon.finish().ok();
     std::fs::rename(&away, &socket).unwrap();
     owner.run_in(&copy, PIN, &socket, &contacts).ok();
+}
+
+/// With both factors: where one is missing, nothing is spent of the other.
+// [SPEC 11.40] [SPEC 12.50]
+#[test]
+fn both_factors_are_needed_together() {
+    let Some(owner) = Owner::new("both_factors_are_needed_together") else {
+        return;
+    };
+    let mut relay = Relay::start();
+    let file = owner.person.file("relays");
+    write_private(&file, &relay.address);
+    let both = ["vault", "mode", "tpm-and-relays", "--yes", "--relays"];
+    owner
+        .run(&[&both[..], &[file.to_str().unwrap()]].concat())
+        .ok();
+    for _ in 0..3 {
+        owner.run(&["contacts"]).ok();
+    }
+    let shown = owner.run(&["--json", "vault", "mode"]).ok().one();
+    assert_eq!(
+        (&shown["mode"], &shown["needed"], &shown["attempts_left"]),
+        (&json!("tpm_and_relays"), &json!(1), &json!(10))
+    );
+    let home = owner.person.home.clone();
+    let contacts = ["--json", "contacts"];
+    for _ in 0..11 {
+        let without_tpm = owner.run_in(&home, PIN, Path::new("/nowhere"), &contacts);
+        assert_eq!(error(without_tpm), "vault_tpm_absent");
+    }
+    relay.stop();
+    for _ in 0..11 {
+        let refused = owner.run(&contacts).ends(5).failure();
+        assert_eq!(refused["error"], "vault_relays_needed");
+        let text = refused["text"].as_str().unwrap();
+        assert!(text.ends_with("the TPM answers 10 times more"), "{text}");
+    }
+    relay.resume();
+    assert_eq!(owner.run(&contacts).ok().err, "");
+    owner.run(&["vault", "mode", "tpm", "--yes"]).ok();
+    relay.stop();
+    owner.run(&contacts).ok();
 }
 
 /// A drill goes the way of the mode: nobody who copied the disk of the throw-away vault is answered, and nothing is left in the TPM.

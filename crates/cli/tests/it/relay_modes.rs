@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use emptyroom_node::Session;
-use emptyroom_node::api::{Answer, Call, Failure, ModeName, SecretText};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::world::{Done, Person, Relay, Running, finish, program, write_private};
+use crate::world::{Done, Person, Relay, Road, Running, finish, program, write_private};
 
 const PIN: &str = "a quiet room of green glass";
 
@@ -23,33 +21,27 @@ struct Shared {
 
 impl Shared {
     fn new() -> Self {
+        Self::with((0..3).map(|_| Relay::start()).collect())
+    }
+
+    fn with(relays: Vec<Relay>) -> Self {
         let shared = Self {
             person: Person::with_vault(None),
-            relays: (0..3).map(|_| Relay::start()).collect(),
+            relays,
         };
-        let none = shared.call_set_mode(Vec::new());
-        assert!(none.is_err_and(|failure| failure.error == "mode_needs_relays"));
-        shared.set_mode();
+        let none = shared.try_mode("");
+        assert_eq!(none.ends(2).failure()["error"], "mode_needs_relays");
+        let addresses: Vec<&str> = shared.relays.iter().map(|relay| &*relay.address).collect();
+        let set = shared.try_mode(&addresses.join("\n")).ok();
+        assert!(set.err.contains("\"warning\":\"relays_limits\""), "{set:?}");
         shared
     }
 
-    fn set_mode(&self) {
-        let addresses = self.relays.iter().map(|relay| relay.address.clone());
-        let set = self.call_set_mode(addresses.map(SecretText::new).collect());
-        assert!(set.is_ok());
-    }
-
-    /// By the library: the program does not offer it.
-    fn call_set_mode(&self, relays: Vec<SecretText>) -> Result<Answer, Failure> {
-        let secret = || SecretText::new(PIN.to_owned());
-        let session = Session::open(&self.person.home, &secret())?;
-        let set = session.call(Call::SetMode {
-            secret: secret(),
-            mode: ModeName::Relays,
-            relays,
-        });
-        session.close()?;
-        set
+    fn try_mode(&self, relays: &str) -> Done {
+        let set = [
+            "--json", "vault", "mode", "relays", "--yes", "--relays", "-",
+        ];
+        self.person.run_with(&set, relays)
     }
 
     fn run(&self, pin: &str, home: &Path, arguments: &[&str]) -> Done {
@@ -64,6 +56,12 @@ impl Shared {
             },
             "",
         )
+    }
+
+    /// As a relay is named.
+    fn host(&self, number: usize) -> String {
+        let address = &self.relays[number].address;
+        address.split_once('/').unwrap().0.to_owned()
     }
 
     /// How many relays have a share, and how many are needed.
@@ -88,8 +86,8 @@ fn image(person: &Person, name: &str) -> PathBuf {
     copy
 }
 
-/// Every opening makes all shares anew, as far as relays are there; so uses do not run out. A copy from before the last opening still
-/// opens, as a disk that went back by one header must; none from before that does.
+/// Every opening makes all shares anew, as far as relays are there; so uses do not run out, and no copy from before the last opening
+/// opens.
 // [SPEC 11.51] [SPEC 11.52] [SPEC 11.54]
 #[test]
 fn relays_open_it_and_every_opening_ends_copies() {
@@ -98,21 +96,29 @@ fn relays_open_it_and_every_opening_ends_copies() {
         shared.person.run(&["contacts"]).ok();
     }
     assert_eq!(shared.shape(), (3, 2));
-    let (copy, again) = (
-        image(&shared.person, "copy"),
-        image(&shared.person, "again"),
-    );
-    shared.person.run(&["contacts"]).ok();
-    shared.run(PIN, &again, &["contacts"]).ok();
+    let copy = image(&shared.person, "copy");
     shared.person.run(&["contacts"]).ok();
     let refused = shared.run(PIN, &copy, &["contacts"]);
     assert_eq!(error(refused), "vault_no_attempts");
-    // One is gone: the others count anew without it, for as long as it is.
+    // One is away: it is waited for, for some openings, and named. Then the others count anew without it, for as long as it is.
     shared.relays[0].stop();
+    shared.person.run(&["contacts"]).ok();
+    let told = shared.person.run(&["--json", "contacts"]).ok().err;
+    let of_relay = format!(
+        "a new share: {}; the relays answer 8 attempts more",
+        shared.host(0)
+    );
+    assert!(told.contains("\"warning\":\"not_renewed\""), "{told}");
+    assert!(told.contains(&of_relay), "{told}");
+    assert!(!told.contains("wrong_pins"), "{told}");
+    assert_eq!(shared.shape(), (3, 2));
     for _ in 0..11 {
         shared.person.run(&["contacts"]).ok();
     }
     assert_eq!(shared.shape(), (2, 2));
+    let told = shared.person.run(&["--json", "contacts"]).ok().err;
+    assert!(told.contains("\"warning\":\"missing_relays\""), "{told}");
+    assert!(told.contains(&shared.host(0)), "{told}");
     // Started again it has other keys: what is known of its chain does not keep it out.
     shared.relays[0].resume();
     shared.person.run(&["contacts"]).ok();
@@ -122,6 +128,34 @@ fn relays_open_it_and_every_opening_ends_copies() {
         relay.stop();
     }
     shared.person.run(&["contacts"]).ok();
+}
+
+/// What relays offer is looked at before they are chosen, and what is recommended follows it.
+// [SPEC 12.50]
+#[test]
+fn relays_that_are_named_are_looked_at() {
+    let person = Person::with_vault(None);
+    let mut relays: Vec<Relay> = (0..3).map(|_| Relay::start()).collect();
+    let addresses: Vec<String> = relays.iter().map(|relay| relay.address.clone()).collect();
+    let look = |relays: &str| {
+        let mut command = person.command(&["--json", "vault", "mode", "--relays", "-"]);
+        command.env("EMPTYROOM_TPM", "/nowhere");
+        let shown = finish(command, relays).ok().one();
+        let why = &shown["modes"][2]["why_not"];
+        (shown["recommended"].clone(), why.clone())
+    };
+    let (recommended, why) = look("");
+    assert_eq!(recommended, "passphrase");
+    assert!(
+        why.as_str().unwrap().contains("no relays are chosen"),
+        "{why}"
+    );
+    assert_eq!(look(&addresses.join("\n")), (json!("relays"), Value::Null));
+    relays[2].stop();
+    let (recommended, why) = look(&addresses.join("\n"));
+    assert_eq!(recommended, "passphrase");
+    let away = addresses[2].split_once('/').unwrap().0;
+    assert!(why.as_str().unwrap().ends_with(away), "{why}");
 }
 
 // [SPEC 11.47] [SPEC 11.48] [SPEC 11.49]
@@ -147,7 +181,11 @@ fn without_enough_relays_the_words_open_it() {
     assert_eq!(refused["error"], "vault_relays_needed");
     assert_eq!(
         refused["text"],
-        "2 of 3 relays are needed to open this vault, 1 can be reached"
+        format!(
+            "2 of 3 relays are needed to open this vault, 1 can be reached and have their share; these do not: {}, {}",
+            shared.host(0),
+            shared.host(2)
+        )
     );
     shared.run(words.trim(), &home, &["contacts"]).ok();
 }
@@ -175,12 +213,12 @@ fn nothing_is_spent_where_relays_are_missing() {
 fn a_change_that_fails_leaves_the_relays_that_were_chosen() {
     let mut shared = Shared::new();
     let mut others: Vec<Relay> = (0..3).map(|_| Relay::start()).collect();
-    let addresses = others.iter().map(|relay| relay.address.clone());
-    let addresses: Vec<SecretText> = addresses.map(SecretText::new).collect();
+    let addresses: Vec<String> = others.iter().map(|relay| relay.address.clone()).collect();
     others.iter_mut().take(2).for_each(Relay::stop);
-    let refused = shared.call_set_mode(addresses).err().unwrap();
-    assert_eq!(refused.error, "vault_relays_needed");
-    assert!(refused.text.contains("127.0.0.1"), "{}", refused.text);
+    let refused = shared.try_mode(&addresses.join("\n")).ends(5).failure();
+    assert_eq!(refused["error"], "vault_relays_needed");
+    let text = refused["text"].as_str().unwrap();
+    assert!(text.contains("127.0.0.1"), "{text}");
     for _ in 0..11 {
         shared.person.run(&["contacts"]).ok();
     }
@@ -255,6 +293,7 @@ fn a_drill_asks_the_relays_in_vain() {
         "open_panic",
         "open_order",
         "copy_after_panic_pin",
+        "copy_after_wipe",
     ];
     assert_eq!(ways, all);
     // One that could not be told would be none.
@@ -313,8 +352,6 @@ fn a_panic_deletes_the_shares() {
         .person
         .run(&["panic", "set", "--panic-pin-file", &panic])
         .ok();
-    let before = image(&shared.person, "before");
-    shared.person.run(&["contacts"]).ok();
     let copy = image(&shared.person, "copy");
     let home = shared.person.home.clone();
     let by_panic_pin = |shared: &Shared| {
@@ -326,9 +363,100 @@ fn a_panic_deletes_the_shares() {
     by_panic_pin(&shared);
     shared.relays[1].resume();
     by_panic_pin(&shared);
-    // Nor the one whose shares stay for an opening more.
-    for copy in [copy, before] {
-        let refused = shared.run(PIN, &copy, &["contacts"]);
-        assert_eq!(error(refused), "vault_no_attempts");
+    let refused = shared.run(PIN, &copy, &["contacts"]);
+    assert_eq!(error(refused), "vault_no_attempts");
+}
+
+/// Without a PIN nobody can have shares deleted; but they can be used up by whoever knows their ids, as the locked vault does. What is left
+/// and enough to open a copy is told.
+// [SPEC 11.59] [SPEC 12.44]
+#[test]
+fn a_locked_vault_that_is_destroyed_uses_its_shares_up() {
+    let mut shared = Shared::new();
+    let (copy, home) = (image(&shared.person, "copy"), shared.person.home.clone());
+    let again = image(&shared.person, "again");
+    shared.relays[1].stop();
+    shared.relays[2].stop();
+    let panic = ["panic", "--yes"];
+    let told = shared.run("unused", &home, &panic).ends(5).failure();
+    assert_eq!(told["error"], "left_behind");
+    let text = told["text"].as_str().unwrap();
+    assert!(
+        text.contains(&shared.host(1)) && text.contains(&shared.host(2)),
+        "{text}"
+    );
+    assert!(!text.contains(&shared.host(0)), "{text}");
+    shared.relays[1].resume();
+    shared.relays[2].resume();
+    shared.run("unused", &again, &panic).ok();
+    let refused = shared.run(PIN, &copy, &["contacts"]);
+    assert_eq!(error(refused), "vault_no_attempts");
+}
+
+/// Where there is a dead-man time the shares end with it, also while the device is off; and a journey makes them last as long as it does.
+// [SPEC 11.54]
+#[test]
+fn shares_end_with_the_dead_man_time() {
+    let mut shared = Shared::new();
+    let last =
+        |shared: &mut Shared| -> u32 { shared.relays[0].last_days().into_iter().max().unwrap() };
+    // What was deleted is remembered for 30 days.
+    let (deleted, day) = (30, today());
+    let all = last(&mut shared);
+    assert!((day + 400..day + 408).contains(&all), "{all}");
+    shared.person.run(&["deadman", "60d"]).ok();
+    shared.person.run(&["contacts"]).ok();
+    let all = last(&mut shared);
+    assert!((day + 61..=day + 69).contains(&all), "{all}");
+    shared.person.run(&["deadman", "suspend", "90d"]).ok();
+    let all = last(&mut shared);
+    assert!((day + 91..=day + 99).contains(&all), "{all}");
+    shared.person.run(&["deadman", "5d"]).ok();
+    shared.person.run(&["contacts"]).ok();
+    let days = shared.relays[0].last_days();
+    assert!(
+        days.iter().all(|last| *last <= day + deleted + 1),
+        "{days:?}"
+    );
+    assert!(
+        days.iter().any(|last| (day + 6..=day + 14).contains(last)),
+        "{days:?}"
+    );
+    shared.person.run(&["contacts"]).ok();
+}
+
+/// Days since 1970.
+fn today() -> u32 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
+    u32::try_from(since.as_secs() / 86_400).unwrap()
+}
+
+/// Relays that are asked for something and do not answer do not keep a daemon from being locked: its keys go before they are given up.
+// [SPEC 12.31]
+#[test]
+fn a_daemon_locks_while_relays_are_silent() {
+    let roads: Vec<Road> = (0..3).map(|_| Road::open()).collect();
+    let shared = Shared::with(
+        roads
+            .iter()
+            .cloned()
+            .map(Relay::start_at_the_end_of)
+            .collect(),
+    );
+    let daemon = shared.person.daemon(&[]);
+    shared.person.run(&["vault", "mode"]).ok();
+    roads.iter().for_each(Road::close);
+    let before = roads[0].taken();
+    let change = shared.person.spawn(&["--json", "vault", "recovery", "new"]);
+    while roads[0].taken() == before {
+        std::thread::yield_now();
     }
+    let since = Instant::now();
+    shared.person.run(&["lock"]).ok();
+    daemon.finish().ok();
+    // Relays have 15 seconds to be reached.
+    assert!(since.elapsed() < Duration::from_secs(12));
+    assert_eq!(error(change.finish()), "vault_locked");
+    roads.iter().for_each(Road::reopen);
+    shared.person.run(&["contacts"]).ok();
 }

@@ -70,7 +70,7 @@ pub enum Answer {
         mode: ModeName,
         /// Whether recovery words open it, too.
         recovery: bool,
-        /// So many wrong PINs may follow, by the TPM; null where it does not count, or cannot be asked.
+        /// So many wrong PINs may follow, by the TPM and the relays; null where neither counts, or the TPM cannot be asked.
         attempts_left: Option<u32>,
         /// The relays that have a share, by host and port.
         relays: Vec<String>,
@@ -80,9 +80,9 @@ pub enum Answer {
         left: Vec<String>,
         /// When the factors were last made anew; null without any.
         refreshed_at: Option<u64>,
-        /// What is best on this machine.
+        /// What is best on this machine, with the relays that are chosen or were named.
         recommended: ModeName,
-        /// Those that are offered, and the present one.
+        /// All there are.
         modes: Vec<ModeInfo>,
     },
     /// The state of everything.
@@ -213,6 +213,12 @@ pub struct VaultInfo {
     /// Relays that answered wrongly when it was opened.
     #[serde(default)]
     pub wrong_relays: Vec<String>,
+    /// Relays that were chosen and have no share of it now.
+    #[serde(default)]
+    pub missing_relays: Vec<String>,
+    /// Relays that did not delete shares by which older copies of the disk open.
+    #[serde(default)]
+    pub old_shares: Vec<String>,
     /// Its dead-man time; null without one.
     #[serde(default)]
     pub deadman: Option<DeadmanInfo>,

@@ -157,7 +157,11 @@ pub enum Call {
         mode: Option<ModeName>,
     },
     /// What protects the vault, and what could.
-    VaultMode {},
+    VaultMode {
+        /// Relays of which it is looked what they offer, with their access codes.
+        #[serde(default)]
+        relays: Vec<SecretText>,
+    },
     /// From now on this besides the secret opens the vault.
     SetMode {
         /// The present PIN, like for `change_secret`.

@@ -102,7 +102,7 @@ impl Failure {
         if left.is_empty() {
             return wiped(&text).hint("make a new one with `emptyroom init`");
         }
-        wiped(&format!("{text}, but {}", remains(left))).hint(REMOVE)
+        wiped(&format!("{text}, but {}", remains(left))).hint(remove(left))
     }
 
     /// The vault was destroyed, but not this, in words, which is elsewhere. Whether an empty vault is left that remembers it.
@@ -111,10 +111,10 @@ impl Failure {
         let text = format!("the vault was destroyed, but {}", remains(left));
         let failure = Self::new(Exit::Vault, "left_behind", text);
         if is_remembered {
-            let open = "open what is left with the panic PIN when the TPM can be reached: that removes it. Do not run `emptyroom panic` before";
-            return failure.hint(format!("{open}; or {REMOVE}"));
+            let open = "open what is left with the panic PIN when TPM and relays can be reached: that removes it. Do not run `emptyroom panic` before";
+            return failure.hint(format!("{open}; or {}", remove(left)));
         }
-        failure.hint(REMOVE)
+        failure.hint(remove(left))
     }
 
     /// The same failure of a wipe, with what it left elsewhere: whoever runs it again finds nothing that still says it.
@@ -126,7 +126,7 @@ impl Failure {
         }
         self.text = format!("{}; and {}", self.text, remains(left));
         let hint = self.hint.take().map(|hint| format!("{hint}; "));
-        self.hint(format!("{}{REMOVE}", hint.unwrap_or_default()))
+        self.hint(format!("{}{}", hint.unwrap_or_default(), remove(left)))
     }
 
     /// The dead-man time was over, or an order to wipe came, but something stood in the way.
@@ -150,17 +150,31 @@ fn why_wiped(ordered: bool) -> &'static str {
     }
 }
 
-/// Why it matters that something of a destroyed vault is left in the TPM.
+/// Why it matters that something of a destroyed vault is left elsewhere.
 fn remains(left: &[String]) -> String {
     format!(
-        "not {}, which could not be reached: a copy of the disk from before still opens on the machine with that TPM, with its PIN",
+        "not {}, which could not be reached: a copy of the disk from before still opens with it, with its PIN, where a TPM has it on the machine with that TPM",
         left.join(", ")
     )
 }
 
 /// What to do about it.
+fn remove(left: &[String]) -> String {
+    let in_tpm = left.iter().any(|left| left.ends_with("of the TPM"));
+    let at_relays = left.iter().any(|left| left.contains("at the relays"));
+    let hints = [(in_tpm || !at_relays, REMOVE), (at_relays, SHARES)];
+    let hints: Vec<&str> = hints
+        .iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, hint)| *hint)
+        .collect();
+    hints.join("; ")
+}
+
 const REMOVE: &str = "when the TPM can be reached, remove it by its number (`tpm2_nvundefine 0x...`). Clearing the TPM ends it, too, and \
      everything else that is tied to it: other vaults, the encryption of disks";
+
+const SHARES: &str = "shares end with their time; whoever runs the relays can remove them only with all else that they keep";
 
 /// What stood in the way of a file, for people; the system's own words may name it.
 pub fn reason(kind: ErrorKind) -> String {

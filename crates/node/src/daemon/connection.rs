@@ -104,10 +104,6 @@ impl Program<'_> {
             }
         };
         self.last_call.store(clock::now().mono.0, Ordering::Relaxed);
-        if let Err(failure) = call.check_offered() {
-            let line = rpc::response_line(&id, &Err(failure));
-            return self.responses.send(respond(line, permit)).is_ok();
-        }
         if matches!(call, Call::Subscribe {}) {
             let line = rpc::response_line(&id, &Ok(Answer::Done {}));
             return self.subscribe().await && self.responses.send(respond(line, permit)).is_ok();

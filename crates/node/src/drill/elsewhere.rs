@@ -24,18 +24,6 @@ pub(crate) struct InUse<'a> {
     pub(crate) real: &'a dyn Access,
 }
 
-impl InUse<'_> {
-    /// The ways of destroying that reach what is elsewhere: without a secret nobody can delete shares.
-    pub(super) fn reaches(&self, way: Way) -> bool {
-        match way {
-            Way::PanicPin => self.mode != Mode::Passphrase,
-            Way::WithoutSecret => self.mode.asks_tpm(),
-            // What destroys then is the same as here.
-            Way::OpenPanic | Way::OpenWipe => false,
-        }
-    }
-}
-
 /// The throw-away vault. What it may have elsewhere is noted in the real one before it is made, so that nothing of a drill that is cut
 /// off stays for good.
 struct Noted<'a> {
@@ -85,7 +73,7 @@ pub(super) fn step(
         Way::WithoutSecret | Way::OpenWipe => wipe(&place, &in_use.ways).map_err(failed)?,
     }
     let destroyed = lap();
-    expect_silence(&copy, way, in_use)?;
+    expect_silence(&copy, in_use)?;
     let times = Times {
         prepared,
         destroyed,
@@ -154,11 +142,12 @@ fn open_empty(place: &Place, panic: &Secret, in_use: &InUse<'_>) -> Result<(), F
 }
 
 fn wipe(place: &Place, ways: &Ways) -> Result<(), Failure> {
-    let mut left = Vec::new();
+    let mut ending = factors::Ending::default();
     let rng = Box::new(seed::generator()?);
     let wiped = emptyroom_vault::wipe(place.directory(), rng, &mut |area| {
-        left = ways.destroy_named(area);
+        ending = ways.destroy_named(area);
     });
+    let left = ending.wait();
     wiped.map_err(|error| Failure::fault(error.to_string()))?;
     if left.is_empty() {
         return Ok(());
@@ -170,7 +159,7 @@ fn wipe(place: &Place, ways: &Ways) -> Result<(), Failure> {
 }
 
 /// Each factor by itself: one that answers must not hide behind another that does not.
-fn expect_silence(copy: &Copy, way: Way, in_use: &InUse<'_>) -> Result<(), Stopped> {
+fn expect_silence(copy: &Copy, in_use: &InUse<'_>) -> Result<(), Stopped> {
     let expect = |mode: Mode, name: &str, expected: &str| {
         let asked = factors::ask_area(mode, &copy.area, &copy.stretched, &in_use.ways);
         match asked.trouble {
@@ -187,7 +176,7 @@ fn expect_silence(copy: &Copy, way: Way, in_use: &InUse<'_>) -> Result<(), Stopp
     if in_use.mode.asks_tpm() {
         expect(Mode::Tpm, "the TPM", "vault_tpm_cleared")?;
     }
-    if in_use.mode.asks_relays() && way == Way::PanicPin {
+    if in_use.mode.asks_relays() {
         expect(Mode::Relays, "the relays", "vault_no_attempts")?;
     }
     Ok(())

@@ -102,7 +102,7 @@ impl Engine {
                     destroy: &mut || left = elsewhere.destroy_in_tpm(),
                 });
                 // An empty vault remembers them, too; but when it is opened, if ever, may be too late.
-                elsewhere.delete_shares();
+                left.extend(elsewhere.delete_shares());
                 is_remembered = matches!(destroyed, Ok(Some(_)));
                 others(None);
                 destroyed.and_then(|empty| empty.map_or(Ok(()), Vault::lock))
@@ -115,7 +115,7 @@ impl Engine {
                     OutsideFile::Stays
                 });
                 let destroyed = vault.wipe(&mut || left = elsewhere.destroy_in_tpm(), outside);
-                elsewhere.delete_shares();
+                left.extend(elsewhere.delete_shares());
                 let ordered = order.is_some();
                 let event = match destroyed {
                     Ok(()) => Event::Wiped {

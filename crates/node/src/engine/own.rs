@@ -92,6 +92,8 @@ pub(super) fn vault_info(
         last_drill: drilling::last(vault)?,
         not_renewed: told.not_renewed,
         wrong_relays: told.wrong_relays,
+        missing_relays: told.missing_relays,
+        old_shares: told.old_shares,
         deadman: outside.deadman,
         killcode: outside.killcode,
     })

@@ -99,7 +99,7 @@ fn set_recovery(
 }
 
 /// Relays as they are typed.
-fn addresses(relays: &[SecretText]) -> Result<Vec<RelayAddress>, Failure> {
+pub(super) fn addresses(relays: &[SecretText]) -> Result<Vec<RelayAddress>, Failure> {
     let parsed = relays.iter().map(|relay| {
         RelayAddress::parse(relay.expose())
             .map_err(|fault| refused(Refused::BadAddress(fault.to_string())))

@@ -25,8 +25,8 @@ use crate::api::{Exit, Failure};
 use crate::carrier::Carrier;
 use crate::clock;
 use crate::engine::own::write_failure;
-use crate::shares::RELAYS_MAX;
 use crate::shares::refresh::Input;
+use crate::shares::{RELAYS_MAX, USES};
 
 /// Something to be done with the vault, where it is.
 pub(crate) type Work = Box<dyn FnOnce(&mut Vault) + Send>;
@@ -92,11 +92,11 @@ pub(crate) fn rewrap(
         let mode = to.mode.unwrap_or_else(|| vault.mode());
         Ok((begin(vault)?, mode))
     })?;
-    make(access, ways, (mode, to.relays, Before::Ends), change)
+    make(access, ways, (mode, to.relays, Spare::MayGo), change)
 }
 
 /// Whether these are relays that can be asked together.
-fn check(addresses: &[RelayAddress]) -> Result<(), Failure> {
+pub(super) fn check(addresses: &[RelayAddress]) -> Result<(), Failure> {
     let usage = |text: &str| Failure::new(Exit::Usage, "usage", text);
     if addresses.len() > RELAYS_MAX {
         return Err(relays::needs_relays());
@@ -125,20 +125,24 @@ struct Made {
     reset: Option<(Place, Zeroizing<[u8; 32]>)>,
 }
 
-/// What becomes of the shares of the header that is replaced.
+/// What becomes of relays that the header names and that are chosen, and do not take a new share.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Before {
-    /// They are deleted at once: their secret, or the way they open the vault, is another one now.
-    Ends,
-    /// They stay until the new ones have opened the vault once. So whoever finds that the disk went back to the header before (it had
-    /// lied, or a snapshot was put back) still opens it.
+enum Spare {
+    /// They are left out.
+    MayGo,
+    /// While the relays allow enough attempts they are waited for, over some openings: a relay that is restarted, or slow, must not
+    /// leave a vault that hangs on each of the others.
     Stays,
 }
+
+/// How many attempts are enough for that.
+// [SPEC 11.52]
+const SPARE_ATTEMPTS: u32 = 7;
 
 fn make(
     access: &dyn Access,
     ways: &Ways,
-    (mode, to, before): (Mode, Vec<RelayAddress>, Before),
+    (mode, to, spare): (Mode, Vec<RelayAddress>, Spare),
     change: Rewrapping,
 ) -> Result<(), Failure> {
     let mut made = Made {
@@ -148,11 +152,7 @@ fn make(
     };
     let mut chosen = Vec::new();
     if mode.asks_relays() {
-        chosen = put(access, ways, to, &change, &mut made)?;
-        // Only there: a TPM forgets the header before at once.
-        if before == Before::Ends || mode.asks_tpm() {
-            made.area.before = Vec::new();
-        }
+        chosen = put(access, ways, (to, spare), &change, &mut made)?;
     }
     if mode.asks_tpm() {
         enrol(access, &ways.chip, &change, &mut made)?;
@@ -203,6 +203,7 @@ fn replace(
         made => made.map_err(write_failure)?,
     }
     (noted.relays, noted.chosen, noted.failed) = (chosen, None, None);
+    noted.attempts = u32::from(USES);
     noted.refreshed_ms = clock::now().wall.0;
     // The change was made: what is not written here is only for showing.
     let _ = noted.write(vault);
@@ -255,18 +256,21 @@ fn enrol(
 fn put(
     access: &dyn Access,
     ways: &Ways,
-    to: Vec<RelayAddress>,
+    (to, spare): (Vec<RelayAddress>, Spare),
     change: &Rewrapping,
     made: &mut Made,
 ) -> Result<Vec<RelayAddress>, Failure> {
-    let (chosen, known, panic_secret, days) = with(access, move |vault| {
+    let (chosen, known, seen, panic_secret, (days, keep)) = with(access, move |vault| {
         let (noted, area) = (Noted::read(vault)?, area_of(vault));
         let chosen = if to.is_empty() {
             noted.relays_of(&area).to_vec()
         } else {
             to
         };
-        Ok((chosen, area.shares, vault.panic_secret(), lease(vault)))
+        let keep = spare == Spare::Stays && noted.attempts >= SPARE_ATTEMPTS;
+        let (secret, terms) = (vault.panic_secret(), (lease(vault), keep));
+        let seen = noted.shares.into_iter().map(|share| share.at);
+        Ok((chosen, area.shares, seen.collect::<Vec<_>>(), secret, terms))
     })?;
     let inputs = change.relays_inputs();
     let slots = inputs.each_ref().map(|(slot, _)| *slot);
@@ -274,6 +278,8 @@ fn put(
     let new = relays::New {
         relays: &chosen,
         known: &known,
+        seen: &seen,
+        keep,
         panic_secret: &panic_secret,
         days,
         inputs: inputs.into(),
@@ -289,7 +295,6 @@ fn put(
     made.area.needed = new.needed;
     made.area.shares = shares;
     made.area.masked = new.masked;
-    made.area.before = known;
     Ok(chosen)
 }
 
@@ -395,7 +400,7 @@ fn anew(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
         Ok(vault.refreshed().map(|change| (change, vault.mode())))
     })?;
     match begun {
-        Some((change, mode)) => make(access, ways, (mode, Vec::new(), Before::Stays), change),
+        Some((change, mode)) => make(access, ways, (mode, Vec::new(), Spare::Stays), change),
         None => Ok(()),
     }
 }

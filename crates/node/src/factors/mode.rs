@@ -1,39 +1,53 @@
 //! What protects the vault now, what this machine could do, and what is recommended.
 
 use emptyroom_vault::Mode;
+use emptyroom_wire::address::RelayAddress;
 
-use super::change::{Access, Ways, with};
-use super::chip;
-use super::noted::{Noted, area_of, hosts_text};
-use crate::api::{Answer, Call, Exit, Failure, ModeInfo, ModeName};
+use super::change::{Access, Ways, check, with};
+use super::noted::{Area, Noted, area_of, hosts_text};
+use super::{chip, relays};
+use crate::api::{Answer, Failure, ModeInfo, ModeName};
 use crate::engine::own::read_failure;
 
-/// What `vault mode` shows.
-pub(crate) fn vault_mode(access: &dyn Access) -> Result<Answer, Failure> {
+/// So many relays are the least of which one may fail.
+const RELAYS_GOOD: usize = 3;
+
+/// What `vault mode` shows; of relays that are named it is looked what they offer.
+pub(crate) fn vault_mode(access: &dyn Access, named: &[RelayAddress]) -> Result<Answer, Failure> {
+    check(named)?;
     let (status, area, noted) = with(access, |vault| {
         let status = vault.status().map_err(read_failure)?;
         Ok((status, area_of(vault), Noted::read(vault)?))
     })?;
-    let chip = Ways::of_machine()?.chip;
-    // Asked for its primary key as an enrolment does: one that can be opened may still refuse. (Whether it is full, only an
-    // enrolment tells.)
-    let why = chip.open().and_then(|mut tpm| chip::probe(&mut tpm)).err();
-    let tries = match (&why, &area.enrolment) {
-        (None, Some(enrolment)) => Some(chip.tries(enrolment)),
-        _ => None,
+    let ways = Ways::of_machine()?;
+    let here = TpmHere::look(&ways.chip, &area);
+    let useless = relays::useless(&ways.carrier, named)?;
+    let chosen = match named {
+        [] => noted.relays_of(&area).len(),
+        named => named.len(),
     };
-    let (attempts_left, gone) = match tries {
-        None => (None, None),
-        Some(Ok(0)) => (Some(0), Some(chip::used_up().text)),
-        Some(Ok(left)) => (Some(left), None),
-        Some(Err(failure)) => (None, Some(failure.text)),
-    };
-    let why = why.map(|failure| failure.text);
-    let recommended = match why {
-        None => ModeName::Tpm,
-        Some(_) => ModeName::Passphrase,
+    let attempts = status.mode.asks_relays().then_some(noted.attempts);
+    let why_no_relays = match (chosen, &useless[..]) {
+        (0, _) => Some("no relays are chosen; `--relays FILE` names some".to_owned()),
+        (_, []) => None,
+        (_, useless) => Some(format!(
+            "these relays cannot be reached, or keep no shares: {}",
+            useless.join(", ")
+        )),
     };
     let now = ModeName::of(status.mode);
+    let info = |mode: ModeName| {
+        let why_no_tpm = here
+            .why
+            .as_ref()
+            .or(here.gone.as_ref().filter(|_| mode == now));
+        let why_no_tpm = why_no_tpm.filter(|_| mode.mode().asks_tpm());
+        let why_no_relays = why_no_relays.as_ref().filter(|_| mode.mode().asks_relays());
+        ModeInfo {
+            mode,
+            why_not: why_no_tpm.or(why_no_relays).cloned(),
+        }
+    };
     let modes = [
         ModeName::Passphrase,
         ModeName::Tpm,
@@ -43,65 +57,60 @@ pub(crate) fn vault_mode(access: &dyn Access) -> Result<Answer, Failure> {
     Ok(Answer::VaultMode {
         mode: now,
         recovery: status.recovery,
-        attempts_left,
+        attempts_left: here.attempts.into_iter().chain(attempts).min(),
         relays: area.shares.iter().map(|at| hosts_text(&at.hosts)).collect(),
         needed: area.needed,
         left: noted.left(&area),
         refreshed_at: (status.mode != Mode::Passphrase).then_some(noted.refreshed_ms),
-        recommended,
-        modes: modes
-            .into_iter()
-            .filter(|mode| mode.is_offered() || *mode == now)
-            .map(|mode| ModeInfo {
-                mode,
-                // Of the mode that is, also what keeps it from opening the vault.
-                why_not: why
-                    .clone()
-                    .or_else(|| gone.clone().filter(|_| mode == now))
-                    .filter(|_| mode.mode().asks_tpm()),
-            })
-            .collect(),
+        recommended: recommended(here.why.is_none(), chosen.saturating_sub(useless.len())),
+        modes: modes.map(info).into(),
     })
 }
 
-impl Call {
-    /// Refuses what programs are not offered.
-    // [SPEC 12.50]
-    pub(crate) fn check_offered(&self) -> Result<(), Failure> {
-        match self {
-            Call::SetMode { mode, .. }
-            | Call::ChangeSecret {
-                mode: Some(mode), ..
-            } => mode.check_offered(),
-            _ => Ok(()),
+/// What is best with a TPM or without, and with so many relays.
+// [SPEC 12.50]
+fn recommended(has_tpm: bool, relays: usize) -> ModeName {
+    match (has_tpm, relays >= RELAYS_GOOD) {
+        (true, true) => ModeName::TpmAndRelays,
+        (true, false) => ModeName::Tpm,
+        (false, true) => ModeName::Relays,
+        (false, false) => ModeName::Passphrase,
+    }
+}
+
+/// What the machine's TPM offers a vault.
+struct TpmHere {
+    /// What is missing, for any vault.
+    why: Option<String>,
+    /// What keeps it from opening this one.
+    gone: Option<String>,
+    attempts: Option<u32>,
+}
+
+impl TpmHere {
+    fn look(chip: &chip::Chip, area: &Area) -> Self {
+        // Asked for its primary key as an enrolment does: one that can be opened may still refuse. (Whether it is full, only an
+        // enrolment tells.)
+        let why = chip.open().and_then(|mut tpm| chip::probe(&mut tpm)).err();
+        let tries = match (&why, &area.enrolment) {
+            (None, Some(enrolment)) => Some(chip.tries(enrolment)),
+            _ => None,
+        };
+        let (attempts, gone) = match tries {
+            None => (None, None),
+            Some(Ok(0)) => (Some(0), Some(chip::used_up().text)),
+            Some(Ok(left)) => (Some(left), None),
+            Some(Err(failure)) => (None, Some(failure.text)),
+        };
+        Self {
+            why: why.map(|failure| failure.text),
+            gone,
+            attempts,
         }
     }
 }
 
 impl ModeName {
-    /// Relays are not: there are ways in which they lock an owner out who did nothing wrong. Who takes this crate as a library can try
-    /// them.
-    fn is_offered(self) -> bool {
-        matches!(self, Self::Passphrase | Self::Tpm)
-    }
-
-    /// Refuses a mode that programs are not offered.
-    ///
-    /// # Errors
-    /// For the modes with relays.
-    // [SPEC 12.50]
-    pub fn check_offered(self) -> Result<(), Failure> {
-        if self.is_offered() {
-            return Ok(());
-        }
-        Err(Failure::new(
-            Exit::Usage,
-            "mode_not_offered",
-            "relays cannot be needed to open a vault yet: there are ways in which they lock its owner out for good",
-        )
-        .hint("choose `passphrase` or `tpm`; nothing was changed"))
-    }
-
     pub(crate) fn of(mode: Mode) -> Self {
         match mode {
             Mode::Passphrase => Self::Passphrase,
@@ -118,5 +127,19 @@ impl ModeName {
             Self::Relays => Mode::Relays,
             Self::TpmAndRelays => Mode::TpmAndRelays,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ModeName, recommended};
+
+    // [SPEC 12.50]
+    #[test]
+    fn both_are_recommended_where_there_are_both() {
+        assert!(recommended(true, 3) == ModeName::TpmAndRelays);
+        assert!(recommended(true, 2) == ModeName::Tpm);
+        assert!(recommended(false, 5) == ModeName::Relays);
+        assert!(recommended(false, 2) == ModeName::Passphrase);
     }
 }

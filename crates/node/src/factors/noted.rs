@@ -17,10 +17,13 @@ use zeroize::Zeroizing;
 use super::chip::Of;
 use crate::api::Failure;
 use crate::engine::own::read_failure;
-use crate::shares::{RELAYS_MAX, SLOTS, unlock};
+use crate::shares::{RELAYS_MAX, SLOTS, USES, unlock};
 
 /// The record's name.
 const NAME: &[u8] = b"nf";
+
+/// So many shares are noted at most, so that the record has its place: more are only where relays take shares and delete none.
+pub(super) const NOTED_SHARES_MAX: usize = 600;
 
 /// The longest hosts of a relay, so that what five of them need has its place beside an enrolment.
 pub(super) const HOSTS_LEN_MAX: usize = 110;
@@ -80,8 +83,6 @@ pub(super) struct Area {
     pub(super) shares: Vec<At>,
     /// Slot by slot, one value for each share.
     pub(super) masked: [Vec<[u8; 32]>; SLOTS],
-    /// The shares that the header before this one named, where they stay.
-    pub(super) before: Vec<At>,
 }
 
 /// What an empty vault remembers of the one that was in its place.
@@ -101,7 +102,7 @@ pub(super) struct NotedPlace {
 }
 
 /// What the open vault knows of its factors.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Noted {
     pub(super) places: Vec<NotedPlace>,
     pub(super) shares: Vec<NotedShare>,
@@ -117,6 +118,8 @@ pub(super) struct Noted {
     pub(super) failed: Option<Failed>,
     /// Relays that answered wrongly at the last opening.
     pub(super) wrong: Vec<String>,
+    /// How many more attempts the relays allowed then.
+    pub(super) attempts: u32,
 }
 
 /// How long a share stays after it was put or renewed, where no dead-man time says otherwise.
@@ -126,6 +129,22 @@ pub(super) const LEASE_DAYS: u16 = 400;
 /// A lease ends with one of every eight days.
 // [SPEC 4.71]
 const LEASE_ROUNDING_DAYS: u64 = 8;
+
+impl Default for Noted {
+    fn default() -> Self {
+        Self {
+            places: Vec::new(),
+            shares: Vec::new(),
+            relays: Vec::new(),
+            errands: Errands::default(),
+            refreshed_ms: 0,
+            chosen: None,
+            failed: None,
+            wrong: Vec::new(),
+            attempts: u32::from(USES),
+        }
+    }
+}
 
 impl NotedShare {
     /// Whether its relay has it no more, whatever became of it.
@@ -160,9 +179,6 @@ impl Area {
         for value in self.masked.iter().flatten() {
             out.extend_from_slice(value);
         }
-        if self.enrolment.is_none() {
-            put_list(&mut out, &self.before, put_at);
-        }
         out
     }
 
@@ -180,16 +196,11 @@ impl Area {
                 slot.push(reader.array()?);
             }
         }
-        let before = match enrolment {
-            None => reader.list(RELAYS_MAX, Reader::at)?,
-            Some(_) => Vec::new(),
-        };
         Some(Area {
             enrolment,
             needed,
             shares,
             masked,
-            before,
         })
     }
 
@@ -208,14 +219,17 @@ impl Area {
         Some((enrolment.place(), Some(enrolment.identity())))
     }
 
+    /// What is left of its shares when these are gone, in words, where it is enough to open a copy of the disk.
+    pub(super) fn left(&self, gone: &[ShareId]) -> Option<String> {
+        let there = self.shares.iter().filter(|at| !gone.contains(&at.id));
+        let there: Vec<String> = there.map(|at| hosts_text(&at.hosts)).collect();
+        let opens = !self.shares.is_empty() && there.len() >= self.needed;
+        opens.then(|| format!("its shares at the relays {}", there.join(", ")))
+    }
+
     /// Whether this share opens the vault.
     pub(super) fn names(&self, id: &ShareId) -> bool {
         self.shares.iter().any(|at| at.id == *id)
-    }
-
-    /// All shares that are to be there.
-    pub(super) fn all(&self) -> impl Iterator<Item = &At> {
-        self.shares.iter().chain(&self.before)
     }
 }
 
@@ -291,7 +305,24 @@ impl Noted {
     /// The shares that the header does not name.
     pub(super) fn unused(&self, used: &Area) -> impl Iterator<Item = &At> {
         let shares = self.shares.iter().map(|noted| &noted.at);
-        shares.filter(|at| used.all().all(|used| used.id != at.id))
+        shares.filter(|at| !used.names(&at.id))
+    }
+
+    /// The relays that still have enough shares of a header before this one for a copy of the disk to open: those of one refresh were noted
+    /// together.
+    // [SPEC 11.53]
+    pub(super) fn old_shares(&self, used: &Area) -> Vec<String> {
+        let is_used = |share: &NotedShare| used.names(&share.at.id);
+        let old = self.shares.iter().filter(|share| !is_used(share));
+        let together = |share: &NotedShare| {
+            let same = |other: &&NotedShare| other.noted_ms == share.noted_ms && !is_used(other);
+            self.shares.iter().filter(same).count()
+        };
+        let old = old.filter(|share| used.needed > 0 && together(share) >= used.needed);
+        let mut names: Vec<String> = old.map(|share| hosts_text(&share.at.hosts)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// The relays that were chosen, by what the header names.
@@ -356,6 +387,7 @@ impl Noted {
         for noted in &self.places {
             out.extend_from_slice(&noted.tpm.unwrap_or([0; 34]));
         }
+        out.extend_from_slice(&self.attempts.to_be_bytes());
         out
     }
 
@@ -413,6 +445,10 @@ impl Noted {
         for noted in &mut self.places {
             let tpm: Identity = reader.array()?;
             noted.tpm = (tpm != [0; 34]).then_some(tpm);
+        }
+        // Of before it was noted.
+        if !reader.0.is_empty() {
+            self.attempts = u32::from_be_bytes(reader.array()?);
         }
         Some(())
     }

@@ -7,11 +7,13 @@ mod streams;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use emptyroom_wire::address::RelayAddress;
 use emptyroom_wire::derive::expand;
 use emptyroom_wire::op::{
     Answer, DeleteShare, EvaluateShare, Evaluated, RefusalCode, RenewShare, Request,
 };
 use emptyroom_wire::relay_key::IdentityHash;
+use emptyroom_wire::rng;
 use emptyroom_wire::share::{ShareId, sign_delete, sign_renew};
 use emptyroom_wire::sign::SignKey;
 use emptyroom_wire::time::Mono;
@@ -26,14 +28,20 @@ use crate::clock;
 use crate::errand::Errand;
 use crate::seed;
 use crate::shares::RELAYS_MAX;
+use crate::shares::oprf::Question;
 use crate::shares::unlock::{NoAnswer, TooFew, Unlock};
-pub(super) use put::{New, put};
+pub(super) use put::{New, name, put};
 pub(super) use streams::Streams;
 use streams::{LOOK, Sockets, Whom, dial};
 
-/// How long deletes may take; the same when somebody waits for the end.
-const DELETE_TIME_MAX: Duration = Duration::from_secs(4);
-const DELETE_HURRIED_MAX: Duration = Duration::from_secs(1);
+/// How long deletes may take; the same when somebody waits for the end: at relays that the header names, which were just reached, and at
+/// others, which may be gone for good.
+const DELETE_TIME_MAX: Duration = Duration::from_secs(15);
+const DELETE_HURRIED_MAX: Duration = Duration::from_secs(5);
+const DELETE_OTHERS_HURRIED_MAX: Duration = Duration::from_secs(1);
+/// How long using shares up may take.
+// [SPEC 11.59]
+const USE_UP_TIME_MAX: Duration = Duration::from_secs(8);
 /// How long a relay may take to renew.
 const RENEW_TIME_MAX: Duration = Duration::from_secs(15);
 
@@ -61,18 +69,49 @@ pub(super) fn order(panic_secret: &[u8; 32], at: &At) -> Delete {
 /// When those that can be reached are too few.
 // [SPEC 11.40]
 pub(super) fn reach(carrier: &Arc<dyn Carrier>, area: &Area) -> Result<Streams, Failure> {
-    let whom = area.shares.iter().map(Whom::of).collect();
-    let streams = Streams::open(carrier, whom, area.needed, &|| false)?;
-    let reached = streams.count();
-    if reached >= area.needed {
+    let whom = area.shares.iter().map(Whom::with_share).collect();
+    let streams = Streams::open(carrier, whom, area.needed)?;
+    let (reached, gone) = (streams.numbers(), streams.gone());
+    if reached.len() >= area.needed {
         return Ok(streams);
     }
+    if area.shares.len().saturating_sub(gone.len()) < area.needed {
+        return Err(all_gone(area, &gone, ""));
+    }
     let text = format!(
-        "{} of {} relays are needed to open this vault, {reached} can be reached",
+        "{} of {} relays are needed to open this vault, {} can be reached and have their share; these do not: {}",
         area.needed,
-        area.shares.len()
+        area.shares.len(),
+        reached.len(),
+        names(area, |number| !reached.contains(&number)),
     );
     Err(needed(text))
+}
+
+/// The relays of an area whose number is one of these, by their hosts.
+fn names(area: &Area, which: impl Fn(usize) -> bool) -> String {
+    let numbered = area.shares.iter().enumerate();
+    let those = numbered.filter(|(number, _)| which(*number));
+    let names: Vec<String> = those.map(|(_, at)| hosts_text(&at.hosts)).collect();
+    names.join(", ")
+}
+
+/// Which of these relays cannot be reached, or keep no shares: whoever keeps some says of one that nobody made that it has none.
+pub(super) fn useless(
+    carrier: &Arc<dyn Carrier>,
+    relays: &[RelayAddress],
+) -> Result<Vec<String>, Failure> {
+    let mut rng = seed::generator()?;
+    let mut whom = |address: &RelayAddress| {
+        let nobodys = ShareId::new(rng::bytes(&mut rng));
+        Whom::asked_for(address, nobodys)
+    };
+    let whom: Vec<Whom> = relays.iter().map(&mut whom).collect();
+    // All are waited for: none of them will be open.
+    let keep = Streams::open(carrier, whom, usize::MAX)?.gone();
+    let numbered = relays.iter().enumerate();
+    let useless = numbered.filter(|(number, _)| !keep.contains(number));
+    Ok(useless.map(|(_, address)| name(address)).collect())
 }
 
 /// Asks over these streams for what opens the slots of an area.
@@ -84,9 +123,12 @@ pub(super) fn ask(mut streams: Streams, area: &Area, input: &[u8; 32]) -> Result
     let requests = unlock.requests().into_iter().enumerate();
     let mut tasks = JoinSet::new();
     for (number, request) in requests {
-        let Some(mut errand) = streams.take(number) else {
-            unlock.heard(number, Err(NoAnswer::NotNow));
-            continue;
+        let mut errand = match streams.take(number) {
+            Ok(errand) => errand,
+            Err(why) => {
+                unlock.heard(number, Err(why));
+                continue;
+            }
         };
         let sender = sender.clone();
         let evaluate = async move {
@@ -139,24 +181,33 @@ pub(super) fn too_few(why: TooFew, unlock: &Unlock, area: &Area) -> Failure {
         TooFew::Needed {
             needed: count,
             answered,
-        } => needed(format!(
-            "{count} of {} relays are needed to open this vault, {answered} answered{left}",
-            area.shares.len()
-        )),
-        TooFew::Gone => Failure::new(
-            Exit::Vault,
-            "vault_no_attempts",
-            format!(
-                "too few relays still have their share of this vault: wrong PINs used them up, or they were deleted or have run out{left}"
-            ),
-        )
-        .hint("enter the recovery words; nothing else opens this vault any more"),
+        } => {
+            let heard: Vec<usize> = unlock.heard_from().map(|(number, ..)| number).collect();
+            needed(format!(
+                "{count} of {} relays are needed to open this vault, {answered} answered; these did not, and may have counted it all the same, up to ten times: {}{left}",
+                area.shares.len(),
+                names(area, |number| !heard.contains(&number)),
+            ))
+        }
+        TooFew::Gone => all_gone(area, &unlock.gone().collect::<Vec<_>>(), &left),
     }
 }
 
+/// Too few relays say that they have their share.
+fn all_gone(area: &Area, gone: &[usize], left: &str) -> Failure {
+    let text = format!(
+        "too few relays still have their share of this vault: wrong PINs used them up, they were deleted or have run out, or a copy of this vault was opened; these have none: {}{left}",
+        names(area, |number| gone.contains(&number)),
+    );
+    Failure::new(Exit::Vault, "vault_no_attempts", text).hint(
+        "enter the recovery words: nothing else opens this vault, unless these relays have lost their data and get it back",
+    )
+}
+
 fn needed(text: String) -> Failure {
-    Failure::new(Exit::Vault, "vault_relays_needed", text)
-        .hint("try again when you are connected, or enter the recovery words")
+    Failure::new(Exit::Vault, "vault_relays_needed", text).hint(
+        "try again when they can be reached; where they are gone for good the recovery words open it, and `emptyroom pin change --mode passphrase` then does without them",
+    )
 }
 
 /// Renews the leases of these shares; gives those whose relay did not.
@@ -173,7 +224,7 @@ pub(super) fn renew(
             let owner = owner(panic_secret, &at.relay, &at.id);
             let carrier = carrier.clone();
             tasks.spawn(async move {
-                let renewed = timeout(RENEW_TIME_MAX, renew_one(&*carrier, &at, owner, days));
+                let renewed = timeout(RENEW_TIME_MAX, renew_one(&carrier, &at, owner, days));
                 let is_renewed = renewed.await.unwrap_or(false);
                 (!is_renewed).then_some(at)
             });
@@ -186,8 +237,8 @@ pub(super) fn renew(
     })
 }
 
-async fn renew_one(carrier: &dyn Carrier, at: &At, owner: SignKey, days: u16) -> bool {
-    let Some(mut errand) = dial(carrier, &Whom::of(at)).await else {
+async fn renew_one(carrier: &Arc<dyn Carrier>, at: &At, owner: SignKey, days: u16) -> bool {
+    let Ok(mut errand) = dial(carrier, &Whom::of(at)).await else {
         return false;
     };
     let named = (at.id.name(), days);
@@ -207,12 +258,9 @@ async fn renew_one(carrier: &dyn Carrier, at: &At, owner: SignKey, days: u16) ->
 /// each relay, however many it has.
 pub(super) fn delete(
     carrier: &Arc<dyn Carrier>,
-    orders: Vec<Delete>,
+    (orders, named): (Vec<Delete>, &[IdentityHash]),
     is_hurried: &dyn Fn() -> bool,
 ) -> Result<Vec<ShareId>, Failure> {
-    if orders.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut by_relay: Vec<Vec<Delete>> = Vec::new();
     for order in orders {
         let same = |of: &&mut Vec<Delete>| of.iter().any(|other| other.at.relay == order.at.relay);
@@ -221,25 +269,62 @@ pub(super) fn delete(
             None => by_relay.push(vec![order]),
         }
     }
+    let is_named = |of: &Vec<Delete>| of.iter().any(|order| named.contains(&order.at.relay));
+    let by_relay = by_relay.into_iter().map(|of| (is_named(&of), of));
+    let time_max = |waits_for_named: bool| match (is_hurried(), waits_for_named) {
+        (false, _) => DELETE_TIME_MAX,
+        (true, true) => DELETE_HURRIED_MAX,
+        (true, false) => DELETE_OTHERS_HURRIED_MAX,
+    };
+    end_shares(by_relay.collect(), time_max, |orders, gone| {
+        let carrier = carrier.clone();
+        async move { delete_at(&carrier, orders, &gone).await }
+    })
+}
+
+/// Uses shares up, which takes nothing but their ids: for whoever destroys a vault without its key. Gives those that answer nobody any
+/// more.
+// [SPEC 11.59]
+pub(super) fn use_up(carrier: &Arc<dyn Carrier>, shares: &[At]) -> Result<Vec<ShareId>, Failure> {
+    let each = shares.iter().map(|at| (true, at.clone())).collect();
+    end_shares(
+        each,
+        |_| USE_UP_TIME_MAX,
+        |at, gone| {
+            let carrier = carrier.clone();
+            async move { use_up_at(&carrier, at, &gone).await }
+        },
+    )
+}
+
+/// Has something done for each of these at once, and waits for it: for so long as some of those that are marked are not done, and for so
+/// long after that. Gives what was told to be gone. Whoever does not answer is asked again after the next opening.
+fn end_shares<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
+    each: Vec<(bool, T)>,
+    time_max: impl Fn(bool) -> Duration,
+    end: impl Fn(T, mpsc::UnboundedSender<ShareId>) -> F,
+) -> Result<Vec<ShareId>, Failure> {
+    if each.is_empty() {
+        return Ok(Vec::new());
+    }
     let (sender, mut gone) = mpsc::unbounded_channel();
     let sockets = Sockets::new()?;
     sockets.handle.block_on(async {
+        let mut marked = each.iter().filter(|(is_marked, _)| *is_marked).count();
         let mut tasks = JoinSet::new();
-        for orders in by_relay {
-            let (carrier, sender) = (carrier.clone(), sender.clone());
-            tasks.spawn(async move { delete_at(&*carrier, orders, &sender).await });
+        for (is_marked, one) in each {
+            let ends = end(one, sender.clone());
+            tasks.spawn(async move {
+                ends.await;
+                is_marked
+            });
         }
         let since = Instant::now();
-        // Whoever does not answer is asked again after the next opening.
-        while since.elapsed()
-            < if is_hurried() {
-                DELETE_HURRIED_MAX
-            } else {
-                DELETE_TIME_MAX
-            }
-        {
-            if let Ok(None) = timeout(LOOK, tasks.join_next()).await {
-                return;
+        while since.elapsed() < time_max(marked > 0) {
+            match timeout(LOOK, tasks.join_next()).await {
+                Ok(None) => return,
+                Ok(Some(Ok(true))) => marked = marked.saturating_sub(1),
+                Ok(Some(_)) | Err(_) => {}
             }
         }
     });
@@ -253,12 +338,12 @@ pub(super) fn delete(
 
 /// Deletes what one relay has.
 async fn delete_at(
-    carrier: &dyn Carrier,
+    carrier: &Arc<dyn Carrier>,
     orders: Vec<Delete>,
     gone: &mpsc::UnboundedSender<ShareId>,
 ) {
     let Some(first) = orders.first() else { return };
-    let Some(mut errand) = dial(carrier, &Whom::of(&first.at)).await else {
+    let Ok(mut errand) = dial(carrier, &Whom::of(&first.at)).await else {
         return;
     };
     for order in orders {
@@ -274,6 +359,25 @@ async fn delete_at(
             Err(_) => return,
         }
     }
+}
+
+async fn use_up_at(carrier: &Arc<dyn Carrier>, at: At, gone: &mpsc::UnboundedSender<ShareId>) {
+    let (Ok(mut errand), Ok(mut rng)) = (dial(carrier, &Whom::of(&at)).await, seed::generator())
+    else {
+        return;
+    };
+    let element = Question::new(&rng::bytes(&mut rng), &mut rng).element();
+    loop {
+        let id = at.id.clone();
+        let evaluate = EvaluateShare { id, element };
+        match errand.ask(Request::ShareEvaluate(evaluate)).await {
+            Ok(Answer::Evaluated(Evaluated { uses_left: 1.., .. })) => {}
+            Ok(Answer::Evaluated(_)) => break,
+            Ok(answer) if is_gone(&answer) => break,
+            Ok(_) | Err(_) => return,
+        }
+    }
+    let _ = gone.send(at.id);
 }
 
 /// No relay was named.

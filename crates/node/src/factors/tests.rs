@@ -37,6 +37,8 @@ mod disk;
 #[path = "../../../tpm/tests/it/bus.rs"]
 mod bus;
 
+mod lying;
+
 const SECRET: &str = "1357";
 const PANIC: &str = "2468";
 const PHRASE: &str = "sixteen bytes!!!";
@@ -576,7 +578,7 @@ fn what_an_area_names_is_read_whatever_follows() {
     }
     area[..2].fill(0xff);
     assert!(noted::Area::decode(&area).is_none());
-    assert_eq!(ways.destroy_named(&area).len(), 1);
+    assert_eq!(ways.destroy_named(&area).wait().len(), 1);
 }
 
 /// Only the TPM that has an index knows that it is gone: another one, which has none at that place, is not believed.
@@ -593,7 +595,7 @@ fn another_tpm_is_not_believed() {
     // Moved to another machine, and opened there by the words.
     let here = Here(RefCell::new(open(&disk, PHRASE, &elsewhere).unwrap()));
     let area = here.0.borrow().area().to_vec();
-    assert_eq!(elsewhere.destroy_named(&area).len(), 1);
+    assert_eq!(elsewhere.destroy_named(&area).wait().len(), 1);
     rewrap(&here, &elsewhere, To::default(), |vault| {
         let begun = vault.with_secret(&text(PHRASE), &text("9753"));
         Ok(begun.unwrap())
@@ -671,12 +673,12 @@ fn a_relay_that_answers_wrongly_is_named() {
         area: area.clone(),
         ..Asked::default()
     };
-    asked(vec![(0, [1; 16]), (1, [9; 16]), (2, [3; 16])]).find_wrong(&mut vault);
+    asked(vec![(0, [1; 16]), (1, [9; 16]), (2, [3; 16])]).settle(&mut vault);
     assert_eq!(told(&vault).wrong_relays, ["relay-2:443"]);
     // Nobody was asked, as with the recovery words: nothing is known.
-    asked(Vec::new()).find_wrong(&mut vault);
+    asked(Vec::new()).settle(&mut vault);
     assert_eq!(told(&vault).wrong_relays.len(), 1);
-    asked(vec![(0, [1; 16]), (1, [2; 16])]).find_wrong(&mut vault);
+    asked(vec![(0, [1; 16]), (1, [2; 16])]).settle(&mut vault);
     assert!(told(&vault).wrong_relays.is_empty());
 }
 
@@ -731,14 +733,28 @@ fn what_is_noted_comes_back() {
     };
     assert!(read.relays_of(&names(1)) == noted.relays);
     assert!(read.relays_of(&names(2)) == noted.chosen.unwrap().1);
-    // The header, or the one before, named it: it stays. Others go, and after their lease nobody is asked.
-    let before = Area {
-        before: vec![share_at(1)],
-        ..names(4)
-    };
+    // The header names it: it stays. Others go, and after their lease nobody is asked.
     assert_eq!(read.unused(&names(1)).count(), 0);
-    assert_eq!(read.unused(&before).count(), 0);
     assert_eq!(read.unused(&names(4)).count(), 1);
+    // Of one refresh, as many as open a copy; fewer open none.
+    let old = |noted_ms: [u64; 3], used: u8| {
+        let shares = (1..4).zip(noted_ms).map(|(n, noted_ms)| NotedShare {
+            at: share_at(n),
+            noted_ms,
+            answers: [0; 16],
+        });
+        let noted = Noted {
+            shares: shares.collect(),
+            ..Noted::default()
+        };
+        let area = Area {
+            needed: 2,
+            ..names(used)
+        };
+        noted.old_shares(&area)
+    };
+    assert_eq!(old([5, 5, 5], 3), ["relay-1:443", "relay-2:443"]);
+    assert!(old([5, 6, 5], 3).is_empty() && old([5, 6, 7], 9).is_empty());
     let lease_ms = 409 * emptyroom_wire::time::DAY_MS;
     assert!(!read.shares[0].is_over(5 + lease_ms) && read.shares[0].is_over(6 + lease_ms));
 }
@@ -783,25 +799,11 @@ fn areas_and_errands_are_what_they_were() {
         needed: 3,
         shares: (1..6).map(at).collect(),
         masked: [1, 2, 3, 4].map(|n| vec![[n; 32]; 5]),
-        before: Vec::new(),
     };
     let encoded = area.encode();
     assert!(encoded.len() + emptyroom_tpm::ENROLMENT_LEN_MAX <= 2_750);
     let longest = HOSTS_LEN_MAX - noted::hosts_text(&hosts).len();
     assert!(encoded.len() + 5 * longest + emptyroom_tpm::ENROLMENT_LEN_MAX <= 2_758);
-    // Without a TPM the shares of the header before are named, too.
-    let both = Area {
-        before: (1..6).map(at).collect(),
-        ..area.clone()
-    };
-    assert!(both.encode().len() + 10 * longest <= 2_758);
-    let read = Area::decode(&both.encode()).unwrap();
-    assert!(
-        read.before
-            .iter()
-            .map(|at| &at.id)
-            .eq(both.before.iter().map(|at| &at.id))
-    );
     let read = Area::decode(&[&encoded[..], &[7; 500]].concat()).unwrap();
     assert!(read.encode() == encoded && read.to_ask().is_some());
     for len in 0..encoded.len() {

@@ -2,6 +2,7 @@
 
 use emptyroom_tpm::Place;
 use emptyroom_vault::Vault;
+use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::share::ShareId;
 
 use super::change::{Access, Ways, with};
@@ -40,7 +41,7 @@ pub(super) fn tidy_tpm(access: &dyn Access, ways: &Ways) -> Result<(), Failure> 
 
 fn tidy_relays(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     let now = clock::now().wall.0;
-    let (orders, over) = with(access, move |vault| {
+    let (orders, over, named) = with(access, move |vault| {
         vault.settle_header().map_err(write_failure)?;
         let (used, noted) = (area_known(vault)?, Noted::read(vault)?);
         let secret = vault.panic_secret();
@@ -55,8 +56,10 @@ fn tidy_relays(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
             .map(|at| relays::order(&secret, at))
             .collect();
         let over: Vec<ShareId> = over.into_iter().map(|at| at.id.clone()).collect();
-        Ok((orders, over))
+        let named: Vec<IdentityHash> = used.shares.iter().map(|at| at.relay).collect();
+        Ok((orders, over, named))
     })?;
+    let orders = (orders, &named[..]);
     let mut gone = relays::delete(&ways.carrier, orders, &|| access.is_hurried())?;
     // Nobody has to be asked whether these are there.
     gone.extend(over);
@@ -125,7 +128,9 @@ fn run(access: &dyn Access, ways: &Ways, errands: &Errands) -> Result<bool, Fail
     let places: Vec<Of> = errands.places.iter().map(|place| (*place, None)).collect();
     let ended = ways.chip.destroy(&places).len();
     let orders = errands.deletes.clone();
-    let gone = relays::delete(&ways.carrier, orders, &|| access.is_hurried())?.len();
+    // All are looked for as long: nobody knows which of these relays are there.
+    let all: Vec<IdentityHash> = orders.iter().map(|order| order.at.relay).collect();
+    let gone = relays::delete(&ways.carrier, (orders, &all), &|| access.is_hurried())?.len();
     Ok(ended == errands.places.len() && gone == errands.deletes.len())
 }
 
@@ -154,7 +159,7 @@ pub(super) fn all(vault: &Vault) -> Errands {
         }
     }
     let secret = vault.panic_secret();
-    let mut shares: Vec<&At> = area.all().collect();
+    let mut shares: Vec<&At> = area.shares.iter().collect();
     shares.extend(noted.unused(&area));
     errands
         .deletes

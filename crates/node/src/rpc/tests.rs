@@ -71,7 +71,7 @@ fn every_call() -> Vec<Call> {
             new: SecretText::new("b".into()),
             mode: Some(ModeName::Passphrase),
         },
-        Call::VaultMode {},
+        Call::VaultMode { relays: Vec::new() },
         Call::SetMode {
             secret: SecretText::new("1".into()),
             mode: ModeName::TpmAndRelays,

@@ -140,7 +140,7 @@ impl Remote {
                 | Call::SetSwitch { .. }
                 | Call::UnsetSwitch { .. } => DERIVING_TIME_MAX,
                 Call::Drill {} => DRILL_TIME_MAX,
-                Call::Panic {} | Call::VaultMode {} => FACTORS_TIME_MAX,
+                Call::Panic {} | Call::VaultMode { .. } => FACTORS_TIME_MAX,
                 _ => Duration::ZERO,
             }
     }

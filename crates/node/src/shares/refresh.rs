@@ -20,8 +20,8 @@ use super::{RELAYS_MAX, SLOTS, USES, needed, unlock};
 
 /// How long the rest may take when enough have taken their shares.
 pub const REST_MS: u64 = 10_000;
-/// The same when somebody waits for the end.
-pub const REST_HURRIED_MS: u64 = 1_000;
+/// The same when somebody waits for the end: long enough for a relay that is far away.
+pub const REST_HURRIED_MS: u64 = 3_000;
 /// How long enough of them may take: not less than for an opening, else a relay that is slow would only ever count.
 // [SPEC 11.52]
 pub const ENOUGH_MS: u64 = unlock::ENOUGH_MS + 5_000;

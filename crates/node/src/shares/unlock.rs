@@ -205,12 +205,15 @@ impl Unlock {
         ])
     }
 
+    /// The relays that say that they have no share any more, by their number.
+    pub fn gone(&self) -> impl Iterator<Item = usize> {
+        let asked = self.asked.iter().enumerate();
+        let gone = asked.filter(|(_, asked)| matches!(asked.state, State::Not(NoAnswer::Gone)));
+        gone.map(|(relay, _)| relay)
+    }
+
     fn too_few(&self, answered: usize) -> TooFew {
-        let gone = self
-            .asked
-            .iter()
-            .filter(|asked| matches!(asked.state, State::Not(NoAnswer::Gone)));
-        if self.asked.len() - gone.count() < self.area.needed {
+        if self.asked.len() - self.gone().count() < self.area.needed {
             return TooFew::Gone;
         }
         TooFew::Needed {

@@ -1,9 +1,12 @@
 //! `emptyroom vault mode`: what besides the PIN opens the vault.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, ValueEnum};
 use emptyroom_node::Session;
-use emptyroom_node::api::{Answer, Call, Exit, Failure, ModeInfo, ModeName};
+use emptyroom_node::api::{Answer, Call, Exit, Failure, ModeInfo, ModeName, SecretText, reason};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::out::Out;
 use crate::room::{self, Room};
@@ -12,23 +15,34 @@ use crate::{failure, passphrase, prompt, span, terminal};
 /// Show what besides the PIN opens the vault, and what could; or change it
 ///
 /// A vault is opened by the PIN or passphrase alone, or by it and a key in this machine's TPM, which answers ten wrong PINs and
-/// then no more. The TPM is /dev/tpmrm0, or the device that $EMPTYROOM_TPM names. A change takes the present PIN, also when a daemon runs; the history is not encrypted
+/// then no more, or by it and more than half of the relays that are named, which count as well, or by all of these. The TPM is
+/// /dev/tpmrm0, or the device that $EMPTYROOM_TPM names. A change takes the present PIN, also when a daemon runs; the history is not encrypted
 /// again. docs/vault.md says what each protects from, and what not.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
   emptyroom vault mode               what it is, what this machine has, what is recommended
+  emptyroom vault mode --relays FILE
+                                     the same with these relays: whether they can be reached and keep shares
   emptyroom vault mode tpm           from now on this machine's TPM is needed, too
+  emptyroom vault mode relays --relays FILE
+                                     from now on relays are needed, too
   emptyroom vault mode passphrase    from now on the PIN or passphrase alone")]
 pub(super) struct Mode {
     /// From now on this besides the PIN
     mode: Option<ModeArgument>,
+    /// The relays, one address a line; `-` reads standard input
+    ///
+    /// One to five, each run by somebody else. Three are the least that helps: of three one may be gone, of two none. Without this the
+    /// relays that were chosen before.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    relays: Option<PathBuf>,
     /// Do not ask, and also without recovery words
     #[arg(long, requires = "mode")]
     yes: bool,
 }
 
-/// A mode as it is typed. Those that are not offered are known all the same, so that it can be said why.
+/// A mode as it is typed.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum ModeArgument {
     /// Nothing: the PIN or passphrase alone
@@ -36,53 +50,80 @@ pub(crate) enum ModeArgument {
     /// This machine's TPM
     Tpm,
     /// Relays
-    #[value(hide = true)]
     Relays,
     /// This machine's TPM and relays
-    #[value(hide = true)]
     TpmAndRelays,
 }
 
-impl ModeArgument {
-    /// Which it is, if it is offered.
-    pub(crate) fn offered(self) -> Result<ModeName, Failure> {
-        let mode = match self {
-            ModeArgument::Passphrase => ModeName::Passphrase,
-            ModeArgument::Tpm => ModeName::Tpm,
-            ModeArgument::Relays => ModeName::Relays,
-            ModeArgument::TpmAndRelays => ModeName::TpmAndRelays,
-        };
-        mode.check_offered()?;
-        Ok(mode)
-    }
-}
-
-impl Mode {
-    pub(super) fn run(self, room: &Room) -> Result<(), Failure> {
-        match self.mode {
-            None => show(room),
-            Some(mode) => set(room, mode.offered()?, self.yes),
+impl From<ModeArgument> for ModeName {
+    fn from(mode: ModeArgument) -> Self {
+        match mode {
+            ModeArgument::Passphrase => Self::Passphrase,
+            ModeArgument::Tpm => Self::Tpm,
+            ModeArgument::Relays => Self::Relays,
+            ModeArgument::TpmAndRelays => Self::TpmAndRelays,
         }
     }
 }
 
-fn set(room: &Room, mode: ModeName, sure: bool) -> Result<(), Failure> {
+impl Mode {
+    /// The file that the relays are read from.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.relays
+            .as_deref()
+            .filter(|file| *file != Path::new("-"))
+    }
+
+    pub(super) fn run(self, room: &Room) -> Result<(), Failure> {
+        let relays = self.relays.as_deref();
+        let relays = relays.map_or_else(|| Ok(Vec::new()), read)?;
+        match self.mode {
+            None => show(room, relays),
+            Some(mode) => set(room, mode.into(), relays, self.yes),
+        }
+    }
+}
+
+/// The lines that are not empty.
+fn read(file: &Path) -> Result<Vec<SecretText>, Failure> {
+    let text = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    };
+    let text = Zeroizing::new(text.map_err(|e| {
+        let text = format!("the relays cannot be read: {}", reason(e.kind()));
+        failure::usage(text, "check --relays")
+    })?);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(|line| SecretText::new(line.to_owned())).collect())
+}
+
+fn set(room: &Room, mode: ModeName, relays: Vec<SecretText>, sure: bool) -> Result<(), Failure> {
     let (session, secret) = room.open_with_pin_that_stays()?;
+    if (1..3).contains(&relays.len()) {
+        room.out.warn("relays_limits", FEW_RELAYS);
+    }
     check_ready(&session, mode, sure, room.out)?;
     passphrase::warn_of(&session, &secret, Some(mode), room.out)?;
     session.call(Call::SetMode {
         secret,
         mode,
-        relays: Vec::new(),
+        relays,
     })?;
     changed(session, room.out);
     room.out.done()
 }
 
+/// What there is, and what could be.
+fn look(session: &Session) -> Result<Answer, Failure> {
+    session.call(Call::VaultMode { relays: Vec::new() })
+}
+
 /// The end of every command that has changed what opens the vault: the change was made, so what fails from here on is a warning.
 // [SPEC 12.50]
 pub(crate) fn changed(session: Session, out: Out) {
-    match session.call(Call::VaultMode {}) {
+    match look(&session) {
         Ok(Answer::VaultMode { left, .. }) if !left.is_empty() => {
             let text = format!(
                 "the change was made; what it replaced could not be destroyed, and is when the vault is opened and it can be reached: {}",
@@ -112,8 +153,13 @@ pub(crate) fn check_ready(
     if mode == ModeName::Passphrase {
         return Ok(());
     }
-    out.warn("tpm_limits", TPM_LIMITS);
-    let Answer::VaultMode { recovery, .. } = session.call(Call::VaultMode {})? else {
+    if matches!(mode, ModeName::Tpm | ModeName::TpmAndRelays) {
+        out.warn("tpm_limits", TPM_LIMITS);
+    }
+    if matches!(mode, ModeName::Relays | ModeName::TpmAndRelays) {
+        out.warn("relays_limits", RELAYS_LIMITS);
+    }
+    let Answer::VaultMode { recovery, .. } = look(session)? else {
         return Err(room::unexpected());
     };
     if recovery {
@@ -138,19 +184,25 @@ fn ask(mode: ModeName) -> Result<(), Failure> {
     Err(failure::usage("nothing was changed", hint))
 }
 
-const NO_RECOVERY: &str = "no recovery words are set: when the TPM is cleared or breaks, or ten PINs were wrong, nothing opens this vault any more";
+const NO_RECOVERY: &str = "no recovery words are set: when the TPM is cleared or breaks, half of the relays are gone, or ten PINs were wrong, nothing opens this vault any more";
+
+const FEW_RELAYS: &str = "with fewer than three relays none may fail: when one is gone, only the recovery words open this vault";
+
+const RELAYS_LIMITS: &str = "without a network, or while half of the relays cannot be reached, only the recovery words open this vault, and a panic PIN does nothing; backups of \
+     this vault open by the recovery words alone, once it was opened again; a copy that is opened anywhere ends the vault that it was copied from; the relays' shares end 400 days \
+     after the last opening, and where a dead-man time is set, with it";
 
 const TPM_LIMITS: &str = "backups of this vault open by the recovery words alone, once it was opened again; a copy that is opened on this machine ends the \
      vault that it was copied from; while the TPM cannot be asked, a panic PIN does nothing";
 
-fn show(room: &Room) -> Result<(), Failure> {
+fn show(room: &Room, relays: Vec<SecretText>) -> Result<(), Failure> {
     let session = room.open()?;
-    let shown = told(room, &session);
+    let shown = told(room, &session, relays);
     session.close()?;
     shown
 }
 
-fn told(room: &Room, session: &Session) -> Result<(), Failure> {
+fn told(room: &Room, session: &Session, relays: Vec<SecretText>) -> Result<(), Failure> {
     let Answer::VaultMode {
         mode,
         recovery,
@@ -161,7 +213,7 @@ fn told(room: &Room, session: &Session) -> Result<(), Failure> {
         refreshed_at,
         recommended,
         modes,
-    } = session.call(Call::VaultMode {})?
+    } = session.call(Call::VaultMode { relays })?
     else {
         return Err(room::unexpected());
     };
@@ -197,14 +249,14 @@ fn told(room: &Room, session: &Session) -> Result<(), Failure> {
         let words = match (recovery, mode) {
             (true, _) => "set",
             (false, ModeName::Passphrase) => {
-                "none: make some before you choose `tpm` (`emptyroom vault recovery new`)"
+                "none: make some before you choose another mode (`emptyroom vault recovery new`)"
             }
             (false, _) => {
-                "none: nothing opens this vault when the TPM is gone; make some (`emptyroom vault recovery new`)"
+                "none: nothing opens this vault when the TPM or the relays are gone; make some (`emptyroom vault recovery new`)"
             }
         };
         lines.push(format!(
-            "recovery words (on paper they open it when the PIN is forgotten or the TPM gone, also every copy of the disk): {words}"
+            "recovery words (on paper they open it when the PIN is forgotten, or the TPM or relays are gone, also every copy of the disk): {words}"
         ));
         Some(lines.join("\n"))
     })

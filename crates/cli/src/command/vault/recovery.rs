@@ -76,7 +76,7 @@ fn new(room: &Room, session: &Session, secret: SecretText) -> Result<(), Failure
 /// In a mode with factors the words are what opens the vault when those are gone.
 // [SPEC 12.50]
 fn expect_passphrase(session: &Session) -> Result<(), Failure> {
-    match session.call(Call::VaultMode {})? {
+    match session.call(Call::VaultMode { relays: Vec::new() })? {
         Answer::VaultMode {
             mode: ModeName::Passphrase,
             ..

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clap::Parser;
@@ -83,11 +83,30 @@ impl Relay {
     pub fn backup(&self, name: &str) -> PathBuf {
         let to = self.scratch.path().join(name);
         relayd(
-            &["backup", "--with-entries", "--data"],
-            &self.data,
-            ("--to", &to),
+            &["backup", "--with-entries"],
+            &[("--data", &self.data), ("--to", &to)],
         );
         to
+    }
+
+    /// The last day of each of its rows, which is in clear (docs of `moving`). It is stopped for that.
+    pub fn last_days(&mut self) -> Vec<u32> {
+        let file = self.scratch.path().join("rows");
+        self.stop();
+        relayd(&["export"], &[("--data", &self.data), ("--to", &file)]);
+        relayd(&["export", "--undo"], &[("--data", &self.data)]);
+        let rows = std::fs::read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        self.resume();
+        // Magic and identity, then records up to the mark of their end.
+        let mut rest = &rows[40..];
+        let mut days = Vec::new();
+        while rest[0] != 255 {
+            let number = |at: usize| u32::from_be_bytes(rest[at..at + 4].try_into().unwrap());
+            days.push(number(3));
+            rest = &rest[43 + usize::try_from(number(39)).unwrap()..];
+        }
+        days
     }
 
     /// Its address for who does not go by the road.
@@ -101,7 +120,7 @@ impl Relay {
     pub fn go_back_to(&mut self, copy: &Path) {
         self.stop();
         std::fs::remove_dir_all(&self.data).unwrap();
-        relayd(&["restore", "--from"], copy, ("--data", &self.data));
+        relayd(&["restore"], &[("--from", copy), ("--data", &self.data)]);
         self.resume();
     }
 
@@ -122,9 +141,10 @@ impl Relay {
 }
 
 /// A command of the relay's program.
-fn relayd(command: &[&str], from: &Path, (flag, to): (&str, &Path)) {
+fn relayd(command: &[&str], places: &[(&str, &Path)]) {
     let command = command.iter().copied().map(OsStr::new);
-    let places = [from.as_os_str(), OsStr::new(flag), to.as_os_str()];
+    let places = places.iter();
+    let places = places.flat_map(|(flag, place)| [OsStr::new(flag), place.as_os_str()]);
     let all = [OsStr::new("emptyroom-relay")]
         .into_iter()
         .chain(command)
@@ -145,6 +165,7 @@ pub struct Road {
     dialled: SocketAddr,
     to: Arc<Mutex<Option<SocketAddr>>>,
     closed: Arc<AtomicBool>,
+    taken: Arc<AtomicUsize>,
 }
 
 impl Road {
@@ -154,10 +175,12 @@ impl Road {
             dialled: listener.local_addr().unwrap(),
             to: Arc::default(),
             closed: Arc::default(),
+            taken: Arc::default(),
         };
         let on = road.clone();
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
+                on.taken.fetch_add(1, Ordering::Relaxed);
                 let Some(to) = *on.to.lock().unwrap() else {
                     continue;
                 };
@@ -173,6 +196,11 @@ impl Road {
 
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// How often somebody has taken it.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// What was lost is lost; connections that are made from now on carry again.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::super::change::{Access, with};
-use super::super::noted::{At, Noted, NotedShare};
+use super::super::noted::{At, NOTED_SHARES_MAX, Noted, NotedShare, area_of};
 use super::streams::{LOOK, Streams, Whom};
 use super::{left, needs_relays, owner};
 use crate::api::{Exit, Failure};
@@ -35,8 +35,12 @@ const PUT_TIME_MAX: Duration = Duration::from_millis(unlock::ENOUGH_MS);
 pub(in crate::factors) struct New<'a> {
     /// The relays that were chosen.
     pub(in crate::factors) relays: &'a [RelayAddress],
-    /// The shares there are.
+    /// The shares that the header names.
     pub(in crate::factors) known: &'a [At],
+    /// All that may be there, by which is known where the relays' chains of keys were.
+    pub(in crate::factors) seen: &'a [At],
+    /// Whether none of these relays is to be left out.
+    pub(in crate::factors) keep: bool,
     /// From which the owner keys come.
     pub(in crate::factors) panic_secret: &'a [u8; 32],
     /// How long they stay.
@@ -57,10 +61,15 @@ pub(in crate::factors) fn put(
     }
     let is_hurried = || access.is_hurried();
     let whom = new.relays.iter();
-    let whom = whom.map(|address| Whom::chosen(address, new.known));
+    let whom = whom.map(|address| Whom::chosen(address, new.seen));
     // [SPEC 11.52] Before anything is noted: who cannot be reached gets no share that would have to be deleted one day.
-    let mut streams = Streams::open(carrier, whom.collect(), needed(all), &is_hurried)?;
+    let mut streams = Streams::open(carrier, whom.collect(), needed(all))?;
     let open = streams.numbers();
+    // [SPEC 11.52]
+    let kept = kept(&new);
+    if !kept.iter().all(|number| open.contains(number)) {
+        return Err(too_few_take(new.relays, &open));
+    }
     let terms = Terms {
         owner: &|relay, id| {
             let address = new.relays.get(relay);
@@ -107,7 +116,7 @@ pub(in crate::factors) fn put(
                     .relays
                     .get(noted.relay)
                     .and_then(|address| address.code.clone());
-                let errand = streams.take(noted.relay);
+                let errand = streams.take(noted.relay).ok();
                 let sender = sender.clone();
                 let mut rng = seed::generator()?;
                 let put = async move {
@@ -116,6 +125,9 @@ pub(in crate::factors) fn put(
                     let _ = sender.send((noted.relay, is_taken)).await;
                 };
                 tasks.spawn_on(put, &streams.sockets.handle);
+            }
+            Some(Step::Write(_)) if !kept.iter().all(|number| taken.contains(number)) => {
+                return Err(too_few_take(new.relays, &taken));
             }
             Some(Step::Write(area)) => {
                 let shares = area.shares.iter().filter_map(|noted| {
@@ -145,6 +157,16 @@ pub(in crate::factors) fn put(
     }
 }
 
+/// The relays that were chosen and are not to be left out, by their numbers.
+fn kept(new: &New<'_>) -> Vec<usize> {
+    let chosen = new.relays.iter().enumerate();
+    let kept = chosen.filter(|(_, address)| {
+        let mut known = new.known.iter();
+        new.keep && known.any(|at| at.relay == address.identity)
+    });
+    kept.map(|(number, _)| number).collect()
+}
+
 /// Notes shares before they are put.
 fn note(access: &dyn Access, shares: Vec<(At, [u8; 16])>) -> Result<(), Failure> {
     with(access, move |vault| {
@@ -156,6 +178,15 @@ fn note(access: &dyn Access, shares: Vec<(At, [u8; 16])>) -> Result<(), Failure>
             noted_ms,
             answers,
         }));
+        // The oldest are forgotten first; they end with their lease.
+        let more = noted.shares.len().saturating_sub(NOTED_SHARES_MAX);
+        let used = area_of(vault);
+        let mut forgotten = 0;
+        noted.shares.retain(|share| {
+            let goes = forgotten < more && !used.names(&share.at.id);
+            forgotten += usize::from(goes);
+            !goes
+        });
         noted.write(vault).map_err(write_failure)
     })
 }
@@ -200,11 +231,11 @@ fn too_few_take(relays: &[RelayAddress], took: &[usize]) -> Failure {
         format!("these relays did not take a new share: {}", not.join(", ")),
     )
     .hint(
-        "see that they can be reached, keep shares, and that their addresses have their access codes; or name others",
+        "see that they can be reached, keep shares, and that their addresses have their access codes; or name others; `emptyroom pin change --mode passphrase` does without them",
     )
 }
 
-fn name(address: &RelayAddress) -> String {
+pub(in crate::factors) fn name(address: &RelayAddress) -> String {
     let hosts: Vec<_> = address.hosts().cloned().collect();
     super::hosts_text(&hosts)
 }

@@ -270,8 +270,8 @@ fn whoever_waits_for_the_end_waits_a_moment() {
     refresh.hurry(Mono(2_500));
     assert_eq!(refresh.wake_at(), Mono(1_000 + ENOUGH_MS));
     refresh.put(Mono(3_000), 2, true, &mut room.rng);
-    assert_eq!(refresh.wake_at(), Mono(4_000));
-    refresh.look(Mono(4_000), &mut room.rng);
+    assert_eq!(refresh.wake_at(), Mono(6_000));
+    refresh.look(Mono(6_000), &mut room.rng);
     assert!(matches!(refresh.poll(), Some(Step::Write(area)) if area.shares.len() == 3));
 }
 
