@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use emptyroom_node::api::Failure;
-use emptyroom_sandbox::{Allowed, confine, in_force};
+use emptyroom_sandbox::{Allowed, Reads, confine, in_force};
 
 use crate::args::Command;
 use crate::out::Out;
@@ -29,7 +29,7 @@ pub(crate) fn begin(room: &Room, command: &Command) -> Result<(), Failure> {
     let read = room.pin.file().into_iter().chain(named);
     confine(&Allowed {
         written: vec![room.home.clone(), emptyroom_node::tpm_device()],
-        read: read.map(PathBuf::from).collect(),
+        read: Reads::These(read.map(PathBuf::from).collect()),
         serves: false,
     });
     Ok(())

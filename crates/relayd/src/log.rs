@@ -9,6 +9,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use emptyroom_relay::store::StoreFailure;
+use emptyroom_sandbox::InForce;
 use serde::Serialize;
 
 use crate::segments::disk::QUARANTINE;
@@ -30,6 +31,8 @@ pub enum Format {
 pub enum Event<'a> {
     /// It serves.
     Serving,
+    /// What it writes is not confined, or system calls are not.
+    NotConfined(InForce),
     /// The status page is served here.
     StatusAt(std::net::SocketAddr),
     /// There is no control socket: its path does not fit.
@@ -130,6 +133,7 @@ impl Event<'_> {
     fn name(&self) -> (&'static str, Level) {
         match self {
             Self::Serving => ("serving", Level::Info),
+            Self::NotConfined(_) => ("not-confined", Level::Warning),
             Self::StatusAt(_) => ("status", Level::Info),
             Self::NoControl => ("no-control", Level::Warning),
             Self::Migrated(..) => ("migrated", Level::Info),
@@ -237,6 +241,13 @@ impl Event<'_> {
                 return format!("bug: panic at {place}; please report this line");
             }
             Self::Serving => "serving",
+            Self::NotConfined(reached) if reached.has_files() => {
+                "going on without confining system calls: there is no seccomp"
+            }
+            Self::NotConfined(InForce::Calls) => {
+                "going on without confining which files are written: there is no Landlock (Linux 5.19), or not for the file system of the data directory"
+            }
+            Self::NotConfined(_) => "going on without a sandbox",
             Self::RowsOver => {
                 "the database has rows whose keys are gone with their days; they are as if they were not there: it comes from an old backup, or no node ran for days"
             }

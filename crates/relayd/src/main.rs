@@ -13,7 +13,7 @@ static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
     platform::quiet_panics();
-    if let Err(error) = platform::harden() {
+    if let Err(error) = emptyroom_sandbox::harden() {
         return ExitCode::from(cli::not_hardened(&error));
     }
     ExitCode::from(cli::run(cli::Arguments::parse()))

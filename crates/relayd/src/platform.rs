@@ -1,43 +1,10 @@
 //! What the operating system must be told, and the only place in this crate with `unsafe`.
 //!
-//! No core dumps, no reading of this process by others of the same user, files for the owner only,
-//! and as many descriptors as the hard limit allows.
+//! As many descriptors as the hard limit allows, tables of them, and what is said of a panic.
 
 #![allow(unsafe_code)]
 
 use std::io;
-
-/// Closes the ways in which memory or files of this process could get to others.
-///
-/// # Errors
-/// The system refused one of them; the relay does not start then.
-pub fn harden() -> io::Result<()> {
-    no_core_dumps()?;
-    files_for_owner_only();
-    Ok(())
-}
-
-fn no_core_dumps() -> io::Result<()> {
-    let none = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `none` is a valid rlimit that lives across the call; setrlimit only reads it.
-    if unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let off: libc::c_ulong = 0;
-    // SAFETY: PR_SET_DUMPABLE takes one integer and no pointer.
-    if unsafe { libc::prctl(libc::PR_SET_DUMPABLE, off, off, off, off) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-fn files_for_owner_only() {
-    // SAFETY: umask takes an integer, cannot fail and touches no memory.
-    unsafe { libc::umask(0o077) };
-}
 
 /// Raises the soft limit of open descriptors to the hard one and says how many there are.
 ///

@@ -171,14 +171,23 @@ pub struct Server {
 }
 
 impl Server {
+    /// What can be said of options before anything is touched.
+    ///
+    /// # Errors
+    /// [`StartError::NoPublic`].
+    pub fn check(options: &Options) -> Result<(), StartError> {
+        if options.public.is_none() && options.listen.ip().is_unspecified() {
+            return Err(StartError::NoPublic);
+        }
+        Ok(())
+    }
+
     /// Opens the data directory, listens, and serves.
     ///
     /// # Errors
     /// A [`StartError`]; nothing runs then.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        if options.public.is_none() && options.listen.ip().is_unspecified() {
-            return Err(StartError::NoPublic);
-        }
+        Self::check(&options)?;
         let data = DataDir::open(&options.data)?;
         let listening = Listening::bind(options.listen).map_err(StartError::Listen)?;
         // Before anything of the store is open.

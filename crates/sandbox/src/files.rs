@@ -8,8 +8,8 @@ use landlock::{
     Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
-use crate::Allowed;
 use crate::places;
+use crate::{Allowed, Reads};
 
 /// What is read of the system while running: name services with their libraries, time zones, what the kernel tells.
 const SYSTEM_READ: &[&str] = &[
@@ -67,11 +67,16 @@ pub(crate) fn confine(allowed: &Allowed) -> bool {
 }
 
 fn restricted(allowed: &Allowed) -> Result<RulesetStatus, RulesetError> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let (named, free) = match &allowed.read {
+        Reads::These(paths) => (paths.as_slice(), BitFlags::EMPTY),
+        Reads::All => (&[][..], read),
+    };
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(LEAST))?
+        .handle_access(AccessFs::from_all(LEAST) & !free)?
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(FILES))?;
+        .handle_access(AccessFs::from_all(FILES) & !free)?;
     if !allowed.serves {
         rules = rules
             .handle_access(AccessNet::from_all(PORTS) & AccessNet::BindTcp)?
@@ -82,38 +87,36 @@ fn restricted(allowed: &Allowed) -> Result<RulesetStatus, RulesetError> {
         held: Vec::new(),
     };
     // Nothing is executed. Nor are links made, which would be followed by the next start, or devices.
-    let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let unneeded = AccessFs::Execute
         | AccessFs::MakeSym
         | AccessFs::MakeChar
         | AccessFs::MakeBlock
         | AccessFs::MakeFifo;
-    let written = AccessFs::from_all(FILES) & !unneeded;
+    let written = AccessFs::from_all(FILES) & !unneeded & !free;
     let ways = SYSTEM_LINKS
         .iter()
         .filter_map(|link| places::way_to(link.as_ref()));
     // The file itself, too, wherever any part of its path leads.
     let system = SYSTEM_READ.iter().chain(SYSTEM_LINKS).map(PathBuf::from);
-    for path in system.chain(ways) {
-        rules.allow(&path, read)?;
+    let all = system.chain(ways).chain(named.iter().cloned());
+    // What is free needs no rule.
+    for path in all.filter(|_| free.is_empty()) {
+        rules.allow(&path, read);
     }
     for path in SYSTEM_WRITTEN {
-        rules.allow(path.as_ref(), written)?;
-    }
-    for path in &allowed.read {
-        rules.allow(path, read)?;
+        rules.allow(path.as_ref(), written);
     }
     // Looked through first: what is mounted when it is used is there then.
     let linked = allowed.written.iter().flat_map(|path| places::linked(path));
     let linked: Vec<PathBuf> = linked.collect();
     for path in allowed.written.iter().chain(&linked) {
-        rules.allow(path, written)?;
+        rules.allow(path, written);
     }
     let Ok(on_trial) = rules.created.try_clone() else {
         return Ok(RulesetStatus::NotEnforced);
     };
-    let own = allowed.written.iter().chain(&linked).chain(&allowed.read);
-    if !works(on_trial, own) {
+    let own: Vec<PathBuf> = allowed.written.iter().chain(&linked).cloned().collect();
+    if !works(on_trial, &own, named) {
         return Ok(RulesetStatus::NotEnforced);
     }
     let reached = rules.created.restrict_self()?.ruleset;
@@ -130,9 +133,9 @@ struct Rules {
 impl Rules {
     /// What is not there cannot be allowed, and what has no place in a file system, like a pipe, needs not to be. Whether a rule
     /// that was refused matters is found out by [`works`].
-    fn allow(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result<(), RulesetError> {
+    fn allow(&mut self, path: &Path, access: BitFlags<AccessFs>) {
         let (Ok(found), Ok(opened)) = (path.metadata(), PathFd::new(path)) else {
-            return Ok(());
+            return;
         };
         let access = match found.is_dir() {
             true => access,
@@ -140,22 +143,29 @@ impl Rules {
         };
         let _ = (&mut self.created).add_rule(PathBeneath::new(&opened, access));
         self.held.push(opened);
-        Ok(())
     }
 }
 
 /// Whether what can be opened now can be under these rules: there are file systems on which a rule does not hold. It is tried out
 /// by a thread of its own, for which alone they are in force.
-fn works<'a>(rules: RulesetCreated, own: impl Iterator<Item = &'a PathBuf>) -> bool {
-    let needed: Vec<PathBuf> = own
-        .cloned()
-        .chain(SYSTEM_LINKS.iter().map(PathBuf::from))
-        // Opening a device or a pipe may do something.
-        .filter(|path| path.metadata().is_ok_and(|m| m.is_dir() || m.is_file()))
-        .filter(|path| File::open(path).is_ok())
+fn works(rules: RulesetCreated, written: &[PathBuf], read: &[PathBuf]) -> bool {
+    let read = written.iter().chain(read).cloned();
+    let system = SYSTEM_LINKS.iter().map(PathBuf::from);
+    let read = read.chain(system).map(|path| (path, false));
+    let written = written.iter().filter_map(|path| places::a_file(path));
+    let written = written.map(|path| (path, true));
+    let opens = |(path, writes): &(PathBuf, bool)| {
+        let mut options = File::options();
+        options.read(!writes).write(*writes).open(path).is_ok()
+    };
+    // Opening a device or a pipe may do something.
+    let is_plain = |path: &Path| path.metadata().is_ok_and(|m| m.is_dir() || m.is_file());
+    let needed: Vec<_> = read
+        .chain(written)
+        .filter(|(path, _)| is_plain(path))
+        .filter(opens)
         .collect();
-    let trial = std::thread::Builder::new().spawn(move || {
-        rules.restrict_self().is_ok() && needed.iter().all(|path| File::open(path).is_ok())
-    });
+    let trial = std::thread::Builder::new()
+        .spawn(move || rules.restrict_self().is_ok() && needed.iter().all(opens));
     trial.is_ok_and(|trial| trial.join().unwrap_or(false))
 }

@@ -25,14 +25,23 @@ pub use harden::harden;
 static IN_FORCE: OnceLock<InForce> = OnceLock::new();
 
 /// What a process may still open, besides what it has open. Of what is not there nothing is said.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Allowed {
     /// Files and directories, with all below, that may be read, written, made and removed.
     pub written: Vec<PathBuf>,
-    /// Files and directories, with all below, that may be read.
-    pub read: Vec<PathBuf>,
+    /// What may be read.
+    pub read: Reads,
     /// Whether it is a server: it binds TCP ports, and may have been told sockets that have no place among files.
     pub serves: bool,
+}
+
+/// What a process may read.
+#[derive(Clone, Debug)]
+pub enum Reads {
+    /// Its own, the system's, and these files and directories, with all below.
+    These(Vec<PathBuf>),
+    /// Whatever its user may.
+    All,
 }
 
 /// How far a process is confined.

@@ -21,6 +21,13 @@ pub(crate) fn linked(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// A file of a directory, if it has one.
+pub(crate) fn a_file(directory: &Path) -> Option<PathBuf> {
+    let mut entries = directory.read_dir().ok()?.filter_map(Result::ok);
+    let entry = entries.find(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))?;
+    Some(entry.path())
+}
+
 /// The directory to which a link leads in the end, since what manages such a file puts a new one in its place; or the next one
 /// above that is there, where it does not exist yet. Nothing where the file is no link, or that would be all there is, or
 /// somebody's home.

@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("tpm", &[], &[]),
     ("sandbox", &[], &[]),
     ("relay", &["wire"], &[]),
-    ("relayd", &["relay", "wire"], &[]),
+    ("relayd", &["relay", "sandbox", "wire"], &[]),
     (
         "node",
         &["core", "sandbox", "tpm", "vault", "wire"],

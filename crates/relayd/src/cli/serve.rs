@@ -19,6 +19,7 @@ use crate::postgres::cluster::Refused;
 use crate::server::{Ended, Public, Server, StartError};
 use settings::Settings;
 
+mod confined;
 mod notify;
 mod settings;
 
@@ -126,6 +127,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let settings = Settings::of(arguments)?;
     log::set_format(settings.log);
+    confined::begin(&settings)?;
     // For the engine and signals; sockets have threads of their own.
     let runtime = Builder::new_current_thread()
         .enable_all()

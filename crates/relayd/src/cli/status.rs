@@ -7,7 +7,7 @@ use super::ask::{self, Place};
 use super::{Exit, Failure};
 use crate::console;
 use crate::status::snapshot::{Health, Snapshot};
-use crate::status::words::{bytes, count, duration, milliseconds, time_of_day};
+use crate::status::words::{bytes, count, duration, milliseconds, sandbox, time_of_day};
 
 /// Print how a running relay fares: sums over everybody, nothing about anybody.
 ///
@@ -86,10 +86,11 @@ fn in_words(all: &Snapshot) -> String {
     let away: u64 = all.turned_away.values().sum();
     [
         format!(
-            "relay      {}, version {}, up for {}",
+            "relay      {}, version {}, up for {}, confined {}",
             all.health.words(),
             all.version,
-            duration(all.up_s)
+            duration(all.up_s),
+            sandbox(all)
         ),
         format!(
             "now        {} connections, {} streams, {} handles on {} logs",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::snapshot::{Health, Snapshot};
-use super::words::{bytes, count, duration, milliseconds, time_of_day};
+use super::words::{bytes, count, duration, milliseconds, sandbox, time_of_day};
 
 const STYLE: &str = include_str!("page.css");
 /// What the page is.
@@ -23,9 +23,10 @@ pub(crate) fn html(all: &Snapshot) -> String {
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Relay: {title}</title>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta http-equiv=\"refresh\" content=\"60\">\n\
          <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n<h1>Emptyroom relay</h1>\n\
-         <p>Version {version}, running for {up}; sums as of {as_of}</p>\n</header>\n\
+         <p>Version {version}, running for {up}, confined {sandbox}; sums as of {as_of}</p>\n</header>\n\
          <p class=\"health{class}\" role=\"status\"><strong>{title}</strong>{failure}</p>\n<div class=\"columns\">\n",
         version = all.version,
+        sandbox = sandbox(all),
         up = duration(all.up_s),
         as_of = time_of_day(all.as_of_unix_s),
         failure = all

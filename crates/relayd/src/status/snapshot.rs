@@ -80,6 +80,9 @@ pub(crate) struct Snapshot {
     /// When all below was taken.
     pub(crate) as_of_unix_s: u64,
     pub(crate) version: String,
+    /// How far the kernel confines it: `full`, `files`, `calls` or `none`.
+    #[serde(default)]
+    pub(crate) sandbox: String,
     pub(crate) started_unix_s: u64,
     pub(crate) up_s: u64,
     pub(crate) memory_bytes: u64,
@@ -136,6 +139,7 @@ impl Snapshot {
             failure: None,
             as_of_unix_s: now_s,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            sandbox: emptyroom_sandbox::in_force().name().to_owned(),
             started_unix_s: metrics.started_s,
             up_s: now_s.saturating_sub(metrics.started_s),
             memory_bytes: rounded(memory_bytes(), BYTES_STEP),

@@ -1,6 +1,6 @@
 //! Numbers as people read them, rounded as they are.
 
-use super::snapshot::{BYTES_STEP, COUNT_STEP};
+use super::snapshot::{BYTES_STEP, COUNT_STEP, Snapshot};
 
 /// `1 234 567`, with narrow spaces that do not break.
 pub(crate) fn count(number: u64) -> String {
@@ -69,6 +69,15 @@ pub(crate) fn time_of_day(unix_s: u64) -> String {
 /// `2 ms`, `0.5 ms`.
 pub(crate) fn milliseconds(seconds: f64) -> String {
     format!("{} ms", (seconds * 10_000.0).round() / 10.0)
+}
+
+/// How far the relay gave up what it does not need, as `confined …`.
+pub(crate) fn sandbox(all: &Snapshot) -> &'static str {
+    match all.sandbox.as_str() {
+        "full" => "wholly",
+        "files" | "calls" => "in part",
+        _ => "not at all",
+    }
 }
 
 #[cfg(test)]

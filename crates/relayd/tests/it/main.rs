@@ -12,6 +12,7 @@
 mod abuse;
 mod backup;
 mod client;
+mod confined;
 mod conformance;
 mod corpus;
 mod database;

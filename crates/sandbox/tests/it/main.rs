@@ -11,7 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use emptyroom_sandbox::{Allowed, InForce, confine, in_force};
+use emptyroom_sandbox::{Allowed, InForce, Reads, confine, in_force};
 
 #[path = "../../../relayd/tests/it/machine.rs"]
 #[allow(unreachable_pub)]
@@ -21,6 +21,8 @@ mod machine;
 const STAGE: &str = "EMPTYROOM_SANDBOX_STAGE";
 const PORT: &str = "EMPTYROOM_SANDBOX_PORT";
 const SWITCH: &str = "EMPTYROOM_SANDBOX";
+/// It is a server, which may read what its user may.
+const READS_ALL: &str = "EMPTYROOM_SANDBOX_READS_ALL";
 
 /// A socket that has no place among files.
 fn nowhere(stage: &Path) -> SocketAddr {
@@ -28,7 +30,7 @@ fn nowhere(stage: &Path) -> SocketAddr {
 }
 
 /// Where something lies, and what is run there with it.
-fn run(name: &str, switch: &str) -> String {
+fn run(name: &str, variable: &str, value: &str) -> String {
     let stage = std::env::temp_dir().join(format!("emptyroom-{name}-{}", std::process::id()));
     for directory in ["own/below", "read", "other", "linked"] {
         fs::create_dir_all(stage.join(directory)).unwrap();
@@ -49,7 +51,7 @@ fn run(name: &str, switch: &str) -> String {
         .args(["--exact", "inside", "--nocapture", "--test-threads=1"])
         .env(STAGE, &stage)
         .env(PORT, peer.local_addr().unwrap().port().to_string())
-        .env(SWITCH, switch)
+        .env(variable, value)
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&confined.stdout).into_owned()
@@ -65,17 +67,25 @@ fn run(name: &str, switch: &str) -> String {
 #[test]
 fn a_confined_process_has_its_own_and_nothing_else() {
     let reached = machine::sandbox();
-    assert!(run("sandbox", "").contains(&format!("confined: {reached}")));
+    assert!(run("sandbox", SWITCH, "on").contains(&format!("confined: {reached}")));
     if reached != "full" {
-        let line = "\nnot run: files_are_refused: this kernel has no Landlock\n";
+        let line = "\nnot run: reading_is_refused: this kernel has no Landlock\n";
         std::io::stderr().write_all(line.as_bytes()).unwrap();
     }
 }
 
 // [SPEC 11.94]
 #[test]
+fn a_server_reads_what_its_user_may() {
+    let reached = machine::sandbox();
+    let told = run("server", READS_ALL, "");
+    assert!(told.contains(&format!("confined: {reached}")));
+}
+
+// [SPEC 11.94]
+#[test]
 fn it_can_be_switched_off() {
-    assert!(run("no-sandbox", "off").contains("confined: none"));
+    assert!(run("no-sandbox", SWITCH, "off").contains("confined: none"));
 }
 
 /// What the confined process does. Nothing where it is not that.
@@ -85,10 +95,14 @@ fn inside() {
         return;
     };
     let before = TcpListener::bind("127.0.0.1:0").unwrap();
+    let reads_all = std::env::var_os(READS_ALL).is_some();
     let reached = confine(&Allowed {
         written: vec![stage.join("own"), stage.join("is not there")],
-        read: vec![stage.join("read"), stage.join("named")],
-        serves: false,
+        read: match reads_all {
+            true => Reads::All,
+            false => Reads::These(vec![stage.join("read"), stage.join("named")]),
+        },
+        serves: reads_all,
     });
     assert_eq!(in_force(), reached);
     println!("confined: {}", reached.name());
@@ -96,8 +110,14 @@ fn inside() {
     let calls = matches!(reached, InForce::Full | InForce::Calls);
     works(&stage, &before);
     if files {
-        files_are_refused(&stage);
-        others_are_refused(&stage);
+        writing_is_refused(&stage);
+        match reads_all {
+            true => reading_works(&stage),
+            false => {
+                reading_is_refused(&stage);
+                others_are_refused(&stage);
+            }
+        }
     }
     if calls {
         calls_are_refused();
@@ -105,7 +125,10 @@ fn inside() {
     // A thread that is started later has no more.
     let thread = std::thread::spawn(move || {
         if files {
-            files_are_refused(&stage);
+            writing_is_refused(&stage);
+        }
+        if files && !reads_all {
+            reading_is_refused(&stage);
         }
         if calls {
             calls_are_refused();
@@ -157,11 +180,24 @@ fn works(stage: &Path, before: &TcpListener) {
     assert!(unsafe { libc::adjtimex(&raw mut state) } >= 0);
 }
 
-fn files_are_refused(stage: &Path) {
+fn reading_works(stage: &Path) {
+    let other = stage.join("other");
+    assert_eq!(fs::read(other.join("there")).unwrap(), b"there");
+    assert_eq!(fs::read_dir(&other).unwrap().count(), 1);
+    drop(TcpListener::bind("127.0.0.1:0").unwrap());
+    drop(UnixStream::connect_addr(&nowhere(stage)).unwrap());
+}
+
+fn reading_is_refused(stage: &Path) {
     let denied = ErrorKind::PermissionDenied;
     let other = stage.join("other");
     assert_eq!(refusal(fs::read(other.join("there"))), denied);
     assert_eq!(refusal(fs::read_dir(&other)), denied);
+}
+
+fn writing_is_refused(stage: &Path) {
+    let denied = ErrorKind::PermissionDenied;
+    let other = stage.join("other");
     assert_eq!(refusal(fs::write(other.join("there"), b"x")), denied);
     assert_eq!(refusal(fs::write(other.join("new"), b"x")), denied);
     assert_eq!(refusal(fs::remove_file(other.join("there"))), denied);
