@@ -129,6 +129,12 @@ pub fn run(arguments: Arguments) -> u8 {
     }
 }
 
+/// It may be the sandbox that refuses.
+fn is_sandbox(error: &std::io::Error) -> bool {
+    let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+    denied && emptyroom_sandbox::in_force().has_files()
+}
+
 /// The system did not let the process protect its memory: nothing runs then.
 #[must_use]
 pub fn not_hardened(error: &std::io::Error) -> u8 {
@@ -152,6 +158,10 @@ impl From<crate::data::DataError> for Failure {
             DataError::NoBackup { .. } => (
                 Exit::Data,
                 "name the directory that `emptyroom-relay backup --to` made; one that was cut off is none",
+            ),
+            DataError::Io { source, .. } if is_sandbox(source) => (
+                Exit::Data,
+                "the user that runs the relay must own the directory, and links in it are followed only if they lie directly in it; EMPTYROOM_SANDBOX=off shows whether it is the sandbox",
             ),
             DataError::Io { .. } => (
                 Exit::Data,

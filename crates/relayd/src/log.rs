@@ -245,7 +245,7 @@ impl Event<'_> {
                 "going on without confining system calls: there is no seccomp"
             }
             Self::NotConfined(InForce::Calls) => {
-                "going on without confining which files are written: there is no Landlock (Linux 5.19), or not for the file system of the data directory"
+                "going on without confining which files are written: there is no Landlock (Linux 5.19), it does not hold on the file system of the data directory, or no thread could try it"
             }
             Self::NotConfined(_) => "going on without a sandbox",
             Self::RowsOver => {

@@ -25,6 +25,20 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_process_madvise,
     libc::SYS_pidfd_getfd,
     libc::SYS_kcmp,
+    // Memory, queues and locks that programs of one user share by number or name.
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semctl,
+    libc::SYS_semtimedop,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
     // Parts of the kernel that were its way in most often.
     libc::SYS_bpf,
     libc::SYS_io_uring_setup,
@@ -145,12 +159,16 @@ const NAME_SPACES: &[libc::c_int] = &[
 /// reads it in place of the terminal (TIOCSETD).
 const TYPING: &[u64] = &[0x5412, 0x541c, 0x5423];
 
+/// What makes `ioctl` change a file that is open for reading: its attributes (FS_IOC_SETFLAGS, its older form, FS_IOC_FSSETXATTR), or that it can
+/// never be written again (FS_IOC_ENABLE_VERITY).
+const ATTRIBUTES: &[u64] = &[0x4008_6602, 0x4004_6602, 0x401c_5820, 0x4080_6685];
+
 /// Denies what is to be denied to all threads. Says whether it does.
 pub(crate) fn confine() -> bool {
     let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) else {
         return false;
     };
-    [no_clone3(machine), denied(machine)]
+    [missing(machine), denied(machine)]
         .into_iter()
         .all(|program| {
             program.is_some_and(|program| seccompiler::apply_filter_all_threads(&program).is_ok())
@@ -173,6 +191,8 @@ fn denied(machine: TargetArch) -> Option<BpfProgram> {
     let sockets = vec![none_of(0, SOCKETS)?, rule(other_netlink)?];
     rules.insert(libc::SYS_socket, sockets);
     rules.insert(libc::SYS_socketpair, vec![none_of(0, &[libc::AF_UNIX])?]);
+    // Limits of others: one on time ends a process.
+    rules.insert(libc::SYS_prlimit64, vec![none_of(0, &[0])?]);
     // The relay's threads take tables of descriptors of their own.
     rules.insert(libc::SYS_unshare, vec![none_of(0, &[libc::CLONE_FILES])?]);
     let begins = |flag: &libc::c_int| {
@@ -183,18 +203,26 @@ fn denied(machine: TargetArch) -> Option<BpfProgram> {
         libc::SYS_clone,
         NAME_SPACES.iter().map(begins).collect::<Option<_>>()?,
     );
+    rules.insert(libc::SYS_openat, opening(2)?);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_open, opening(1)?);
     let types = |request: &u64| rule(vec![(1, SeccompCmpOp::Eq, *request)]);
     rules.insert(
         libc::SYS_ioctl,
-        TYPING.iter().map(types).collect::<Option<_>>()?,
+        TYPING
+            .iter()
+            .chain(ATTRIBUTES)
+            .map(types)
+            .collect::<Option<_>>()?,
     );
     let program = program(rules, libc::EPERM, machine)?;
     Some(foreign_numbers().into_iter().chain(program).collect())
 }
 
-/// What `clone3` is to do stands where no filter can look. Where it is missing, C libraries take `clone`.
-fn no_clone3(machine: TargetArch) -> Option<BpfProgram> {
-    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+/// What these are to do stands where no filter can look. Where they are missing, libraries take `clone` and `openat`.
+fn missing(machine: TargetArch) -> Option<BpfProgram> {
+    let rules = [libc::SYS_clone3, libc::SYS_openat2].map(|call| (call, Vec::new()));
+    let rules = BTreeMap::from(rules);
     program(rules, libc::ENOSYS, machine)
 }
 
@@ -219,6 +247,14 @@ fn foreign_numbers() -> Vec<sock_filter> {
 #[cfg(not(target_arch = "x86_64"))]
 fn foreign_numbers() -> Vec<sock_filter> {
     Vec::new()
+}
+
+/// Opening that cuts a file without writing it, or does neither: Landlock looks at what is read and written, and before Linux 6.2 at nothing else.
+fn opening(flags: u8) -> Option<Vec<SeccompRule>> {
+    const NEITHER: u64 = 3;
+    let cuts = u64::from(libc::O_TRUNC.unsigned_abs());
+    let are = |mask, value| rule(vec![(flags, SeccompCmpOp::MaskedEq(mask), value)]);
+    Some(vec![are(NEITHER | cuts, cuts)?, are(NEITHER, NEITHER)?])
 }
 
 /// Whatever has an argument that is none of these.

@@ -77,7 +77,9 @@ fn restricted(allowed: &Allowed) -> Result<RulesetStatus, RulesetError> {
         .handle_access(AccessFs::from_all(LEAST) & !free)?
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(FILES) & !free)?;
-    if !allowed.serves {
+    if allowed.serves {
+        rules = rules.scope(Scope::from_all(SCOPES) & Scope::Signal)?;
+    } else {
         rules = rules
             .handle_access(AccessNet::from_all(PORTS) & AccessNet::BindTcp)?
             .scope(Scope::from_all(SCOPES))?;
@@ -107,15 +109,15 @@ fn restricted(allowed: &Allowed) -> Result<RulesetStatus, RulesetError> {
         rules.allow(path.as_ref(), written);
     }
     // Looked through first: what is mounted when it is used is there then.
-    let linked = allowed.written.iter().flat_map(|path| places::linked(path));
-    let linked: Vec<PathBuf> = linked.collect();
-    for path in allowed.written.iter().chain(&linked) {
+    let linked = allowed.written.iter();
+    let linked = linked.flat_map(|path| places::linked(path, allowed.serves));
+    let own: Vec<PathBuf> = allowed.written.iter().cloned().chain(linked).collect();
+    for path in &own {
         rules.allow(path, written);
     }
     let Ok(on_trial) = rules.created.try_clone() else {
         return Ok(RulesetStatus::NotEnforced);
     };
-    let own: Vec<PathBuf> = allowed.written.iter().chain(&linked).cloned().collect();
     if !works(on_trial, &own, named) {
         return Ok(RulesetStatus::NotEnforced);
     }
@@ -146,26 +148,86 @@ impl Rules {
     }
 }
 
-/// Whether what can be opened now can be under these rules: there are file systems on which a rule does not hold. It is tried out
+/// Whether what can be done now can be under these rules: there are file systems on which a rule does not hold. It is tried out
 /// by a thread of its own, for which alone they are in force.
 fn works(rules: RulesetCreated, written: &[PathBuf], read: &[PathBuf]) -> bool {
-    let read = written.iter().chain(read).cloned();
-    let system = SYSTEM_LINKS.iter().map(PathBuf::from);
-    let read = read.chain(system).map(|path| (path, false));
-    let written = written.iter().filter_map(|path| places::a_file(path));
-    let written = written.map(|path| (path, true));
-    let opens = |(path, writes): &(PathBuf, bool)| {
-        let mut options = File::options();
-        options.read(!writes).write(*writes).open(path).is_ok()
-    };
     // Opening a device or a pipe may do something.
-    let is_plain = |path: &Path| path.metadata().is_ok_and(|m| m.is_dir() || m.is_file());
-    let needed: Vec<_> = read
-        .chain(written)
-        .filter(|(path, _)| is_plain(path))
-        .filter(opens)
-        .collect();
+    let is_plain = |path: &&PathBuf| path.metadata().is_ok_and(|m| m.is_dir() || m.is_file());
+    let system: Vec<PathBuf> = SYSTEM_LINKS.iter().map(PathBuf::from).collect();
+    let read = written.iter().chain(read).chain(&system).filter(is_plain);
+    let written = written.iter().filter(is_plain);
+    let written = written.map(|path| Attempt::to_write(path));
+    let attempts = read.cloned().map(Attempt::Read).chain(written);
+    let needed: Vec<Attempt> = attempts.filter(Attempt::succeeds).collect();
     let trial = std::thread::Builder::new()
-        .spawn(move || rules.restrict_self().is_ok() && needed.iter().all(opens));
+        .spawn(move || rules.restrict_self().is_ok() && needed.iter().all(Attempt::succeeds));
     trial.is_ok_and(|trial| trial.join().unwrap_or(false))
+}
+
+/// Something that the program may have to do.
+enum Attempt {
+    Read(PathBuf),
+    Write(PathBuf),
+    /// Making a file and removing it: where there is none to be opened, the rule would not be tried at all.
+    Make(PathBuf),
+}
+
+impl Attempt {
+    fn to_write(path: &Path) -> Self {
+        if !path.is_dir() {
+            return Self::Write(path.to_owned());
+        }
+        let new = || path.join(format!("trial-{}", std::process::id()));
+        places::a_file(path).map_or_else(|| Self::Make(new()), Self::Write)
+    }
+
+    fn succeeds(&self) -> bool {
+        match self {
+            Self::Read(path) => File::open(path).is_ok(),
+            Self::Write(path) => File::options().write(true).open(path).is_ok(),
+            Self::Make(path) => {
+                File::create_new(path).is_ok() && std::fs::remove_file(path).is_ok()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the program could not open under rules that do not hold, it keeps.
+    // [SPEC 11.94]
+    #[test]
+    fn rules_that_do_not_hold_are_not_put_in_force() {
+        let stage = std::env::temp_dir().join(format!("emptyroom-trial-{}", std::process::id()));
+        std::fs::create_dir_all(stage.join("empty")).unwrap();
+        std::fs::create_dir_all(stage.join("full")).unwrap();
+        std::fs::write(stage.join("full/file"), b"").unwrap();
+        let rules = |allowed: Option<&Path>| {
+            let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+            // As for a server, which reads what it likes.
+            let read = AccessFs::ReadFile | AccessFs::ReadDir;
+            let created = rules.handle_access(AccessFs::from_all(LEAST) & !read);
+            let mut rules = Rules {
+                created: created.and_then(Ruleset::create).ok()?,
+                held: Vec::new(),
+            };
+            if let Some(path) = allowed {
+                rules.allow(path, AccessFs::from_all(LEAST) & !read);
+            }
+            Some(rules.created)
+        };
+        for name in ["empty", "full"] {
+            let own = [stage.join(name)];
+            let Some(without) = rules(None) else {
+                break; // No Landlock: then nothing is confined.
+            };
+            assert!(!works(without, &own, &[]), "{name}");
+            assert!(works(rules(Some(&own[0])).unwrap(), &own, &[]), "{name}");
+            assert!(!own[0].join("file").exists() || name == "full");
+        }
+        assert_eq!(stage.join("empty").read_dir().unwrap().count(), 0);
+        std::fs::remove_dir_all(&stage).unwrap();
+    }
 }

@@ -9,7 +9,8 @@
 //!
 //! Start at [`harden`] and [`confine`].
 
-#[cfg(target_os = "linux")]
+// What makes filters knows machines of 64 bits alone.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod calls;
 #[cfg(target_os = "linux")]
 mod files;
@@ -97,7 +98,12 @@ fn confine_as_far(allowed: &Allowed) -> InForce {
         return InForce::Nothing;
     }
     // Files first: the calls that it takes are not among those that are denied, but need not be there afterwards.
-    match (files::confine(allowed), calls::confine()) {
+    let files = files::confine(allowed);
+    #[cfg(target_pointer_width = "64")]
+    let calls = calls::confine();
+    #[cfg(not(target_pointer_width = "64"))]
+    let calls = false;
+    match (files, calls) {
         (true, true) => InForce::Full,
         (true, false) => InForce::Files,
         (false, true) => InForce::Calls,

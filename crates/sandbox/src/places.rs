@@ -1,31 +1,34 @@
 //! Where links lead, so that what was reached by one stays reachable.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+/// Files of a directory that are tried.
+const FILES_TRIED_MAX: usize = 16;
 /// Links that are followed one after the other, as many as the kernel follows.
 const LINKS_MAX: usize = 40;
 
 /// The entries of a directory that are links, as what they lead to: whoever put them there wanted them followed. One that is made
-/// later is not.
-pub(crate) fn linked(directory: &Path) -> Vec<PathBuf> {
+/// later is not. What they lead to is not all there is; nor, but for a server, whose user may have no other place, the user's home.
+pub(crate) fn linked(directory: &Path, serves: bool) -> Vec<PathBuf> {
     let Ok(entries) = directory.read_dir() else {
         return Vec::new();
     };
-    let home = home();
+    let home = home().filter(|_| !serves);
     entries
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
         .filter_map(|entry| entry.path().canonicalize().ok())
-        // Not to all there is.
         .filter(|target| is_narrow(target, home.as_deref()))
         .collect()
 }
 
-/// A file of a directory, if it has one.
+/// A file of a directory that can be written, if it has one.
 pub(crate) fn a_file(directory: &Path) -> Option<PathBuf> {
-    let mut entries = directory.read_dir().ok()?.filter_map(Result::ok);
-    let entry = entries.find(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))?;
-    Some(entry.path())
+    let entries = directory.read_dir().ok()?.filter_map(Result::ok);
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let mut files = files.map(|entry| entry.path()).take(FILES_TRIED_MAX);
+    files.find(|path| File::options().write(true).open(path).is_ok())
 }
 
 /// The directory to which a link leads in the end, since what manages such a file puts a new one in its place; or the next one
@@ -86,7 +89,9 @@ mod tests {
         assert_eq!(way("missing"), None);
 
         symlink("run/there", stage.join("other")).unwrap();
-        assert_eq!(linked(&stage), [stage.join("run/there")]);
+        for serves in [false, true] {
+            assert_eq!(linked(&stage, serves), [stage.join("run/there")]);
+        }
         fs::remove_dir_all(&stage).unwrap();
     }
 

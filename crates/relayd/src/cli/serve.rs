@@ -241,7 +241,7 @@ impl From<StartError> for Failure {
             StartError::Store(MediumError::Node) => Self::new(Exit::Data, text)
                 .hint("say --store postgres://…; an empty store would be served otherwise"),
             StartError::Store(_) => Self::new(Exit::Data, text).hint(
-                "make space, or restore the data directory's owner, rights and missing files; nothing was changed",
+                "make space, or restore the data directory's owner, rights and missing files (EMPTYROOM_SANDBOX=off shows whether it is the sandbox); nothing was changed",
             ),
             StartError::LongAway(_) => Self::new(Exit::Data, text).hint(
                 "set the clock; if it is right, start once with --clock-is-right, which removes what has run out meanwhile",

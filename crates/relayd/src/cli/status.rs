@@ -86,7 +86,7 @@ fn in_words(all: &Snapshot) -> String {
     let away: u64 = all.turned_away.values().sum();
     [
         format!(
-            "relay      {}, version {}, up for {}, confined {}",
+            "relay      {}, version {}, up for {}, {}",
             all.health.words(),
             all.version,
             duration(all.up_s),

@@ -23,7 +23,7 @@ pub(crate) fn html(all: &Snapshot) -> String {
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Relay: {title}</title>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta http-equiv=\"refresh\" content=\"60\">\n\
          <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n<h1>Emptyroom relay</h1>\n\
-         <p>Version {version}, running for {up}, confined {sandbox}; sums as of {as_of}</p>\n</header>\n\
+         <p>Version {version}, running for {up}, {sandbox}; sums as of {as_of}</p>\n</header>\n\
          <p class=\"health{class}\" role=\"status\"><strong>{title}</strong>{failure}</p>\n<div class=\"columns\">\n",
         version = all.version,
         sandbox = sandbox(all),

@@ -71,12 +71,13 @@ pub(crate) fn milliseconds(seconds: f64) -> String {
     format!("{} ms", (seconds * 10_000.0).round() / 10.0)
 }
 
-/// How far the relay gave up what it does not need, as `confined …`.
+/// How far the relay gave up what it does not need.
 pub(crate) fn sandbox(all: &Snapshot) -> &'static str {
     match all.sandbox.as_str() {
-        "full" => "wholly",
-        "files" | "calls" => "in part",
-        _ => "not at all",
+        "full" => "confined in what it writes and calls",
+        "files" => "confined in what it writes",
+        "calls" => "confined in what it calls",
+        _ => "not confined",
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::machine;
-use crate::process::{Process, binary};
+use crate::process::{Process, binary, serve};
 use crate::scratch::Scratch;
 
 fn sandbox(data: &Path) -> String {
@@ -66,7 +66,8 @@ fn a_relay_that_serves_is_confined() {
     assert_eq!(log.contains("going on without"), !is_whole, "{log}");
 }
 
-/// What the operator spread over disks is there.
+/// What the operator spread over disks is there, where links lie directly in the data directory.
+// [SPEC 11.94]
 #[test]
 fn links_in_the_data_directory_are_followed() {
     let (dir, elsewhere) = (
@@ -75,17 +76,48 @@ fn links_in_the_data_directory_are_followed() {
     );
     let data = dir.path().join("data");
     let serve = || {
-        let mut command = binary();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--open"]);
-        command.arg("--data").arg(&data);
+        let mut command = serve(&data);
+        command.arg("--open").env("HOME", elsewhere.path());
         Process::spawn(command, &data)
     };
     assert!(serve().signal("TERM").0.success());
-    for name in ["segments", "identity.key"] {
-        fs::rename(data.join(name), elsewhere.path().join(name)).unwrap();
-        symlink(elsewhere.path().join(name), data.join(name)).unwrap();
+    // Also to the home of a user that has nothing else.
+    fs::remove_dir(elsewhere.path()).unwrap();
+    fs::rename(data.join("segments"), elsewhere.path()).unwrap();
+    symlink(elsewhere.path(), data.join("segments")).unwrap();
+    let relay = serve();
+    assert_eq!(sandbox(&data), machine::sandbox());
+    assert!(relay.signal("TERM").0.success());
+}
+
+/// Keys are opened to be overwritten, so they are not behind a link that lies deeper.
+// [SPEC 11.94]
+#[test]
+fn nothing_is_written_outside_of_the_data_directory() {
+    let (dir, elsewhere) = (Scratch::new("confined-in"), Scratch::new("confined-out"));
+    let data = dir.path().join("data");
+    assert!(Process::start(&data).signal("TERM").0.success());
+    let segments = fs::read_dir(data.join("segments")).unwrap();
+    let files = segments.map(|entry| entry.unwrap().path());
+    let is_key = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "key");
+    for key in files.filter(is_key) {
+        let outside = elsewhere.path().join(key.file_name().unwrap());
+        fs::rename(&key, &outside).unwrap();
+        symlink(&outside, &key).unwrap();
     }
-    assert!(serve().signal("TERM").0.success());
+    let command = |switch| {
+        let mut command = serve(&data);
+        command.arg("--open").env("EMPTYROOM_SANDBOX", switch);
+        command
+    };
+    if machine::sandbox() == "full" {
+        let refused = command("on").output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(4), "{said}");
+        assert!(said.contains("EMPTYROOM_SANDBOX=off"), "{said}");
+    }
+    let relay = Process::spawn(command("off"), &data);
+    assert!(relay.signal("TERM").0.success());
 }
 
 /// Without it the relay is as it was.

@@ -186,6 +186,9 @@ fn reading_works(stage: &Path) {
     assert_eq!(fs::read_dir(&other).unwrap().count(), 1);
     drop(TcpListener::bind("127.0.0.1:0").unwrap());
     drop(UnixStream::connect_addr(&nowhere(stage)).unwrap());
+    if machine::landlock() >= 6 {
+        assert_eq!(unsafe { libc::kill(libc::getppid(), 0) }, -1);
+    }
 }
 
 fn reading_is_refused(stage: &Path) {
@@ -231,12 +234,18 @@ fn calls_are_refused() {
     );
     // Each is refused before it looks at its arguments, which are integers and null pointers.
     type Call = fn() -> libc::c_long;
-    let calls: [(&str, Call); 18] = [
+    let calls: [(&str, Call); 25] = [
         ("ptrace", || unsafe {
             libc::ptrace(libc::PTRACE_ATTACH, libc::getppid(), 0, 0)
         }),
         ("reading memory", || {
             call(libc::SYS_process_vm_readv, unsafe { libc::getppid() })
+        }),
+        ("memory of others", || call(libc::SYS_shmget, 0)),
+        ("queues of others", || call(libc::SYS_msgget, 0)),
+        ("queues with names", || call(libc::SYS_mq_open, 0)),
+        ("limits of others", || {
+            call(libc::SYS_prlimit64, unsafe { libc::getppid() })
         }),
         ("programs in the kernel", || call(libc::SYS_bpf, 0)),
         ("key rings", || call(libc::SYS_keyctl, 0)),
@@ -253,6 +262,12 @@ fn calls_are_refused() {
             let fd: libc::c_long = 0;
             // SAFETY: integers and a null pointer; the call is refused.
             unsafe { libc::syscall(libc::SYS_ioctl, fd, libc::TIOCSTI, 0, 0, 0, 0) }
+        }),
+        ("cutting without writing", || opening(libc::O_TRUNC)),
+        ("opening for neither", || opening(3)),
+        ("attributes of what is open", || {
+            // SAFETY: integers and a null pointer; the call is refused.
+            unsafe { libc::syscall(libc::SYS_ioctl, 0, 0x4008_6602, 0, 0, 0, 0) }
         }),
         ("the clock", || call(libc::SYS_clock_settime, 0)),
         ("attributes", || call(463, -1)),
@@ -277,9 +292,11 @@ fn calls_are_refused() {
         assert_eq!(why, Some(libc::EPERM), "{what}");
     }
     // Missing, so that C libraries take another call in its place.
-    assert_eq!(call(libc::SYS_clone3, 0), -1);
-    let why = std::io::Error::last_os_error().raw_os_error();
-    assert_eq!(why, Some(libc::ENOSYS));
+    for missing in [libc::SYS_clone3, libc::SYS_openat2] {
+        assert_eq!(call(missing, 0), -1);
+        let why = std::io::Error::last_os_error().raw_os_error();
+        assert_eq!(why, Some(libc::ENOSYS));
+    }
     // The other row of numbers.
     #[cfg(target_arch = "x86_64")]
     {
@@ -287,6 +304,12 @@ fn calls_are_refused() {
         let why = std::io::Error::last_os_error().raw_os_error();
         assert_eq!(why, Some(libc::EPERM));
     }
+}
+
+/// Of a file that is there.
+fn opening(flags: libc::c_int) -> libc::c_long {
+    // SAFETY: the path ends with a zero and lives across the call.
+    unsafe { libc::open(c"/proc/self/status".as_ptr(), flags) }.into()
 }
 
 fn call(number: libc::c_long, first: libc::c_int) -> libc::c_long {
