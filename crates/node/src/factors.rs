@@ -46,8 +46,8 @@ pub(crate) struct Asked {
     counted: Option<(u32, u32)>,
     /// The same of the relays.
     counted_by_relays: Option<(u32, u32)>,
-    /// How the relays' answers begin, by their number in the area.
-    heard: Vec<(usize, Begin)>,
+    /// How the relays' answers begin, by their number in the area, and how many more they give.
+    heard: Vec<(usize, Begin, u8)>,
     area: Area,
 }
 
@@ -83,7 +83,7 @@ impl Asked {
     /// First of all it is made sure that everybody is there: no try and no use is spent where one that is needed is missing.
     fn ask_all(&mut self, mode: Mode, stretched: &Stretched, ways: &Ways) -> Result<(), Failure> {
         let tpm = if mode.asks_tpm() {
-            Some(self.look_at_tpm(ways)?)
+            Some(self.look_at_tpm(ways, mode)?)
         } else {
             None
         };
@@ -99,23 +99,42 @@ impl Asked {
             asked.map_err(|failure| self.with_tries(failure, &tpm))?;
         }
         match tpm {
-            Some((tpm, tries)) => self.ask_tpm(tpm, tries, stretched),
+            Some((tpm, tries)) => {
+                let asked = self.ask_tpm(tpm, tries, stretched);
+                asked.map_err(|failure| self.with_uses(failure))
+            }
             None => Ok(()),
         }
     }
 
     /// The TPM, and how many tries its key has. It is for showing, but where none is left nobody else needs to be asked.
-    fn look_at_tpm(&self, ways: &Ways) -> Result<(Tpm, Option<Tries>), Failure> {
+    fn look_at_tpm(&self, ways: &Ways, mode: Mode) -> Result<(Tpm, Option<Tries>), Failure> {
         let enrolment = self.area.enrolment.as_ref().ok_or_else(chip::gone)?;
         let mut tpm = ways.chip.open()?;
         let tries = match tpm.tries(enrolment) {
             Ok(tries) if tries.left() == 0 => return Err(chip::used_up()),
             Ok(tries) => Some(tries),
             Err(TriesError::Gone) => return Err(chip::gone()),
+            // Relays are asked first: so much the more it must be sure that the TPM does what an answer takes.
+            Err(TriesError::Fault(fault)) if mode.asks_relays() => {
+                return Err(chip::failure(fault));
+            }
             // The question will tell.
             Err(TriesError::Fault(_)) => None,
         };
+        if mode.asks_relays() && tpm.identity().map_err(chip::failure)? != enrolment.identity() {
+            return Err(chip::gone());
+        }
         Ok((tpm, tries))
+    }
+
+    /// A failure when the relays were asked, with what is left of their uses.
+    // [SPEC 11.48]
+    fn with_uses(&self, mut failure: Failure) -> Failure {
+        if let Some((_, left)) = self.counted_by_relays {
+            failure.text = format!("{}; the relays answer {left} times more", failure.text);
+        }
+        failure
     }
 
     /// A failure before the TPM was asked, with what is left of its tries.
@@ -149,10 +168,7 @@ impl Asked {
 
     fn ask_relays(&mut self, streams: Streams, stretched: &Stretched) -> Result<(), Failure> {
         let unlock = relays::ask(streams, &self.area, &stretched.relays_input())?;
-        self.heard = unlock
-            .heard_from()
-            .map(|(n, begin, _)| (n, begin))
-            .collect();
+        self.heard = unlock.heard_from().collect();
         if let Some(left) = unlock.attempts_left() {
             let before = u32::from(USES).saturating_sub(left).saturating_sub(1);
             self.counted_by_relays = Some((before, left));
@@ -174,21 +190,26 @@ impl Asked {
         let Ok(mut noted) = Noted::read(vault) else {
             return;
         };
-        let was = noted.attempts;
-        if let Some((before, left)) = &mut self.counted_by_relays {
-            *before = was.saturating_sub(*left).saturating_sub(1);
-            noted.attempts = *left;
+        // The most that one of them counted: whoever tries may choose whom he asks.
+        let mut others = 0;
+        let mut wrong = Vec::new();
+        for (number, begin, left) in &self.heard {
+            let Some(at) = self.area.shares.get(*number) else {
+                continue;
+            };
+            let mut shares = noted.shares.iter_mut();
+            let Some(share) = shares.find(|share| share.at.id == at.id) else {
+                continue;
+            };
+            others = others.max(share.left.saturating_sub(*left).saturating_sub(1));
+            share.left = *left;
+            if share.answers != *begin {
+                wrong.push(noted::hosts_text(&at.hosts));
+            }
         }
-        let wrong = self.heard.iter().filter_map(|(number, begin)| {
-            let at = self.area.shares.get(*number)?;
-            let share = noted.shares.iter().find(|share| share.at.id == at.id)?;
-            (share.answers != *begin).then(|| noted::hosts_text(&at.hosts))
-        });
-        let wrong: Vec<String> = wrong.collect();
-        if wrong != noted.wrong || was != noted.attempts {
-            noted.wrong = wrong;
-            let _ = noted.write(vault);
-        }
+        self.counted_by_relays = Some((u32::from(others), noted.attempts(&self.area)));
+        noted.wrong = wrong;
+        let _ = noted.write(vault);
     }
 
     /// By who counts the most.
@@ -218,7 +239,7 @@ impl Asked {
     pub(crate) fn doubt(&self) -> Option<String> {
         let shares = self.area.shares.iter().enumerate();
         let names = |heard: bool| {
-            let was_heard = |at: usize| self.heard.iter().any(|(number, _)| *number == at);
+            let was_heard = |at: usize| self.heard.iter().any(|(number, ..)| *number == at);
             let those = shares.clone().filter(|(at, _)| was_heard(*at) == heard);
             let names: Vec<String> = those.map(|(_, at)| noted::hosts_text(&at.hosts)).collect();
             names.join(", ")
@@ -274,58 +295,35 @@ pub struct WrongBefore {
     pub left: u32,
 }
 
-/// Begins to end what a locked vault has elsewhere whose header named it in `area`: in the TPM at once, at relays meanwhile.
-pub(crate) fn destroy_named(area: &[u8]) -> Ending {
+/// Ends what a locked vault has elsewhere whose header named it in `area`; gives what could not be ended, in words.
+pub(crate) fn destroy_named(area: &[u8]) -> Vec<String> {
     match Ways::of_machine() {
         Ok(ways) => ways.destroy_named(area),
-        Err(failure) => Ending {
-            left: vec![format!("what its header named ({})", failure.text)],
-            relays: None,
-        },
-    }
-}
-
-/// What is being ended of a vault that is gone.
-#[derive(Default)]
-pub(crate) struct Ending {
-    left: Vec<String>,
-    /// Gives which of these relays' shares could not be ended, where they are enough to open a copy.
-    relays: Option<std::thread::JoinHandle<Option<String>>>,
-}
-
-impl Ending {
-    /// Waits for the end; gives what could not be ended, in words.
-    pub(crate) fn wait(mut self) -> Vec<String> {
-        let relays = self.relays.take().map(|relays| relays.join());
-        // Of what fell nothing is known.
-        self.left.extend(
-            relays
-                .and_then(|left| left.unwrap_or_else(|_| Some("its shares at relays".to_owned()))),
-        );
-        self.left
+        Err(failure) => vec![format!("what its header named ({})", failure.text)],
     }
 }
 
 impl Ways {
     /// The same by these ways.
     // [SPEC 11.59]
-    pub(crate) fn destroy_named(&self, area: &[u8]) -> Ending {
+    pub(crate) fn destroy_named(&self, area: &[u8]) -> Vec<String> {
         let Some(area) = Area::decode(area) else {
-            return Ending {
-                left: vec!["what its damaged header named".to_owned()],
-                relays: None,
-            };
+            return vec!["what its damaged header named".to_owned()];
         };
-        let left = in_words(&self.chip.end(area.place_of().as_slice()));
+        let mut left = in_words(&self.chip.end(area.place_of().as_slice()));
+        let needs_tpm = area.enrolment.is_some() && left.is_empty();
         let carrier = self.carrier.clone();
-        // On a thread of its own: the files are overwritten meanwhile, whatever relays do.
-        let relays = (!area.shares.is_empty()).then(|| {
-            std::thread::spawn(move || {
-                let gone = relays::use_up(&carrier, &area.shares).unwrap_or_default();
-                area.left(&gone)
-            })
+        // On a thread of its own: who destroys may wait for timers.
+        let ending = std::thread::spawn(move || {
+            let gone = relays::use_up(&carrier, &area.shares).unwrap_or_default();
+            area.left(&gone)
         });
-        Ending { left, relays }
+        // Of what fell nothing is known.
+        let fell = |_| Some("its shares at the relays".to_owned());
+        let shares = ending.join().unwrap_or_else(fell);
+        // Where the TPM is needed, too, and its key is gone, nothing opens with them.
+        left.extend(shares.filter(|_| !needs_tpm));
+        left
     }
 }
 
@@ -358,13 +356,14 @@ pub(crate) fn told(vault: &Vault) -> Told {
         let mut shares = area.shares.iter();
         shares.all(|at| at.relay != address.identity)
     });
+    let attempts = noted.attempts(&area);
     let answers = |text: &str| {
         if area.shares.is_empty() {
             return text.to_owned();
         }
-        format!("{text}; the relays answer {} attempts more", noted.attempts)
+        format!("{text}; the relays answer {attempts} attempts more")
     };
-    let cut_off = vault.mode().asks_relays() && noted.attempts < FEW_ATTEMPTS;
+    let cut_off = vault.mode().asks_relays() && attempts < FEW_ATTEMPTS;
     let not_renewed = match &noted.failed {
         Some(failed) => Some(NotRenewed {
             since: failed.since_ms,
@@ -386,17 +385,27 @@ pub(crate) fn told(vault: &Vault) -> Told {
 }
 
 /// What an open vault has elsewhere.
-pub(crate) struct Elsewhere(Errands, Vec<chip::Of>, Area);
+pub(crate) struct Elsewhere {
+    errands: Errands,
+    places: Vec<chip::Of>,
+    area: Area,
+    noted: Noted,
+}
 
 impl Elsewhere {
     pub(crate) fn of(vault: &Vault) -> Self {
-        Self(tidy::all(vault), tidy::places(vault), noted::area_of(vault))
+        Self {
+            errands: tidy::all(vault),
+            places: tidy::places(vault),
+            area: noted::area_of(vault),
+            noted: Noted::read(vault).unwrap_or_default(),
+        }
     }
 
     /// For an empty vault to remember.
     pub(crate) fn errands(&self) -> Vec<u8> {
         // What does not fit is left out from the end, where the oldest is.
-        let mut errands = self.0.clone();
+        let mut errands = self.errands.clone();
         let mut encoded = errands.encode();
         while encoded.len() > ERRANDS_LEN_MAX && errands.deletes.pop().is_some() {
             encoded = errands.encode();
@@ -406,15 +415,15 @@ impl Elsewhere {
 
     /// Ends what is in the TPM; gives what could not be ended, in words.
     pub(crate) fn destroy_in_tpm(&self) -> Vec<String> {
-        in_words(&chip::Chip::of_machine().end(&self.1))
+        in_words(&chip::Chip::of_machine().end(&self.places))
     }
 
     /// Has the shares deleted, as far as their relays can be reached now; gives what could not be, in words, where it is enough to open a
-    /// copy.
-    pub(crate) fn delete_shares(self) -> Option<String> {
-        let Self(Errands { deletes, .. }, _, area) = self;
+    /// copy: not where the TPM is needed, too, and nothing is left in it.
+    pub(crate) fn delete_shares(&self, left_in_tpm: &[String]) -> Vec<String> {
+        let (deletes, area) = (self.errands.deletes.clone(), &self.area);
         if deletes.is_empty() {
-            return None;
+            return Vec::new();
         }
         let named: Vec<_> = area.shares.iter().map(|at| at.relay).collect();
         // On a thread of its own: the engine's waits for timers.
@@ -423,7 +432,15 @@ impl Elsewhere {
             relays::delete(&ways.carrier, (deletes, &named), &|| true)
         });
         let gone = deleting.join().ok().and_then(Result::ok);
-        area.left(&gone.unwrap_or_default())
+        let gone = gone.unwrap_or_default();
+        if area.enrolment.is_some() && left_in_tpm.is_empty() {
+            return Vec::new();
+        }
+        let mut noted = self.noted.clone();
+        noted.shares.retain(|share| !gone.contains(&share.at.id));
+        let old = noted.old_shares(area).join(", ");
+        let old = (!old.is_empty()).then(|| format!("older shares at the relays {old}"));
+        area.left(&gone).into_iter().chain(old).collect()
     }
 }
 

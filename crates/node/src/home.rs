@@ -14,7 +14,7 @@ use emptyroom_vault::{
 
 use crate::api::{Exit, Failure, SecretText, reason};
 use crate::engine::own::{check_new, passphrase, wrong_secret};
-use crate::factors::{self, Asked, Ending, Ways, WrongBefore};
+use crate::factors::{self, Asked, Ways, WrongBefore};
 use crate::phrase::{self, NoPhrase};
 use crate::{clock, deadman, drill, policy, seed};
 
@@ -238,19 +238,19 @@ pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result
 /// of it in the TPM is told.
 pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
     policy::allows_panic()?;
-    let ending = Cell::new(Ending::default());
+    let left = Cell::new(Vec::new());
     let wipe = || {
         let generator = Box::new(seed::generator()?);
         let directory = Box::new(OsDirectory::at(home));
         Ok(emptyroom_vault::wipe(directory, generator, &mut |area| {
-            ending.set(factors::destroy_named(area));
+            left.set(factors::destroy_named(area));
         }))
     };
     let wiped = patiently(IN_USE_WAIT, wipe, |wiped| {
         matches!(wiped, Err(WipeError::InUse))
     })?;
     let _ = drill::clear(home);
-    let left = ending.into_inner().wait();
+    let left = left.into_inner();
     // [SPEC 12.44]
     wiped.map_err(|error| wipe_failure(error).and_left(&left))?;
     if left.is_empty() {
@@ -285,10 +285,9 @@ pub(crate) fn wipe_held(
     let directory = Box::new(OsDirectory::at(home));
     let generator = Box::new(seed::generator().map_err(|failure| (failure, Vec::new()))?);
     let _ = drill::clear(home);
-    let mut ending = Ending::default();
-    let besides = &mut |area: &[u8]| ending = factors::destroy_named(area);
+    let mut left = Vec::new();
+    let besides = &mut |area: &[u8]| left = factors::destroy_named(area);
     let wiped = emptyroom_vault::wipe_held(directory, lock, generator, besides, outside);
-    let left = ending.wait();
     match wiped {
         Ok(()) => Ok(left),
         Err(error) => Err((wipe_failure(error), left)),

@@ -100,7 +100,8 @@ fn it_shows_what_the_machine_has_and_what_is_recommended() {
         json!({ "mode": "passphrase", "why_not": null })
     );
     assert!(shown["modes"][1]["why_not"].is_string());
-    let set = ["--json", "vault", "mode", "tpm", "--yes"];
+    // Before words are asked for.
+    let set = ["--json", "vault", "mode", "tpm"];
     let mut set = owner.person.command(&set);
     set.env(VARIABLE, "/nowhere");
     assert_eq!(error(finish(set, "")), "vault_tpm_absent");
@@ -190,8 +191,10 @@ fn without_its_tpm_only_the_words_open_it() {
     write_private(&new, "another quiet room\n");
     let new = new.to_str().unwrap();
     let change = ["--json", "pin", "change", "--new-pin-file", new];
-    let refused = owner.run_in(&copy, &words, nowhere, &change);
-    assert_eq!(error(refused), "vault_tpm_absent");
+    let refused = owner.run_in(&copy, &words, nowhere, &change).ends(5);
+    assert_eq!(refused.failure()["error"], "vault_tpm_absent");
+    let hint = refused.failure()["hint"].as_str().unwrap().to_owned();
+    assert!(hint.contains("--mode passphrase"), "{hint}");
     let set = ["--json", "vault", "mode", "passphrase"];
     let refused = owner.run_in(&copy, &words, nowhere, &set).ends(5).failure();
     assert!(

@@ -142,12 +142,11 @@ fn open_empty(place: &Place, panic: &Secret, in_use: &InUse<'_>) -> Result<(), F
 }
 
 fn wipe(place: &Place, ways: &Ways) -> Result<(), Failure> {
-    let mut ending = factors::Ending::default();
+    let mut left = Vec::new();
     let rng = Box::new(seed::generator()?);
     let wiped = emptyroom_vault::wipe(place.directory(), rng, &mut |area| {
-        ending = ways.destroy_named(area);
+        left = ways.destroy_named(area);
     });
-    let left = ending.wait();
     wiped.map_err(|error| Failure::fault(error.to_string()))?;
     if left.is_empty() {
         return Ok(());

@@ -102,7 +102,7 @@ impl Engine {
                     destroy: &mut || left = elsewhere.destroy_in_tpm(),
                 });
                 // An empty vault remembers them, too; but when it is opened, if ever, may be too late.
-                left.extend(elsewhere.delete_shares());
+                left.extend(elsewhere.delete_shares(&left));
                 is_remembered = matches!(destroyed, Ok(Some(_)));
                 others(None);
                 destroyed.and_then(|empty| empty.map_or(Ok(()), Vault::lock))
@@ -114,8 +114,12 @@ impl Engine {
                     let _ = order.note(vault.directory());
                     OutsideFile::Stays
                 });
-                let destroyed = vault.wipe(&mut || left = elsewhere.destroy_in_tpm(), outside);
-                left.extend(elsewhere.delete_shares());
+                let mut besides = || {
+                    left = elsewhere.destroy_in_tpm();
+                    // Before the files are removed: when it is cut off here, the next start still finds whom to ask.
+                    left.extend(elsewhere.delete_shares(&left));
+                };
+                let destroyed = vault.wipe(&mut besides, outside);
                 let ordered = order.is_some();
                 let event = match destroyed {
                     Ok(()) => Event::Wiped {

@@ -25,8 +25,8 @@ use crate::api::{Exit, Failure};
 use crate::carrier::Carrier;
 use crate::clock;
 use crate::engine::own::write_failure;
+use crate::shares::RELAYS_MAX;
 use crate::shares::refresh::Input;
-use crate::shares::{RELAYS_MAX, USES};
 
 /// Something to be done with the vault, where it is.
 pub(crate) type Work = Box<dyn FnOnce(&mut Vault) + Send>;
@@ -92,7 +92,21 @@ pub(crate) fn rewrap(
         let mode = to.mode.unwrap_or_else(|| vault.mode());
         Ok((begin(vault)?, mode))
     })?;
-    make(access, ways, (mode, to.relays, Spare::MayGo), change)
+    let made = make(access, ways, (mode, to.relays, Spare::MayGo), change);
+    made.map_err(|failure| unchanged(failure, to.mode.is_none()))
+}
+
+/// What stands in the way of a change is no reason to enter the recovery words, which may just have been.
+fn unchanged(failure: Failure, same_mode: bool) -> Failure {
+    if !failure.error.starts_with("vault_tpm_") || failure.error == "vault_tpm_full" {
+        return failure;
+    }
+    let hint = if same_mode {
+        "nothing was changed; `emptyroom pin change --mode passphrase` sets a new PIN that does without the TPM"
+    } else {
+        "nothing was changed; the mode `passphrase` does without a TPM"
+    };
+    failure.hint(hint)
 }
 
 /// Whether these are relays that can be asked together.
@@ -203,7 +217,6 @@ fn replace(
         made => made.map_err(write_failure)?,
     }
     (noted.relays, noted.chosen, noted.failed) = (chosen, None, None);
-    noted.attempts = u32::from(USES);
     noted.refreshed_ms = clock::now().wall.0;
     // The change was made: what is not written here is only for showing.
     let _ = noted.write(vault);
@@ -267,7 +280,7 @@ fn put(
         } else {
             to
         };
-        let keep = spare == Spare::Stays && noted.attempts >= SPARE_ATTEMPTS;
+        let keep = spare == Spare::Stays && noted.attempts(&area) >= SPARE_ATTEMPTS;
         let (secret, terms) = (vault.panic_secret(), (lease(vault), keep));
         let seen = noted.shares.into_iter().map(|share| share.at);
         Ok((chosen, area.shares, seen.collect::<Vec<_>>(), secret, terms))
@@ -378,8 +391,11 @@ pub(crate) fn refresh(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     if let Err(failure) = &made {
         // What cannot be written is at least not in the way.
         let _ = note_failed(access, failure);
-        // No use comes back by it, but the shares stay.
-        let _ = renew(access, ways);
+        // No use comes back by it, but the shares stay. They have a year, where there is no dead-man time: then nobody waits for it.
+        let days = with(access, |vault| Ok(lease(vault)));
+        if !access.is_hurried() || days.is_ok_and(|days| days < LEASE_DAYS) {
+            let _ = renew(access, ways);
+        }
     }
     let after = errands(access, ways).and(tidy(access, ways));
     made.map_err(|failure| set_back.err().unwrap_or(failure))

@@ -208,7 +208,7 @@ fn busy(text: &str) -> Failure {
 }
 
 // [SPEC 11.49]
-fn failure(fault: Fault) -> Failure {
+pub(super) fn failure(fault: Fault) -> Failure {
     let text = fault.to_string();
     match fault {
         Fault::Missing | Fault::Unsupported => absent(&text),

@@ -26,7 +26,7 @@ pub(crate) fn vault_mode(access: &dyn Access, named: &[RelayAddress]) -> Result<
         [] => noted.relays_of(&area).len(),
         named => named.len(),
     };
-    let attempts = status.mode.asks_relays().then_some(noted.attempts);
+    let attempts = status.mode.asks_relays().then(|| noted.attempts(&area));
     let why_no_relays = match (chosen, &useless[..]) {
         (0, _) => Some("no relays are chosen; `--relays FILE` names some".to_owned()),
         (_, []) => None,

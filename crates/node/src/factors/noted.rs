@@ -55,6 +55,8 @@ pub(super) struct NotedShare {
     pub(super) noted_ms: u64,
     /// How the relay's answer to the PIN begins, so that a wrong one shows.
     pub(super) answers: Begin,
+    /// How many more answers it gives, as far as is known.
+    pub(super) left: u8,
 }
 
 /// How an answer of a relay's function begins.
@@ -102,7 +104,7 @@ pub(super) struct NotedPlace {
 }
 
 /// What the open vault knows of its factors.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Noted {
     pub(super) places: Vec<NotedPlace>,
     pub(super) shares: Vec<NotedShare>,
@@ -118,8 +120,6 @@ pub(super) struct Noted {
     pub(super) failed: Option<Failed>,
     /// Relays that answered wrongly at the last opening.
     pub(super) wrong: Vec<String>,
-    /// How many more attempts the relays allowed then.
-    pub(super) attempts: u32,
 }
 
 /// How long a share stays after it was put or renewed, where no dead-man time says otherwise.
@@ -129,22 +129,6 @@ pub(super) const LEASE_DAYS: u16 = 400;
 /// A lease ends with one of every eight days.
 // [SPEC 4.71]
 const LEASE_ROUNDING_DAYS: u64 = 8;
-
-impl Default for Noted {
-    fn default() -> Self {
-        Self {
-            places: Vec::new(),
-            shares: Vec::new(),
-            relays: Vec::new(),
-            errands: Errands::default(),
-            refreshed_ms: 0,
-            chosen: None,
-            failed: None,
-            wrong: Vec::new(),
-            attempts: u32::from(USES),
-        }
-    }
-}
 
 impl NotedShare {
     /// Whether its relay has it no more, whatever became of it.
@@ -308,6 +292,15 @@ impl Noted {
         shares.filter(|at| !used.names(&at.id))
     }
 
+    /// How many more attempts the relays of a header allow, as far as is known.
+    pub(super) fn attempts(&self, area: &Area) -> u32 {
+        let named = self.shares.iter().filter(|share| area.names(&share.at.id));
+        let mut left: Vec<u8> = named.map(|share| share.left).collect();
+        left.sort_unstable_by(|a, b| b.cmp(a));
+        let least = left.get(area.needed.saturating_sub(1));
+        u32::from(least.copied().unwrap_or(USES))
+    }
+
     /// The relays that still have enough shares of a header before this one for a copy of the disk to open: those of one refresh were noted
     /// together.
     // [SPEC 11.53]
@@ -387,7 +380,7 @@ impl Noted {
         for noted in &self.places {
             out.extend_from_slice(&noted.tpm.unwrap_or([0; 34]));
         }
-        out.extend_from_slice(&self.attempts.to_be_bytes());
+        out.extend(self.shares.iter().map(|noted| noted.left));
         out
     }
 
@@ -408,6 +401,7 @@ impl Noted {
                     at: reader.at()?,
                     noted_ms: 0,
                     answers: Begin::default(),
+                    left: USES,
                 })
             })?,
             relays: reader.relays()?,
@@ -448,7 +442,9 @@ impl Noted {
         }
         // Of before it was noted.
         if !reader.0.is_empty() {
-            self.attempts = u32::from_be_bytes(reader.array()?);
+            for noted in &mut self.shares {
+                noted.left = reader.byte()?;
+            }
         }
         Some(())
     }

@@ -578,7 +578,7 @@ fn what_an_area_names_is_read_whatever_follows() {
     }
     area[..2].fill(0xff);
     assert!(noted::Area::decode(&area).is_none());
-    assert_eq!(ways.destroy_named(&area).wait().len(), 1);
+    assert_eq!(ways.destroy_named(&area).len(), 1);
 }
 
 /// Only the TPM that has an index knows that it is gone: another one, which has none at that place, is not believed.
@@ -595,7 +595,7 @@ fn another_tpm_is_not_believed() {
     // Moved to another machine, and opened there by the words.
     let here = Here(RefCell::new(open(&disk, PHRASE, &elsewhere).unwrap()));
     let area = here.0.borrow().area().to_vec();
-    assert_eq!(elsewhere.destroy_named(&area).wait().len(), 1);
+    assert_eq!(elsewhere.destroy_named(&area).len(), 1);
     rewrap(&here, &elsewhere, To::default(), |vault| {
         let begun = vault.with_secret(&text(PHRASE), &text("9753"));
         Ok(begun.unwrap())
@@ -659,6 +659,7 @@ fn a_relay_that_answers_wrongly_is_named() {
                 at: share_at(n),
                 noted_ms: 1,
                 answers: [n; 16],
+                left: 10,
             })
             .collect(),
         ..Noted::default()
@@ -669,12 +670,25 @@ fn a_relay_that_answers_wrongly_is_named() {
         ..Area::default()
     };
     let asked = |heard: Vec<(usize, [u8; 16])>| Asked {
-        heard,
+        heard: heard.into_iter().map(|(n, begin)| (n, begin, 9)).collect(),
         area: area.clone(),
         ..Asked::default()
     };
     asked(vec![(0, [1; 16]), (1, [9; 16]), (2, [3; 16])]).settle(&mut vault);
     assert_eq!(told(&vault).wrong_relays, ["relay-2:443"]);
+    // Whoever tried chose whom he asked: three times the first and the second, of which the vault knew these uses.
+    let mut noted = Noted::read(&vault).unwrap();
+    for (share, left) in noted.shares.iter_mut().zip([7, 10, 7]) {
+        share.left = left;
+    }
+    noted.write(&mut vault).unwrap();
+    let mut uneven = Asked {
+        heard: vec![(0, [1; 16], 3), (1, [9; 16], 6), (2, [3; 16], 6)],
+        area: area.clone(),
+        ..Asked::default()
+    };
+    uneven.settle(&mut vault);
+    assert_eq!(uneven.wrong_before().map(|before| before.wrong), Some(3));
     // Nobody was asked, as with the recovery words: nothing is known.
     asked(Vec::new()).settle(&mut vault);
     assert_eq!(told(&vault).wrong_relays.len(), 1);
@@ -707,6 +721,7 @@ fn what_is_noted_comes_back() {
             at: with_head.clone(),
             noted_ms: 5,
             answers: [6; 16],
+            left: 4,
         }],
         relays: vec![address(1)],
         chosen: Some((ShareId::new([2; 32]), vec![address(2)])),
@@ -725,6 +740,7 @@ fn what_is_noted_comes_back() {
         (read.shares[0].noted_ms, read.shares[0].answers),
         (5, [6; 16])
     );
+    assert_eq!(read.shares[0].left, 4);
     assert!(read.failed == noted.failed);
     assert_eq!(read.wrong, noted.wrong);
     let names = |n: u8| Area {
@@ -742,6 +758,7 @@ fn what_is_noted_comes_back() {
             at: share_at(n),
             noted_ms,
             answers: [0; 16],
+            left: 10,
         });
         let noted = Noted {
             shares: shares.collect(),

@@ -51,8 +51,10 @@ fn tidy_relays(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
         };
         let (over, unused): (Vec<&At>, Vec<&At>) =
             noted.unused(&used).partition(|at| is_over(&at.id));
+        // The newest first: copies of the disk are likelier of then.
         let orders: Vec<Delete> = unused
             .into_iter()
+            .rev()
             .map(|at| relays::order(&secret, at))
             .collect();
         let over: Vec<ShareId> = over.into_iter().map(|at| at.id.clone()).collect();

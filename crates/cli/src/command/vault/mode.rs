@@ -142,7 +142,7 @@ pub(crate) fn changed(session: Session, out: Out) {
     }
 }
 
-/// Says what a mode costs before it is there, and refuses it where nothing could open the vault any more.
+/// Says what a mode costs before it is there, and refuses it where there is no TPM for it, or nothing could open the vault any more.
 // [SPEC 12.50]
 pub(crate) fn check_ready(
     session: &Session,
@@ -153,15 +153,30 @@ pub(crate) fn check_ready(
     if mode == ModeName::Passphrase {
         return Ok(());
     }
-    if matches!(mode, ModeName::Tpm | ModeName::TpmAndRelays) {
+    let Answer::VaultMode {
+        mode: now,
+        recovery,
+        modes,
+        ..
+    } = look(session)?
+    else {
+        return Err(room::unexpected());
+    };
+    let asks_tpm = |mode| matches!(mode, ModeName::Tpm | ModeName::TpmAndRelays);
+    let tpm = modes.iter().find(|info| info.mode == ModeName::Tpm);
+    if let Some(why) = tpm.and_then(|info| info.why_not.as_ref())
+        && asks_tpm(mode)
+        && !asks_tpm(now)
+    {
+        let hint = "nothing was changed; `emptyroom vault mode` says what this machine has";
+        return Err(Failure::new(Exit::Vault, "vault_tpm_absent", why.clone()).hint(hint));
+    }
+    if asks_tpm(mode) {
         out.warn("tpm_limits", TPM_LIMITS);
     }
     if matches!(mode, ModeName::Relays | ModeName::TpmAndRelays) {
         out.warn("relays_limits", RELAYS_LIMITS);
     }
-    let Answer::VaultMode { recovery, .. } = look(session)? else {
-        return Err(room::unexpected());
-    };
     if recovery {
         return if sure { Ok(()) } else { ask(mode) };
     }
@@ -189,7 +204,7 @@ const NO_RECOVERY: &str = "no recovery words are set: when the TPM is cleared or
 const FEW_RELAYS: &str = "with fewer than three relays none may fail: when one is gone, only the recovery words open this vault";
 
 const RELAYS_LIMITS: &str = "without a network, or while half of the relays cannot be reached, only the recovery words open this vault, and a panic PIN does nothing; backups of \
-     this vault open by the recovery words alone, once it was opened again; a copy that is opened anywhere ends the vault that it was copied from; the relays' shares end 400 days \
+     this vault open by the recovery words alone, once it was opened again; a copy that is opened or destroyed anywhere ends the vault that it was copied from; the relays' shares end 400 days \
      after the last opening, and where a dead-man time is set, with it";
 
 const TPM_LIMITS: &str = "backups of this vault open by the recovery words alone, once it was opened again; a copy that is opened on this machine ends the \

@@ -177,6 +177,7 @@ fn note(access: &dyn Access, shares: Vec<(At, [u8; 16])>) -> Result<(), Failure>
             at,
             noted_ms,
             answers,
+            left: USES,
         }));
         // The oldest are forgotten first; they end with their lease.
         let more = noted.shares.len().saturating_sub(NOTED_SHARES_MAX);
