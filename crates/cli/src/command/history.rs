@@ -93,7 +93,7 @@ pub(crate) fn lines(session: &Session, name: &str, len_max: usize) -> Result<Vec
     Ok(newest_first)
 }
 
-/// These lines were shown. Says whether one of them had not been before.
+/// These lines were shown. Says whether one of them had not been before, and is marked now.
 ///
 /// Marking means every line up to the last one. So where an older message was not shown yet, nothing is marked: it could
 /// burn unseen.
@@ -102,10 +102,15 @@ pub(crate) fn lines(session: &Session, name: &str, len_max: usize) -> Result<Vec
 /// When the vault was locked or cannot be written.
 // [SPEC 12.7]
 pub(crate) fn mark(session: &Session, name: &str, lines: &[Line]) -> Result<bool, Failure> {
-    if !lines.iter().any(is_unread) {
+    let unread = oldest_unread(session, name)?;
+    // Notices count, too: else `receive` shows them again.
+    if !unread
+        .iter()
+        .any(|one| lines.iter().any(|line| line.id == one.id))
+    {
         return Ok(false);
     }
-    let Some(up_to) = shown_up_to(lines, &oldest_unread(session, name)?) else {
+    let Some(up_to) = shown_up_to(lines, &unread) else {
         return Ok(false);
     };
     session.call(Call::Shown {

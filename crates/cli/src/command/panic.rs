@@ -151,5 +151,6 @@ fn now(room: &Room, sure: bool) -> Result<(), Failure> {
         None => Session::destroy(&room.home),
     };
     destroyed?;
+    room::note(room.out, "the vault was destroyed");
     room.out.done()
 }

@@ -7,7 +7,7 @@ use emptyroom_node::api::{Call, Failure, ModeName, SecretText};
 
 use crate::command::vault::{ModeArgument, changed, check_ready};
 use crate::out::Out;
-use crate::room::Room;
+use crate::room::{self, Room};
 use crate::secret::Source;
 use crate::{failure, passphrase, prompt};
 
@@ -70,6 +70,7 @@ impl Pin {
         passphrase::warn_of(&session, &new, mode, room.out)?;
         session.call(Call::ChangeSecret { old, new, mode })?;
         changed(session, room.out);
+        room::note(room.out, "the PIN or passphrase was changed");
         room.out.done()
     }
 }

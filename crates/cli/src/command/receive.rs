@@ -15,6 +15,9 @@ pub(crate) mod inbox;
 /// How long the relays have for handing over what they hold.
 const FETCH_WAIT: Duration = Duration::from_secs(10);
 
+/// Events take another way than the end of a flush, and are heard for so long after it.
+const SETTLING: Duration = Duration::from_millis(50);
+
 /// The longest that `--wait` can mean.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 86_400);
 
@@ -49,15 +52,17 @@ impl Receive {
         let mut shown = inbox.show(&session)?;
         let mut fetched = None;
         let mut receipts_wait = false;
-        while self.follow || fetched.is_none() || (shown == 0 && Instant::now() < deadline) {
-            let until = if self.follow || fetched.is_none() {
-                None
-            } else {
-                Some(deadline)
-            };
+        let mut settled = None;
+        loop {
+            let until = settled.filter(|_| !self.follow);
+            let until = until.map(|at| if shown == 0 { deadline.max(at) } else { at });
+            if until.is_some_and(|until| until <= Instant::now()) {
+                break;
+            }
             let lines = match ear.next(until)? {
                 Some(Heard::Flushed(flushed)) => {
                     fetched = Some(flushed);
+                    settled = Some(Instant::now() + SETTLING);
                     inbox.show(&session)?
                 }
                 Some(Heard::Event(Event::StorageFailed { why })) => {

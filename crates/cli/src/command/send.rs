@@ -1,20 +1,19 @@
 //! `emptyroom send`: one message.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::time::Duration;
 
 use clap::Args;
 use emptyroom_node::Session;
 use emptyroom_node::api::{
-    Answer, Call, Event, Exit, Failure, LineBody, MessageState, TEXT_BYTES_MAX,
+    Answer, Call, ContactInfo, Event, Exit, Failure, LineBody, MessageState, TEXT_BYTES_MAX,
 };
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::ear::{Ear, Heard};
-use crate::failure;
 use crate::room::{self, Flushed, Room};
-use crate::span;
+use crate::{failure, out, span};
 
 /// Send a message
 ///
@@ -71,7 +70,7 @@ impl Send {
             Duration::from_secs(self.wait),
         )?;
         let state = state(&session, &self.name, id)?;
-        let relay = room::contact(&session, &self.name)?.relay;
+        let contact = room::contact(&session, &self.name)?;
         session.close()?;
         let value = state
             .as_ref()
@@ -84,11 +83,22 @@ impl Send {
         }
         room.out.result("sent", &value, || Some(id.to_string()))?;
         match state {
-            Some(MessageState::Queued) => Err(room::kept("the message", &relay, flushed.as_ref())),
+            Some(MessageState::Queued) => Err(kept(&contact, flushed.as_ref())),
             Some(MessageState::Failed { why }) => Err(crate::words::send_failed(&why)),
             _ => Ok(()),
         }
     }
+}
+
+/// Why the relay does not have it yet.
+fn kept(contact: &ContactInfo, flushed: Option<&Flushed>) -> Failure {
+    if contact.state != "restarting" {
+        return room::kept("the message", &contact.relay, flushed);
+    }
+    let text =
+        "the relay has lost this conversation, and it is being begun anew; the message is kept";
+    Failure::new(Exit::Kept, "kept", text)
+        .hint("it goes out when the other side has answered; where that is impossible, you are told after an hour")
 }
 
 /// Waits until the relay has the message, or a flush says that it cannot have it now.
@@ -161,6 +171,9 @@ pub(crate) fn check(text: &str) -> Result<(), Failure> {
 
 /// All of standard input, without its last line break.
 fn from_stdin() -> Result<Zeroizing<String>, Failure> {
+    if std::io::stdin().is_terminal() {
+        out::note("type the message; Ctrl-D on a line of its own sends it, Ctrl-C does not");
+    }
     let mut bytes = Zeroizing::new(Vec::new());
     let bytes_max = u64::try_from(TEXT_BYTES_MAX).unwrap_or(0).saturating_add(2);
     std::io::stdin()

@@ -29,7 +29,10 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         if self.confirm {
-            return room.change_here(Call::ConfirmVerified { name: self.name });
+            let name = self.name.clone();
+            room.change_here(Call::ConfirmVerified { name })?;
+            room::note(room.out, &format!("{} is verified", self.name));
+            return Ok(());
         }
         let session = room.open()?;
         room::meet(&session, &self.name)?;

@@ -288,7 +288,7 @@ pub(crate) fn refused(refused: Refused) -> Failure {
         Refused::NameTaken => failure(Exit::Usage, "name_taken", "there is a contact of this name")
             .hint("choose another name, or `emptyroom rename` the other one"),
         Refused::NoRelay => failure(Exit::Usage, "no_relay", "there is no relay to make invites at")
-            .hint("set one with `emptyroom relay`"),
+            .hint("set one with `emptyroom relay -`, which asks for the address"),
         Refused::BadAddress(fault) => Failure::new(Exit::Usage, "bad_address", fault)
             .hint("copy the whole line; nothing of it may be missing"),
         Refused::NotJoined => failure(Exit::Refused, "not_joined", "this conversation does not stand yet")
