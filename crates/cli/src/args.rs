@@ -97,3 +97,14 @@ pub(crate) enum Command {
     Completions(command::completions::Completions),
     Man(command::man::Man),
 }
+
+impl Command {
+    /// Whether there has to be a home.
+    pub(crate) fn needs_home(&self) -> bool {
+        match self {
+            Self::Wipe(wipe) => wipe.needs_home(),
+            Self::Killcode(killcode) => killcode.needs_home(),
+            _ => true,
+        }
+    }
+}

@@ -41,7 +41,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             let json = arguments.common.json;
             (
                 json,
-                Room::new(arguments.common).and_then(|room| {
+                Room::new(arguments.common, arguments.command.needs_home()).and_then(|room| {
                     confined::begin(&room, &arguments.command)?;
                     carry_out(&room, arguments.command)
                 }),

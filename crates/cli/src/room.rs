@@ -53,13 +53,18 @@ impl After {
 }
 
 impl Room {
-    /// Finds the home.
+    /// Finds the home; for a command that needs none it may be nowhere.
     ///
     /// # Errors
     /// When no option and no variable says where it is.
-    pub(crate) fn new(common: Common) -> Result<Self, Failure> {
+    pub(crate) fn new(common: Common, needs_home: bool) -> Result<Self, Failure> {
+        let home = common.home.map_or_else(default_home, Ok);
+        let home = match home {
+            Err(_) if !needs_home => PathBuf::new(),
+            home => home?,
+        };
         Ok(Self {
-            home: common.home.map_or_else(default_home, Ok)?,
+            home,
             out: Out { json: common.json },
             pin: Source::new(common.pin_file, common.pin_fd),
         })

@@ -138,6 +138,23 @@ fn first_line(mut from: impl Read, option: &str) -> Result<SecretText, Failure> 
     }
 }
 
+/// A kill code, as [`line_or_ask`] takes it; its words may be one argument or several.
+///
+/// # Errors
+/// When there is none.
+// [SPEC 12.43]
+pub(crate) fn kill_code(given: &[String], out: Out) -> Result<SecretText, Failure> {
+    let given = (!given.is_empty()).then(|| SecretText::new(given.join(" ")));
+    let given = given.as_ref().map(SecretText::expose);
+    if given.is_some_and(|given| given != "-") {
+        out.warn(
+            "code_in_arguments",
+            "other users of this machine can see what a program is given as arguments: leave the code out, and it is asked for or read from standard input",
+        );
+    }
+    line_or_ask(given, "kill code")
+}
+
 /// A link or an address: as given, from standard input for `-` or where nothing was given, asked for on a terminal.
 ///
 /// # Errors

@@ -143,6 +143,15 @@ pub(crate) fn switch_gone(relay: &str) -> String {
     )
 }
 
+/// Somebody fills the switch.
+// [SPEC 11.95]
+pub(crate) fn switch_filled(relay: &str) -> String {
+    format!(
+        "somebody who has, or had, this device's files fills the switch of this vault's kill code at {relay}: when it is full nothing can be ordered by it; make a \
+         new one with `emptyroom killcode revoke` and `emptyroom killcode create`"
+    )
+}
+
 /// An event in words; nothing for messages and for what only programs need.
 pub(crate) fn event(event: &Event) -> Option<String> {
     let safe = |text: &String| terminal::line(text);
@@ -158,6 +167,7 @@ pub(crate) fn event(event: &Event) -> Option<String> {
         } => deadman(*counted_s, *left_s, *destroyed_after_s),
         Event::DeadmanUnwritten {} => DEADMAN_UNWRITTEN.to_owned(),
         Event::SwitchGone { relay } => switch_gone(&safe(relay)),
+        Event::SwitchFilled { relay } => switch_filled(&safe(relay)),
         Event::MessageReceived { .. }
         | Event::Locked {}
         | Event::Wiped { .. }

@@ -214,6 +214,14 @@ async fn idle_for(idle: Option<Duration>, last_call: &AtomicU64) {
     }
 }
 
+/// Hears a signal.
+///
+/// # Errors
+/// When the system does not let it be caught.
+pub(crate) fn on(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|e| Failure::fault(format!("signals: {}", e.kind())))
+}
+
 /// The signals that end a daemon.
 struct Signals {
     terminate: Signal,
@@ -223,7 +231,6 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, Failure> {
-        let on = |kind| signal(kind).map_err(|e| Failure::fault(format!("signals: {}", e.kind())));
         Ok(Self {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,

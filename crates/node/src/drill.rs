@@ -130,7 +130,7 @@ fn step(
     opens: Opens<'_>,
     way: Way,
 ) -> Result<(Times, Found), Stopped> {
-    let place = Place::make(home).map_err(|e| Stopped::Before(not_begun(&reason(e.kind()))))?;
+    let place = Place::make(home).map_err(|e| Stopped::Before(in_the_way(&e)))?;
     let generator = seed::generator().map_err(|_| {
         Stopped::Before(Failure::fault(
             "the operating system gives no random numbers",
@@ -213,6 +213,14 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = clear_at(&self.0);
     }
+}
+
+fn in_the_way(error: &io::Error) -> Failure {
+    let why = format!(
+        "the directory `{DIRECTORY_NAME}` in the home: {}",
+        reason(error.kind())
+    );
+    not_begun(&why).hint("it is made for a drill and goes with it: move away what is there, or see to the disk, then run it again")
 }
 
 fn not_begun(why: &str) -> Failure {

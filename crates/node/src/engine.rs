@@ -187,7 +187,11 @@ impl Engine {
     ) -> Result<Self, Failure> {
         let here = clock::here();
         let watch = Watch::begin(&mut vault, &here)?;
-        let switch = Switch::begin(&mut vault, &here)?;
+        let (switch, order) = Switch::begin(&mut vault, &here, home)?;
+        // [SPEC 11.66] One that was begun comes before anything else.
+        let ending = order
+            .as_ref()
+            .map(|_| -> (End, Answerer) { (End::Wipe, Box::new(drop)) });
         let mut engine = Engine {
             vault,
             home: home.to_owned(),
@@ -201,10 +205,10 @@ impl Engine {
             jobs: Jobs::new(itself.clone()),
             itself,
             drilling: false,
-            ending: None,
+            ending,
             watch,
             switch,
-            order: None,
+            order,
             ticked_at: here.now.mono,
             renewed_at: here.now.mono,
             patience: Patience::Long,
@@ -359,6 +363,10 @@ impl Engine {
         }
         if let Some(failure) = &self.broken {
             return answerer(Err(failure.clone()));
+        }
+        // [SPEC 12.60] It would be made when nobody waits for it any more.
+        if self.drilling && waits_for_jobs(&call) {
+            return answerer(Err(drilling::running()));
         }
         if self.client.is_none()
             && let Err(failure) = self.load()
@@ -650,6 +658,20 @@ impl Engine {
     fn is_destroying(&self) -> bool {
         self.ending.as_ref().is_some_and(|(end, _)| end.destroys())
     }
+}
+
+/// Whether it is done after what is under way.
+fn waits_for_jobs(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::Drill {}
+            | Call::VaultMode { .. }
+            | Call::ChangeSecret { .. }
+            | Call::SetMode { .. }
+            | Call::SetPanic { .. }
+            | Call::UnsetPanic { .. }
+            | Call::SetRecovery { .. }
+    )
 }
 
 /// Overwrites what decrypting left below on the stack, which no allocator zeroes: nothing waits there while the engine does.

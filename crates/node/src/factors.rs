@@ -9,7 +9,7 @@ mod mode;
 mod noted;
 mod relays;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod tidy;
 
 use emptyroom_tpm::{Place, Tpm, Tries, TriesError};
@@ -34,6 +34,11 @@ const FEW_ATTEMPTS: u32 = 6;
 /// The device of the TPM that this program asks.
 pub fn tpm_device() -> std::path::PathBuf {
     chip::Chip::of_machine().path()
+}
+
+/// Why the TPM of this machine can be asked nothing now, if so.
+pub(crate) fn tpm_away() -> Option<Failure> {
+    chip::Chip::of_machine().open().err()
 }
 
 /// What came of asking the factors of a locked vault.

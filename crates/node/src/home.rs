@@ -300,6 +300,16 @@ pub(crate) fn is_absent(home: &Path) -> bool {
     there.is_ok_and(|there| !there)
 }
 
+/// Whether the home can be looked at by this user.
+pub(crate) fn can_look(home: &Path) -> Result<(), Failure> {
+    let looked = home.join(HEADER_NAME).try_exists();
+    looked.map(drop).map_err(|e| {
+        let text = format!("the home cannot be looked at: {}", reason(e.kind()));
+        Failure::new(Exit::Vault, "home_unreadable", text)
+            .hint("run it as the user whose vault it is, and give the right --home")
+    })
+}
+
 /// Whether there is a vault, without opening it.
 pub(crate) fn holds_vault(home: &Path) -> bool {
     home.join(HEADER_NAME).exists()
@@ -347,7 +357,12 @@ fn in_use() -> Failure {
 fn wipe_failure(error: WipeError) -> Failure {
     match error {
         WipeError::Missing => missing(),
-        WipeError::InUse => in_use(),
+        WipeError::InUse => Failure::new(
+            Exit::Vault,
+            "vault_in_use",
+            "another emptyroom has this vault open: nothing was destroyed",
+        )
+        .hint("end the `chat` or `receive --follow` that has it open, and run it again"),
         WipeError::Io(_) => Failure::new(Exit::Vault, "vault_write", error.to_string())
             .hint("see to the disk, then run the command again"),
     }

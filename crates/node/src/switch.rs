@@ -9,7 +9,7 @@ pub(crate) mod holder;
 pub(crate) mod log;
 mod ordered;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -19,7 +19,7 @@ use emptyroom_vault::os::OsDirectory;
 use emptyroom_wire::kill::{Said, Watched};
 use emptyroom_wire::op::{Push, RefusalCode};
 use emptyroom_wire::time::Wall;
-use emptyroom_wire::wipe::{OrderHash, judge};
+use emptyroom_wire::wipe::{WipeOrder, judge};
 use tokio::sync::watch;
 
 use crate::carrier::Carrier;
@@ -27,11 +27,16 @@ use crate::errand::{Errand, NoRelay, Whom};
 use crate::outside::Outside;
 use crate::{clock, seed};
 pub(crate) use heard::Heard;
-pub(crate) use ordered::Ordered;
+pub(crate) use ordered::{Ordered, Untold};
 
 /// How long a relay that cannot be reached is left alone, first and at most; and as much again, drawn.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// A switch with more entries, or bytes of them, is being filled: its code's holder needs few.
+// [SPEC 11.95]
+const FILLED_ENTRIES: u64 = 256;
+const FILLED_BYTES: usize = 4 << 20;
 
 const PARTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
 
@@ -87,7 +92,7 @@ async fn attend(
     carrier: &dyn Carrier,
     watched: &Watched,
     heard: &Heard,
-) -> Result<OrderHash, NoRelay> {
+) -> Result<WipeOrder, NoRelay> {
     let mut rng = seed::generator().map_err(|_| NoRelay::Unreachable)?;
     let whom = Whom::Known(watched.relay);
     let mut errand = Errand::dial(carrier, &watched.hosts, &whom, &mut rng).await?;
@@ -99,23 +104,26 @@ async fn attend(
         }
         NoRelay::Refused
     })?;
+    let (mut lives_on, mut entries, mut bytes) = (false, 0, 0);
     loop {
         let entry = match errand.next_push().await? {
             Some((of, Push::Entry(entry))) if of == handle => entry,
             Some((_, Push::Gone(_))) => return Err(NoRelay::Refused),
-            Some((_, Push::CaughtUp(_))) => {
-                // After what is there was judged. Only a switch that lives on is one that can be relied on.
-                if log::renew(&mut errand, &switch, handle).await?.is_ok() {
+            pushed @ (Some((_, Push::CaughtUp(_))) | None) => {
+                heard.filled(entries > FILLED_ENTRIES || bytes > FILLED_BYTES);
+                // After what is there was judged.
+                if pushed.is_some() {
+                    lives_on = log::renew(&mut errand, &switch, handle).await?.is_ok();
+                }
+                // [SPEC 11.69] Only a switch that lives on is one that can be relied on.
+                if lives_on {
                     heard.now();
                 }
                 continue;
             }
-            None => {
-                heard.now();
-                continue;
-            }
             Some(_) => continue,
         };
+        (entries, bytes) = (entries + 1, bytes + entry.body.len());
         let Some(Said::Order(order)) = switch.open(&entry) else {
             continue;
         };
@@ -123,7 +131,7 @@ async fn attend(
         let passed = clock::now().mono.0.saturating_sub(since.0);
         let now = Wall(errand.terms().time_ms).plus_ms(passed);
         if judge(&order, &watched.policy, now).is_ok() {
-            return Ok(order.body.hash());
+            return Ok(order);
         }
     }
 }

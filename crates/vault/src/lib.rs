@@ -37,6 +37,6 @@ pub use record::{NAME_LEN_MAX, VALUE_LEN_MAX};
 pub use secret::Passphrase;
 pub use vault::{
     Change, DRILL_RECORDS, Drill, DrillError, Ground, Locked, OutsideFile, ROTATION_PERIOD_MS,
-    Record, Rewrapping, Status, Stretched, Tried, Vault, Way, file_names, is_there, wipe,
+    Record, Rewrapping, Status, Stretched, Tried, Vault, Way, file_names, is_there, mode_of, wipe,
     wipe_held,
 };

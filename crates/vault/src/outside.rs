@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::directory::{Directory, File};
 use crate::pair::Pair;
 
-pub(crate) const NAME: &str = "outside";
+/// The name of the file.
+pub const NAME: &str = "outside";
 const COPY_LEN: usize = 4096;
 const OFFSETS: [u64; 2] = [0, 4096];
 const MAGIC: &[u8; 16] = b"emptyroom locked";

@@ -12,7 +12,7 @@ pub use drill::{DRILL_RECORDS, Drill, DrillError, Ground, Way};
 pub use open::{Locked, Stretched, Tried};
 pub use root::ROTATION_PERIOD_MS;
 pub use secrets::Rewrapping;
-pub use wipe::{OutsideFile, file_names, is_there, wipe, wipe_held};
+pub use wipe::{OutsideFile, file_names, is_there, mode_of, wipe, wipe_held};
 
 use std::collections::BTreeSet;
 use std::io;

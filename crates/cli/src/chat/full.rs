@@ -208,7 +208,8 @@ impl Chat<'_> {
             | Event::ConversationOver { .. }
             | Event::Deadman { .. }
             | Event::DeadmanUnwritten {}
-            | Event::SwitchGone { .. } => {
+            | Event::SwitchGone { .. }
+            | Event::SwitchFilled { .. } => {
                 self.hint = words::event(event).unwrap_or_default();
                 Ok(())
             }

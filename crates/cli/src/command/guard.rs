@@ -11,7 +11,7 @@ use crate::{terminal, words};
 /// Watch the kill code and the dead-man time while the vault is locked
 ///
 /// It needs no PIN and holds nothing of the vault. It stays in the foreground until the vault is destroyed, which ends it with
-/// exit code 5. While a daemon or a command has the vault open, that one watches, and the guard waits. What is set later is
+/// exit code 5, or SIGTERM comes. While a daemon or a command has the vault open, that one watches, and the guard waits. What is set later is
 /// watched, too, within a minute.
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -22,7 +22,17 @@ pub(crate) struct Guard {}
 impl Guard {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         let ready = |guarded: Guarded| {
-            let Guarded { killcode, deadman } = guarded;
+            let Guarded {
+                killcode,
+                deadman,
+                tpm_away,
+            } = guarded;
+            if let Some(why) = tpm_away {
+                let text = format!(
+                    "{why}: an order or the dead-man time would leave the vault's key there, and a copy of the disk would open with it and the PIN; see to that, then start the guard again"
+                );
+                room.out.warn("tpm_away", &text);
+            }
             let value = json!({ "killcode": killcode, "deadman": deadman });
             room.out.result("guarding", &value, || {
                 let what = match (killcode, deadman) {
@@ -39,6 +49,10 @@ impl Guard {
             GuardNews::SwitchGone(relay) => {
                 let text = words::switch_gone(&terminal::line(&relay));
                 room.out.warn("switch_gone", &text);
+            }
+            GuardNews::SwitchFilled(relay) => {
+                let text = words::switch_filled(&terminal::line(&relay));
+                room.out.warn("switch_filled", &text);
             }
             GuardNews::Failed(failure) => room.out.warn(&failure.error, &failure.text),
         })

@@ -12,7 +12,7 @@ use crate::out::Out;
 use crate::room::{self, Room};
 use crate::{out, qr, secret, span};
 
-const WATCH: &str = "the vault obeys while a daemon or another command has it open, and, while it is locked, as long as `emptyroom guard` runs; a device \
+const WATCH: &str = "the vault obeys while a daemon, `chat` or `receive --follow` has it open, and, while it is locked, as long as `emptyroom guard` runs; a device \
      that is off or without a network obeys when it is back";
 
 /// A code by which this vault can be destroyed from anywhere
@@ -74,19 +74,25 @@ Examples:
 struct Receipts {
     /// The kill code, as text or as words; from standard input, or asked for, for `-`
     #[arg(value_name = "CODE")]
-    code: Option<String>,
+    code: Vec<String>,
     /// The relay's address, which belongs to words
     #[arg(long, value_name = "ADDRESS")]
     at: Option<String>,
 }
 
 impl Killcode {
+    /// What became of an order can be seen from anywhere.
+    // [SPEC 12.43]
+    pub(crate) fn needs_home(&self) -> bool {
+        !matches!(self.what, What::Receipts(_))
+    }
+
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         match self.what {
             What::Create(create) => create.run(room),
             What::Revoke(Revoke {}) => revoke(room),
             What::Receipts(Receipts { code, at }) => {
-                let code = secret::line_or_ask(code.as_deref(), "kill code")?;
+                let code = secret::kill_code(&code, room.out)?;
                 let wiped = emptyroom_node::receipts(&code, at.as_deref())?;
                 warn(room.out, wiped);
                 room.out.result("receipts", &value(wiped), || {

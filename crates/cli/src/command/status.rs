@@ -71,6 +71,9 @@ fn text(status: &StatusInfo) -> String {
     if let Some(code) = killcode.filter(|code| code.gone_at.is_some()) {
         lines.push(crate::words::switch_gone(&terminal::line(&code.relay)));
     }
+    if let Some(code) = killcode.filter(|code| code.filled_at.is_some()) {
+        lines.push(crate::words::switch_filled(&terminal::line(&code.relay)));
+    }
     if let Some(at) = killcode.and_then(|code| code.changed_at) {
         lines.push(format!(
             "the kill code's switch outside of the vault was not as it was left; found so and put back at {}",

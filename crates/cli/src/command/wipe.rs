@@ -29,7 +29,7 @@ Examples:
 pub(crate) struct Wipe {
     /// The kill code, as text or as words; from standard input, or asked for, for `-`
     #[arg(value_name = "CODE", conflicts_with = "drill")]
-    code: Option<String>,
+    code: Vec<String>,
     /// The relay's address, which belongs to words
     #[arg(long, value_name = "ADDRESS", conflicts_with = "drill")]
     at: Option<String>,
@@ -39,17 +39,27 @@ pub(crate) struct Wipe {
     /// How long to wait for the device's receipt
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span::seconds, conflicts_with = "drill")]
     wait: u64,
-    /// Destroy nothing but a throw-away vault
+    /// Destroy nothing but a throw-away vault; takes the PIN
     #[arg(long)]
     drill: bool,
 }
 
 impl Wipe {
+    /// An order goes from anywhere.
+    // [SPEC 12.43]
+    pub(crate) fn needs_home(&self) -> bool {
+        self.drill
+    }
+
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         if self.drill {
             return drill(room);
         }
-        let code = secret::line_or_ask(self.code.as_deref(), "kill code")?;
+        room::note(
+            room.out,
+            "this orders the vault of a kill code to be destroyed, which cannot be taken back",
+        );
+        let code = secret::kill_code(&self.code, room.out)?;
         let valid = Duration::from_secs(u64::from(self.valid) * 86_400);
         let wait = Duration::from_secs(self.wait);
         let wiped = emptyroom_node::wipe(&code, self.at.as_deref(), valid, wait)?;

@@ -52,5 +52,9 @@ fn a_drill_that_cannot_begin_is_none() {
     std::fs::write(ada.home.join("drill"), b"in the way").unwrap();
     let failure = ada.run(&["--json", "wipe", "--drill"]).ends(5).failure();
     assert_eq!(failure["error"], "vault_write");
+    assert!(
+        failure["text"].as_str().unwrap().contains("`drill`"),
+        "{failure}"
+    );
     assert_eq!(ada.json(&["status"])[0]["vault"]["last_drill"], json!(null));
 }

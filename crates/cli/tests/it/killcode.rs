@@ -23,8 +23,10 @@ fn create(person: &Person, relay: &Relay) -> Value {
 /// By somebody without a home.
 fn anywhere(arguments: &[&str], code: &str) -> Done {
     let mut command = program();
-    command.env_remove("HOME").env_remove("XDG_DATA_HOME");
-    command.args(["--home", "/nonexistent", "--json"]);
+    for variable in ["HOME", "XDG_DATA_HOME", "EMPTYROOM_HOME"] {
+        command.env_remove(variable);
+    }
+    command.arg("--json");
     command.args(arguments);
     finish(command, code)
 }
@@ -89,6 +91,29 @@ fn a_daemon_carries_an_order_out_and_says_so() {
     let again = ordered(&code, "30s");
     assert_eq!(again["device_at"], wiped["device_at"]);
     assert_eq!(receipts(&code)["device_at"], wiped["device_at"]);
+    // As an argument it is seen by others, and without one it is asked for.
+    let known = text(&code, "code");
+    let shown = anywhere(&["killcode", "receipts", &known], "").ok();
+    assert!(shown.err.contains("code_in_arguments"), "{shown:?}");
+    let (words, at) = (text(&code, "words"), text(&code, "at"));
+    let mut apart = vec!["killcode", "receipts", "--at", &at];
+    apart.extend(words.split(' '));
+    assert_eq!(
+        anywhere(&apart, "").ok().json()[0]["device_at"],
+        wiped["device_at"]
+    );
+    let asked = anywhere(&["killcode", "receipts"], &known).ok();
+    assert!(!asked.err.contains("code_in_arguments"), "{asked:?}");
+}
+
+// [SPEC 11.90]
+#[test]
+fn a_guard_that_is_told_to_end_ends() {
+    let ada = Person::with_vault(None);
+    let guard = guard(&ada);
+    guard.signal("TERM");
+    guard.finish().ok();
+    assert!(ada.home.join("header").exists());
 }
 
 /// By words, to a vault that was not opened since the machine was started. Nobody is asked for a PIN.
@@ -223,8 +248,14 @@ fn what_cannot_be_made_is_told_and_nothing_is_kept() {
     daemon.finish().ok();
     let code = create(&ada, &relay);
     relay.stop();
-    let away = anywhere(&["wipe", "-"], &text(&code, "code")).ends(1);
-    assert_eq!(away.failure()["error"], "relay_unreachable");
+    let away = anywhere(&["wipe", "-"], &text(&code, "code"))
+        .ends(1)
+        .failure();
+    assert_eq!(away["error"], "relay_unreachable");
+    assert!(
+        away["hint"].as_str().unwrap().contains("given twice"),
+        "{away}"
+    );
     let other = Person::with_vault(None);
     let refused = other.run_with(&["--json", "killcode", "create", "-"], &relay.address);
     assert_eq!(refused.ends(1).failure()["error"], "relay_unreachable");

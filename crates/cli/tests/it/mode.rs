@@ -515,3 +515,25 @@ fn killed_anywhere_it_opens_and_copies_do_not() {
         assert_eq!(error(opened), "vault_tpm_cleared");
     }
 }
+
+/// Whoever starts before the TPM is there cannot reach it later, and an order would leave the key.
+// [SPEC 12.61]
+#[test]
+fn a_guard_without_the_tpm_says_so() {
+    let Some(owner) = Owner::new("a_guard_without_the_tpm_says_so") else {
+        return;
+    };
+    let warns = |tpm: &Path| {
+        let mut command = owner.command(&["guard"]);
+        command.env(VARIABLE, tpm);
+        let mut guard = Running::start(command);
+        guard.wait_for_line(|line| line.starts_with("watching"));
+        guard.signal("TERM");
+        guard.finish().ok().err.contains("the vault's key")
+    };
+    let nowhere = Path::new("/nowhere");
+    assert!(!warns(nowhere), "it has none");
+    owner.run(&["vault", "mode", "tpm", "--yes"]).ok();
+    assert!(warns(nowhere));
+    assert!(!warns(&owner.swtpm.socket()));
+}

@@ -179,6 +179,13 @@ fn a_vault_that_a_command_has_open_is_waited_for_and_not_for_ever() {
     follower.wait_for_json(|e| e["event"] == "connection");
     let refused = ada.run(&["--json", "panic", "--yes"]).ends(5).failure();
     assert_eq!(refused["error"], "vault_in_use");
+    assert!(
+        refused["text"]
+            .as_str()
+            .unwrap()
+            .contains("nothing was destroyed"),
+        "{refused}"
+    );
     let panic = ada.spawn(&["panic", "--yes"]);
     follower.signal("TERM");
     panic.finish().ok();

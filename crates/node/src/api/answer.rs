@@ -236,8 +236,11 @@ pub struct KillcodeInfo {
     pub changed_at: Option<u64>,
     /// When that relay said last that it has the switch, and no order, to whoever has the vault open or to a guard.
     pub heard_at: Option<u64>,
-    /// Since when it says that it has no such switch, to whoever has the vault open.
+    /// Since when it says that it has no such switch, to whoever has the vault open or to a guard.
     pub gone_at: Option<u64>,
+    /// Since when somebody fills that switch.
+    #[serde(default)]
+    pub filled_at: Option<u64>,
 }
 
 /// Why the factors were not made anew.

@@ -187,6 +187,11 @@ pub enum Event {
         /// Host and port.
         relay: String,
     },
+    /// Somebody who has, or had, the device's files fills the kill code's switch: when it is full nobody can order anything any more.
+    SwitchFilled {
+        /// Host and port.
+        relay: String,
+    },
     /// This program was too slow and missed events: read `unread` and `history`.
     Missed {},
     /// The vault was locked: the last event.

@@ -4,13 +4,13 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use emptyroom_vault::os::OsDirectory;
-use emptyroom_vault::{Directory, OutsideFile};
+use emptyroom_vault::{Directory, OutsideFile, is_there};
 
 use super::Look;
 use crate::api::{DeadmanInfo, Exit, Failure, reason};
 use crate::clock::Here;
 use crate::home;
-use crate::outside::Outside;
+use crate::outside::{OF_DEADLINE, Outside};
 use crate::switch::Ordered;
 
 /// Looks at the time, and destroys the vault where it is over. Gives what is set and left. A vault that is open is left to
@@ -20,33 +20,39 @@ use crate::switch::Ordered;
 /// When the vault was destroyed, or could not be.
 pub(crate) fn look(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Failure> {
     let directory = OsDirectory::at(home);
-    // Damaged is as if there was nothing; the next opening tells.
-    let outside = || {
-        let found = Outside::read(&directory).ok().flatten();
-        found.unwrap_or_default()
-    };
     // [SPEC 12.46] No lock is made where there is nothing to be looked at.
-    let found = outside();
-    if found.deadline.is_none() && found.ordered.is_none() {
+    if found(&directory).ordered.is_some()
+        && let Ok(lock) = directory.lock()
+    {
+        // [SPEC 11.66] A wipe by order that was cut off. Where nothing is left but to tell, a guard does.
+        if let Some(left) = Ordered::left(&found(&directory))
+            && is_there(&directory)
+        {
+            return Err(left.finish(home, lock));
+        }
+    }
+    look_at_time(home, here)
+}
+
+/// The same, but for an order: a guard carries that out itself.
+///
+/// # Errors
+/// When the vault was destroyed, or could not be.
+pub(crate) fn look_at_time(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Failure> {
+    let directory = OsDirectory::at(home);
+    if found(&directory).deadline.is_none() {
         return Ok(None);
     }
     let Ok(lock) = directory.lock() else {
         return Ok(None);
     };
-    let found = outside();
-    // [SPEC 11.66] A wipe by order that was cut off. Where nothing is left but to tell, a guard does.
-    if let Some(left) = Ordered::left(&found)
-        && emptyroom_vault::is_there(&directory)
-    {
-        return Err(left.finish(home, lock));
-    }
-    let Some(mut deadline) = found.deadline else {
+    let found = found(&directory);
+    // What was ordered comes before it, and tells; and of a vault that is gone no time passes.
+    let is_noted = found.ordered.is_some() || found.untold.is_some();
+    let is_ordered = Ordered::left(&found).is_some() || is_noted && !is_there(&directory);
+    let Some(mut deadline) = found.deadline.filter(|_| !is_ordered) else {
         return Ok(None);
     };
-    // Of a vault that is gone no time passes.
-    if found.ordered.is_some() && !emptyroom_vault::is_there(&directory) {
-        return Ok(None);
-    }
     if deadline.look(here) == Look::Over {
         // [SPEC 11.80] The lock is kept: nobody opens it in between.
         return Err(match home::wipe_held(home, lock, OutsideFile::Goes) {
@@ -59,6 +65,12 @@ pub(crate) fn look(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Fail
     Ok(Some(deadline.info(here)))
 }
 
+/// Damaged is as if there was nothing; the next opening tells.
+fn found(directory: &OsDirectory) -> Outside {
+    let found = Outside::read(directory).ok().flatten();
+    found.unwrap_or_default()
+}
+
 /// What is set and left, without touching anything.
 ///
 /// # Errors
@@ -66,7 +78,7 @@ pub(crate) fn look(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Fail
 pub(crate) fn show(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Failure> {
     let outside = Outside::read(&OsDirectory::at(home)).map_err(|e| unreadable(&e))?;
     let outside = outside.unwrap_or_default();
-    if outside.is_odd && outside.deadline.is_none() {
+    if outside.is_odd(OF_DEADLINE) {
         return Err(unreadable(&ErrorKind::InvalidData.into()));
     }
     let deadline = outside.deadline;

@@ -11,8 +11,8 @@ use emptyroom_wire::address::RelayAddress;
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
-use super::{Place, Stopped, Times, not_begun};
-use crate::api::{Failure, reason};
+use super::{Place, Stopped, Times, in_the_way, not_begun};
+use crate::api::Failure;
 use crate::factors::{self, Access, To, Ways, Work, change, tidy};
 use crate::{home, seed};
 
@@ -56,7 +56,7 @@ pub(super) fn step(
     way: Way,
     in_use: &InUse<'_>,
 ) -> Result<Times, Stopped> {
-    let place = Place::make(home).map_err(|e| Stopped::Before(not_begun(&reason(e.kind()))))?;
+    let place = Place::make(home).map_err(|e| Stopped::Before(in_the_way(&e)))?;
     let (pin, panic) = (secret()?, secret()?);
     let mut last = Instant::now();
     let mut lap = || {

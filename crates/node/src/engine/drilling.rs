@@ -16,12 +16,6 @@ const RECORD: &[u8] = b"nd";
 impl Engine {
     /// Begins a drill. Messages are carried on meanwhile.
     pub(super) fn drill(&mut self, answerer: Answerer) {
-        if self.drilling {
-            let text = "a drill is running already";
-            return answerer(Err(
-                Failure::new(Exit::Refused, "drill_running", text).hint("wait until it has ended")
-            ));
-        }
         let kdf = match self.vault.status() {
             Ok(status) => status.kdf,
             Err(error) => return answerer(Err(read_failure(error))),
@@ -65,6 +59,12 @@ impl Engine {
     }
 }
 
+/// What would have to wait for it is refused.
+pub(super) fn running() -> Failure {
+    Failure::new(Exit::Refused, "drill_running", "a drill is running")
+        .hint("wait until it has ended, then run the command again")
+}
+
 fn keep(vault: &mut Vault, ended: Wall, passed: bool) -> Result<(), WriteError> {
     let mut record = ended.0.to_be_bytes().to_vec();
     record.push(u8::from(passed));
@@ -89,9 +89,13 @@ pub(super) fn last(vault: &Vault) -> Result<Option<DrillInfo>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use super::*;
-    use crate::api::SecretText;
+    use crate::api::{Call, SecretText};
+    use crate::engine::switch::tests::over;
     use crate::home::{Kdf, create_vault};
+    use crate::session::runtime;
 
     // [SPEC 11.92]
     #[test]
@@ -105,6 +109,41 @@ mod tests {
             keep(&mut vault, Wall(at), passed).unwrap();
             let drill = last(&vault).unwrap().unwrap();
             assert_eq!((drill.ended_at, drill.passed), (at, passed));
+        }
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
+    // [SPEC 12.60]
+    #[test]
+    fn what_would_wait_for_a_drill_is_refused() {
+        let home =
+            std::env::temp_dir().join(format!("emptyroom-node-{}-refused", std::process::id()));
+        let pin = || SecretText::new("a pin of this test".to_owned());
+        let vault = create_vault(&home, &pin(), Kdf::Minimum).unwrap();
+        let runtime = runtime().unwrap();
+        let (mut engine, ..) = over(vault, &home, &runtime);
+        engine.drilling = true;
+        for call in [
+            Call::Drill {},
+            Call::VaultMode { relays: Vec::new() },
+            Call::SetPanic {
+                secret: pin(),
+                panic: pin(),
+            },
+            Call::UnsetPanic { secret: pin() },
+            Call::SetRecovery {
+                secret: pin(),
+                words: None,
+            },
+        ] {
+            let (answered, answer) = channel();
+            let answerer = Box::new(move |outcome| answered.send(outcome).unwrap());
+            engine.take(Message::Call(call, answerer));
+            let refused = answer.try_recv().unwrap().err().unwrap();
+            assert_eq!(
+                (refused.exit, &*refused.error),
+                (Exit::Refused, "drill_running")
+            );
         }
         std::fs::remove_dir_all(&home).unwrap();
     }

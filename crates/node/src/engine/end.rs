@@ -92,7 +92,7 @@ impl Engine {
             End::Lock => {
                 others(None);
                 watch.close(&vault, &clock::here());
-                switch.close(&mut vault);
+                switch.close(&mut vault, &clock::here(), &home);
                 vault.lock()
             }
             End::Panic => {

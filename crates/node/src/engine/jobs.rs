@@ -109,7 +109,8 @@ impl Engine {
     pub(super) async fn finish_jobs(&mut self, messages: &mut mpsc::Receiver<Message>) {
         self.jobs.hurried.store(true, Ordering::Relaxed);
         let until = Instant::now() + self.patience.time();
-        while self.jobs.open > 0 {
+        // [SPEC 11.66] What destroys waits for nothing.
+        while self.jobs.open > 0 && !self.is_destroying() {
             match timeout_at(until, messages.recv()).await {
                 Ok(Some(Message::Vault(work))) => work(&mut self.vault),
                 Ok(Some(Message::Done)) => self.jobs.done(),

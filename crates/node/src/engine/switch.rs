@@ -1,5 +1,7 @@
 //! The switch while the vault is open: kept in it and outside, watched, and carried out.
 
+use std::path::Path;
+
 use emptyroom_vault::{Change, Vault, WriteError};
 use emptyroom_wire::kill::Watched;
 use emptyroom_wire::secret::Secret32;
@@ -12,10 +14,10 @@ use super::own::{read_failure, write_failure};
 use super::{Answerer, Engine, Message};
 use crate::api::{Answer, Event, Exit, Failure, KillcodeInfo, SecretText};
 use crate::clock::Here;
-use crate::outside::Outside;
-use crate::policy;
+use crate::outside::{OF_SWITCH, Outside, Stamp, Trouble, stamp};
 use crate::switch::holder::unhex;
 use crate::switch::{self, Heard, Ordered, log};
+use crate::{clock, policy};
 
 /// The record of the switch: when it was found changed outside, what the key derives from that destroys its log, and what
 /// lies outside.
@@ -30,31 +32,50 @@ pub(super) struct Switch {
     changed_at: u64,
     /// It lies outside and in the vault as it should.
     is_kept: bool,
+    /// A later version wrote the record: it stays as it is until the owner changes it.
+    is_newer: bool,
+    /// Of what lies outside, when it was compared last.
+    stamp: Option<Stamp>,
     heard: Heard,
-    /// That the relay has no such switch was told.
-    told_gone: bool,
+    /// News that were told.
+    told: Vec<Event>,
 }
 
 /// What the key derives from that destroys the log.
 type Owner = Zeroizing<[u8; 32]>;
 
 impl Switch {
-    /// The vault was opened: what lies outside is as the vault says. Whatever lies there keeps nobody out.
+    /// The vault was opened: what lies outside is as the vault says. Whatever lies there keeps nobody out. Gives an order that was
+    /// begun, too.
     // [SPEC 11.61]
-    pub(super) fn begin(vault: &mut Vault, here: &Here) -> Result<Self, Failure> {
+    pub(super) fn begin(
+        vault: &mut Vault,
+        here: &Here,
+        home: &Path,
+    ) -> Result<(Self, Option<Ordered>), Failure> {
         let record = vault.get(RECORD).map_err(read_failure)?;
-        // A record that a later version wrote is none; nor does it lock anybody out.
-        let decoded = record.as_deref().and_then(|record| decode(record));
-        let (known, owner, changed_at) = match decoded {
-            None => (None, Owner::default(), 0),
-            Some((known, owner, changed_at)) => (Some(known), owner, changed_at),
-        };
+        let stamp = stamp(home);
         let found = Outside::read(vault.directory()).ok().flatten();
         let found = found.unwrap_or_default();
-        let is_clear = found.ordered.is_none() && found.untold.is_none();
-        let is_kept = found.switch == known && is_clear;
-        let is_changed = known.is_some() && found.switch != known;
+        let decoded = record.as_deref().map(|record| decode(record));
+        let is_newer = matches!(decoded, Some(None));
+        let (known, owner, changed_at) = match decoded.flatten() {
+            Some((known, owner, changed_at)) => (Some(known), owner, changed_at),
+            // What that version put there is watched, as nobody can say that it is wrong.
+            None if is_newer => (found.switch.clone(), Owner::default(), 0),
+            None => (None, Owner::default(), 0),
+        };
+        let is_changed = known.is_some() && (is_newer || found.switch != known);
+        // [SPEC 11.66]
+        let ordered = Ordered::left(&found).filter(|left| known.as_ref() == Some(&left.watched));
+        let is_clear = found.ordered.is_none() && !found.is_odd(OF_SWITCH);
+        let is_kept = is_newer || ordered.is_some() || found.switch == known && is_clear;
         let mut switch = Self {
+            heard: if found.switch == known {
+                Heard::new(&found)
+            } else {
+                Heard::default()
+            },
             watched: watch::Sender::new(known),
             owner,
             changed_at: if is_changed {
@@ -63,15 +84,30 @@ impl Switch {
                 changed_at
             },
             is_kept,
-            heard: Heard::new(found.heard_ms.filter(|_| is_kept)),
-            told_gone: false,
+            is_newer,
+            stamp,
+            told: Vec::new(),
         };
-        switch.look(vault);
-        Ok(switch)
+        if ordered.is_none() {
+            switch.look(vault, here, home);
+        }
+        Ok((switch, ordered))
     }
 
-    /// With every tick: what could not be written is tried again.
-    pub(super) fn look(&mut self, vault: &mut Vault) {
+    /// With every tick: what could not be written is tried again, and what somebody took away is put back.
+    // [SPEC 11.61]
+    pub(super) fn look(&mut self, vault: &mut Vault, here: &Here, home: &Path) {
+        let known = self.known();
+        let now = stamp(home);
+        // Reading it syncs: not where it is the same file as before.
+        if self.is_kept && (now != self.stamp || now.is_none() && known.is_some()) {
+            let found = Outside::read(vault.directory()).ok().flatten();
+            if found.unwrap_or_default().switch != known {
+                self.changed_at = here.now.wall.0.max(1);
+                self.is_kept = false;
+            }
+            self.stamp = now;
+        }
         if !self.is_kept {
             self.is_kept = self.keep(vault).is_ok();
         }
@@ -81,16 +117,18 @@ impl Switch {
     }
 
     /// The vault is about to be locked: what is to be watched then lies outside, whatever became of it meanwhile.
-    pub(super) fn close(&mut self, vault: &mut Vault) {
-        let found = Outside::read(vault.directory()).ok().flatten();
-        self.is_kept &= found.unwrap_or_default().switch == self.known();
-        self.look(vault);
+    pub(super) fn close(&mut self, vault: &mut Vault, here: &Here, home: &Path) {
+        self.stamp = None;
+        self.look(vault, here, home);
     }
 
     /// First outside, so that nothing is acknowledged that is not watched while the vault is locked.
     fn keep(&self, vault: &mut Vault) -> Result<(), WriteError> {
         let known = self.known();
         lay_outside(vault, known.as_ref())?;
+        if self.is_newer {
+            return Ok(());
+        }
         let value = known.and_then(|watched| {
             let mut record = self.changed_at.to_be_bytes().to_vec();
             record.extend_from_slice(self.owner.as_slice());
@@ -111,6 +149,7 @@ impl Switch {
         owner: Owner,
     ) -> Result<(), Failure> {
         let before = (self.known(), self.owner.clone(), self.changed_at);
+        let was_newer = std::mem::take(&mut self.is_newer);
         // Not heard by whoever watches before it is kept.
         let silently = |switch: &mut Self, watched| {
             switch.watched.send_if_modified(|known| {
@@ -122,14 +161,13 @@ impl Switch {
         (self.owner, self.changed_at) = (owner, 0);
         if let Err(error) = self.keep(vault) {
             silently(self, before.0);
-            (self.owner, self.changed_at) = (before.1, before.2);
+            (self.owner, self.changed_at, self.is_newer) = (before.1, before.2, was_newer);
             // What this does not put back, a tick does.
-            self.is_kept = false;
-            self.look(vault);
+            self.is_kept = self.keep(vault).is_ok();
             return Err(write_failure(error));
         }
         self.is_kept = true;
-        self.told_gone = false;
+        self.told.clear();
         self.heard.forget();
         self.watched.send_modify(|_| {});
         Ok(())
@@ -140,12 +178,17 @@ impl Switch {
     }
 
     /// What whoever hears events has to know.
-    // [SPEC 11.69]
-    pub(super) fn news(&self) -> Option<Event> {
-        self.heard.gone_ms()?;
-        Some(Event::SwitchGone {
-            relay: self.relay()?,
-        })
+    // [SPEC 11.69, 11.95]
+    pub(super) fn news(&self) -> Vec<Event> {
+        let Some(relay) = self.relay() else {
+            return Vec::new();
+        };
+        let gone = self.heard.gone_ms().map(|_| Event::SwitchGone {
+            relay: relay.clone(),
+        });
+        let filled = self.heard.filled_ms();
+        let filled = filled.map(|_| Event::SwitchFilled { relay });
+        gone.into_iter().chain(filled).collect()
     }
 
     fn relay(&self) -> Option<String> {
@@ -159,6 +202,7 @@ impl Switch {
             changed_at: (self.changed_at > 0).then_some(self.changed_at),
             heard_at: self.heard.at_ms(),
             gone_at: self.heard.gone_ms(),
+            filled_at: self.heard.filled_ms(),
         })
     }
 }
@@ -166,10 +210,12 @@ impl Switch {
 /// Nothing is left there of another switch.
 fn lay_outside(vault: &Vault, watched: Option<&Watched>) -> Result<(), WriteError> {
     let change = |found: &mut Outside| {
+        found.drop_odd(OF_SWITCH);
         if found.switch.as_ref() != watched {
-            (found.switch, found.heard_ms) = (watched.cloned(), None);
+            (found.switch, found.heard_ms, found.untold) = (watched.cloned(), None, None);
+            found.trouble = Trouble::default();
         }
-        (found.ordered, found.untold) = (None, None);
+        found.ordered = None;
     };
     Outside::change(vault.directory(), change).map_err(super::watch::write_error)
 }
@@ -205,12 +251,13 @@ impl Engine {
 
     /// Time has passed.
     pub(super) fn look_at_switch(&mut self) {
-        self.switch.look(&mut self.vault);
+        self.switch
+            .look(&mut self.vault, &clock::here(), &self.home);
         let news = self.switch.news();
-        if let Some(news) = news.as_ref().filter(|_| !self.switch.told_gone) {
+        let told = std::mem::replace(&mut self.switch.told, news.clone());
+        for news in news.iter().filter(|news| !told.contains(news)) {
             self.tell(news);
         }
-        self.switch.told_gone = news.is_some();
     }
 
     // [SPEC 11.62, 12.40]
@@ -284,4 +331,4 @@ fn no_switch() -> Failure {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -12,7 +12,7 @@ use super::own::{passphrase, read_failure, secret_failure, write_failure};
 use crate::api::{Answer, DeadmanInfo, Event, Exit, Failure, SecretText};
 use crate::clock::Here;
 use crate::deadman::{DAYS_MAX, Deadline, Fixed, JOURNEY_DAYS_MAX, Key, Look};
-use crate::outside::Outside;
+use crate::outside::{OF_DEADLINE, Outside};
 use crate::{clock, policy, seed};
 
 /// The record of what lies outside, as it should be: the key that marks it, when it was found otherwise, and what was set.
@@ -114,8 +114,11 @@ impl Watch {
     fn store(&mut self, vault: &Vault, here: &Here) -> Result<(), WriteError> {
         self.stored_at = None;
         let deadline = self.deadline;
-        Outside::change(vault.directory(), |outside| outside.deadline = deadline)
-            .map_err(write_error)?;
+        let change = |outside: &mut Outside| {
+            outside.drop_odd(OF_DEADLINE);
+            outside.deadline = deadline;
+        };
+        Outside::change(vault.directory(), change).map_err(write_error)?;
         self.stored_at = Some(here.now.mono);
         self.is_begun = true;
         Ok(())

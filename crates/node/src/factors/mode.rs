@@ -15,10 +15,16 @@ const RELAYS_GOOD: usize = 3;
 /// What `vault mode` shows; of relays that are named it is looked what they offer.
 pub(crate) fn vault_mode(access: &dyn Access, named: &[RelayAddress]) -> Result<Answer, Failure> {
     check(named)?;
-    let (status, area, noted) = with(access, |vault| {
+    let (status, area, noted, is_settled) = with(access, |vault| {
+        // [SPEC 12.50] A write that failed after the new header counted leaves the one before on the disk.
+        let is_settled = vault.settle_header().is_ok();
         let status = vault.status().map_err(read_failure)?;
-        Ok((status, area_of(vault), Noted::read(vault)?))
+        Ok((status, area_of(vault), Noted::read(vault)?, is_settled))
     })?;
+    let mut left = noted.left(&area);
+    if !is_settled {
+        left.push("a copy of the header, which could not be overwritten: the secrets of before may open the vault as it lies on the disk".to_owned());
+    }
     let ways = Ways::of_machine()?;
     let here = TpmHere::look(&ways.chip, &area);
     let useless = relays::useless(&ways.carrier, named)?;
@@ -60,7 +66,7 @@ pub(crate) fn vault_mode(access: &dyn Access, named: &[RelayAddress]) -> Result<
         attempts_left: here.attempts.into_iter().chain(attempts).min(),
         relays: area.shares.iter().map(|at| hosts_text(&at.hosts)).collect(),
         needed: area.needed,
-        left: noted.left(&area),
+        left,
         refreshed_at: (status.mode != Mode::Passphrase).then_some(noted.refreshed_ms),
         recommended: recommended(here.why.is_none(), chosen.saturating_sub(useless.len())),
         modes: modes.map(info).into(),

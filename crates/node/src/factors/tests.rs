@@ -3,11 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use emptyroom_tpm::swtpm::Swtpm;
 use emptyroom_tpm::{Destroyed, Place, Tpm};
+use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Besides, Change, KdfParams, Locked, Mode, OpenError, Passphrase, Vault};
 use emptyroom_wire::address::{Host, RelayAddress};
 use emptyroom_wire::relay_key::{Head, IdentityHash};
@@ -19,8 +20,8 @@ use rand_core::SeedableRng;
 use super::change::{Access, To, Ways, Work, is_due, refresh, rewrap};
 use super::chip::Chip;
 use super::noted::{self, Area, At, Errands, Failed, HOSTS_LEN_MAX, Noted, NotedPlace, NotedShare};
-use super::{Asked, ask, tidy, told};
-use crate::api::Failure;
+use super::{Asked, ask, tidy, told, vault_mode};
+use crate::api::{Answer, Failure};
 use crate::drill::{self, InUse, Outcome};
 use disk::{Disk, Loss};
 
@@ -44,7 +45,7 @@ const PANIC: &str = "2468";
 const PHRASE: &str = "sixteen bytes!!!";
 
 /// A TPM of this test's own; where there is none, the test is not run, and says so in words that `cargo xtask test` counts.
-fn software(test: &str) -> Option<Swtpm> {
+pub(crate) fn software(test: &str) -> Option<Swtpm> {
     let swtpm = Swtpm::start().unwrap();
     if swtpm.is_none() {
         let line = format!("\nnot run: {test}: swtpm is missing (sudo apt-get install swtpm)\n");
@@ -140,6 +141,15 @@ fn set_mode(vault: Vault, ways: &Ways, mode: Mode) -> (Vault, Result<(), Failure
     })
     .and_then(|()| tidy::tidy(&here, ways));
     (here.0.into_inner(), set)
+}
+
+/// A locked vault in a home, which takes that TPM.
+pub(crate) fn tied(home: &Path, swtpm: &Swtpm) {
+    let place = Box::new(OsDirectory::create(home).unwrap());
+    let vault = Vault::create(place, &text(SECRET), KdfParams::minimum(), rng()).unwrap();
+    let (vault, set) = set_mode(vault, &at(swtpm.socket()), Mode::Tpm);
+    set.unwrap();
+    vault.lock().unwrap();
 }
 
 fn refreshed(vault: Vault, ways: &Ways) -> (Vault, Result<(), Failure>) {
@@ -255,6 +265,34 @@ fn cut_off_anywhere_it_opens_and_leaves_nothing_behind() {
         }
     }
     assert_eq!(room(&swtpm), room_before);
+}
+
+/// The second copy of a new header could not be written: the change counts, and what may be left of the one before is told.
+// [SPEC 12.50]
+#[test]
+fn a_header_before_that_may_be_left_is_told() {
+    let nowhere = at(PathBuf::from("/nowhere"));
+    let mut told = 0;
+    for point in 0.. {
+        let disk = made();
+        let here = Here(RefCell::new(open(&disk, SECRET, &nowhere).unwrap()));
+        let steps = disk.steps();
+        disk.fail_step(point, std::io::ErrorKind::Other);
+        let done = rewrap(&here, &nowhere, To::default(), |vault| {
+            Ok(vault.with_panic(&text(SECRET), &text("3579")).unwrap())
+        });
+        let is_over = disk.steps() - steps < point;
+        let Ok(Answer::VaultMode { left, .. }) = vault_mode(&here, &[]) else {
+            panic!("what is left is not told");
+        };
+        if is_over {
+            done.unwrap();
+            assert!(left.is_empty());
+            break;
+        }
+        told += usize::from(done.is_ok() && !left.is_empty());
+    }
+    assert!(told > 0);
 }
 
 /// One write or sync that fails, at each step, and everything works again after it: whichever header the disk has then, the TPM has

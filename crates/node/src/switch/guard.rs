@@ -2,24 +2,27 @@
 //!
 //! It holds no secret of the vault. While somebody has the vault open, he watches himself, and the guard waits.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use emptyroom_vault::os::OsDirectory;
-use emptyroom_vault::{Directory, is_there};
+use emptyroom_vault::{Directory, is_there, mode_of};
 use emptyroom_wire::kill::Watched;
+use tokio::signal::unix::SignalKind;
+use tokio::sync::Notify;
 use tokio::sync::watch::Sender;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::{Heard, Ordered, lying_outside, watch};
+use super::ordered::RECEIPT_TIME_MAX;
+use super::{Heard, Ordered, Untold, lying_outside, watch};
 use crate::api::{DeadmanInfo, Failure, reason};
 use crate::carrier::Carrier;
-use crate::clock;
 use crate::deadman::start;
-use crate::home;
-use crate::outside::Outside;
+use crate::outside::{Outside, Stamp, stamp};
 use crate::session::{direct, runtime};
+use crate::{clock, daemon, factors, home};
 
 /// How often it is looked whether another switch lies outside.
 // [SPEC 11.90]
@@ -44,20 +47,24 @@ pub enum GuardNews<'a> {
     Deadman(&'a DeadmanInfo),
     /// This relay has no switch of the kill code any more.
     SwitchGone(String),
+    /// Somebody fills the switch of the kill code at this relay.
+    SwitchFilled(String),
     /// An order could not be carried out, or what lies outside cannot be read. It is tried again.
     Failed(Failure),
 }
 
 /// What is there to be guarded when it begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guarded {
     /// A kill code.
     pub killcode: bool,
     /// A dead-man time.
     pub deadman: bool,
+    /// The vault has a key in the TPM, and why that could not be destroyed now.
+    pub tpm_away: Option<String>,
 }
 
-/// Watches until the vault is destroyed. `ready` is called when it has begun.
+/// Watches until the vault is destroyed, or SIGTERM comes. `ready` is called when it has begun.
 ///
 /// # Errors
 /// When there is no vault, or it was destroyed.
@@ -71,23 +78,32 @@ pub fn guard(
     if is_over(home, &outside) {
         return Err(home::missing());
     }
+    // [SPEC 11.90] Whoever cannot look there now watches nothing, and nobody would notice.
+    home::can_look(home)?;
     let carrier = direct()?;
     let runtime = runtime()?;
     let guard = Guard {
         home: home.to_owned(),
-        heard: Heard::new(outside.heard_ms),
+        heard: Heard::new(&outside),
         switch: Sender::new(outside.switch.clone()),
+        noted: Notify::new(),
+        was_ordered: Cell::new(false),
         tell: &tell,
     };
     let outcome = runtime.block_on(async {
+        // Whoever reads that it is ready may signal at once.
+        let mut terminated = daemon::on(SignalKind::terminate())?;
         ready(Guarded {
             killcode: outside.switch.is_some(),
             deadman: outside.deadline.is_some(),
+            tpm_away: tpm_away(home),
         })?;
         tokio::select! {
             biased;
             failure = guard.obey(&carrier) => Err(failure),
             failure = guard.look() => Err(failure),
+            // Nothing is cut off by it: what destroys does not wait.
+            _ = terminated.recv() => Ok(()),
         }
     });
     runtime.shutdown_background();
@@ -98,6 +114,10 @@ struct Guard<'a> {
     home: PathBuf,
     heard: Heard,
     switch: Sender<Option<Watched>>,
+    /// An order lies outside that is being carried out, or to be told.
+    noted: Notify,
+    /// One came.
+    was_ordered: Cell<bool>,
     tell: &'a dyn Fn(GuardNews<'_>),
 }
 
@@ -105,17 +125,20 @@ struct Guard<'a> {
 #[derive(Default)]
 struct Seen {
     /// What tells whether it is the same file as before.
-    stamp: Option<(SystemTime, u64)>,
+    stamp: Option<Stamp>,
     is_unreadable: bool,
     told_gone: bool,
+    told_filled: bool,
 }
 
 /// What became of an order.
 enum Carried {
     /// The vault is destroyed; what of it is left in the TPM, in words.
     Out(Vec<String>),
-    /// The code was revoked while the order came, or whoever had the vault open has done it.
+    /// The code was revoked while the order came.
     No,
+    /// Whoever had the vault open has done it, and tells.
+    ByAnother,
     /// Something stood in the way.
     Failed(Failure),
 }
@@ -129,7 +152,7 @@ impl Guard<'_> {
         loop {
             let outside = read(&self.home);
             // [SPEC 11.67]
-            if let Some(untold) = Ordered::untold(&outside) {
+            if let Some(untold) = Untold::left(&outside) {
                 if untold.tell(&self.home, carrier).await {
                     return Failure::wiped(true, &left);
                 }
@@ -138,8 +161,13 @@ impl Guard<'_> {
             }
             let ordered = match Ordered::left(&outside) {
                 Some(left) => left,
-                None => watch(&mut switch, carrier, &self.heard).await,
+                None => tokio::select! {
+                    ordered = watch(&mut switch, carrier, &self.heard) => ordered,
+                    // [SPEC 11.66] Somebody else has begun one.
+                    () = self.noted.notified() => continue,
+                },
             };
+            self.was_ordered.set(true);
             match self.carry_out(&ordered).await {
                 Carried::Out(remains) => {
                     left = remains;
@@ -152,9 +180,19 @@ impl Guard<'_> {
                         (self.tell)(GuardNews::Failed(Failure::wiped(true, &left)));
                     }
                 }
+                Carried::ByAnother => {
+                    self.let_another_tell().await;
+                    match self.over(&read(&self.home)) {
+                        Some(over) => return over,
+                        None => continue,
+                    }
+                }
                 Carried::No => match readable(&self.home).map(|found| self.refresh(&found)) {
                     Ok(Some(over)) => return over,
-                    Ok(None) => continue,
+                    Ok(None) => {
+                        self.was_ordered.set(false);
+                        continue;
+                    }
                     Err(_) => {}
                 },
                 Carried::Failed(failure) => (self.tell)(GuardNews::Failed(failure)),
@@ -174,7 +212,13 @@ impl Guard<'_> {
                 Err(e) => return failed(&reason(e.kind())),
             }
         };
+        let is_gone = !is_there(&OsDirectory::at(&self.home));
         match readable(&self.home) {
+            Ok(outside)
+                if is_gone && (ordered.is_done(&outside) || outside == Outside::default()) =>
+            {
+                return Carried::ByAnother;
+            }
             Ok(outside) if outside.switch.as_ref() == Some(&ordered.watched) => {}
             // [SPEC 11.69]
             Ok(_) => return Carried::No,
@@ -184,6 +228,15 @@ impl Guard<'_> {
         match ordered.wipe(&self.home, lock) {
             Ok(left) => Carried::Out(left),
             Err(failure) => Carried::Failed(failure),
+        }
+    }
+
+    /// Whoever has carried an order out gives the receipt, for as long as he tries.
+    // [SPEC 11.67]
+    async fn let_another_tell(&self) {
+        let until = Instant::now() + RECEIPT_TIME_MAX;
+        while read(&self.home).untold.is_some() && Instant::now() < until {
+            sleep(TAKE_EVERY).await;
         }
     }
 
@@ -205,7 +258,7 @@ impl Guard<'_> {
                     }
                 }
                 // [SPEC 11.80, 11.83]
-                _ = deadmen.tick() => match start::look(&self.home, &clock::here()) {
+                _ = deadmen.tick() => match start::look_at_time(&self.home, &clock::here()) {
                     // [SPEC 11.90] What fails is tried again.
                     Err(failure) if failure.error == "wipe_failed" => {
                         (self.tell)(GuardNews::Failed(failure));
@@ -227,7 +280,7 @@ impl Guard<'_> {
     /// Looks whether something else lies outside. Gives why there is nothing more to be.
     // [SPEC 11.90]
     fn see(&self, seen: &mut Seen) -> Option<Failure> {
-        let now = self.stamp();
+        let now = stamp(&self.home);
         // Reading it syncs: not where it is the same file as before.
         if seen.stamp != now || now.is_none() {
             match readable(&self.home) {
@@ -247,21 +300,34 @@ impl Guard<'_> {
             }
         }
         self.store();
-        if self.heard.gone_ms().is_none() {
-            seen.told_gone = false;
-        } else if !seen.told_gone
+        let (gone, filled) = (self.heard.gone_ms(), self.heard.filled_ms());
+        self.tell_once(gone.is_some(), &mut seen.told_gone, GuardNews::SwitchGone);
+        self.tell_once(
+            filled.is_some(),
+            &mut seen.told_filled,
+            GuardNews::SwitchFilled,
+        );
+        None
+    }
+
+    /// Tells trouble with the switch, until there is none.
+    fn tell_once(&self, is_so: bool, told: &mut bool, news: impl Fn(String) -> GuardNews<'static>) {
+        if is_so
+            && !*told
             && let Some(relay) = self.relay()
         {
-            (self.tell)(GuardNews::SwitchGone(relay));
-            seen.told_gone = true;
+            (self.tell)(news(relay));
         }
-        None
+        *told = is_so;
     }
 
     /// From now on what lies outside is watched. Gives why there is nothing more to be.
     fn refresh(&self, outside: &Outside) -> Option<Failure> {
-        if is_over(&self.home, outside) {
-            return Some(home::missing());
+        if let Some(over) = self.over(outside) {
+            return Some(over);
+        }
+        if Ordered::left(outside).is_some() || Untold::left(outside).is_some() {
+            self.noted.notify_one();
         }
         self.switch.send_if_modified(|known| {
             let is_other = *known != outside.switch;
@@ -272,6 +338,16 @@ impl Guard<'_> {
             is_other
         });
         None
+    }
+
+    /// Why there is nothing more to be watched, if so.
+    // [SPEC 11.90, 12.46]
+    fn over(&self, outside: &Outside) -> Option<Failure> {
+        let over = || match self.was_ordered.get() {
+            true => Failure::wiped(true, &[]),
+            false => home::missing(),
+        };
+        is_over(&self.home, outside).then(over)
     }
 
     /// Writes down that the relay was heard.
@@ -288,16 +364,17 @@ impl Guard<'_> {
         }
     }
 
-    /// What tells whether it is the same file as before.
-    fn stamp(&self) -> Option<(SystemTime, u64)> {
-        let found = std::fs::metadata(self.home.join("outside")).ok()?;
-        Some((found.modified().ok()?, found.len()))
-    }
-
     fn relay(&self) -> Option<String> {
         let switch = self.switch.borrow();
         Some(switch.as_ref()?.hosts.first()?.to_string())
     }
+}
+
+/// Why the key that the vault has in the TPM could not be destroyed now, if it has one.
+// [SPEC 12.61]
+fn tpm_away(home: &Path) -> Option<String> {
+    mode_of(&OsDirectory::at(home)).filter(|mode| mode.asks_tpm())?;
+    Some(factors::tpm_away()?.text)
 }
 
 /// Whether there is neither a vault nor an order that is to be carried out.

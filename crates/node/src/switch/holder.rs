@@ -14,7 +14,7 @@ use emptyroom_wire::sign::SignKey;
 use emptyroom_wire::time::{DAY_MS, Wall};
 use emptyroom_wire::wipe::{ACTION_WIPE, OrderBody, OrderHash, WipeOrder, WipePolicy, judge};
 use rand_chacha::ChaCha20Rng;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zeroize::Zeroizing;
 
 use super::log::{append, destroy, open};
@@ -28,6 +28,9 @@ use crate::session::{Session, direct, runtime};
 
 /// How long a stream that broke is left alone while a receipt is waited for.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// The longest that reading a whole log takes, over a bad road.
+const READ_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// A new kill code, as it is shown once.
 pub struct Killcode {
@@ -149,7 +152,7 @@ pub fn wipe(
     wait: Duration,
 ) -> Result<Wiped, Failure> {
     let held = Held::read(code, at)?;
-    held.place.run(async |carrier, random| {
+    let wiped = held.place.run(async |carrier, random| {
         let mut known = Known::new(&held);
         let mut errand = held.place.dial(carrier, random).await?;
         let handle = held.open(&mut errand).await?;
@@ -191,7 +194,21 @@ pub fn wipe(
             }
         }
         Ok(known.told())
+    });
+    wiped.map_err(|failure| {
+        again(
+            failure,
+            "run the command again; an order that is given twice does no harm",
+        )
     })
+}
+
+/// A relay that was not reached, in the words of who has the code.
+fn again(failure: Failure, hint: &str) -> Failure {
+    match failure.error.as_str() {
+        "relay_unreachable" => failure.hint(hint),
+        _ => failure,
+    }
 }
 
 /// What the switch of a kill code knows of orders and of the device's receipt.
@@ -201,18 +218,24 @@ pub fn wipe(
 // [SPEC 11.68]
 pub fn receipts(code: &SecretText, at: Option<&str>) -> Result<Wiped, Failure> {
     let held = Held::read(code, at)?;
-    held.place.run(async |carrier, random| {
+    let read = held.place.run(async |carrier, random| {
         let mut known = Known::new(&held);
         let mut errand = held.place.dial(carrier, random).await?;
         held.open(&mut errand).await?;
-        loop {
-            match errand.next_push().await.map_err(no_relay)? {
-                Some((_, Push::Entry(entry))) => known.take(&entry),
-                Some((_, Push::CaughtUp(_) | Push::Gone(_))) => return Ok(known.told()),
-                Some((_, Push::Cast(_))) | None => {}
+        let read = async {
+            loop {
+                match errand.next_push().await.map_err(no_relay)? {
+                    Some((_, Push::Entry(entry))) => known.take(&entry),
+                    Some((_, Push::CaughtUp(_) | Push::Gone(_))) => return Ok(()),
+                    Some((_, Push::Cast(_))) | None => {}
+                }
             }
-        }
-    })
+        };
+        let outcome = timeout(READ_TIME_MAX, read).await;
+        outcome.unwrap_or(Err(no_relay(NoRelay::Unreachable)))?;
+        Ok(known.told())
+    });
+    read.map_err(|failure| again(failure, "run the command again later"))
 }
 
 /// What a switch log says to whoever has the code.

@@ -90,8 +90,9 @@ pub(crate) async fn destroy(carrier: &dyn Carrier, watched: &Watched, owner: &Si
 
 fn done(answer: Answer) -> Outcome<()> {
     match answer {
+        Answer::Done => Ok(Ok(())),
         Answer::Refused(refusal) => Ok(Err(refusal)),
-        _ => Ok(Ok(())),
+        _ => Err(NoRelay::Wrong),
     }
 }
 

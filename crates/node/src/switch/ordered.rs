@@ -8,7 +8,8 @@ use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Directory, OutsideFile, is_there, outside};
 use emptyroom_wire::kill::{Said, Watched};
 use emptyroom_wire::op::{Refusal, RefusalCode};
-use emptyroom_wire::wipe::OrderHash;
+use emptyroom_wire::time::Wall;
+use emptyroom_wire::wipe::{OrderHash, WipeOrder, judge};
 
 use super::log::{append, open};
 use super::lying_outside;
@@ -20,7 +21,7 @@ use crate::session::{direct, runtime};
 use crate::{clock, home, seed};
 
 /// How long it is tried to give a receipt.
-const RECEIPT_TIME_MAX: Duration = Duration::from_secs(10);
+pub(super) const RECEIPT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How often a lock is tried to be had, and how long it is waited for in between.
 const LOCK_TRIES: usize = 50;
@@ -29,24 +30,36 @@ const LOCK_EVERY: Duration = Duration::from_millis(20);
 /// An order that is to be carried out.
 pub(crate) struct Ordered {
     pub(crate) watched: Watched,
-    pub(crate) order: OrderHash,
+    pub(crate) order: WipeOrder,
+}
+
+/// One that was carried out, and is to be told.
+pub(crate) struct Untold {
+    watched: Watched,
+    order: OrderHash,
 }
 
 impl Ordered {
-    /// One that was begun and lies outside.
+    /// One that was begun and lies outside. Whoever puts something there orders nothing: it is judged again, but for its time, as
+    /// begun is begun.
+    // [SPEC 11.66]
     pub(crate) fn left(outside: &Outside) -> Option<Self> {
-        Some(Self {
-            order: outside.ordered?,
-            watched: outside.switch.clone()?,
-        })
+        let (watched, order) = (outside.switch.clone()?, outside.ordered.clone()?);
+        judge(&order, &watched.policy, Wall(0)).ok()?;
+        Some(Self { watched, order })
     }
 
-    /// One that was carried out, and is to be told.
-    pub(crate) fn untold(outside: &Outside) -> Option<Self> {
-        Some(Self {
-            order: outside.untold?,
-            watched: outside.switch.clone()?,
-        })
+    /// What is to be told when it was carried out.
+    fn untold(&self) -> Untold {
+        Untold {
+            watched: self.watched.clone(),
+            order: self.order.body.hash(),
+        }
+    }
+
+    /// Whether it was carried out, as what lies outside says.
+    pub(crate) fn is_done(&self, outside: &Outside) -> bool {
+        outside.untold == Some(self.order.body.hash())
     }
 
     /// The vault is destroyed: from now on the note leads to nothing but to tell, whatever vault is put there later.
@@ -56,8 +69,8 @@ impl Ordered {
         let _lock = patient_lock(&directory);
         // What cannot be written now is when it is told.
         let _ = Outside::change(&directory, |outside| {
-            if outside.ordered.take() == Some(self.order) {
-                outside.untold = Some(self.order);
+            if outside.ordered.take().as_ref() == Some(&self.order) {
+                outside.untold = Some(self.order.body.hash());
                 outside.deadline = None;
             }
         });
@@ -68,7 +81,7 @@ impl Ordered {
     pub(crate) fn note(&self, directory: &dyn Directory) -> io::Result<()> {
         Outside::change(directory, |outside| {
             outside.switch = Some(self.watched.clone());
-            outside.ordered = Some(self.order);
+            outside.ordered = Some(self.order.clone());
         })
     }
 
@@ -116,6 +129,21 @@ impl Ordered {
             });
         });
         Failure::wiped(true, &left)
+    }
+
+    /// Tells whoever gave the order that it is done ([`Untold::tell`]).
+    pub(crate) async fn tell(&self, home: &Path, carrier: &dyn Carrier) -> bool {
+        self.untold().tell(home, carrier).await
+    }
+}
+
+impl Untold {
+    /// What lies outside.
+    pub(crate) fn left(outside: &Outside) -> Option<Self> {
+        Some(Self {
+            order: outside.untold?,
+            watched: outside.switch.clone()?,
+        })
     }
 
     /// Tells whoever gave the order that it is done, and says whether the relay has that. Then nothing is left to be told, and the

@@ -12,7 +12,7 @@ use emptyroom_wire::op::{Answer, Create, Handle, NewLog, Request};
 use emptyroom_wire::rng;
 use emptyroom_wire::secret::Private;
 use emptyroom_wire::sign::SignKey;
-use emptyroom_wire::wipe::{ACTION_WIPE, OrderBody, WipeOrder};
+use emptyroom_wire::wipe::{ACTION_WIPE, OrderBody, OrderHash};
 use rand_chacha::ChaCha20Rng;
 use tokio::runtime::Runtime;
 
@@ -159,6 +159,19 @@ impl Drop for Stage {
     }
 }
 
+/// An order of a code, always the same.
+pub(crate) fn order(code: &KillCode) -> WipeOrder {
+    let body = OrderBody {
+        switch_id: code.switch().id,
+        order_id: Private([7; 16]),
+        action: ACTION_WIPE,
+        issued_ms: 1,
+        not_after_ms: u64::MAX,
+    };
+    let signatures = vec![body.sign(0, &code.kill_key())];
+    WipeOrder { body, signatures }
+}
+
 fn signed(body: OrderBody, by: &SignKey) -> Said {
     let signatures = vec![body.sign(0, by)];
     Said::Order(WipeOrder { body, signatures })
@@ -231,7 +244,7 @@ fn only_an_order_of_the_code_wipes_whatever_else_lies_in_the_log() {
     assert!(!watching.is_finished());
     stage.append(&watched, [signed(right.clone(), &kill)]);
     let ordered = stage.come(watching);
-    assert!(ordered.order == right.hash() && ordered.watched == watched);
+    assert!(ordered.order.body == right && ordered.watched == watched);
 }
 
 /// An order that stands there counts for nothing when its code was revoked, and a code that is made later is watched at once.
@@ -253,7 +266,7 @@ fn a_watch_goes_over_to_another_code() {
     let body = stage.body();
     stage.append(&new, [signed(body.clone(), &kill)]);
     let ordered = stage.come(watching);
-    assert!(ordered.watched == new && ordered.order == body.hash());
+    assert!(ordered.watched == new && ordered.order.body == body);
 }
 
 /// What lies outside of a vault destroys no switch; where it is gone that is noticed.
@@ -296,6 +309,33 @@ fn an_order_that_no_device_would_obey_is_not_given() {
         (Exit::Refused, "clock_behind")
     );
     assert_eq!(receipts(&stage.text(), None).unwrap().orders, 0);
+}
+
+/// Who has the device's files fills the log: the owner hears of it long before nothing more goes in, and whoever opens the vault next.
+// [SPEC 11.60, 11.95]
+#[test]
+fn a_switch_that_somebody_fills_is_noticed() {
+    let mut stage = Stage::new("filled");
+    let home = home("filled");
+    let watched = stage.watched();
+    let nothing = |n| {
+        let receipt = watched.switch().receipt(OrderHash([n; 32]), 1);
+        Said::Receipt(receipt)
+    };
+    stage.append(&watched, (0..=255).map(nothing));
+    let (held, heard) = (watch::Sender::new(Some(watched.clone())), Heard::default());
+    let watching = stage.watch(&held, &heard);
+    until(|| heard.at_ms().is_some());
+    assert_eq!(heard.filled_ms(), None, "as many as may be");
+    watching.abort();
+    stage.append(&watched, [nothing(0)]);
+    let watching = stage.watch(&held, &heard);
+    until(|| heard.filled_ms().is_some());
+    watching.abort();
+    heard.store(&OsDirectory::at(&home));
+    let left = Outside::read(&OsDirectory::at(&home)).unwrap().unwrap();
+    assert_eq!(Heard::new(&left).filled_ms(), heard.filled_ms());
+    std::fs::remove_dir_all(&home).unwrap();
 }
 
 /// Somebody who has the device's files says what was never ordered.
@@ -341,14 +381,12 @@ fn home(name: &str) -> PathBuf {
 }
 
 /// What lies outside of a vault whose wipe was begun.
-fn begin(home: &Path, stage: &mut Stage) -> OrderHash {
-    let (body, kill, watched) = (stage.body(), stage.code.kill_key(), stage.watched());
-    let order = body.hash();
-    stage.append(&watched, [signed(body, &kill)]);
-    Ordered { watched, order }
-        .note(&OsDirectory::at(home))
-        .unwrap();
-    order
+fn begin(home: &Path, stage: &mut Stage) -> Ordered {
+    let (order, watched) = (order(&stage.code), stage.watched());
+    stage.append(&watched, [Said::Order(order.clone())]);
+    let ordered = Ordered { watched, order };
+    ordered.note(&OsDirectory::at(home)).unwrap();
+    ordered
 }
 
 /// The power failed in the middle: the next start goes on with it, and tells, whatever is left.
@@ -408,11 +446,10 @@ fn what_was_destroyed_and_not_told_is_told_by_a_guard() {
 fn what_is_only_to_be_told_destroys_nothing_that_is_put_there_later() {
     let mut stage = Stage::new("later");
     let home = home("later");
-    let order = begin(&home, &mut stage);
-    let watched = stage.watched();
-    Ordered { watched, order }.done(&home);
+    let ordered = begin(&home, &mut stage);
+    ordered.done(&home);
     let left = Outside::read(&OsDirectory::at(&home)).unwrap().unwrap();
-    assert!(left.ordered.is_none() && left.untold == Some(order));
+    assert!(left.ordered.is_none() && ordered.is_done(&left));
     assert_eq!(start::look(&home, &clock::here()), Ok(None));
     assert!(holds_vault(&home));
     // The guard tells, and touches nothing else.
@@ -431,13 +468,9 @@ fn what_is_only_to_be_told_destroys_nothing_that_is_put_there_later() {
 fn a_switch_that_is_gone_keeps_no_guard_waiting() {
     let mut stage = Stage::new("no-more");
     let home = home("no-more");
-    let order = begin(&home, &mut stage);
+    let untold = begin(&home, &mut stage);
     let watched = stage.watched();
     crate::home::destroy_vault(&home).unwrap();
-    let untold = Ordered {
-        watched: watched.clone(),
-        order,
-    };
     untold.note(&OsDirectory::at(&home)).unwrap();
     untold.done(&home);
     let owner = SignKey::from_seed(&stage.code.owner_seed());

@@ -100,6 +100,12 @@ pub fn is_there(dir: &dyn Directory) -> bool {
     names().any(|name| !is_absent(dir, name))
 }
 
+/// The mode of the vault in a directory, whoever has it open; nothing where no header can be read now.
+pub fn mode_of(dir: &dyn Directory) -> Option<Mode> {
+    let header = HeaderFile::open(dir).ok()?;
+    Some(header.current().mode)
+}
+
 fn is_empty(dir: &dyn Directory) -> bool {
     !is_there(dir) && is_absent(dir, outside::NAME)
 }

@@ -2,19 +2,23 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use emptyroom_vault::os::OsDirectory;
 use emptyroom_wire::address::Host;
 use emptyroom_wire::kill::KillCode;
 use emptyroom_wire::relay_key::IdentityHash;
-use emptyroom_wire::wipe::OrderHash;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::api::Call;
 use crate::engine::Links;
+use crate::engine::own::passphrase;
 use crate::home::{Kdf, create_vault, holds_vault};
+use crate::seed;
 use crate::session::{direct, runtime};
 use crate::switch::holder::hex;
+use crate::switch::tests::order;
 
 /// An engine over a vault with a kill code, which nobody runs yet.
 struct Stage {
@@ -32,22 +36,15 @@ impl Stage {
             "emptyroom-node-{}-order-{name}",
             std::process::id()
         ));
-        let pin = SecretText::new("a pin of this test".to_owned());
-        let vault = create_vault(&home, &pin, Kdf::Minimum).unwrap();
+        let vault = create_vault(&home, &pin(), Kdf::Minimum).unwrap();
         let runtime = runtime().unwrap();
-        let (sender, receiver) = mpsc::channel(8);
-        let links = Links::new(
-            Arc::new(direct().unwrap()),
-            runtime.handle().clone(),
-            sender.clone(),
-        );
-        let mut engine = Engine::new(vault, &home, links, sender.clone()).unwrap();
+        let (mut engine, sender, receiver) = over(vault, &home, &runtime);
         let code = KillCode::new([1; 16]);
         let hosts = vec![Host::parse("127.0.0.1:1").unwrap()];
         let watched = code.watched(hosts, IdentityHash([3; 32]));
         let switch = SecretText::new(hex(&watched.encode().unwrap()));
         let owner = SecretText::new(hex(code.owner_seed().expose()));
-        assert!(engine.set_switch(&pin, &switch, &owner).is_ok());
+        assert!(engine.set_switch(&pin(), &switch, &owner).is_ok());
         Self {
             home,
             engine,
@@ -59,10 +56,45 @@ impl Stage {
     }
 
     fn order(&self) -> Message {
-        Message::Ordered(Ordered {
+        Message::Ordered(self.ordered())
+    }
+
+    fn ordered(&self) -> Ordered {
+        Ordered {
             watched: self.watched.clone(),
-            order: OrderHash([4; 32]),
-        })
+            order: order(&KillCode::new([1; 16])),
+        }
+    }
+
+    /// Locks the vault, and opens it again.
+    fn reopen(self) -> Self {
+        let Self {
+            home,
+            mut engine,
+            sender,
+            receiver,
+            runtime,
+            watched,
+        } = self;
+        engine.store();
+        drop((engine, receiver, sender));
+        // Not as commands do, which look at what lies outside before.
+        let rng = Box::new(seed::generator().unwrap());
+        let vault = Vault::open(Box::new(OsDirectory::at(&home)), &passphrase(&pin()), rng);
+        let (engine, sender, receiver) = over(vault.unwrap(), &home, &runtime);
+        Self {
+            home,
+            engine,
+            sender,
+            receiver,
+            runtime,
+            watched,
+        }
+    }
+
+    fn outside(&self) -> Outside {
+        let outside = Outside::read(&OsDirectory::at(&self.home)).unwrap();
+        outside.unwrap_or_default()
     }
 
     fn send(&self, message: Message) {
@@ -79,6 +111,23 @@ impl Stage {
         std::fs::remove_dir_all(&self.home).unwrap();
         why
     }
+}
+
+fn pin() -> SecretText {
+    SecretText::new("a pin of this test".to_owned())
+}
+
+/// An engine that nobody runs yet.
+pub(in crate::engine) fn over(
+    vault: Vault,
+    home: &Path,
+    runtime: &tokio::runtime::Runtime,
+) -> (Engine, mpsc::Sender<Message>, mpsc::Receiver<Message>) {
+    let (sender, receiver) = mpsc::channel(8);
+    let carrier = Arc::new(direct().unwrap());
+    let links = Links::new(carrier, runtime.handle().clone(), sender.clone());
+    let engine = Engine::new(vault, home, links, sender.clone()).unwrap();
+    (engine, sender, receiver)
 }
 
 fn lock(then: impl FnOnce() + Send + 'static) -> Message {
@@ -116,4 +165,105 @@ fn an_order_that_comes_as_the_vault_is_locked_is_carried_out() {
         stage.send(lock(move || assert!(sender.try_send(order).is_ok())));
         assert_eq!(stage.run().is_some(), is_watched);
     }
+}
+
+/// A locked vault whose wipe was begun was opened in between: it is not taken back.
+// [SPEC 11.66]
+#[test]
+fn an_order_that_was_begun_is_gone_on_with_by_whoever_opens() {
+    let stage = Stage::new("begun");
+    let note = stage.ordered().note(&OsDirectory::at(&stage.home));
+    assert!(note.is_ok());
+    let stage = stage.reopen();
+    assert_eq!(stage.run().unwrap().error, "vault_destroyed");
+}
+
+/// What is begun by nobody who has the code is none, and is removed.
+// [SPEC 11.66]
+#[test]
+fn a_note_that_the_code_did_not_sign_destroys_nothing() {
+    let stage = Stage::new("forged");
+    let mut forged = stage.ordered();
+    forged.order.body.order_id.0 = [9; 16];
+    assert!(forged.note(&OsDirectory::at(&stage.home)).is_ok());
+    let stage = stage.reopen();
+    let left = stage.outside();
+    assert!(left.ordered.is_none() && left.switch == Some(stage.watched.clone()));
+    stage.send(lock(|| {}));
+    assert!(stage.run().is_none());
+}
+
+// [SPEC 11.61]
+#[test]
+fn a_switch_that_is_taken_away_is_put_back_while_the_vault_is_open() {
+    let mut stage = Stage::new("taken");
+    stage.engine.look_at_switch();
+    assert_eq!(stage.engine.switch.info().unwrap().changed_at, None);
+    let home = stage.home.clone();
+    let foreign =
+        KillCode::new([2; 16]).watched(stage.watched.hosts.clone(), IdentityHash([3; 32]));
+    let disturb: [&dyn Fn(); 2] = [
+        &|| std::fs::remove_file(home.join("outside")).unwrap(),
+        &|| {
+            let set = |outside: &mut Outside| outside.switch = Some(foreign.clone());
+            Outside::change(&OsDirectory::at(&home), set).unwrap();
+        },
+    ];
+    for disturb in disturb {
+        disturb();
+        stage.engine.look_at_switch();
+        assert!(stage.outside().switch == Some(stage.watched.clone()));
+        assert!(stage.engine.switch.info().unwrap().changed_at.is_some());
+    }
+    stage.send(lock(|| {}));
+    assert!(stage.run().is_none());
+}
+
+/// A record of a later version: what that put outside is obeyed, told, and nothing of it lost, until the owner changes it.
+// [SPEC 11.61]
+#[test]
+fn a_record_that_is_not_understood_switches_nothing_off() {
+    let mut stage = Stage::new("newer");
+    let record = |engine: &Engine| engine.vault.get(RECORD).unwrap().map(|r| r.to_vec());
+    let newer = vec![9; 300];
+    let change = Change {
+        key: RECORD.to_vec(),
+        value: Some(newer.clone()),
+    };
+    stage.engine.vault.apply(vec![change]).unwrap();
+    let mut stage = stage.reopen();
+    assert!(stage.engine.switch.known() == Some(stage.watched.clone()));
+    assert!(stage.engine.switch.info().unwrap().changed_at.is_some());
+    std::fs::remove_file(stage.home.join("outside")).unwrap();
+    stage.engine.look_at_switch();
+    assert!(stage.outside().switch == Some(stage.watched.clone()));
+    assert!(record(&stage.engine) == Some(newer));
+    stage.engine.unset_switch(&pin(), Box::new(drop));
+    assert!(record(&stage.engine).is_none() && stage.outside() == Outside::default());
+    stage.send(lock(|| {}));
+    assert!(stage.run().is_none());
+}
+
+/// A change of what opens the vault that hangs, as a TPM may: whoever locks waits for it, an order does not.
+// [SPEC 11.66]
+#[test]
+fn an_order_waits_for_no_job() {
+    let mut stage = Stage::new("job");
+    let (release, hangs) = std::sync::mpsc::channel::<()>();
+    // It ends when this test does.
+    stage.engine.jobs.begin(Box::new(move |_| {
+        let _ = hangs.recv();
+    }));
+    stage.send(lock(|| {}));
+    let order = stage.order();
+    stage.send(order);
+    let home = stage.home.clone();
+    let ended = std::thread::spawn(move || stage.run());
+    let since = std::time::Instant::now();
+    while holds_vault(&home) {
+        assert!(since.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(release);
+    assert_eq!(ended.join().unwrap().unwrap().error, "vault_destroyed");
 }
