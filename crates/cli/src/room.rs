@@ -135,7 +135,7 @@ impl Room {
         if is_set && matches!(vault.mode, ModeName::Relays | ModeName::TpmAndRelays) {
             self.out.warn(
                 "relays_limits",
-                "the relays' shares end some days after this time, also while the machine is off: from then on only the recovery words open this vault",
+                "from the next opening on the relays' shares end some days after this time, also while the machine is off: then only the recovery words open this vault",
             );
         }
         self.warn_of_factors(&vault);

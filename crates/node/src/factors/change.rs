@@ -207,6 +207,12 @@ fn replace(
     // Until the header counts, the relays that were chosen before it are: whatever fails here, the next refresh asks those
     // that its header's shares are at.
     noted.relays = noted.relays_of(&area_of(vault)).to_vec();
+    // From here on a header may name them.
+    for share in &mut noted.shares {
+        if made.area.names(&share.at.id) {
+            share.needed = u8::try_from(made.area.needed).unwrap_or(u8::MAX);
+        }
+    }
     let first = made.area.shares.first();
     noted.chosen = first.map(|at| (at.id.clone(), chosen.clone()));
     noted.write(vault).map_err(write_failure)?;

@@ -57,6 +57,8 @@ pub(super) struct NotedShare {
     pub(super) answers: Begin,
     /// How many more answers it gives, as far as is known.
     pub(super) left: u8,
+    /// How many of those that were noted with it open a copy of the disk; 0 until a header named it.
+    pub(super) needed: u8,
 }
 
 /// How an answer of a relay's function begins.
@@ -311,7 +313,8 @@ impl Noted {
             let same = |other: &&NotedShare| other.noted_ms == share.noted_ms && !is_used(other);
             self.shares.iter().filter(same).count()
         };
-        let old = old.filter(|share| used.needed > 0 && together(share) >= used.needed);
+        let opens = |share: &NotedShare| together(share) >= usize::from(share.needed);
+        let old = old.filter(|share| share.needed > 0 && opens(share));
         let mut names: Vec<String> = old.map(|share| hosts_text(&share.at.hosts)).collect();
         names.sort_unstable();
         names.dedup();
@@ -380,7 +383,9 @@ impl Noted {
         for noted in &self.places {
             out.extend_from_slice(&noted.tpm.unwrap_or([0; 34]));
         }
-        out.extend(self.shares.iter().map(|noted| noted.left));
+        for noted in &self.shares {
+            out.extend_from_slice(&[noted.left, noted.needed]);
+        }
         out
     }
 
@@ -402,6 +407,7 @@ impl Noted {
                     noted_ms: 0,
                     answers: Begin::default(),
                     left: USES,
+                    needed: 0,
                 })
             })?,
             relays: reader.relays()?,
@@ -443,7 +449,7 @@ impl Noted {
         // Of before it was noted.
         if !reader.0.is_empty() {
             for noted in &mut self.shares {
-                noted.left = reader.byte()?;
+                [noted.left, noted.needed] = reader.array()?;
             }
         }
         Some(())

@@ -698,6 +698,7 @@ fn a_relay_that_answers_wrongly_is_named() {
                 noted_ms: 1,
                 answers: [n; 16],
                 left: 10,
+                needed: 2,
             })
             .collect(),
         ..Noted::default()
@@ -760,6 +761,7 @@ fn what_is_noted_comes_back() {
             noted_ms: 5,
             answers: [6; 16],
             left: 4,
+            needed: 3,
         }],
         relays: vec![address(1)],
         chosen: Some((ShareId::new([2; 32]), vec![address(2)])),
@@ -778,7 +780,7 @@ fn what_is_noted_comes_back() {
         (read.shares[0].noted_ms, read.shares[0].answers),
         (5, [6; 16])
     );
-    assert_eq!(read.shares[0].left, 4);
+    assert_eq!((read.shares[0].left, read.shares[0].needed), (4, 3));
     assert!(read.failed == noted.failed);
     assert_eq!(read.wrong, noted.wrong);
     let names = |n: u8| Area {
@@ -791,25 +793,25 @@ fn what_is_noted_comes_back() {
     assert_eq!(read.unused(&names(1)).count(), 0);
     assert_eq!(read.unused(&names(4)).count(), 1);
     // Of one refresh, as many as open a copy; fewer open none.
-    let old = |noted_ms: [u64; 3], used: u8| {
+    let old = |noted_ms: [u64; 3], used: u8, needed: u8| {
         let shares = (1..4).zip(noted_ms).map(|(n, noted_ms)| NotedShare {
             at: share_at(n),
             noted_ms,
             answers: [0; 16],
             left: 10,
+            needed,
         });
         let noted = Noted {
             shares: shares.collect(),
             ..Noted::default()
         };
-        let area = Area {
-            needed: 2,
-            ..names(used)
-        };
-        noted.old_shares(&area)
+        noted.old_shares(&names(used))
     };
-    assert_eq!(old([5, 5, 5], 3), ["relay-1:443", "relay-2:443"]);
-    assert!(old([5, 6, 5], 3).is_empty() && old([5, 6, 7], 9).is_empty());
+    assert_eq!(old([5, 5, 5], 3, 2), ["relay-1:443", "relay-2:443"]);
+    assert!(old([5, 6, 5], 3, 2).is_empty() && old([5, 6, 7], 9, 2).is_empty());
+    // Nor those that no header named; and one alone is enough where one was.
+    assert!(old([5, 5, 5], 9, 0).is_empty());
+    assert_eq!(old([5, 6, 7], 3, 1), ["relay-1:443", "relay-2:443"]);
     let lease_ms = 409 * emptyroom_wire::time::DAY_MS;
     assert!(!read.shares[0].is_over(5 + lease_ms) && read.shares[0].is_over(6 + lease_ms));
 }

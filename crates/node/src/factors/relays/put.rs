@@ -178,6 +178,7 @@ fn note(access: &dyn Access, shares: Vec<(At, [u8; 16])>) -> Result<(), Failure>
             noted_ms,
             answers,
             left: USES,
+            needed: 0,
         }));
         // The oldest are forgotten first; they end with their lease.
         let more = noted.shares.len().saturating_sub(NOTED_SHARES_MAX);
