@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::data::{DataDir, DataError, open_failure, read_small};
 use crate::entropy;
-use crate::postgres::cluster::{Cluster, Refused};
+use crate::postgres::cluster::{Cluster, Purpose, Refused};
 use crate::postgres::standing::Standing;
 use crate::postgres::upkeep::Slice;
 use crate::postgres::{Address, ratchet};
@@ -174,6 +174,8 @@ pub struct Wanted {
     pub on_damage: OnDamage,
     /// Memory for the places of rows, in MiB.
     pub memory_mib: u32,
+    /// One of several databases may be empty although the others are not.
+    pub takes_empty: bool,
     /// Not to be served: its rows are brought elsewhere, or come from there.
     pub is_moving: bool,
 }
@@ -185,6 +187,7 @@ impl Default for Wanted {
             choice: None,
             on_damage: OnDamage::Refuse,
             memory_mib: 1_024,
+            takes_empty: false,
             is_moving: false,
         }
     }
@@ -219,7 +222,12 @@ impl Keeper {
                 return Err(MediumError::Embedded { found });
             }
             let at = (data.join(""), today);
-            return Cluster::open_for(addresses, seed, at, !wanted.is_moving)
+            let purpose = match (wanted.is_moving, wanted.takes_empty) {
+                (true, _) => Purpose::Moving,
+                (false, true) => Purpose::ServingAfterLoss,
+                (false, false) => Purpose::Serving,
+            };
+            return Cluster::open_for(addresses, seed, at, purpose)
                 .map(|cluster| Self::Databases(Box::new(cluster)))
                 .map_err(MediumError::Database);
         }

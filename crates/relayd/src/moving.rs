@@ -102,14 +102,26 @@ pub(crate) struct Moved {
     pub(crate) lost: u64,
 }
 
-/// The file that rows go to, which must be a new one.
+/// The file that rows go to, which must be a new one. Until it is whole it has another name; what is there of one that was cut off goes.
 pub(crate) fn create(to: &Path) -> Result<File, MoveError> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(to);
-    file.map_err(|e| MoveError::File(DataError::io("make", to, e)))
+    let failed = |e: io::Error| MoveError::File(DataError::io("make", to, e));
+    if to.symlink_metadata().is_ok() {
+        return Err(failed(io::ErrorKind::AlreadyExists.into()));
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(half(to)).map_err(failed)
+}
+
+/// Removes what is there of it.
+pub(crate) fn discard(to: &Path) {
+    let _ = std::fs::remove_file(half(to));
+}
+
+fn half(to: &Path) -> PathBuf {
+    let mut name = to.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
 }
 
 /// Writes all rows of a store to a new file; says now and then how many there are by now.
@@ -136,7 +148,8 @@ pub(crate) fn export(
         out.put(&rows.to_be_bytes())?;
         let (mut out, hash) = out.finish();
         out.write_all(&hash)?;
-        out.into_inner()?.sync_all()
+        out.into_inner()?.sync_all()?;
+        std::fs::rename(half(to), to)
     })();
     finished.map_err(failed)?;
     sync_directory(to)?;

@@ -40,7 +40,7 @@ pub mod cluster;
 mod fetch;
 mod homes;
 mod link;
-mod moved;
+pub(crate) mod moved;
 mod peers;
 mod pieces;
 pub mod ratchet;

@@ -69,10 +69,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         moving::export(&mut keeper, &identity, (file, &to), telling())
     })();
-    // A half one is of no use, and would be in the way of the next.
-    let Moved { rows, lost } = moved.inspect_err(|_| {
-        let _ = std::fs::remove_file(&to);
-    })?;
+    // A half one is of no use.
+    let Moved { rows, lost } = moved.inspect_err(|_| moving::discard(&to))?;
     console::result(&format!("{}: {rows} rows", to.display()))?;
     if lost > 0 {
         log(&Event::RowsStay(lost));

@@ -35,9 +35,13 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     // It is read twice: whether it is whole is known at its end, and until then nothing is changed.
     let hash = moving::look(&arguments.from, &identity_of(&data)?)?;
     let (identity, mut keeper) = keeper(&data, choice)?;
-    keeper.welcome(&data, &hash)?;
-    let rows = moving::import(&mut keeper, &identity, &arguments.from, telling())?;
+    let text = if keeper.welcome(&data, &hash)? {
+        let rows = moving::import(&mut keeper, &identity, &arguments.from, telling())?;
+        format!("{rows} rows")
+    } else {
+        "all rows were there already".to_owned()
+    };
     keeper.all_came(&data)?;
-    console::result(&format!("{rows} rows"))?;
+    console::result(&text)?;
     Ok(())
 }

@@ -87,6 +87,10 @@ pub(super) struct Arguments {
     /// `quarantine`, and clients are told so.
     #[arg(long)]
     quarantine_damage: bool,
+    /// Start although one of several databases is empty and the others are not: it was lost. What it held is gone, and so are logs in the
+    /// others that only it knew of.
+    #[arg(long)]
+    database_was_lost: bool,
     /// Let everybody who knows the address make logs.
     #[arg(long)]
     open: bool,
@@ -288,6 +292,9 @@ fn database_hint(why: &Unusable) -> &'static str {
         Unusable::Newer { .. } => "start a program that is at least as new; nothing was changed",
         Unusable::NoKeys | Unusable::OtherKeys => {
             "copy the file day-keys from the data directory of a node that runs; nothing was changed"
+        }
+        Unusable::Empty => {
+            "is it the right one? bring back the one that was lost (a replica has it); if there is none, start once with --database-was-lost: logs in the others that only it knew of are gone, too; nothing was changed"
         }
         Unusable::HalfImported => HALF_IMPORTED,
         Unusable::Exported => EXPORTED,

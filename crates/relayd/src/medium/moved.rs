@@ -8,6 +8,8 @@ use emptyroom_wire::time::Day;
 use super::{Keeper, Medium, mark};
 use crate::data::DataDir;
 use crate::moving::{MoveError, Record};
+use crate::postgres::cluster::Cluster;
+use crate::postgres::moved::Coming;
 use crate::seal::Table;
 use crate::segments::Settled;
 
@@ -34,25 +36,32 @@ impl Keeper {
         }
     }
 
-    /// Until all rows of the file with this hash are there it is not served. It is empty, or some of them are there already.
-    pub(crate) fn welcome(&mut self, data: &DataDir, hash: &[u8; 32]) -> Result<(), MoveError> {
-        match mark::coming(data)? {
-            Some(other) if other.as_slice() != hash => return Err(MoveError::OtherImport),
-            Some(_) => {}
-            None if !self.is_empty()? => return Err(MoveError::NotEmpty),
-            None => mark::come(data, hash)?,
+    /// Until all rows of the file with this hash are there it is not served. It is empty, or some of them are there already. Whether some are missing.
+    pub(crate) fn welcome(&mut self, data: &DataDir, hash: &[u8; 32]) -> Result<bool, MoveError> {
+        let marked = mark::coming(data)?;
+        let is_marked = marked.is_some();
+        if marked.is_some_and(|other| other.as_slice() != hash) {
+            return Err(MoveError::OtherImport);
         }
-        match self {
-            Self::Here(_) => Ok(()),
-            Self::Databases(cluster) => cluster.welcome(),
+        if let Self::Databases(cluster) = self {
+            let misses = welcome_there(cluster, is_marked, hash)?;
+            mark::come(data, hash)?;
+            return Ok(misses);
         }
+        if !is_marked {
+            if !self.is_empty()? {
+                return Err(MoveError::NotEmpty);
+            }
+            mark::come(data, hash)?;
+        }
+        Ok(true)
     }
 
     /// All rows are there.
     pub(crate) fn all_came(&mut self, data: &DataDir) -> Result<(), MoveError> {
         self.tidy_all()?;
         if let Self::Databases(cluster) = self {
-            cluster.stay()?;
+            cluster.all_came()?;
         }
         Ok(mark::came(data)?)
     }
@@ -116,6 +125,24 @@ impl Keeper {
             Self::Databases(cluster) => cluster.bring(&records),
         }
     }
+}
+
+/// What the databases say counts: nodes serve them as soon as all rows are there, and whoever brought rows once more then would put old
+/// ones over theirs.
+fn welcome_there(
+    cluster: &mut Cluster,
+    is_marked: bool,
+    hash: &[u8; 32],
+) -> Result<bool, MoveError> {
+    match cluster.coming(hash)? {
+        Coming::All => return Ok(false),
+        Coming::Served if is_marked => return Ok(false),
+        Coming::Half => {}
+        Coming::New | Coming::Served if cluster.is_empty()? => {}
+        Coming::New | Coming::Served => return Err(MoveError::NotEmpty),
+    }
+    cluster.welcome(hash)?;
+    Ok(true)
 }
 
 /// As a commit takes them.

@@ -10,25 +10,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use emptyroom_relay::limits::{AWAY_RETRY_S, FULL_RETRY_S};
 use emptyroom_relay::store::{Ledger, RowKey, ShareOp, Store, StoreFailure, StoreOp, StoreReply};
 use emptyroom_wire::op::{Refusal, RefusalCode};
-use emptyroom_wire::relay_key::RelayIdentity;
-use emptyroom_wire::secret::Secret32;
-use emptyroom_wire::time::{Day, Wall};
+use emptyroom_wire::time::Wall;
 
-use super::homes::{Homes, Remembered, SharedKeys};
-use super::link::Link;
+use super::homes::{Homes, Remembered};
 use super::pieces::{Piece, pieces};
-use super::ratchet::DayKeys;
 use super::standing::Standing;
 use super::upkeep::Slice;
-use super::{Address, PostgresRows, Seat, Shared, Unusable, bring_up, look_at};
+use super::{PostgresRows, Unusable};
 use crate::entropy;
+
+pub use opening::Purpose;
+
+mod opening;
 
 const THREAD_ENDED: StoreFailure = StoreFailure::Broken("the thread of a database has ended");
 
@@ -68,97 +67,6 @@ struct Stray {
 }
 
 impl Cluster {
-    /// Connects to all databases of a list. The keys lie in a directory.
-    ///
-    /// # Errors
-    /// The first one that cannot be used.
-    pub fn open(
-        addresses: &[Address],
-        seed: &Secret32,
-        directory: &Path,
-        today: Day,
-    ) -> Result<Self, Refused> {
-        Self::open_for(addresses, seed, (directory.to_owned(), today), true)
-    }
-
-    /// The same; or, not to be served, to bring rows in or out.
-    pub(crate) fn open_for(
-        addresses: &[Address],
-        seed: &Secret32,
-        at: (PathBuf, Day),
-        serves: bool,
-    ) -> Result<Self, Refused> {
-        // Not in a thread where other futures run: it waits.
-        let opened = thread::scope(|scope| {
-            let open = || Self::open_here(addresses, seed, &at, serves);
-            scope.spawn(open).join()
-        });
-        opened.unwrap_or_else(|_| Err(refused(None, THREAD_ENDED)))
-    }
-
-    fn open_here(
-        addresses: &[Address],
-        seed: &Secret32,
-        (directory, today): &(PathBuf, Day),
-        serves: bool,
-    ) -> Result<Self, Refused> {
-        let (directory, today) = (directory.as_path(), *today);
-        let number = u16::try_from(addresses.len()).unwrap_or(u16::MAX);
-        let identity = RelayIdentity::from_seed(seed).hash();
-        let mut keys = DayKeys::load(directory).map_err(|error| refused(None, error))?;
-        let standing = Standing::new(number);
-        // All are looked at before one is changed.
-        let mut links = Vec::new();
-        for (shard, address) in (0..number).zip(addresses) {
-            let seat = Seat {
-                identity,
-                shard,
-                shards: number,
-                serves,
-            };
-            let mut link = Link::new(address).map_err(|failure| refused(Some(address), failure))?;
-            match look_at(&mut link, &seat) {
-                // A relay that ran before goes on with the others.
-                // [SPEC 6.211]
-                Err(Unusable::Failed(failure @ StoreFailure::Away(_)))
-                    if keys.is_some() && shard > 0 && serves =>
-                {
-                    standing.notice(shard, &Err(failure));
-                }
-                outcome => outcome.map_err(|why| refused(Some(address), why))?,
-            }
-            links.push((link, seat, address));
-        }
-        for (link, seat, address) in &mut links {
-            if !standing.is_away(seat.shard) {
-                let known = bring_up(link, seat, keys.take(), (directory, today));
-                keys = Some(known.map_err(|why| refused(Some(address), why))?);
-            }
-        }
-        let none = refused(None, StoreFailure::Broken("no database"));
-        let shared = Shared {
-            keys: SharedKeys::new(keys.ok_or(none)?, number),
-            homes: Homes::new(seed, number),
-            standing,
-            addresses: addresses.into(),
-        };
-        let mut shards = Vec::new();
-        for (link, seat, address) in links {
-            let mut rows = PostgresRows::of(link, seat, &shared, today);
-            if !shared.standing.is_away(seat.shard) {
-                rows.connect().map_err(|why| refused(Some(address), why))?;
-            }
-            let failed = |_| refused(Some(address), StoreFailure::Broken("no thread"));
-            shards.push(Shard::begin(rows).map_err(failed)?);
-        }
-        Ok(Self {
-            shards,
-            homes: shared.homes,
-            standing: shared.standing,
-            remembered: Remembered::default(),
-        })
-    }
-
     /// Which databases are away.
     #[must_use]
     pub fn standing(&self) -> &Standing {
@@ -424,13 +332,6 @@ fn worse(one: StoreFailure, other: StoreFailure) -> StoreFailure {
     match (one, other) {
         (broken @ StoreFailure::Broken(_), _) | (_, broken @ StoreFailure::Broken(_)) => broken,
         (one, _) => one,
-    }
-}
-
-fn refused(address: Option<&Address>, why: impl Into<Unusable>) -> Refused {
-    Refused {
-        address: address.map_or_else(String::new, Address::to_string),
-        why: why.into(),
     }
 }
 

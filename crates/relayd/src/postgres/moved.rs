@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
 use super::link::Session;
-use super::schema::entries_of;
+use super::schema::{Movement, entries_of};
 use super::*;
 use crate::medium::moved::{Sink, changes};
 use crate::moving::{MoveError, Record};
@@ -26,7 +26,20 @@ const LASTING: &str = "SELECT key, turn, sealed, day, shard FROM lasting
 const POINT: &str = "INSERT INTO lasting (key, day, turn, sealed, shard)
     SELECT k, d, 2147483647, '', $3::int4 FROM unnest($1::bytea[], $2::int4[]) AS u(k, d)
     ON CONFLICT (key) DO UPDATE SET day = excluded.day WHERE lasting.shard = excluded.shard";
-const SET: &str = "UPDATE emptyroom SET moving = $1 WHERE id = 1";
+const SET: &str = "UPDATE emptyroom SET moving = $1, import = $2 WHERE id = 1";
+
+/// How far the rows of a file have come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Coming {
+    /// None have.
+    New,
+    /// Some may have.
+    Half,
+    /// All have, and not all databases know it.
+    All,
+    /// All have, and nodes may have served them since.
+    Served,
+}
 
 /// Some rows of a table.
 struct Page {
@@ -48,18 +61,19 @@ impl PostgresRows {
     }
 
     /// Where its rows are going.
-    fn moving(&mut self) -> Result<i32, StoreFailure> {
+    fn movement(&mut self) -> Result<Movement, StoreFailure> {
         self.connect()?;
         self.link.run(Phase::Before, async |session| {
-            let moving = schema::read_moving(session).await;
-            moving.map_err(|error| failure(&error, Phase::Before))
+            let movement = schema::movement(session).await;
+            movement.map_err(|error| failure(&error, Phase::Before))
         })
     }
 
-    fn set_moving(&mut self, to: i32) -> Result<(), StoreFailure> {
+    fn set_movement(&mut self, set: &Movement) -> Result<(), StoreFailure> {
         self.connect()?;
         self.link.run(Phase::Before, async |session| {
-            let set = session.client.execute(SET, &[&to]).await;
+            let Movement { to, import } = set;
+            let set = session.client.execute(SET, &[to, import]).await;
             set.map_err(|error| failure(&error, Phase::Before))
                 .map(drop)
         })
@@ -176,32 +190,95 @@ impl Page {
     }
 }
 
-// [SPEC 6.213]
+// [SPEC 6.213] [SPEC 6.215]
 impl Cluster {
     /// From now on no node uses these databases.
     pub(crate) fn leave(&mut self) -> Result<(), MoveError> {
-        let moving = self.patiently(|rows| rows.moving())?;
-        if moving.contains(&schema::COMING) {
+        let was = self.movements()?;
+        if was.iter().any(|movement| movement.to == schema::COMING) {
             return Err(MoveError::HalfImported);
         }
-        let was = moving.first().copied().unwrap_or(schema::STAYS);
-        self.take_over(schema::GONE, was)
+        self.take_over(was, |movement| movement.to = schema::GONE)
     }
 
-    /// Nodes may use them again.
+    /// Nodes may use them again: their rows were not brought away. What comes is another thing.
     pub(crate) fn stay(&mut self) -> Result<(), MoveError> {
-        self.patiently(|rows| rows.set_moving(schema::STAYS))?;
+        let was = self.movements()?;
+        if was.iter().any(|movement| movement.to == schema::COMING) {
+            return Err(MoveError::HalfImported);
+        }
+        self.set_movements(was, |movement| movement.to = schema::STAYS)
+    }
+
+    /// How far the file with this hash has come.
+    pub(crate) fn coming(&mut self, hash: &[u8; 32]) -> Result<Coming, MoveError> {
+        let all = self.movements()?;
+        let is_this = |movement: &Movement| movement.import.as_deref() == Some(hash);
+        let coming = |movement: &&Movement| movement.to == schema::COMING;
+        if all.iter().filter(coming).any(|movement| !is_this(movement)) {
+            return Err(MoveError::OtherImport);
+        }
+        // They are let go on when all rows are there, one after the other.
+        let came = |movement: &&Movement| movement.to == schema::STAYS && is_this(movement);
+        let (coming, came) = (
+            all.iter().filter(coming).count(),
+            all.iter().filter(came).count(),
+        );
+        Ok(match (coming, came) {
+            (0, came) if came == all.len() => Coming::Served,
+            (0, _) => Coming::New,
+            (_, 0) => Coming::Half,
+            _ => Coming::All,
+        })
+    }
+
+    /// No node uses them until all rows of this file are there.
+    pub(crate) fn welcome(&mut self, hash: &[u8; 32]) -> Result<(), MoveError> {
+        let was = self.movements()?;
+        let hash = hash.to_vec();
+        self.take_over(was, |movement| {
+            (movement.to, movement.import) = (schema::COMING, Some(hash.clone()));
+        })
+    }
+
+    /// All rows are there.
+    pub(crate) fn all_came(&mut self) -> Result<(), MoveError> {
+        let was = self.movements()?;
+        self.set_movements(was, |movement| movement.to = schema::STAYS)
+    }
+
+    fn movements(&mut self) -> Result<Vec<Movement>, MoveError> {
+        Ok(self.patiently(|rows| rows.movement())?)
+    }
+
+    fn set_movements(
+        &mut self,
+        was: Vec<Movement>,
+        change: impl Fn(&mut Movement),
+    ) -> Result<(), MoveError> {
+        for (shard, mut movement) in (0..).zip(was) {
+            change(&mut movement);
+            self.patiently_on(shard, move |rows| rows.set_movement(&movement))?;
+        }
         Ok(())
     }
 
-    /// No node uses them until all rows are there.
-    pub(crate) fn welcome(&mut self) -> Result<(), MoveError> {
-        self.take_over(schema::COMING, schema::STAYS)
+    /// Whoever connects from now on sees it, and whoever was connected before is seen. Where somebody is, all stays as it was.
+    fn take_over(
+        &mut self,
+        was: Vec<Movement>,
+        change: impl Fn(&mut Movement),
+    ) -> Result<(), MoveError> {
+        self.expect_no_others()?;
+        self.set_movements(was.clone(), change)?;
+        let alone = self.expect_no_others();
+        if alone.is_err() {
+            self.set_movements(was, |_| ())?;
+        }
+        alone
     }
 
-    /// Whoever connects from now on sees it, and whoever was connected before is seen.
-    fn take_over(&mut self, to: i32, else_back_to: i32) -> Result<(), MoveError> {
-        self.patiently(move |rows| rows.set_moving(to))?;
+    fn expect_no_others(&mut self) -> Result<(), MoveError> {
         let until = Instant::now() + OTHERS_END;
         loop {
             let others = self.patiently(|rows| rows.number_of(OTHERS))?;
@@ -209,7 +286,6 @@ impl Cluster {
                 return Ok(());
             }
             if Instant::now() > until {
-                self.patiently(move |rows| rows.set_moving(else_back_to))?;
                 return Err(MoveError::Busy);
             }
             thread::sleep(PAUSE);

@@ -10,6 +10,9 @@ const VAIN: Duration = Duration::from_secs(3);
 /// What stands there is over soon, and not yet.
 const CLOSED: StoreFailure = StoreFailure::Away("a row that is not over and does not open");
 
+/// A pointer may not have reached its replica: a log that is found by it alone must not be made.
+const WARNED: StoreFailure = StoreFailure::Away("the database warned at a commit");
+
 /// How long a pointer stands that leads to nothing, in days.
 // [SPEC 6.210]
 const EMPTY_POINTER_DAYS: u32 = 2;
@@ -203,11 +206,17 @@ impl PostgresRows {
                 let slices: Vec<&[u8]> = keys.iter().map(<[u8; 32]>::as_slice).collect();
                 let before = |error| failure(&error, Phase::Before);
                 let statement = session.statement(RESERVE).await.map_err(before)?;
+                session.take_warning();
                 let client = &session.client;
                 let rows = client
                     .query(&statement, &[&slices, &day, &here, &over_before])
                     .await;
-                rows.map_err(before).map(|rows| rows.len())
+                let rows = rows.map_err(before)?;
+                // [SPEC 6.202] [SPEC 6.214]
+                if session.take_warning() {
+                    return Err(WARNED);
+                }
+                Ok(rows.len())
             })?;
             // Another was faster: the log is elsewhere.
             if reserved < keys.len() {

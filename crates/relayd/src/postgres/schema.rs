@@ -43,9 +43,14 @@ const FIRST_TABLE: &str = "CREATE TABLE IF NOT EXISTS emptyroom (
     shards int4 NOT NULL,
     keys_day int4 NOT NULL,
     keys_check bytea NOT NULL)";
-/// What came later.
-const MORE_COLUMNS: &str =
-    "ALTER TABLE emptyroom ADD COLUMN IF NOT EXISTS moving int4 NOT NULL DEFAULT 0";
+/// What came later, by table and name.
+const MORE_COLUMNS: &[(&str, &str, &str)] = &[
+    ("emptyroom", "moving", "int4 NOT NULL DEFAULT 0"),
+    ("emptyroom", "import", "bytea"),
+    ("lasting", "shard", "int4"),
+];
+const COLUMNS: &str = "SELECT table_name || '.' || column_name FROM information_schema.columns
+    WHERE table_schema = current_schema() AND table_name IN ('emptyroom', 'lasting')";
 /// Changes nothing, and is committed.
 pub(super) const TOUCH: &str = "UPDATE emptyroom SET version = version WHERE id = 1";
 /// Its rows are served.
@@ -115,6 +120,8 @@ pub enum Unusable {
     HalfImported,
     /// Its rows were exported.
     Exported,
+    /// It is empty, and others of the list are not.
+    Empty,
     /// It has rows, and the data directory no day keys.
     NoKeys,
     /// Its rows are sealed under other day keys than those in the data directory.
@@ -162,6 +169,7 @@ impl fmt::Display for Unusable {
             ),
             Self::HalfImported => f.write_str("an import into it is not whole"),
             Self::Exported => f.write_str("its rows were exported, and may be served elsewhere"),
+            Self::Empty => f.write_str("it is empty, and other databases of this relay are not"),
             Self::NoKeys => f.write_str("it is in use, and this data directory has no day keys"),
             Self::OtherKeys => {
                 f.write_str("its rows are sealed under other day keys than this data directory's")
@@ -186,7 +194,9 @@ impl Unusable {
             Self::OtherIdentity => "the database belongs to another relay",
             Self::OtherPlace { .. } => "the database has another place in another list",
             Self::Newer { .. } => "the database has tables of a later program",
-            Self::HalfImported | Self::Exported => "the rows of the database are on the move",
+            Self::HalfImported => "an import into the database is not whole",
+            Self::Exported => "the rows of the database were exported",
+            Self::Empty => "the database is empty",
             Self::NoKeys | Self::OtherKeys => "the database has other day keys",
             Self::NoSync => "the database runs with fsync = off",
             Self::Clock(_) => "the clocks of the database and this machine are too far apart",
@@ -229,6 +239,29 @@ pub(super) async fn look_at(session: &mut Session, seat: &Seat) -> Result<(), Un
     Ok(())
 }
 
+/// What is in a database of the relay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Used {
+    /// It is empty.
+    Nothing,
+    /// Tables without rows.
+    Tables,
+    /// Rows.
+    Rows,
+}
+
+/// What is in it.
+pub(super) async fn used(session: &mut Session) -> Result<Used, Unusable> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM lasting)";
+    match session.client.query_one(sql, &[]).await {
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(Used::Nothing),
+        row => match row?.try_get(0)? {
+            true => Ok(Used::Rows),
+            false => Ok(Used::Tables),
+        },
+    }
+}
+
 /// Whether its rows are to be served here.
 // [SPEC 6.213]
 async fn check_moving(session: &mut Session) -> Result<(), Unusable> {
@@ -249,12 +282,30 @@ async fn check_moving(session: &mut Session) -> Result<(), Unusable> {
     }
 }
 
-/// Where its rows are going.
-pub(super) async fn read_moving(session: &mut Session) -> Result<i32, Error> {
+/// Where the rows of a database are going.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Movement {
+    /// [`STAYS`], [`COMING`] or [`GONE`].
+    pub(super) to: i32,
+    /// The hash of the file whose rows come, or came last.
+    pub(super) import: Option<Vec<u8>>,
+}
+
+async fn read_moving(session: &mut Session) -> Result<i32, Error> {
     let row = session
         .client
         .query_opt("SELECT moving FROM emptyroom WHERE id = 1", &[]);
     row.await?.map_or(Ok(STAYS), |row| row.try_get(0))
+}
+
+/// Where its rows are going.
+pub(super) async fn movement(session: &mut Session) -> Result<Movement, Error> {
+    let sql = "SELECT moving, import FROM emptyroom WHERE id = 1";
+    let row = session.client.query_one(sql, &[]).await?;
+    Ok(Movement {
+        to: row.try_get(0)?,
+        import: row.try_get(1)?,
+    })
 }
 
 /// Whether it has its tables; they are this relay's.
@@ -369,7 +420,6 @@ pub(super) async fn bring_up(
     transaction
         .batch_execute("LOCK TABLE emptyroom IN EXCLUSIVE MODE")
         .await?;
-    transaction.batch_execute(MORE_COLUMNS).await?;
     let row = transaction.query_opt(
         "SELECT version, identity, shard, shards, keys_day, keys_check FROM emptyroom WHERE id = 1",
         &[],
@@ -392,8 +442,24 @@ pub(super) async fn bring_up(
             keys
         }
     };
+    add_columns(&transaction).await?;
     transaction.commit().await?;
     Ok(keys)
+}
+
+/// What tables of a program before do not have. Nothing is locked for what is there.
+// [SPEC 6.203]
+async fn add_columns(transaction: &Transaction<'_>) -> Result<(), Error> {
+    let rows = transaction.query(COLUMNS, &[]).await?;
+    let there: Result<BTreeSet<String>, Error> = rows.iter().map(|row| row.try_get(0)).collect();
+    let there = there?;
+    for (table, column, kind) in MORE_COLUMNS {
+        if !there.contains(&format!("{table}.{column}")) {
+            let sql = format!("ALTER TABLE {table} ADD COLUMN {column} {kind}");
+            transaction.batch_execute(&sql).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn write_row(

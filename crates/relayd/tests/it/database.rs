@@ -193,6 +193,22 @@ impl Server {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// A connection under this name, which ends with what is given.
+    pub fn connection(&self, database: &str, name: &str) -> Connected {
+        let mut client = self.try_client(database).unwrap();
+        let sql = format!("SET application_name = '{name}'");
+        client.block_on(async |client| client.batch_execute(&sql).await.unwrap());
+        client
+    }
+
+    /// Somebody who reads a table, as for a backup, until what is given ends.
+    pub fn reading(&self, database: &str, table: &str) -> Connected {
+        let mut client = self.try_client(database).unwrap();
+        let sql = format!("BEGIN; LOCK TABLE {table} IN ACCESS SHARE MODE");
+        client.block_on(async |client| client.batch_execute(&sql).await.unwrap());
+        client
+    }
+
     fn try_client(&self, database: &str) -> Result<Connected, tokio_postgres::Error> {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let address = self.address(database);
@@ -227,8 +243,13 @@ impl Drop for Server {
     }
 }
 
+/// The database of an address.
+pub fn name_of(address: &str) -> &str {
+    address.rsplit('/').next().unwrap()
+}
+
 /// A connection of a test's own.
-struct Connected {
+pub struct Connected {
     runtime: tokio::runtime::Runtime,
     client: Client,
 }

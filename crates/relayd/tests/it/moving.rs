@@ -1,8 +1,11 @@
 //! Relays that move from one store to another, and back.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use emptyroom_wire::address::RelayAddress;
 use emptyroom_wire::entry::Ttl;
@@ -75,6 +78,29 @@ fn on_disk(data: &Path) -> Vec<Log> {
     logs
 }
 
+/// `serve` refuses it as wrong data, and says this.
+fn not_served(what: &str, data: &Path, store: &[&str]) {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", at(data)];
+    refused(4, what, &[&serve, store]);
+}
+
+/// The data directory of another node, from a copy of the first one's.
+fn second_node(copy: &Path, first: &Path, to: &Path) {
+    done(&[&["restore", "--from", at(copy), "--data", at(to)]]);
+    fs::copy(first.join("day-keys"), to.join("day-keys")).unwrap();
+}
+
+/// Where the rows of a database are going.
+fn moving(address: &str) -> i64 {
+    let sql = "SELECT moving::int8 FROM emptyroom";
+    database::shared().number(database::name_of(address), sql)
+}
+
+fn set_moving(address: &str, to: i64) {
+    let sql = format!("UPDATE emptyroom SET moving = {to}");
+    database::shared().execute(database::name_of(address), &sql);
+}
+
 /// Another data directory of the same identity, with the same chain of keys.
 fn twin(data: &Path, copy: &Path, to: &Path) {
     done(&[&["backup", "--data", at(data), "--to", at(copy)]]);
@@ -97,11 +123,7 @@ fn a_relay_moves_to_databases_and_back() {
         twin(&disk, &place("copy"), &node);
         done(&[&["export", "--data", at(&disk), "--to", at(&there)]]);
         // What was brought away is served in one place, unless that was undone.
-        refused(
-            4,
-            "exported",
-            &[&["serve", "--listen", "127.0.0.1:0", "--data", at(&disk)]],
-        );
+        not_served("exported", &disk, &[]);
         done(&[&["export", "--data", at(&disk), "--undo"]]);
         stop(Process::start(&disk));
         let import = ["import", "--data", at(&node), "--store", &store, "--from"];
@@ -114,14 +136,7 @@ fn a_relay_moves_to_databases_and_back() {
         let export = ["export", "--data", at(&node), "--store", &store, "--to"];
         refused(3, "running", &[&export, &[at(&home)]]);
         let second = place("second");
-        done(&[&[
-            "restore",
-            "--from",
-            at(&place("copy")),
-            "--data",
-            at(&second),
-        ]]);
-        fs::copy(node.join("day-keys"), second.join("day-keys")).unwrap();
+        second_node(&place("copy"), &node, &second);
         let elsewhere = ["export", "--data", at(&second), "--store", &store, "--to"];
         refused(3, "running", &[&elsewhere, &[at(&home)]]);
         assert!(!home.exists());
@@ -141,19 +156,7 @@ fn a_relay_moves_to_databases_and_back() {
         ];
         refused(4, "of a list of", &[&wrong, &[at(&home)]]);
         done(&[&export, &[at(&home)]]);
-        refused(
-            4,
-            "exported",
-            &[&[
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--data",
-                at(&node),
-                "--store",
-                &store,
-            ]],
-        );
+        not_served("exported", &node, &["--store", &store]);
         twin(&node, &place("later"), &back);
         let chain = |data: &Path| fs::read(data.join("key-chain")).unwrap();
         assert!(
@@ -169,7 +172,7 @@ fn a_relay_moves_to_databases_and_back() {
     }
 }
 
-// [SPEC 6.213]
+// [SPEC 6.213] [SPEC 6.215]
 #[test]
 fn what_was_cut_off_goes_on_and_nothing_else_is_changed() {
     let dir = Scratch::in_memory("moving-cut");
@@ -218,64 +221,151 @@ fn what_was_cut_off_goes_on_and_nothing_else_is_changed() {
     // As if an import had been cut off: some rows are there, and who served them would say that the others never were.
     done(&[&import, &[at(&there)]]);
     fs::write(node.join("importing"), &whole[whole.len() - 32..]).unwrap();
-    let name = address.rsplit('/').next().unwrap();
+    let name = database::name_of(&address);
     let server = database::shared();
-    server.execute(name, "UPDATE emptyroom SET moving = 1");
+    set_moving(&address, 1);
     server.execute(
         name,
         "DELETE FROM lasting WHERE ctid = (SELECT min(ctid) FROM lasting)",
     );
-    refused(
-        4,
-        "not whole",
-        &[&[
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--data",
-            at(&node),
-            "--store",
-            &address,
-        ]],
-    );
     let second = place("second");
-    done(&[&[
-        "restore",
-        "--from",
-        at(&place("copy")),
-        "--data",
-        at(&second),
-    ]]);
-    fs::copy(node.join("day-keys"), second.join("day-keys")).unwrap();
-    refused(
-        4,
-        "not whole",
-        &[&[
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--data",
-            at(&second),
-            "--store",
-            &address,
-        ]],
-    );
-    refused(
-        4,
-        "not whole",
-        &[&[
-            "export",
-            "--data",
-            at(&node),
-            "--store",
-            &address,
-            "--to",
-            at(&half.with_extension("x")),
-        ]],
-    );
+    second_node(&place("copy"), &node, &second);
+    let store = ["--store", address.as_str()];
+    not_served("not whole", &node, &store);
+    not_served("not whole", &second, &store);
+    // Nor does it help to take back an export that there was not.
+    for data in [&node, &second] {
+        let undo = ["export", "--data", at(data), "--store", &address, "--undo"];
+        refused(4, "not whole", &[&undo]);
+    }
+    let away = half.with_extension("x");
+    let export = ["export", "--data", at(&node), "--store", &address, "--to"];
+    refused(4, "not whole", &[&export, &[at(&away)]]);
     refused(4, "another file", &[&import, &[at(&later)]]);
+    // While the server still has the connection of the one that was cut off, nothing changes.
+    let left = server.connection(name, "emptyroom-relay");
+    refused(3, "running", &[&import, &[at(&there)]]);
+    assert_eq!(moving(&address), 1);
+    drop(left);
     done(&[&import, &[at(&there)]]);
-    let relay = Process::start_with(&node, &["--store", &address]);
+    let relay = Process::start_with(&node, &store);
     go_on(&relay.address, &logs, 2);
+    stop(relay);
+    // Cut off behind its last row it is whole: what nodes have written since is not overwritten.
+    fs::write(node.join("importing"), &whole[whole.len() - 32..]).unwrap();
+    done(&[&import, &[at(&there)]]);
+    let relay = Process::start_with(&node, &store);
+    go_on(&relay.address, &logs, 3);
+    stop(relay);
+}
+
+/// How often a program is killed, each time a little later.
+const KILLS: u32 = 24;
+const LATER: Duration = Duration::from_millis(4);
+
+/// Kills the program again and again, wherever it is by then, and lets it end at last.
+fn killed(arguments: &[&[&str]], mut between: impl FnMut()) {
+    for number in 1..=KILLS {
+        let mut command = binary();
+        command.args(arguments.concat());
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = command.spawn().unwrap();
+        std::thread::sleep(LATER * number);
+        let _ = running.kill();
+        if running.wait().unwrap().success() {
+            return;
+        }
+        between();
+    }
+    done(arguments);
+}
+
+/// Waits until it has done what is in front of something that blocks it, and kills it there.
+fn killed_at<T>(arguments: &[&[&str]], work: impl FnOnce() -> T) {
+    let mut command = binary();
+    command.args(arguments.concat());
+    let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut running = command.spawn().unwrap();
+    let _kept = work();
+    assert!(running.try_wait().unwrap().is_none(), "it has ended");
+    running.kill().unwrap();
+    running.wait().unwrap();
+}
+
+fn pipe(path: &Path) {
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(path)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+// [SPEC 6.213] [SPEC 6.215]
+#[test]
+fn moves_that_are_killed_go_on() {
+    let dir = Scratch::in_memory("moving-killed");
+    let place = |name: &str| dir.path().join(name);
+    let [disk, node, there, home] = ["disk", "node", "there", "home"].map(place);
+    let logs = on_disk(&disk);
+    twin(&disk, &place("copy"), &node);
+    let export = ["export", "--data", at(&disk), "--to", at(&there)];
+    // In the middle of its rows, which go nowhere.
+    let part = there.with_extension("part");
+    pipe(&part);
+    killed_at(&[&export], || {
+        let mut first = [0; 8];
+        let mut file = fs::File::open(&part).unwrap();
+        // A page, which is soon full.
+        #[allow(unsafe_code)]
+        // SAFETY: integers alone.
+        let size = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETPIPE_SZ, 4_096) };
+        assert_eq!(size, 4_096);
+        file.read_exact(&mut first).unwrap();
+        file
+    });
+    assert!(!there.exists());
+    fs::remove_file(&part).unwrap();
+    not_served("exported", &disk, &[]);
+    killed(&[&export], || assert!(!there.exists()));
+    not_served("exported", &disk, &[]);
+    let address = database::shared().fresh();
+    let store = ["--store", address.as_str()];
+    // In the middle of the second reading of the file.
+    let rows = fs::read(&there).unwrap();
+    let slow = place("slow");
+    pipe(&slow);
+    let import = ["import", "--data", at(&node), "--from", at(&slow)];
+    killed_at(&[&import, &store], || {
+        fs::write(&slow, &rows).unwrap();
+        // It says what comes, and opens it again.
+        while !node.join("importing").exists() {
+            std::thread::yield_now();
+        }
+        let mut half = fs::OpenOptions::new().write(true).open(&slow).unwrap();
+        half.write_all(&rows[..rows.len() / 2]).unwrap();
+        half
+    });
+    assert_eq!(moving(&address), 1);
+    not_served("not whole", &node, &store);
+    let import = ["import", "--data", at(&node), "--from", at(&there)];
+    killed(&[&import, &store], || {
+        // Whoever serves it, serves all.
+        if node.join("importing").exists() {
+            not_served("not whole", &node, &store);
+        }
+    });
+    let relay = Process::start_with(&node, &store);
+    go_on(&relay.address, &logs, 2);
+    stop(relay);
+    let export = ["export", "--data", at(&node), "--to", at(&home)];
+    killed(&[&export, &store], || assert!(!home.exists()));
+    not_served("exported", &node, &store);
+    let back = place("back");
+    twin(&node, &place("later"), &back);
+    done(&[&["import", "--data", at(&back), "--from", at(&home)]]);
+    let relay = Process::start(&back);
+    go_on(&relay.address, &logs, 3);
     stop(relay);
 }

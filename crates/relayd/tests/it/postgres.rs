@@ -7,7 +7,7 @@ use emptyroom_relay::conformance::{CHECKS, Subject, TRACES, trace};
 use emptyroom_relay::store::{
     Append, NewEntry, NewPlace, Place, Store, StoreFailure, StoreOp, StoreReply,
 };
-use emptyroom_relayd::postgres::cluster::{Cluster, Refused};
+use emptyroom_relayd::postgres::cluster::{Cluster, Purpose, Refused};
 use emptyroom_relayd::postgres::{Address, PostgresRows};
 use emptyroom_wire::entry::{Aad, Ttl};
 use emptyroom_wire::log::{Flags, Header};
@@ -16,12 +16,13 @@ use emptyroom_wire::secret::{Private, Secret32};
 use emptyroom_wire::time::{DAY_MS, Day, Wall};
 
 use crate::client::generator;
-use crate::database;
+use crate::database::{self, name_of};
 use crate::scratch::Scratch;
 
 mod apart;
 mod failing;
 mod forensic;
+mod lost;
 mod refused;
 mod secured;
 mod shares;
@@ -37,12 +38,24 @@ fn try_open(addresses: &[String], seed: u8, keys: &Path, today: Day) -> Result<N
     Cluster::open(&addresses, &Secret32::new([seed; 32]), keys, today)
 }
 
-fn open(addresses: &[String], keys: &Path) -> Node {
-    try_open(addresses, 7, keys, BEFORE).unwrap_or_else(|refused| panic!("{}", refused.why))
+/// The same after one of them was lost.
+fn open_after_loss(addresses: &[String], keys: &Path) -> Node {
+    let addresses: Vec<Address> = addresses
+        .iter()
+        .map(|address| Address::parse(address).unwrap())
+        .collect();
+    let at = (keys.to_owned(), BEFORE);
+    let opened = Cluster::open_for(
+        &addresses,
+        &Secret32::new([7; 32]),
+        at,
+        Purpose::ServingAfterLoss,
+    );
+    opened.unwrap_or_else(|refused| panic!("{}", refused.why))
 }
 
-fn name_of(address: &str) -> &str {
-    address.rsplit('/').next().unwrap()
+fn open(addresses: &[String], keys: &Path) -> Node {
+    try_open(addresses, 7, keys, BEFORE).unwrap_or_else(|refused| panic!("{}", refused.why))
 }
 
 /// Does something with the rows of a relay's only database.

@@ -83,6 +83,7 @@ impl Settings {
         let servers = servers.transpose()?;
         options.store = Wanted {
             choice: store.or(file.store),
+            takes_empty: arguments.database_was_lost,
             is_moving: false,
             on_damage: if arguments.quarantine_damage {
                 OnDamage::Quarantine

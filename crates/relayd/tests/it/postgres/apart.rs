@@ -15,7 +15,7 @@ use crate::process::{Process, binary};
 const NEXT: std::ops::Range<u8> = 100..108;
 
 /// An append that makes another log.
-fn making(log: u8, number: u64, next: u8) -> StoreOp {
+pub(super) fn making(log: u8, number: u64, next: u8) -> StoreOp {
     let StoreOp::Append(mut append) = append(log, number, 0) else {
         unreachable!()
     };
@@ -38,11 +38,11 @@ fn look(node: &mut Node, log: u8) -> Option<u64> {
 
 fn names(subject: &Subjected) -> impl Iterator<Item = &str> {
     let names = subject.addresses.iter();
-    names.map(|address| address.rsplit('/').next().unwrap())
+    names.map(|address| name_of(address))
 }
 
 /// A log that lies in this database, made for it.
-fn root(subject: &mut Subjected, database: usize) -> u8 {
+pub(super) fn root(subject: &mut Subjected, database: usize) -> u8 {
     for log in 0..32 {
         let before = rows_in(subject);
         one(&mut subject.node, create(log)).unwrap();
@@ -102,7 +102,7 @@ fn until(mut is_done: impl FnMut() -> bool) {
 }
 
 /// How many rows of logs lie in each database.
-fn rows_in(subject: &Subjected) -> Vec<i64> {
+pub(super) fn rows_in(subject: &Subjected) -> Vec<i64> {
     let sql = "SELECT count(*) FROM lasting WHERE shard IS NULL";
     names(subject)
         .map(|name| database::shared().number(name, sql))
@@ -382,7 +382,7 @@ fn the_operator_is_told_which_database_is_away() {
         (output.status.code().unwrap(), said)
     };
     assert_eq!(created(), 16);
-    let name = second.rsplit('/').next().unwrap();
+    let name = name_of(second);
     set_read_only(name, "on");
     assert!(created() < 16);
     let (code, said) = status();

@@ -101,10 +101,7 @@ fn a_connection_that_ends_at_a_commit_leaves_it_open_and_a_retry_settles_it() {
     }
     assert_eq!(seqs(&mut node, 1), [0, 1, 2, 3]);
     // Ended before a commit, a batch is simply decided again.
-    server.execute(
-        "postgres",
-        &end_sessions(address.rsplit('/').next().unwrap()),
-    );
+    server.execute("postgres", &end_sessions(name_of(&address)));
     assert!(matches!(
         one(&mut node, append(1, 4, 0)),
         Ok(StoreReply::Appended(_))
@@ -116,7 +113,7 @@ fn a_connection_that_ends_at_a_commit_leaves_it_open_and_a_retry_settles_it() {
 fn a_database_that_takes_no_writes_is_away_until_it_does() {
     let server = database::shared();
     let address = server.fresh();
-    let name = address.rsplit('/').next().unwrap();
+    let name = name_of(&address);
     let keys = Scratch::in_memory("read-only");
     let mut node = open(std::slice::from_ref(&address), keys.path());
     one(&mut node, create(1)).unwrap();
@@ -153,10 +150,7 @@ fn a_host_that_says_nothing_keeps_nobody_from_the_next() {
     let mut node = open(&[both], keys.path());
     one(&mut node, create(1)).unwrap();
     // From now on the one that served is asked first.
-    server.execute(
-        "postgres",
-        &end_sessions(address.rsplit('/').next().unwrap()),
-    );
+    server.execute("postgres", &end_sessions(name_of(&address)));
     let since = Instant::now();
     one(&mut node, append(1, 0, 0)).unwrap();
     assert!(
@@ -170,7 +164,7 @@ fn a_host_that_says_nothing_keeps_nobody_from_the_next() {
 fn a_row_that_another_node_holds_refuses_a_batch_once_and_keeps_the_connection() {
     let server = database::shared();
     let address = server.fresh();
-    let name = address.rsplit('/').next().unwrap();
+    let name = name_of(&address);
     let keys = Scratch::in_memory("held");
     let mut node = open(std::slice::from_ref(&address), keys.path());
     one(&mut node, create(1)).unwrap();

@@ -21,7 +21,7 @@ const LATER: Day = Day(TODAY.0 + 100);
 /// A cluster of one database, and the database's name.
 fn cluster(server: &database::Server, keys: &Scratch) -> (Node, String) {
     let address = server.fresh();
-    let name = address.rsplit('/').next().unwrap().to_owned();
+    let name = name_of(&address).to_owned();
     let node = try_open(&[address], 7, keys.path(), TODAY);
     (
         node.unwrap_or_else(|refused| panic!("{}", refused.why)),
@@ -175,7 +175,7 @@ fn a_node_whose_clock_is_ahead_removes_nothing_of_what_others_keep() {
     let (keys, others) = (Scratch::in_memory("ahead"), Scratch::in_memory("others"));
     let server = database::shared();
     let addresses = [server.fresh()];
-    let name = addresses[0].rsplit('/').next().unwrap().to_owned();
+    let name = name_of(&addresses[0]).to_owned();
     let today = today();
     let open = |keys: &Scratch| {
         let node = try_open(&addresses, 7, keys.path(), today);

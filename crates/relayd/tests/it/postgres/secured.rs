@@ -43,7 +43,7 @@ fn a_database_proves_who_it_is() {
     let mut node = open(std::slice::from_ref(&address), keys.path());
     one(&mut node, create(1)).unwrap();
     let name = address.split('?').next().unwrap();
-    let name = name.rsplit('/').next().unwrap();
+    let name = name_of(name);
     let secured = format!(
         "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl AND datname = '{name}'"
     );

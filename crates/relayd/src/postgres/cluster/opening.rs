@@ -1,0 +1,163 @@
+//! How a relay comes to its databases: all are looked at, then those that are empty get their tables.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use emptyroom_relay::store::StoreFailure;
+use emptyroom_wire::relay_key::RelayIdentity;
+use emptyroom_wire::secret::Secret32;
+use emptyroom_wire::time::Day;
+
+use super::{Cluster, Refused, Shard, THREAD_ENDED};
+use crate::postgres::homes::{Homes, Remembered, SharedKeys};
+use crate::postgres::link::{Link, Phase};
+use crate::postgres::ratchet::DayKeys;
+use crate::postgres::schema::{self, Used};
+use crate::postgres::standing::Standing;
+use crate::postgres::{Address, PostgresRows, Seat, Shared, Unusable, bring_up, look_at};
+
+/// What databases are opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// To be served.
+    Serving,
+    /// To be served, although one of them was lost, and there is an empty one in its place.
+    ServingAfterLoss,
+    /// Rows are brought in or out.
+    Moving,
+}
+
+impl Cluster {
+    /// Connects to all databases of a list. The keys lie in a directory.
+    ///
+    /// # Errors
+    /// The first one that cannot be used.
+    pub fn open(
+        addresses: &[Address],
+        seed: &Secret32,
+        directory: &Path,
+        today: Day,
+    ) -> Result<Self, Refused> {
+        let at = (directory.to_owned(), today);
+        Self::open_for(addresses, seed, at, Purpose::Serving)
+    }
+
+    /// The same, for something else.
+    ///
+    /// # Errors
+    /// The first one that cannot be used.
+    pub fn open_for(
+        addresses: &[Address],
+        seed: &Secret32,
+        at: (PathBuf, Day),
+        purpose: Purpose,
+    ) -> Result<Self, Refused> {
+        // Not in a thread where other futures run: it waits.
+        let opened = thread::scope(|scope| {
+            let open = || Self::open_here(addresses, seed, &at, purpose);
+            scope.spawn(open).join()
+        });
+        opened.unwrap_or_else(|_| Err(refused(None, THREAD_ENDED)))
+    }
+
+    fn open_here(
+        addresses: &[Address],
+        seed: &Secret32,
+        (directory, today): &(PathBuf, Day),
+        purpose: Purpose,
+    ) -> Result<Self, Refused> {
+        let serves = purpose != Purpose::Moving;
+        let (directory, today) = (directory.as_path(), *today);
+        let number = u16::try_from(addresses.len()).unwrap_or(u16::MAX);
+        let identity = RelayIdentity::from_seed(seed).hash();
+        let mut keys = DayKeys::load(directory).map_err(|error| refused(None, error))?;
+        let standing = Standing::new(number);
+        // All are looked at before one is changed.
+        let mut links = Vec::new();
+        for (shard, address) in (0..number).zip(addresses) {
+            let seat = Seat {
+                identity,
+                shard,
+                shards: number,
+                serves,
+            };
+            let mut link = Link::new(address).map_err(|failure| refused(Some(address), failure))?;
+            match look_at(&mut link, &seat) {
+                // A relay that ran before goes on with the others.
+                // [SPEC 6.211]
+                Err(Unusable::Failed(failure @ StoreFailure::Away(_)))
+                    if keys.is_some() && shard > 0 && serves =>
+                {
+                    standing.notice(shard, &Err(failure));
+                }
+                outcome => outcome.map_err(|why| refused(Some(address), why))?,
+            }
+            links.push((link, seat, address));
+        }
+        if keys.is_some() && purpose == Purpose::Serving {
+            expect_none_lost(&mut links)?;
+        }
+        for (link, seat, address) in &mut links {
+            if !standing.is_away(seat.shard) {
+                let known = bring_up(link, seat, keys.take(), (directory, today));
+                keys = Some(known.map_err(|why| refused(Some(address), why))?);
+            }
+        }
+        let none = refused(None, StoreFailure::Broken("no database"));
+        let shared = Shared {
+            keys: SharedKeys::new(keys.ok_or(none)?, number),
+            homes: Homes::new(seed, number),
+            standing,
+            addresses: addresses.into(),
+        };
+        let mut shards = Vec::new();
+        for (link, seat, address) in links {
+            let mut rows = PostgresRows::of(link, seat, &shared, today);
+            if !shared.standing.is_away(seat.shard) {
+                rows.connect().map_err(|why| refused(Some(address), why))?;
+            }
+            let failed = |_| refused(Some(address), StoreFailure::Broken("no thread"));
+            shards.push(Shard::begin(rows).map_err(failed)?);
+        }
+        Ok(Self {
+            shards,
+            homes: shared.homes,
+            standing: shared.standing,
+            remembered: Remembered::default(),
+        })
+    }
+}
+
+/// One that is empty while others have rows was lost, and with it where logs of the others are: nobody would find them, and they might be
+/// made once more.
+// [SPEC 6.214]
+fn expect_none_lost(links: &mut [(Link, Seat, &Address)]) -> Result<(), Refused> {
+    let mut lost = None;
+    let mut has_rows = false;
+    for (link, _, address) in links {
+        // One that is away says nothing.
+        if !link.is_connected() {
+            continue;
+        }
+        let used = link.run(Phase::Before, async |session| {
+            Ok(schema::used(session).await)
+        });
+        match used.map_err(Unusable::from).and_then(|used| used) {
+            Ok(Used::Rows) => has_rows = true,
+            Ok(Used::Tables) => {}
+            Ok(Used::Nothing) => lost = lost.or(Some(&**address)),
+            Err(why) => return Err(refused(Some(address), why)),
+        }
+    }
+    match lost {
+        Some(address) if has_rows => Err(refused(Some(address), Unusable::Empty)),
+        _ => Ok(()),
+    }
+}
+
+fn refused(address: Option<&Address>, why: impl Into<Unusable>) -> Refused {
+    Refused {
+        address: address.map_or_else(String::new, Address::to_string),
+        why: why.into(),
+    }
+}
