@@ -308,9 +308,15 @@ impl Relay {
     fn stored(&mut self, now: Now, ticket: Ticket, replies: Vec<StoreReply>) {
         match self.queue.answered(ticket, replies) {
             Ok(answered) => {
+                let mut lost = Vec::new();
                 for (purpose, replies) in answered {
-                    self.reply(now, purpose, replies);
+                    if replies.iter().any(StoreReply::is_lost) {
+                        lost.push(purpose);
+                    } else {
+                        self.reply(now, purpose, replies);
+                    }
                 }
+                self.lost(now, lost);
             }
             Err(queue::Mismatch) => {
                 self.stop(Err(StoreFailure::Broken(

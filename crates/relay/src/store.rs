@@ -264,6 +264,14 @@ pub enum StoreReply {
     Share(ShareReply),
     /// Not done, nothing written.
     Refused(Refusal),
+    /// Nobody knows what was done of it, as [`StoreFailure::Lost`] says of a whole batch.
+    Lost,
+}
+
+impl StoreReply {
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost)
+    }
 }
 
 /// Keys and view of a log.

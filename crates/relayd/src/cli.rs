@@ -35,7 +35,8 @@ Exit codes:
   3   another relay is running on the data directory
   4   the data directory cannot be used: rights, space, or a damaged file
   5   the address cannot be listened on
-  6   storage failed while running (a failed sync, a damaged file)
+  6   storage failed while running (a failed sync, a damaged file), or a database
+      cannot be used for now: starting again is worth it
   7   the relay is not healthy (`status`)
   8   no relay answers (`status`, `backup`)
   70  a bug; please report the line on standard error
@@ -174,6 +175,10 @@ impl From<crate::data::DataError> for Failure {
             DataError::Newer { .. } => (
                 Exit::Data,
                 "use the program that wrote it, or a later one; nothing was changed",
+            ),
+            DataError::Moving => (
+                Exit::Data,
+                "finish the import, or `export --undo`; a backup without entries can be made",
             ),
             DataError::HalfRestored => (
                 Exit::Data,

@@ -72,6 +72,8 @@ pub enum DataError {
     NeverServed,
     /// A restore into it was cut off.
     HalfRestored,
+    /// Its rows come or went: it must not be served, nor a copy of it.
+    Moving,
     /// A later program wrote it.
     Newer {
         /// Its version.
@@ -153,6 +155,7 @@ impl std::fmt::Display for DataError {
                 path.display()
             ),
             Self::NeverServed => write!(f, "no relay was ever started on this data directory"),
+            Self::Moving => write!(f, "its rows were exported, or an import is not whole"),
             Self::HalfRestored => write!(f, "a restore into this data directory was cut off"),
             Self::Newer { found } => write!(
                 f,

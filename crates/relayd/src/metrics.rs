@@ -34,6 +34,8 @@ pub struct Metrics {
     /// Rows that the store holds; negative where it does not know.
     pub(crate) rows: AtomicI64,
     databases: OnceLock<Standing>,
+    /// News of other nodes come; nothing where there are none to come.
+    news: OnceLock<AtomicBool>,
     stopping: AtomicBool,
 }
 
@@ -52,6 +54,7 @@ impl Default for Metrics {
             ]),
             rows: AtomicI64::new(-1),
             databases: OnceLock::new(),
+            news: OnceLock::new(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -85,6 +88,17 @@ impl Metrics {
     pub(crate) fn databases(&self) -> (usize, Vec<usize>) {
         let databases = self.databases.get();
         databases.map_or((0, Vec::new()), |all| (all.databases(), all.away()))
+    }
+
+    /// News of other nodes come by now, or do not.
+    pub(crate) fn set_news(&self, come: bool) {
+        let news = self.news.get_or_init(|| AtomicBool::new(come));
+        news.store(come, Ordering::Relaxed);
+    }
+
+    /// Whether they come, where there are any.
+    pub(crate) fn news(&self) -> Option<bool> {
+        self.news.get().map(|come| come.load(Ordering::Relaxed))
     }
 
     pub(crate) fn set_rows(&self, rows: Option<usize>) {

@@ -12,7 +12,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use emptyroom_relay::store::{RowKey, StoreFailure};
@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use crate::clock;
 use crate::data::{DataError, sync_directory};
 use crate::medium::Keeper;
+use crate::medium::moved::Come;
 use crate::seal::Table;
 
 const MAGIC: &[u8; 8] = b"EREXPT01";
@@ -95,27 +96,74 @@ impl std::fmt::Display for MoveError {
     }
 }
 
+/// What is not moved.
+#[derive(Default)]
+pub(crate) struct Left {
+    /// Rows that are over, as far as they were seen.
+    pub(crate) over: u64,
+    /// Rows that do not open.
+    pub(crate) lost: u64,
+}
+
 /// What was moved.
 pub(crate) struct Moved {
     pub(crate) rows: u64,
+    /// Rows that are over, and stay behind, as far as they were seen.
+    pub(crate) over: u64,
     /// Rows that did not open, and stay behind.
     pub(crate) lost: u64,
 }
 
-/// The file that rows go to, which must be a new one. Until it is whole it has another name; what is there of one that was cut off goes.
+/// The file that rows go to, which must be a new one. Until it is whole it has another name; what an export of this user left there that was cut
+/// off goes first, and nothing else.
 pub(crate) fn create(to: &Path) -> Result<File, MoveError> {
-    let failed = |e: io::Error| MoveError::File(DataError::io("make", to, e));
-    if to.symlink_metadata().is_ok() {
-        return Err(failed(io::ErrorKind::AlreadyExists.into()));
+    let half = half(to);
+    let failed = |e: io::Error| MoveError::File(DataError::io("make", &half, e));
+    expect_new(to)?;
+    if is_left_over(&half) {
+        std::fs::remove_file(&half).map_err(failed)?;
     }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(half(to)).map_err(failed)
+    // No link is followed.
+    options.write(true).create_new(true).mode(0o600);
+    options.open(&half).map_err(failed)
+}
+
+/// Nothing is there yet.
+pub(crate) fn expect_new(to: &Path) -> Result<(), MoveError> {
+    if to.symlink_metadata().is_ok() {
+        let there = io::ErrorKind::AlreadyExists.into();
+        return Err(MoveError::File(DataError::io("make", to, there)));
+    }
+    Ok(())
+}
+
+fn is_left_over(half: &Path) -> bool {
+    let is_own = half
+        .symlink_metadata()
+        .is_ok_and(|found| found.is_file() && found.uid() == rustix::process::geteuid().as_raw());
+    if !is_own {
+        return false;
+    }
+    let mut begins = Vec::with_capacity(MAGIC.len());
+    let read = File::open(half).and_then(|file| file.take(8).read_to_end(&mut begins));
+    read.is_ok() && MAGIC.starts_with(&begins)
 }
 
 /// Removes what is there of it.
 pub(crate) fn discard(to: &Path) {
     let _ = std::fs::remove_file(half(to));
+}
+
+/// Gives it its name, unless there is something of that name by now.
+fn name(to: &Path) -> io::Result<()> {
+    let half = half(to);
+    match std::fs::hard_link(&half, to) {
+        Ok(()) => std::fs::remove_file(&half),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // There are file systems without links.
+        Err(_) => std::fs::rename(&half, to),
+    }
 }
 
 fn half(to: &Path) -> PathBuf {
@@ -137,7 +185,7 @@ pub(crate) fn export(
     let mut rows = 0_u64;
     out.put(MAGIC).map_err(failed)?;
     out.put(&identity.0).map_err(failed)?;
-    let lost = keeper.each_row(clock::wall().day(), &mut |record: &Record| {
+    let Left { over, lost } = keeper.each_row(clock::wall().day(), &mut |record: &Record| {
         rows += 1;
         write_record(&mut out, record).map_err(failed)?;
         tell(rows);
@@ -149,11 +197,11 @@ pub(crate) fn export(
         let (mut out, hash) = out.finish();
         out.write_all(&hash)?;
         out.into_inner()?.sync_all()?;
-        std::fs::rename(half(to), to)
+        name(to)
     })();
     finished.map_err(failed)?;
     sync_directory(to)?;
-    Ok(Moved { rows, lost })
+    Ok(Moved { rows, over, lost })
 }
 
 /// The hash of a file of rows, which is whole and of this relay.
@@ -164,30 +212,39 @@ pub(crate) fn look(from: &Path, identity: &IdentityHash) -> Result<[u8; 32], Mov
 /// Brings the rows of a file into a store; those that are over stay behind.
 // [SPEC 6.213]
 pub(crate) fn import(
-    keeper: &mut Keeper,
+    (keeper, come): (&mut Keeper, &Come),
     identity: &IdentityHash,
-    from: &Path,
+    (from, hash): (&Path, &[u8; 32]),
     mut tell: impl FnMut(u64),
-) -> Result<u64, MoveError> {
+) -> Result<Moved, MoveError> {
     let today = clock::wall().day();
     let mut portion: Vec<Record> = Vec::new();
-    let (mut bytes, mut rows) = (0, 0);
-    read(from, identity, |record| {
+    let (mut bytes, mut rows, mut over) = (0, 0, 0);
+    let (_, found) = read(from, identity, |record| {
         if record.day < today {
+            over += 1;
             return Ok(());
         }
         rows += 1;
         bytes += record.row.len();
         portion.push(record);
         if bytes >= PORTION_BYTES || portion.len() >= PORTION_ROWS {
-            keeper.bring(std::mem::take(&mut portion))?;
+            keeper.bring(std::mem::take(&mut portion), come)?;
             bytes = 0;
             tell(rows);
         }
         Ok(())
     })?;
-    keeper.bring(portion)?;
-    Ok(rows)
+    // It was looked at before.
+    if found != *hash {
+        return Err(MoveError::Damaged(from.to_owned(), "it changed meanwhile"));
+    }
+    keeper.bring(portion, come)?;
+    Ok(Moved {
+        rows,
+        over,
+        lost: 0,
+    })
 }
 
 fn write_record<W: Write>(out: &mut Hashing<W>, record: &Record) -> io::Result<()> {

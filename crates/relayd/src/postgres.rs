@@ -261,8 +261,8 @@ impl Batch {
     }
 }
 
-/// Connects to a database, and looks whether it is the right one or an empty one.
-fn look_at(link: &mut Link, seat: &Seat) -> Result<(), Unusable> {
+/// Connects to a database, and looks whether it is the right one or an empty one: whether it has its tables.
+fn look_at(link: &mut Link, seat: &Seat) -> Result<bool, Unusable> {
     link.connect()?;
     link.run(Phase::Before, async |session| {
         Ok(schema::look_at(session, seat).await)

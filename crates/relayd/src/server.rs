@@ -42,6 +42,7 @@ mod options;
 mod watch;
 
 use disk::Disk;
+pub(crate) use disk::check_clock;
 pub use options::{Options, Public};
 pub use watch::StatusPort;
 use watch::{Bound, Watch};
@@ -228,7 +229,7 @@ impl Server {
         } = open;
         let clock = Clock::start();
         let metrics = Arc::new(Metrics::default());
-        let (wake, others) = disk.wake(options).map_err(StartError::Thread)?;
+        let (wake, others) = disk.wake(options, &metrics).map_err(StartError::Thread)?;
         let (relay, committer, data) = disk.begin(&clock, tls.spki_hash, options, &metrics);
         let (jobs, to_do) = threads::channel();
         let (reports, done) = mpsc::unbounded_channel();

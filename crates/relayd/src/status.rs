@@ -3,7 +3,7 @@
 //! | | |
 //! |---|---|
 //! | `/` | a page for people |
-//! | `/health` | 200 if it is healthy, else 503; why, in JSON |
+//! | `/health` | 200 if it is healthy, or all that is wrong is that some of its databases are away, else 503; why, in JSON |
 //! | `/metrics` | for Prometheus |
 //! | `/status.json` | everything, for `emptyroom-relay status` |
 //! | POST `/hold` | on the socket only: the store stands still as long as the answer is read, for a backup |
@@ -225,7 +225,7 @@ impl Guide {
         Snapshot {
             health,
             failure,
-            ..sums
+            ..sums.with_others(&self.metrics)
         }
     }
 
@@ -238,8 +238,12 @@ impl Guide {
 
     async fn health(&self) -> Response<Body> {
         let (says, report) = self.ask().await;
+        let (of, away) = self.metrics.databases();
+        // Who asks whether this node serves is not to take away all of them because one database is away for all.
+        // [SPEC 6.126]
         let code = match says {
             Health::Ok => StatusCode::OK,
+            Health::DatabaseAway if away.len() < of => StatusCode::OK,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         json(

@@ -24,6 +24,7 @@ use tokio::time::{Instant, interval, sleep_until, timeout};
 use crate::clock;
 use crate::entropy;
 use crate::log::{Event, log};
+use crate::metrics::Metrics;
 
 mod connecting;
 pub mod letter;
@@ -84,6 +85,7 @@ impl Wake {
     pub(crate) fn start(
         servers: WakeServers,
         secret: WakeSecret,
+        metrics: Arc<Metrics>,
     ) -> io::Result<(Self, mpsc::Receiver<Heard>)> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (orders, to_do) = mpsc::unbounded_channel();
@@ -96,6 +98,7 @@ impl Wake {
             to_do,
             waiting: Arc::clone(&waiting),
             relay,
+            metrics,
             watched: BTreeSet::new(),
             rng: entropy::generator(),
         };
@@ -144,6 +147,7 @@ struct Caller {
     to_do: mpsc::UnboundedReceiver<Order>,
     waiting: Arc<AtomicUsize>,
     relay: mpsc::Sender<Heard>,
+    metrics: Arc<Metrics>,
     watched: BTreeSet<RowKey>,
     rng: ChaCha20Rng,
 }
@@ -169,9 +173,11 @@ enum Ping {
 impl Caller {
     async fn run(mut self) {
         let mut away = false;
+        self.metrics.set_news(false);
         loop {
             let over = match timeout(PATIENCE, self.servers.connect()).await {
                 Ok(Ok(connection)) => {
+                    self.metrics.set_news(true);
                     if std::mem::take(&mut away) {
                         log(&Event::WakeBack);
                     }
@@ -180,6 +186,7 @@ impl Caller {
                 Ok(Err(why)) => Over::Broken(why),
                 Err(_) => Over::Broken("it takes too long".to_owned()),
             };
+            self.metrics.set_news(false);
             let Over::Broken(why) = over else {
                 return;
             };

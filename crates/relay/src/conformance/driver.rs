@@ -238,5 +238,7 @@ fn outcome(reply: StoreReply) -> Outcome {
             Outcome::Used(super::shares::key_bytes(&key), left)
         }
         StoreReply::Refused(refusal) => Outcome::Refused(refusal.code),
+        // No check expects it.
+        StoreReply::Lost => Outcome::Refused(RefusalCode::StoreFailed),
     }
 }

@@ -22,11 +22,16 @@ impl Relay {
     }
 
     /// Nobody knows what of the batch was done: neither must be said to who asked, and who reads one of its logs may miss an entry.
-    // [SPEC 6.200]
     pub(super) fn store_lost(&mut self, now: Now, ticket: Ticket) {
         let Ok(purposes) = self.queue.failed(ticket) else {
             return self.stop(Err(NO_BATCH));
         };
+        self.lost(now, purposes);
+    }
+
+    /// The same of what was asked for.
+    // [SPEC 6.200] [SPEC 6.211]
+    pub(super) fn lost(&mut self, now: Now, purposes: Vec<Purpose>) {
         let mut ended: BTreeSet<ConnId> = BTreeSet::new();
         for purpose in purposes {
             match &purpose {

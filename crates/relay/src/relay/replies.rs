@@ -247,6 +247,8 @@ pub(super) fn plain_answer(reply: StoreReply) -> Answer {
         StoreReply::Appended(_)
         | StoreReply::Looked(_)
         | StoreReply::Read(_)
-        | StoreReply::Share(_) => Answer::Refused(Refusal::now(RefusalCode::StoreFailed)),
+        | StoreReply::Share(_)
+        // Not answered at all: see `away`.
+        | StoreReply::Lost => Answer::Refused(Refusal::now(RefusalCode::StoreFailed)),
     }
 }

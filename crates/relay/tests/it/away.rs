@@ -1,7 +1,7 @@
 //! A store on another machine, which goes away and comes back.
 
 use emptyroom_relay::limits::AWAY_RETRY_S;
-use emptyroom_relay::store::{StoreFailure, StoreOp, StoreReply};
+use emptyroom_relay::store::{Store, StoreFailure, StoreOp, StoreReply};
 use emptyroom_relay::{Input, Reason};
 use emptyroom_wire::op::{Answer, Push, Refusal, RefusalCode, Request};
 use emptyroom_wire::time::{HOUR_MS, SECOND_MS};
@@ -76,6 +76,46 @@ fn of_what_nobody_knows_nothing_is_said_and_its_readers_begin_anew() {
     assert!(matches!(other.answers[&created], Answer::Created));
     assert_eq!(
         (world.relay.failure(), world.hangup(waits.conn)),
+        (None, None)
+    );
+}
+
+// [SPEC 6.211]
+#[test]
+fn what_nobody_knows_of_a_part_ends_only_those_who_asked_for_it() {
+    let mut world = World::new();
+    let (mut client, mut reader, mut other) = (world.client(), world.client(), world.client());
+    let (log, another) = (Log::new(1), Log::new(2));
+    client.create(&mut world, &log);
+    client.create(&mut world, &another);
+    let handle = client.open(&mut world, &log, 0).handle;
+    reader.open(&mut world, &log, 0);
+    let others = other.open(&mut world, &another, 0).handle;
+    let append = client.message(&world, &log, handle, 0);
+    let whole = other.message(&world, &another, others, 0);
+    world.hold_store = true;
+    // What keeps the store busy, so that the next two are one batch.
+    other.send(&mut world, open(&another, 0, None));
+    let lost = client.send(&mut world, Request::Append(append));
+    let kept = other.send(&mut world, Request::Append(whole));
+    world.run_store();
+    let (ticket, ops) = world.at_store.take().expect("a batch");
+    assert_eq!(ops.len(), 2);
+    let mut replies = world.ledger.apply(world.now.wall, ops).unwrap();
+    let first_is_lost = matches!(replies[0], StoreReply::Appended(_));
+    assert!(first_is_lost);
+    replies[0] = StoreReply::Lost;
+    world.input(Input::Stored(ticket, Ok(replies)));
+    world.release_store();
+    client.receive(&mut world);
+    other.receive(&mut world);
+    assert!(!client.answers.contains_key(&lost));
+    for conn in [client.conn, reader.conn] {
+        assert_eq!(world.hangup(conn), Some(Reason::StoreFailed));
+    }
+    assert!(matches!(other.answers[&kept], Answer::Appended(_)));
+    assert_eq!(
+        (world.relay.failure(), world.hangup(other.conn)),
         (None, None)
     );
 }

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use emptyroom_relay::store::StoreFailure;
 use emptyroom_wire::relay_key::{IdentityHash, RelayIdentity};
 
 use super::store::choice;
 use super::{Exit, Failure};
 use crate::clock;
 use crate::console;
+use crate::data::backup::give_to_owner;
 use crate::data::chain::Chain;
 use crate::data::{DataDir, DataError, identity};
 use crate::log::{Event, log};
@@ -16,7 +18,7 @@ use crate::medium::{Choice, Keeper, Wanted};
 use crate::moving::{self, MoveError, Moved};
 use crate::postgres::Address;
 use crate::postgres::chain::SharedChain;
-use crate::server::StartError;
+use crate::server::{StartError, check_clock};
 
 /// Between two lines that say how far it came.
 const TELL: Duration = Duration::from_secs(5);
@@ -41,6 +43,8 @@ pub(super) struct Arguments {
     /// The databases, as for `serve`, if the rows are in such.
     #[arg(long, value_name = "STORE")]
     store: Vec<String>,
+    #[command(flatten)]
+    care: Care,
     /// The file, which is not there yet.
     #[arg(long, value_name = "FILE", required_unless_present = "undo")]
     to: Option<PathBuf>,
@@ -49,7 +53,36 @@ pub(super) struct Arguments {
     undo: bool,
 }
 
+/// What both ways ask for.
+#[derive(clap::Args)]
+pub(super) struct Care {
+    /// Memory for the places of rows, in MiB, as for `serve`. [default: 1024]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    store_memory: Option<u32>,
+    /// Go on although the clock says that this relay last ran more than 40 days ago. What has run out since is left behind.
+    #[arg(long)]
+    clock_is_right: bool,
+}
+
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let data = arguments.data.clone();
+    for_owner(&data, || export(arguments))
+}
+
+/// Does it; what it made in the directory is then its owner's: root may do it for a service.
+pub(super) fn for_owner(
+    data: &Path,
+    work: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let done = work();
+    if !data.join(identity::FILE).exists() {
+        return done;
+    }
+    let given = give_to_owner(data);
+    done.and(given.map_err(Failure::from))
+}
+
+fn export(arguments: Arguments) -> Result<(), Failure> {
     let choice = choice(arguments.store)?;
     let first = match &choice {
         Some(Choice::Databases(addresses)) => addresses.first().cloned(),
@@ -57,21 +90,20 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let data = open(&arguments.data)?;
     let Some(to) = arguments.to else {
-        let (_, mut keeper) = keeper(&data, choice)?;
+        let (_, mut keeper) = keeper(&data, choice, &arguments.care)?;
         return Ok(keeper.stay(&data)?);
     };
-    let (identity, mut keeper) = keeper(&data, choice)?;
+    let (identity, mut keeper) = keeper(&data, choice, &arguments.care)?;
+    moving::expect_new(&to)?;
+    keeper.leave(&data)?;
+    if let Some(first) = first {
+        keep_chain(&data, &first)?;
+    }
     let file = moving::create(&to)?;
-    let moved = (|| {
-        keeper.leave(&data)?;
-        if let Some(first) = first {
-            keep_chain(&data, &first)?;
-        }
-        moving::export(&mut keeper, &identity, (file, &to), telling())
-    })();
+    let moved = moving::export(&mut keeper, &identity, (file, &to), telling());
     // A half one is of no use.
-    let Moved { rows, lost } = moved.inspect_err(|_| moving::discard(&to))?;
-    console::result(&format!("{}: {rows} rows", to.display()))?;
+    let Moved { rows, over, lost } = moved.inspect_err(|_| moving::discard(&to))?;
+    console::result(&format!("{}: {rows} rows{}", to.display(), left(over)))?;
     if lost > 0 {
         log(&Event::RowsStay(lost));
     }
@@ -108,16 +140,31 @@ pub(super) fn identity_of(data: &DataDir) -> Result<IdentityHash, Failure> {
 pub(super) fn keeper(
     data: &DataDir,
     choice: Option<Choice>,
+    care: &Care,
 ) -> Result<(IdentityHash, Keeper), Failure> {
     let seed = identity::load_or_make(data)?;
+    // [SPEC 6.216]
+    if !care.clock_is_right {
+        let chain = Chain::load(data, &RelayIdentity::from_seed(&seed).verify_key())?;
+        check_clock(chain.records(), clock::wall())?;
+    }
     let wanted = Wanted {
         choice,
         is_moving: true,
+        memory_mib: care.store_memory.unwrap_or(Wanted::default().memory_mib),
         ..Wanted::default()
     };
     let keeper = Keeper::open(data, &seed, &wanted, clock::wall().day());
     let keeper = keeper.map_err(StartError::Store)?;
     Ok((identity_of(data)?, keeper))
+}
+
+/// What did not go with the others.
+pub(super) fn left(over: u64) -> String {
+    match over {
+        0 => String::new(),
+        over => format!("; {over} that have run out stay behind"),
+    }
 }
 
 pub(super) fn telling() -> impl FnMut(u64) {
@@ -148,10 +195,46 @@ impl From<MoveError> for Failure {
             MoveError::HalfImported => {
                 Self::new(Exit::Data, text).hint("finish the import first: run it again")
             }
-            MoveError::Busy => Self::new(Exit::InUse, text).hint("stop all its nodes first"),
+            MoveError::Store(StoreFailure::Full) => Self::new(Exit::Storage, text).hint(
+                "make space, or give more --store-memory, and run the same command again: it goes on",
+            ),
+            MoveError::Busy => Self::new(Exit::InUse, text).hint(
+                "stop all its nodes first; where none runs, the server still keeps the connection of one that was cut off, and pg_terminate_backend ends it",
+            ),
             MoveError::Store(_) => {
                 Self::new(Exit::Storage, text).hint("run the same command again: it goes on")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emptyroom_wire::time::{DAY_MS, Wall};
+
+    use super::*;
+    use crate::entropy;
+    use crate::testing::scratch;
+
+    // [SPEC 6.216]
+    #[test]
+    fn a_clock_that_is_far_ahead_leaves_nothing_behind_unasked() {
+        let dir = scratch("export-clock");
+        let data = DataDir::open(dir.path()).unwrap();
+        let identity = RelayIdentity::from_seed(&identity::load_or_make(&data).unwrap());
+        let then = Wall(clock::wall().0 - 41 * DAY_MS);
+        let key = identity.next_stream_key(None, then, &mut entropy::generator());
+        let mut chain = Chain::load(&data, &identity.verify_key()).unwrap();
+        chain.append(then, key.signed().record.clone()).unwrap();
+        let open = |clock_is_right| {
+            let care = Care {
+                store_memory: None,
+                clock_is_right,
+            };
+            keeper(&data, None, &care).map(drop)
+        };
+        let refused = open(false).err().unwrap();
+        assert!(refused.what.contains("41 days"), "{}", refused.what);
+        assert!(open(true).is_ok());
     }
 }

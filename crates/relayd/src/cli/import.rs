@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use super::Failure;
-use super::export::{identity_of, keeper, open, telling};
+use super::export::{Care, for_owner, identity_of, keeper, left, open, telling};
 use super::store::choice;
 use crate::console;
-use crate::moving;
+use crate::moving::{self, Moved};
 
 /// Bring the rows of an export into an empty store.
 ///
@@ -24,20 +24,29 @@ pub(super) struct Arguments {
     /// Where the rows go, as for `serve`.
     #[arg(long, value_name = "STORE")]
     store: Vec<String>,
+    #[command(flatten)]
+    care: Care,
     /// The file that `export` wrote.
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let data = arguments.data.clone();
+    for_owner(&data, || import(arguments))
+}
+
+fn import(arguments: Arguments) -> Result<(), Failure> {
     let choice = choice(arguments.store)?;
     let data = open(&arguments.data)?;
     // It is read twice: whether it is whole is known at its end, and until then nothing is changed.
     let hash = moving::look(&arguments.from, &identity_of(&data)?)?;
-    let (identity, mut keeper) = keeper(&data, choice)?;
-    let text = if keeper.welcome(&data, &hash)? {
-        let rows = moving::import(&mut keeper, &identity, &arguments.from, telling())?;
-        format!("{rows} rows")
+    let (identity, mut keeper) = keeper(&data, choice, &arguments.care)?;
+    let text = if let Some(come) = keeper.welcome(&data, &hash)? {
+        let from = (&*arguments.from, &hash);
+        let Moved { rows, over, .. } =
+            moving::import((&mut keeper, &come), &identity, from, telling())?;
+        format!("{rows} rows{}", left(over))
     } else {
         "all rows were there already".to_owned()
     };

@@ -109,13 +109,21 @@ fn in_words(all: &Snapshot) -> String {
             count(all.entries_appended),
             count(all.entries_pushed)
         ),
-        format!(
-            "store      {}: {rows}{} on disk, {} of it journal; {} free",
-            store.kind,
-            bytes(store.bytes),
-            bytes(store.journal_bytes),
-            bytes(store.disk_free_bytes)
-        ),
+        match all.databases {
+            0 => format!(
+                "store      {}: {rows}{} on disk, {} of it journal; {} free",
+                store.kind,
+                bytes(store.bytes),
+                bytes(store.journal_bytes),
+                bytes(store.disk_free_bytes)
+            ),
+            number => format!(
+                "store      {}: databases {number}, of them away {}; news by NATS: {}",
+                store.kind,
+                all.databases_away,
+                all.news.as_deref().unwrap_or("none")
+            ),
+        },
         format!("disk       {latency}"),
         format!(
             "refused    {} requests, {} connections ended, {} newcomers dropped",

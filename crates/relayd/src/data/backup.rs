@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use super::{
     DataDir, DataError, identity, make_directory, read_file, sync_directory, write_private,
 };
-use crate::medium::Kind;
+use crate::medium::{Kind, mark};
 use files::{copy_file, not_stopped, wipe};
 
 mod files;
@@ -106,6 +106,11 @@ impl Draft {
             if data.join(name).exists() {
                 self.file(data, name.to_owned())?;
             }
+        }
+        // Half of them, or those that went, would be served as if they were all.
+        // [SPEC 6.216]
+        if self.entries_until_s.is_some() && mark::is_there(data)? {
+            return Err(DataError::Moving);
         }
         for kind in [Kind::Sqlite, Kind::Segments].map(Kind::directory) {
             if self.entries_until_s.is_some() && data.join(kind).is_dir() {
@@ -298,7 +303,7 @@ impl Copied {
 }
 
 /// Gives everything to whoever owns the directory: it may have been restored by root for a service.
-fn give_to_owner(directory: &Path) -> Result<(), DataError> {
+pub(crate) fn give_to_owner(directory: &Path) -> Result<(), DataError> {
     let refused = |path: &Path, e| DataError::io("give to its owner", path, e);
     let owner = fs::metadata(directory).map_err(|e| refused(directory, e))?;
     for name in names_in(directory)? {

@@ -1,9 +1,11 @@
 //! What says in a data directory that its rows are on the move: files that `serve` looks for.
 
+use std::path::Path;
+
 use zeroize::Zeroizing;
 
 use super::MediumError;
-use crate::data::{DataDir, DataError, read_small, sync_directory, write_private};
+use crate::data::{DataDir, DataError, open_failure, read_small, sync_directory, write_private};
 
 /// Rows come: the hash of the file that they come from.
 const COMING: &str = "importing";
@@ -13,13 +15,27 @@ const GONE: &str = "exported";
 /// Whether the directory may be served.
 // [SPEC 6.213]
 pub(super) fn check(data: &DataDir) -> Result<(), MediumError> {
-    if data.join(COMING).exists() {
+    let at = |name| {
+        let there = data.join(name).try_exists();
+        there.map_err(|e| MediumError::Store(open_failure(&e, "looking for what is on the move")))
+    };
+    if at(COMING)? {
         return Err(MediumError::HalfImported);
     }
-    if data.join(GONE).exists() {
+    if at(GONE)? {
         return Err(MediumError::Exported);
     }
     Ok(())
+}
+
+/// Whether a data directory has one of them. What cannot be looked at is not absent.
+pub(crate) fn is_there(data: &Path) -> Result<bool, DataError> {
+    let at = |name| {
+        let path = data.join(name);
+        let there = path.try_exists();
+        there.map_err(|e| DataError::io("look for", &path, e))
+    };
+    Ok(at(COMING)? || at(GONE)?)
 }
 
 /// The file whose rows are coming, if they are.

@@ -7,7 +7,7 @@ use emptyroom_wire::time::Day;
 
 use super::{Keeper, Medium, mark};
 use crate::data::DataDir;
-use crate::moving::{MoveError, Record};
+use crate::moving::{Left, MoveError, Record};
 use crate::postgres::cluster::Cluster;
 use crate::postgres::moved::Coming;
 use crate::seal::Table;
@@ -36,17 +36,22 @@ impl Keeper {
         }
     }
 
-    /// Until all rows of the file with this hash are there it is not served. It is empty, or some of them are there already. Whether some are missing.
-    pub(crate) fn welcome(&mut self, data: &DataDir, hash: &[u8; 32]) -> Result<bool, MoveError> {
+    /// Until all rows of the file with this hash are there it is not served. It is empty, or some of them are there already. Gives into what rows
+    /// come; nothing where all are there.
+    pub(crate) fn welcome(
+        &mut self,
+        data: &DataDir,
+        hash: &[u8; 32],
+    ) -> Result<Option<Come>, MoveError> {
         let marked = mark::coming(data)?;
         let is_marked = marked.is_some();
         if marked.is_some_and(|other| other.as_slice() != hash) {
             return Err(MoveError::OtherImport);
         }
         if let Self::Databases(cluster) = self {
-            let misses = welcome_there(cluster, is_marked, hash)?;
+            let come = welcome_there(cluster, is_marked, hash)?;
             mark::come(data, hash)?;
-            return Ok(misses);
+            return Ok(come);
         }
         if !is_marked {
             if !self.is_empty()? {
@@ -54,7 +59,7 @@ impl Keeper {
             }
             mark::come(data, hash)?;
         }
-        Ok(true)
+        Ok(Some(Come(Vec::new())))
     }
 
     /// All rows are there.
@@ -73,11 +78,14 @@ impl Keeper {
         }
     }
 
-    /// Gives all rows that are not over, one after the other. How many do not open: they are lost here, too.
-    pub(crate) fn each_row(&mut self, today: Day, sink: Sink<'_>) -> Result<u64, MoveError> {
+    /// Gives all rows that are not over, one after the other. What does not open is lost here, too.
+    pub(crate) fn each_row(&mut self, today: Day, sink: Sink<'_>) -> Result<Left, MoveError> {
         let ledger = match self {
             Self::Here(ledger) => ledger,
-            Self::Databases(cluster) => return cluster.each_row(today, sink),
+            Self::Databases(cluster) => {
+                let lost = cluster.each_row(today, sink)?;
+                return Ok(Left { over: 0, lost });
+            }
         };
         let medium = ledger.rows();
         // A row that was put anew may stand there twice; the later place counts.
@@ -86,9 +94,10 @@ impl Keeper {
             let of_day = (table == Table::Entries).then_some(day);
             spots.insert((table, of_day, key), day);
         }
-        let mut lost = 0;
+        let mut left = Left::default();
         for ((table, _, key), day) in spots {
             if day < today {
+                left.over += 1;
                 continue;
             }
             let row = match table {
@@ -103,14 +112,14 @@ impl Keeper {
                     key,
                     row,
                 })?,
-                None => lost += 1,
+                None => left.lost += 1,
             }
         }
-        Ok(lost)
+        Ok(left)
     }
 
     /// Takes rows in; the same ones once more change nothing.
-    pub(crate) fn bring(&mut self, records: Vec<Record>) -> Result<(), StoreFailure> {
+    pub(crate) fn bring(&mut self, records: Vec<Record>, come: &Come) -> Result<(), StoreFailure> {
         match self {
             Self::Here(ledger) => {
                 let medium: &mut Medium = ledger.rows();
@@ -122,10 +131,13 @@ impl Keeper {
                 }
                 Ok(())
             }
-            Self::Databases(cluster) => cluster.bring(&records),
+            Self::Databases(cluster) => cluster.bring(&records, &come.0),
         }
     }
 }
+
+/// Into which databases rows come: into all but those for which it says no.
+pub(crate) struct Come(Vec<bool>);
 
 /// What the databases say counts: nodes serve them as soon as all rows are there, and whoever brought rows once more then would put old
 /// ones over theirs.
@@ -133,16 +145,16 @@ fn welcome_there(
     cluster: &mut Cluster,
     is_marked: bool,
     hash: &[u8; 32],
-) -> Result<bool, MoveError> {
-    match cluster.coming(hash)? {
-        Coming::All => return Ok(false),
-        Coming::Served if is_marked => return Ok(false),
+) -> Result<Option<Come>, MoveError> {
+    let coming = cluster.coming(hash, is_marked)?;
+    match coming {
+        Coming::Served if is_marked => return Ok(None),
         Coming::Half => {}
         Coming::New | Coming::Served if cluster.is_empty()? => {}
         Coming::New | Coming::Served => return Err(MoveError::NotEmpty),
     }
-    cluster.welcome(hash)?;
-    Ok(true)
+    let come = cluster.welcome(hash, coming)?;
+    Ok(Some(Come(come)))
 }
 
 /// As a commit takes them.

@@ -239,7 +239,7 @@ impl Cluster {
         self.apply_parts(now, parts, replies).map(drop)
     }
 
-    /// Lets all databases decide on their parts at the same time. What nobody knows of one of them counts for the whole batch.
+    /// Lets all databases decide on their parts at the same time.
     fn apply_parts(
         &mut self,
         now: Wall,
@@ -260,6 +260,12 @@ impl Cluster {
         for (tried, at, answered) in asked {
             let (ops, outcome) = answered.recv().map_err(|_| THREAD_ENDED)?;
             match outcome {
+                // [SPEC 6.211]
+                Err(StoreFailure::Lost(_)) => {
+                    for at in at {
+                        answer(replies, at, StoreReply::Lost);
+                    }
+                }
                 Err(failed) => failure = Some(failure.map_or(failed, |other| worse(other, failed))),
                 Ok(got) => {
                     for ((at, op), reply) in at.into_iter().zip(ops).zip(got) {
@@ -280,8 +286,8 @@ impl Cluster {
     }
 }
 
-/// A part on its database. What that cannot do for now is refused, operation by operation: others did theirs. Only what nobody knows, and damage,
-/// is a failure of the whole batch.
+/// A part on its database. What that cannot do for now is refused, operation by operation: others did theirs. Only damage is a failure of the
+/// whole batch.
 // [SPEC 6.211]
 fn apply_part(
     ledger: &mut Ledger<PostgresRows>,

@@ -33,12 +33,18 @@ const SET: &str = "UPDATE emptyroom SET moving = $1, import = $2 WHERE id = 1";
 pub(crate) enum Coming {
     /// None have.
     New,
-    /// Some may have.
+    /// Some may have; all, into databases that say so.
     Half,
-    /// All have, and not all databases know it.
-    All,
     /// All have, and nodes may have served them since.
     Served,
+}
+
+fn going(was: &[Movement], to: i32) -> Vec<Movement> {
+    let going = |movement: &Movement| Movement {
+        to,
+        import: movement.import.clone(),
+    };
+    was.iter().map(going).collect()
 }
 
 /// Some rows of a table.
@@ -198,7 +204,7 @@ impl Cluster {
         if was.iter().any(|movement| movement.to == schema::COMING) {
             return Err(MoveError::HalfImported);
         }
-        self.take_over(was, |movement| movement.to = schema::GONE)
+        self.take_over(&was, &[going(&was, schema::GONE)])
     }
 
     /// Nodes may use them again: their rows were not brought away. What comes is another thing.
@@ -207,73 +213,86 @@ impl Cluster {
         if was.iter().any(|movement| movement.to == schema::COMING) {
             return Err(MoveError::HalfImported);
         }
-        self.set_movements(was, |movement| movement.to = schema::STAYS)
+        self.set_movements(&going(&was, schema::STAYS))
     }
 
-    /// How far the file with this hash has come.
-    pub(crate) fn coming(&mut self, hash: &[u8; 32]) -> Result<Coming, MoveError> {
+    /// How far the file with this hash has come. Where the directory says that it comes, a database that says only that something does means it.
+    pub(crate) fn coming(&mut self, hash: &[u8; 32], is_marked: bool) -> Result<Coming, MoveError> {
         let all = self.movements()?;
-        let is_this = |movement: &Movement| movement.import.as_deref() == Some(hash);
-        let coming = |movement: &&Movement| movement.to == schema::COMING;
-        if all.iter().filter(coming).any(|movement| !is_this(movement)) {
+        let is_this = |movement: &&Movement| match &movement.import {
+            Some(import) => import.as_slice() == hash,
+            None => is_marked && movement.to == schema::COMING,
+        };
+        let mut coming = all.iter().filter(|movement| movement.to == schema::COMING);
+        if coming.clone().any(|movement| !is_this(&movement)) {
             return Err(MoveError::OtherImport);
         }
-        // They are let go on when all rows are there, one after the other.
-        let came = |movement: &&Movement| movement.to == schema::STAYS && is_this(movement);
-        let (coming, came) = (
-            all.iter().filter(coming).count(),
-            all.iter().filter(came).count(),
-        );
-        Ok(match (coming, came) {
-            (0, came) if came == all.len() => Coming::Served,
-            (0, _) => Coming::New,
-            (_, 0) => Coming::Half,
-            _ => Coming::All,
+        let came = |movement: &Movement| movement.to == schema::STAYS && is_this(&movement);
+        Ok(match (coming.next(), all.iter().all(came)) {
+            (Some(_), _) => Coming::Half,
+            (None, true) => Coming::Served,
+            (None, false) => Coming::New,
         })
     }
 
-    /// No node uses them until all rows of this file are there.
-    pub(crate) fn welcome(&mut self, hash: &[u8; 32]) -> Result<(), MoveError> {
+    /// No node uses them until all rows of this file are there. Gives those into which rows come: not those that said before that all of theirs
+    /// are there, which happens one after the other.
+    pub(crate) fn welcome(
+        &mut self,
+        hash: &[u8; 32],
+        coming: Coming,
+    ) -> Result<Vec<bool>, MoveError> {
         let was = self.movements()?;
-        let hash = hash.to_vec();
-        self.take_over(was, |movement| {
-            (movement.to, movement.import) = (schema::COMING, Some(hash.clone()));
-        })
+        let import = Some(hash.to_vec());
+        let is_whole = |movement: &Movement| {
+            coming == Coming::Half && movement.to == schema::STAYS && movement.import == import
+        };
+        let come: Vec<bool> = was.iter().map(|movement| !is_whole(movement)).collect();
+        let forgotten = |movement: &Movement| Movement {
+            to: movement.to,
+            import: movement.import.clone().filter(|_| is_whole(movement)),
+        };
+        let comes = |movement: &Movement| match is_whole(movement) {
+            true => movement.clone(),
+            false => Movement {
+                to: schema::COMING,
+                import: import.clone(),
+            },
+        };
+        let mut steps = vec![was.iter().map(comes).collect()];
+        if coming != Coming::Half {
+            steps.insert(0, was.iter().map(forgotten).collect());
+        }
+        self.take_over(&was, &steps)?;
+        Ok(come)
     }
 
     /// All rows are there.
     pub(crate) fn all_came(&mut self) -> Result<(), MoveError> {
         let was = self.movements()?;
-        self.set_movements(was, |movement| movement.to = schema::STAYS)
+        self.set_movements(&going(&was, schema::STAYS))
     }
 
     fn movements(&mut self) -> Result<Vec<Movement>, MoveError> {
         Ok(self.patiently(|rows| rows.movement())?)
     }
 
-    fn set_movements(
-        &mut self,
-        was: Vec<Movement>,
-        change: impl Fn(&mut Movement),
-    ) -> Result<(), MoveError> {
-        for (shard, mut movement) in (0..).zip(was) {
-            change(&mut movement);
+    fn set_movements(&mut self, to: &[Movement]) -> Result<(), MoveError> {
+        for (shard, movement) in (0..).zip(to.iter().cloned()) {
             self.patiently_on(shard, move |rows| rows.set_movement(&movement))?;
         }
         Ok(())
     }
 
     /// Whoever connects from now on sees it, and whoever was connected before is seen. Where somebody is, all stays as it was.
-    fn take_over(
-        &mut self,
-        was: Vec<Movement>,
-        change: impl Fn(&mut Movement),
-    ) -> Result<(), MoveError> {
+    fn take_over(&mut self, was: &[Movement], steps: &[Vec<Movement>]) -> Result<(), MoveError> {
         self.expect_no_others()?;
-        self.set_movements(was.clone(), change)?;
+        for step in steps {
+            self.set_movements(step)?;
+        }
         let alone = self.expect_no_others();
         if alone.is_err() {
-            self.set_movements(was, |_| ())?;
+            self.set_movements(was)?;
         }
         alone
     }
@@ -353,8 +372,10 @@ impl Cluster {
 
     /// Takes rows in. Those that lay in one database go to one; homes of logs that are not in them are told where they are. (Which lasting rows are
     /// those of logs and shares nobody can tell: all are told, and what is too much says nothing.)
-    pub(crate) fn bring(&mut self, records: &[Record]) -> Result<(), StoreFailure> {
+    /// Into databases that have all of theirs nothing is written: nodes may have served them since.
+    pub(crate) fn bring(&mut self, records: &[Record], come: &[bool]) -> Result<(), StoreFailure> {
         let shards = self.shards();
+        let comes = |shard: u16| come.get(usize::from(shard)).copied().unwrap_or(true);
         let mut parts: BTreeMap<u16, Vec<Record>> = BTreeMap::new();
         for record in records {
             let shard = record.shard.checked_rem(shards).unwrap_or(0);
@@ -370,10 +391,12 @@ impl Cluster {
                     days.push(number(record.day.0));
                 }
             }
-            for (home, (keys, days)) in pointers {
+            for (home, (keys, days)) in pointers.into_iter().filter(|(home, _)| comes(*home)) {
                 self.patiently_on(home, move |rows| rows.point(&keys, &days, shard))?;
             }
-            self.patiently_on(shard, move |rows| rows.take_in(records.clone()))?;
+            if comes(shard) {
+                self.patiently_on(shard, move |rows| rows.take_in(records.clone()))?;
+            }
         }
         Ok(())
     }

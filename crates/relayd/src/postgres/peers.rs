@@ -22,15 +22,22 @@ const LEASE_DAYS: u32 = 8;
 /// Pointers looked after by one slice.
 const SLICE_POINTERS: i64 = 256;
 
-const FIND: &str = "SELECT key, turn, sealed, day, shard FROM lasting WHERE key = ANY($1)";
-/// Whoever was first decides where the log is, until what stands there is over.
+/// With what is over by the clock there.
+// [SPEC 6.204]
+const FIND: &str = "SELECT key, turn, sealed, day, shard,
+        CAST(floor((extract(epoch FROM clock_timestamp()) - 3600) / 86400) AS int4)
+    FROM lasting WHERE key = ANY($1)";
+/// Whoever was first decides where the log is, until what stands there is over, there as well as here.
+// [SPEC 6.204]
 const RESERVE: &str = "INSERT INTO lasting (key, day, turn, sealed, shard)
     SELECT k, $2::int4, 2147483647, '', $3::int4 FROM unnest($1::bytea[]) AS u(k)
     ON CONFLICT (key) DO UPDATE SET day = greatest(lasting.day, excluded.day), turn = excluded.turn,
             sealed = excluded.sealed, shard = excluded.shard
-        WHERE lasting.shard = excluded.shard OR lasting.day < $4::int4
+        WHERE lasting.shard = excluded.shard OR lasting.day < least($4::int4,
+            CAST(floor((extract(epoch FROM clock_timestamp()) - 3600) / 86400) AS int4))
     RETURNING key";
-const DUE: &str = "SELECT key, shard FROM lasting WHERE day < $1 AND shard IS NOT NULL LIMIT $2";
+const DUE: &str = "SELECT key, shard FROM lasting
+    WHERE day < $1 AND shard IS NOT NULL AND NOT (shard = ANY($3)) LIMIT $2";
 const ALIVE: &str = "SELECT key, day FROM lasting WHERE key = ANY($1) AND shard IS NULL";
 const KEEP: &str = "UPDATE lasting SET day = least(greatest(u.d, $3::int4), $4::int4)
     FROM unnest($1::bytea[], $2::int4[]) AS u(k, d)
@@ -177,7 +184,8 @@ impl PostgresRows {
         }
         let day: i32 = row.try_get(3).map_err(|_| fetch::STRANGE)?;
         // What ran out there may be made anew.
-        if day < number(self.over_before().0) {
+        let over_there: i32 = row.try_get(5).map_err(|_| fetch::STRANGE)?;
+        if day < number(self.over_before().0).min(over_there) {
             return Ok(None);
         }
         let mut keys = self.keys.lock();
@@ -262,11 +270,16 @@ impl PostgresRows {
         }
         let today = number(self.over_before().0);
         let until = number(self.today().0.saturating_add(LEASE_DAYS));
+        // Those into a database that is away keep nobody from looking after others.
+        let away = (0..self.homes.shards()).filter(|shard| self.standing.is_away(*shard));
+        let away: Vec<i32> = away.map(i32::from).collect();
         let due = self.link.run(Phase::Before, async |session| {
             let before = |error| failure(&error, Phase::Before);
             let statement = session.statement(DUE).await.map_err(before)?;
             let client = &session.client;
-            let rows = client.query(&statement, &[&today, &SLICE_POINTERS]).await;
+            let rows = client
+                .query(&statement, &[&today, &SLICE_POINTERS, &away])
+                .await;
             rows.map_err(before)
         })?;
         let mut by_shard: BTreeMap<u16, Vec<[u8; 32]>> = BTreeMap::new();
@@ -281,9 +294,6 @@ impl PostgresRows {
         let mut done = 0;
         for (shard, keys) in by_shard {
             let seat = self.at(shard);
-            if self.standing.is_away(shard) {
-                continue;
-            }
             done += keys.len();
             let alive = self
                 .peers

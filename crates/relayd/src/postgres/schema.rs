@@ -120,7 +120,7 @@ pub enum Unusable {
     HalfImported,
     /// Its rows were exported.
     Exported,
-    /// It is empty, and others of the list are not.
+    /// It is empty, and the relay is not new.
     Empty,
     /// It has rows, and the data directory no day keys.
     NoKeys,
@@ -169,7 +169,7 @@ impl fmt::Display for Unusable {
             ),
             Self::HalfImported => f.write_str("an import into it is not whole"),
             Self::Exported => f.write_str("its rows were exported, and may be served elsewhere"),
-            Self::Empty => f.write_str("it is empty, and other databases of this relay are not"),
+            Self::Empty => f.write_str("it is empty, and this relay is not new"),
             Self::NoKeys => f.write_str("it is in use, and this data directory has no day keys"),
             Self::OtherKeys => {
                 f.write_str("its rows are sealed under other day keys than this data directory's")
@@ -229,37 +229,20 @@ pub(super) async fn check(
     Ok(clock)
 }
 
-/// The same, for one that may still be empty.
-pub(super) async fn look_at(session: &mut Session, seat: &Seat) -> Result<(), Unusable> {
+/// The same, for one that may still be empty: whether it has its tables.
+pub(super) async fn look_at(session: &mut Session, seat: &Seat) -> Result<bool, Unusable> {
     check_server(session).await?;
-    check_seat(session, seat).await?;
+    let has_tables = check_seat(session, seat).await?;
     if seat.serves {
         check_moving(session).await?;
     }
-    Ok(())
+    Ok(has_tables)
 }
 
-/// What is in a database of the relay.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Used {
-    /// It is empty.
-    Nothing,
-    /// Tables without rows.
-    Tables,
-    /// Rows.
-    Rows,
-}
-
-/// What is in it.
-pub(super) async fn used(session: &mut Session) -> Result<Used, Unusable> {
+/// Whether it has rows.
+pub(super) async fn has_rows(session: &mut Session) -> Result<bool, Unusable> {
     let sql = "SELECT EXISTS (SELECT 1 FROM lasting)";
-    match session.client.query_one(sql, &[]).await {
-        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(Used::Nothing),
-        row => match row?.try_get(0)? {
-            true => Ok(Used::Rows),
-            false => Ok(Used::Tables),
-        },
-    }
+    Ok(session.client.query_one(sql, &[]).await?.try_get(0)?)
 }
 
 /// Whether its rows are to be served here.

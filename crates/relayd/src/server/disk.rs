@@ -79,11 +79,12 @@ impl Disk {
     pub(super) fn wake(
         &mut self,
         options: &Options,
+        metrics: &Arc<Metrics>,
     ) -> io::Result<(Option<Wake>, mpsc::Receiver<wake::Heard>)> {
         let (Some(servers), Some(secret)) = (&options.wake, self.wake_secret.take()) else {
             return Ok((None, mpsc::channel(1).1));
         };
-        let (wake, heard) = Wake::start(servers.clone(), secret)?;
+        let (wake, heard) = Wake::start(servers.clone(), secret, Arc::clone(metrics))?;
         Ok((Some(wake), heard))
     }
 
@@ -145,7 +146,7 @@ fn open_chain(
 }
 
 /// A clock that is far ahead makes everything run out, and its numbers stay in the chain of key records for ever.
-fn check_clock(records: &[KeyRecord], now: Wall) -> Result<(), StartError> {
+pub(crate) fn check_clock(records: &[KeyRecord], now: Wall) -> Result<(), StartError> {
     // [SPEC 6.82]
     let last_ran = KeptChain::last_ran(records);
     let away_ms = last_ran.map_or(0, |last| now.ms_since(last));

@@ -96,7 +96,20 @@ fn now(all: &Snapshot) -> [Row; 7] {
 
 fn disk(all: &Snapshot) -> Vec<Row> {
     let store = &all.store;
-    let mut rows = vec![
+    let mut rows = Vec::new();
+    if all.databases > 0 {
+        rows.push((
+            "Databases",
+            "how many there are, and of them away",
+            format!("{}, {}", all.databases, all.databases_away),
+        ));
+        rows.push((
+            "News by NATS",
+            "while it is away, readers on other nodes wait up to 30 seconds",
+            all.news.clone().unwrap_or_else(|| "none".to_owned()),
+        ));
+    }
+    rows.extend([
         (
             "Space left",
             "what the file system still has for the relay",
@@ -112,7 +125,7 @@ fn disk(all: &Snapshot) -> Vec<Row> {
             "of that, what is not yet in its place; falls to nearly nothing when idle",
             bytes(store.journal_bytes),
         ),
-    ];
+    ]);
     if let Some(number) = store.rows {
         rows.push((
             "Rows",

@@ -35,6 +35,14 @@ impl Collector for All {
             gauge(&mut to, name, help, value)?;
         }
         health(&mut to, all.health)?;
+        if all.databases > 0 {
+            let help = "Databases that are away";
+            gauge(&mut to, "databases_away", help, all.databases_away)?;
+        }
+        if let Some(news) = &all.news {
+            let help = "1 while NATS is away";
+            gauge(&mut to, "news_away", help, u64::from(news == "away"))?;
+        }
         if let Some(rows) = all.store.rows {
             gauge(&mut to, "store_rows", "Rows in the store", rows)?;
         }

@@ -83,6 +83,14 @@ pub(crate) struct Snapshot {
     /// How far the kernel confines it: `full`, `files`, `calls` or `none`.
     #[serde(default)]
     pub(crate) sandbox: String,
+    /// Whether NATS brings news of other nodes: `there` or `away`; nothing where there is none.
+    #[serde(default)]
+    pub(crate) news: Option<String>,
+    /// How many databases the rows are in, and how many of them are away.
+    #[serde(default)]
+    pub(crate) databases: u64,
+    #[serde(default)]
+    pub(crate) databases_away: u64,
     pub(crate) started_unix_s: u64,
     pub(crate) up_s: u64,
     pub(crate) memory_bytes: u64,
@@ -132,6 +140,13 @@ impl Snapshot {
             ("address", &metrics.turned_away_address),
             ("places", &metrics.turned_away_places),
         ];
+        let store = match metrics.databases().0 {
+            0 => store,
+            _ => Store {
+                kind: "postgres".to_owned(),
+                ..store
+            },
+        };
         let rows = u64::try_from(metrics.rows.load(Ordering::Relaxed)).ok();
         Self {
             v: VERSION,
@@ -140,6 +155,9 @@ impl Snapshot {
             as_of_unix_s: now_s,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sandbox: emptyroom_sandbox::in_force().name().to_owned(),
+            news: None,
+            databases: 0,
+            databases_away: 0,
             started_unix_s: metrics.started_s,
             up_s: now_s.saturating_sub(metrics.started_s),
             memory_bytes: rounded(memory_bytes(), BYTES_STEP),
@@ -171,6 +189,22 @@ impl Snapshot {
                 .batch_seconds
                 .now()
                 .rounded(COUNT_STEP, SECONDS_STEP),
+        }
+    }
+}
+
+impl Snapshot {
+    /// The same, with what the others of a relay on several nodes are like now.
+    // [SPEC 6.217]
+    pub(crate) fn with_others(self, metrics: &Metrics) -> Self {
+        let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let (databases, away) = metrics.databases();
+        let word = |come| if come { "there" } else { "away" };
+        Self {
+            news: metrics.news().map(|come| word(come).to_owned()),
+            databases: number(databases),
+            databases_away: number(away.len()),
+            ..self
         }
     }
 }

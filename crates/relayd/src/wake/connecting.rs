@@ -117,7 +117,7 @@ impl WakeServers {
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| unusable(&e))?
             .with_root_certificates(roots)
             .with_no_client_auth();

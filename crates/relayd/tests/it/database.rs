@@ -21,7 +21,7 @@ use crate::scratch::{Scratch, remove_leftovers};
 pub const PASSWORD: &str = "s3cret-of-the-tests";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs a server until standard input ends, or the server does.
-const KEEP: &str = r#"exec 3<&0; "$@" & server=$!; (cat <&3 >/dev/null; kill -QUIT $server 2>/dev/null) & wait $server"#;
+const KEEP: &str = r#"exec 3<&0; "$@" & server=$!; (cat <&3 >/dev/null; kill -QUIT $server 2>/dev/null) & keeper=$!; wait $server; kill $keeper 2>/dev/null"#;
 
 /// A running server.
 pub struct Server {
@@ -151,10 +151,23 @@ impl Server {
 
     /// The address of a new, empty database.
     pub fn fresh(&self) -> String {
+        self.fresh_in("pg_default")
+    }
+
+    /// The same, in a tablespace.
+    pub fn fresh_in(&self, tablespace: &str) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("relay{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        self.execute("postgres", &format!("CREATE DATABASE {name}"));
+        let make = format!("CREATE DATABASE {name} TABLESPACE {tablespace}");
+        self.execute("postgres", &make);
         self.address(&name)
+    }
+
+    /// Gives a directory to the server.
+    pub fn give(&self, directory: &Path) {
+        if let Some((uid, gid)) = self.user {
+            chown(directory, Some(uid), Some(gid)).unwrap();
+        }
     }
 
     pub fn address(&self, name: &str) -> String {

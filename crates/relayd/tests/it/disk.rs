@@ -172,10 +172,10 @@ fn a_day_that_is_over_takes_its_file_and_key_along() {
 }
 
 /// A file system of a few megabytes, where this process may mount one.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path, bytes: u64) -> Option<Self> {
+    pub fn mount(at: &Path, bytes: u64) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
         let options = format!("size={bytes},mode=700");
         let mut mount = Command::new("mount");

@@ -1,8 +1,7 @@
 //! Relays that move from one store to another, and back.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -107,7 +106,7 @@ fn twin(data: &Path, copy: &Path, to: &Path) {
     done(&[&["restore", "--from", at(copy), "--data", at(to)]]);
 }
 
-// [SPEC 6.213]
+// [SPEC 6.213] [SPEC 6.216]
 #[test]
 fn a_relay_moves_to_databases_and_back() {
     for databases in [1, 2] {
@@ -124,6 +123,10 @@ fn a_relay_moves_to_databases_and_back() {
         done(&[&["export", "--data", at(&disk), "--to", at(&there)]]);
         // What was brought away is served in one place, unless that was undone.
         not_served("exported", &disk, &[]);
+        // Nor by a backup of it; what does not have its rows may be made.
+        let entries = ["backup", "--with-entries", "--data", at(&disk), "--to"];
+        refused(4, "exported", &[&entries, &[at(&place("entries"))]]);
+        assert!(!place("entries").exists());
         done(&[&["export", "--data", at(&disk), "--undo"]]);
         stop(Process::start(&disk));
         let import = ["import", "--data", at(&node), "--store", &store, "--from"];
@@ -311,24 +314,21 @@ fn moves_that_are_killed_go_on() {
     let logs = on_disk(&disk);
     twin(&disk, &place("copy"), &node);
     let export = ["export", "--data", at(&disk), "--to", at(&there)];
-    // In the middle of its rows, which go nowhere.
-    let part = there.with_extension("part");
-    pipe(&part);
-    killed_at(&[&export], || {
-        let mut first = [0; 8];
-        let mut file = fs::File::open(&part).unwrap();
-        // A page, which is soon full.
-        #[allow(unsafe_code)]
-        // SAFETY: integers alone.
-        let size = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETPIPE_SZ, 4_096) };
-        assert_eq!(size, 4_096);
-        file.read_exact(&mut first).unwrap();
-        file
-    });
-    assert!(!there.exists());
+    // What somebody else put in its way is neither written nor removed.
+    let (part, victim) = (there.with_extension("part"), place("victim"));
+    fs::write(&victim, b"somebody's").unwrap();
+    std::os::unix::fs::symlink(&victim, &part).unwrap();
+    refused(4, "part", &[&export]);
+    assert_eq!(fs::read(&victim).unwrap(), b"somebody's");
     fs::remove_file(&part).unwrap();
-    not_served("exported", &disk, &[]);
-    killed(&[&export], || assert!(!there.exists()));
+    // What another export left there goes.
+    fs::write(&part, b"EREXPT01 and some rows").unwrap();
+    let is_there = || {
+        // It may be whole, and not said so.
+        let _ = fs::remove_file(&there);
+    };
+    killed(&[&export], is_there);
+    assert!(!part.exists());
     not_served("exported", &disk, &[]);
     let address = database::shared().fresh();
     let store = ["--store", address.as_str()];
@@ -360,7 +360,9 @@ fn moves_that_are_killed_go_on() {
     go_on(&relay.address, &logs, 2);
     stop(relay);
     let export = ["export", "--data", at(&node), "--to", at(&home)];
-    killed(&[&export, &store], || assert!(!home.exists()));
+    killed(&[&export, &store], || {
+        let _ = fs::remove_file(&home);
+    });
     not_served("exported", &node, &store);
     let back = place("back");
     twin(&node, &place("later"), &back);
@@ -368,4 +370,50 @@ fn moves_that_are_killed_go_on() {
     let relay = Process::start(&back);
     go_on(&relay.address, &logs, 3);
     stop(relay);
+}
+
+// [SPEC 6.215]
+#[test]
+fn an_import_ends_one_database_after_the_other() {
+    let dir = Scratch::in_memory("moving-two");
+    let place = |name: &str| dir.path().join(name);
+    let [disk, node, there] = ["disk", "node", "there"].map(place);
+    let logs = on_disk(&disk);
+    twin(&disk, &place("copy"), &node);
+    done(&[&["export", "--data", at(&disk), "--to", at(&there)]]);
+    let server = database::shared();
+    let addresses = [(); 2].map(|()| server.fresh());
+    let [first, second] = addresses.each_ref();
+    let store = ["--store", first, "--store", second];
+    let import = ["import", "--data", at(&node), "--from", at(&there)];
+    done(&[&import, &store]);
+    let relay = Process::start_with(&node, &store);
+    go_on(&relay.address, &logs, 2);
+    stop(relay);
+    // It was cut off between both, and then the second, which has no logs of it but pointers, lost them.
+    let pointers = "SELECT count(*) FROM lasting WHERE shard IS NOT NULL";
+    let all = server.number(database::name_of(second), pointers);
+    assert!(all > 0);
+    server.execute(database::name_of(second), "DELETE FROM lasting");
+    set_moving(second, 1);
+    not_served("not whole", &node, &store);
+    done(&[&import, &store]);
+    assert_eq!(server.number(database::name_of(second), pointers), all);
+    // Over what was written into the first since nothing is put.
+    let relay = Process::start_with(&node, &store);
+    go_on(&relay.address, &logs, 3);
+    stop(relay);
+    // An empty one in the place of one of them is not served by mistake, nor do rows come from there.
+    let empty = server.fresh();
+    let lost = ["--store", first, "--store", &empty];
+    not_served("--database-was-lost", &node, &lost);
+    let away = place("away");
+    let export = ["export", "--data", at(&node), "--to", at(&away)];
+    refused(4, "is empty", &[&export, &lost]);
+    not_served("--database-was-lost", &node, &lost);
+    stop(Process::start_with(
+        &node,
+        &[&lost[..], &["--database-was-lost"]].concat(),
+    ));
+    stop(Process::start_with(&node, &lost));
 }

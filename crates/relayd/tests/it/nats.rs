@@ -17,14 +17,24 @@ pub const TOKEN: &str = "t0ken-of-the-tests";
 pub struct Nats {
     port: u16,
     keeper: Option<Child>,
+    more: Vec<String>,
 }
 
 impl Nats {
     pub fn start() -> Self {
+        Self::start_with(Vec::new())
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(more: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let mut nats = Self { port, keeper: None };
+        let mut nats = Self {
+            port,
+            keeper: None,
+            more,
+        };
         nats.run();
         nats
     }
@@ -49,6 +59,7 @@ impl Nats {
                 "-p",
             ])
             .arg(self.port.to_string())
+            .args(&self.more)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -67,6 +78,11 @@ impl Nats {
             drop(keeper.stdin.take());
             keeper.wait().unwrap();
         }
+    }
+
+    /// The same of one that speaks TLS, by the name in its certificate.
+    pub fn secured_address(&self) -> String {
+        format!("tls://{TOKEN}@localhost:{}", self.port)
     }
 
     /// What `--wake` wants.

@@ -14,6 +14,7 @@ use emptyroom_wire::relay_key::KeyRecord;
 use crate::client::{Client, Log, name};
 use crate::database;
 use crate::nats::Nats;
+use crate::postgres::certificate;
 use crate::process::Process;
 use crate::scratch::Scratch;
 
@@ -31,11 +32,14 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn start(database: String, nats: Option<&Nats>) -> Self {
-        let mut arguments = vec!["--store".to_owned(), database];
-        if let Some(nats) = nats {
-            arguments.extend(["--wake".to_owned(), nats.address()]);
-        }
+    pub fn start(databases: &[String], nats: &Nats) -> Self {
+        Self::start_with(databases, &["--wake".to_owned(), nats.address()])
+    }
+
+    pub fn start_with(databases: &[String], more: &[String]) -> Self {
+        let stores = databases.iter();
+        let stores = stores.flat_map(|database| ["--store".to_owned(), database.clone()]);
+        let arguments = stores.chain(more.iter().cloned()).collect();
         let mut cluster = Self {
             directory: Scratch::new("nodes"),
             arguments,
@@ -131,7 +135,7 @@ impl End {
 #[test]
 fn what_is_written_on_one_node_is_read_on_the_others() {
     let mut nats = Nats::start();
-    let cluster = Cluster::start(database::shared().fresh(), Some(&nats));
+    let cluster = Cluster::start(&[database::shared().fresh()], &nats);
     let log = Log::new();
     let mut writer = cluster.client(0).unwrap();
     assert_eq!(name(&writer.create(&log, None)), "created");
@@ -193,7 +197,7 @@ fn what_is_written_on_one_node_is_read_on_the_others() {
 fn nodes_serve_without_nats() {
     let mut nats = Nats::start();
     nats.stop();
-    let cluster = Cluster::start(database::shared().fresh(), Some(&nats));
+    let cluster = Cluster::start(&[database::shared().fresh()], &nats);
     let log = Log::new();
     let mut client = cluster.client(0).unwrap();
     client.create(&log, None);
@@ -209,4 +213,60 @@ fn nodes_serve_without_nats() {
         handle: opened.handle,
     };
     assert_eq!(reader.read(&log), (1, "second".to_owned()));
+}
+
+#[test]
+fn news_go_under_tls_to_who_proves_to_be_the_server() {
+    let files = Scratch::in_memory("nats-tls");
+    let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    let (ours, key) = certificate("localhost");
+    let (others, _) = certificate("localhost");
+    for (name, content) in [("ours", ours), ("key", key), ("others", others)] {
+        fs::write(path(name), content).unwrap();
+    }
+    let tls = [
+        "--tls",
+        "--tlscert",
+        &path("ours"),
+        "--tlskey",
+        &path("key"),
+    ];
+    let nats = Nats::start_with(tls.map(str::to_owned).to_vec());
+    let wake = |authorities: &str| {
+        let options = ["--wake", &nats.secured_address(), "--wake-authorities"];
+        let mut options = options.map(str::to_owned).to_vec();
+        options.push(path(authorities));
+        options
+    };
+    let cluster = Cluster::start_with(&[database::shared().fresh()], &wake("ours"));
+    let log = Log::new();
+    cluster.client(0).unwrap().create(&log, None);
+    let mut writer = End::open(&cluster, 0, &log);
+    let mut reader = End::open(&cluster, 1, &log);
+    let begun = Instant::now();
+    for number in 0..4 {
+        let text = format!("entry {number}");
+        let seq = writer.write(&log, &text);
+        assert_eq!(reader.read(&log), (seq, text));
+    }
+    assert!(begun.elapsed() < SWEEP, "news came");
+    assert!(!cluster.said(0).contains("NATS cannot be used"));
+    drop(cluster);
+    // Another one's certificate is not taken.
+    let alone = Scratch::new("nats-others");
+    let mut arguments = vec!["--store".to_owned(), database::shared().fresh()];
+    arguments.extend(wake("others"));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let relay = Process::start_with(alone.path(), &arguments);
+    let said = alone.path().with_extension("stderr");
+    let patience = Instant::now();
+    while !fs::read_to_string(&said)
+        .unwrap()
+        .contains("NATS cannot be used")
+    {
+        assert!(patience.elapsed() < SWEEP, "it was taken");
+        std::thread::yield_now();
+    }
+    drop(relay);
+    let _ = fs::remove_file(said);
 }

@@ -27,6 +27,10 @@ mod refused;
 mod secured;
 mod shares;
 mod together;
+mod troubled;
+mod two;
+
+pub use secured::certificate;
 
 type Node = Cluster;
 

@@ -12,7 +12,7 @@ use super::{Cluster, Refused, Shard, THREAD_ENDED};
 use crate::postgres::homes::{Homes, Remembered, SharedKeys};
 use crate::postgres::link::{Link, Phase};
 use crate::postgres::ratchet::DayKeys;
-use crate::postgres::schema::{self, Used};
+use crate::postgres::schema;
 use crate::postgres::standing::Standing;
 use crate::postgres::{Address, PostgresRows, Seat, Shared, Unusable, bring_up, look_at};
 
@@ -73,7 +73,7 @@ impl Cluster {
         let mut keys = DayKeys::load(directory).map_err(|error| refused(None, error))?;
         let standing = Standing::new(number);
         // All are looked at before one is changed.
-        let mut links = Vec::new();
+        let (mut links, mut found) = (Vec::new(), Vec::new());
         for (shard, address) in (0..number).zip(addresses) {
             let seat = Seat {
                 identity,
@@ -89,13 +89,22 @@ impl Cluster {
                     if keys.is_some() && shard > 0 && serves =>
                 {
                     standing.notice(shard, &Err(failure));
+                    found.push(Found::Away);
                 }
-                outcome => outcome.map_err(|why| refused(Some(address), why))?,
+                outcome => {
+                    found.push(match outcome.map_err(|why| refused(Some(address), why))? {
+                        true => Found::Tables,
+                        false => Found::Nothing,
+                    })
+                }
             }
             links.push((link, seat, address));
         }
-        if keys.is_some() && purpose == Purpose::Serving {
-            expect_none_lost(&mut links)?;
+        if purpose != Purpose::ServingAfterLoss {
+            // Rows may come into databases that are all empty whenever that is.
+            let since = if serves { today } else { Day(0) };
+            let first_day = keys.as_ref().map(DayKeys::day);
+            expect_none_lost(&mut links, &found, (first_day, since))?;
         }
         for (link, seat, address) in &mut links {
             if !standing.is_away(seat.shard) {
@@ -128,31 +137,48 @@ impl Cluster {
     }
 }
 
-/// One that is empty while others have rows was lost, and with it where logs of the others are: nobody would find them, and they might be
-/// made once more.
+/// What there is of a database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Tables,
+    Away,
+}
+
+/// One that is empty was lost if the relay has run before: others have rows, or may have, or its keys are of an earlier day. With it is lost where
+/// logs of the others are: nobody would find them, and they might be made once more.
 // [SPEC 6.214]
-fn expect_none_lost(links: &mut [(Link, Seat, &Address)]) -> Result<(), Refused> {
-    let mut lost = None;
-    let mut has_rows = false;
-    for (link, _, address) in links {
-        // One that is away says nothing.
-        if !link.is_connected() {
-            continue;
-        }
-        let used = link.run(Phase::Before, async |session| {
-            Ok(schema::used(session).await)
-        });
-        match used.map_err(Unusable::from).and_then(|used| used) {
-            Ok(Used::Rows) => has_rows = true,
-            Ok(Used::Tables) => {}
-            Ok(Used::Nothing) => lost = lost.or(Some(&**address)),
-            Err(why) => return Err(refused(Some(address), why)),
+fn expect_none_lost(
+    links: &mut [(Link, Seat, &Address)],
+    found: &[Found],
+    (first_day, today): (Option<Day>, Day),
+) -> Result<(), Refused> {
+    let empty = found.iter().position(|found| *found == Found::Nothing);
+    let Some(address) = empty.and_then(|at| links.get(at)).map(|link| link.2) else {
+        return Ok(());
+    };
+    if first_day.is_some_and(|day| day < today) {
+        return Err(refused(Some(address), Unusable::Empty));
+    }
+    for ((link, _, used), found) in links.iter_mut().zip(found) {
+        let has_rows = match found {
+            Found::Nothing => false,
+            Found::Away => true,
+            // Where that cannot be told, it may.
+            Found::Tables => link
+                .run(Phase::Before, async |session| {
+                    Ok(schema::has_rows(session).await)
+                })
+                .map_or(true, |rows| rows.unwrap_or(true)),
+        };
+        if has_rows {
+            return Err(match first_day {
+                Some(_) => refused(Some(address), Unusable::Empty),
+                None => refused(Some(used), Unusable::NoKeys),
+            });
         }
     }
-    match lost {
-        Some(address) if has_rows => Err(refused(Some(address), Unusable::Empty)),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn refused(address: Option<&Address>, why: impl Into<Unusable>) -> Refused {

@@ -9,7 +9,8 @@ use emptyroom_wire::op::First;
 use super::refused::end_sessions;
 use super::*;
 use crate::client::{self, Client};
-use crate::process::{Process, binary};
+use crate::operator;
+use crate::process::binary;
 
 /// Logs that others make.
 const NEXT: std::ops::Range<u8> = 100..108;
@@ -53,7 +54,7 @@ pub(super) fn root(subject: &mut Subjected, database: usize) -> u8 {
     panic!("all logs lie elsewhere");
 }
 
-fn rows_of(subject: &Subjected, log: u8, which: &str) -> Vec<i64> {
+pub(super) fn rows_of(subject: &Subjected, log: u8, which: &str) -> Vec<i64> {
     let key = key_of(log);
     let sql = format!("SELECT count(*) FROM lasting WHERE key = {key} AND {which}");
     names(subject)
@@ -62,7 +63,7 @@ fn rows_of(subject: &Subjected, log: u8, which: &str) -> Vec<i64> {
 }
 
 /// Which of the logs that others make have their home in the first database, and which in the second. It is the same for all relays of this seed.
-fn homes() -> (Vec<u8>, Vec<u8>) {
+pub(super) fn homes() -> (Vec<u8>, Vec<u8>) {
     let mut subject = Subjected::on(2);
     let log = root(&mut subject, 0);
     for (number, next) in (0..).zip(NEXT) {
@@ -71,29 +72,29 @@ fn homes() -> (Vec<u8>, Vec<u8>) {
     NEXT.partition(|next| rows_of(&subject, *next, "shard IS NOT NULL") == [0, 0])
 }
 
-fn is_refused(reply: &StoreReply) -> bool {
+pub(super) fn is_refused(reply: &StoreReply) -> bool {
     matches!(reply, StoreReply::Refused(refusal) if refusal.code == RefusalCode::StoreFailed)
 }
 
-fn is_appended(reply: &StoreReply) -> bool {
+pub(super) fn is_appended(reply: &StoreReply) -> bool {
     matches!(reply, StoreReply::Appended(_) | StoreReply::Already(_))
 }
 
-fn key_of(log: u8) -> String {
+pub(super) fn key_of(log: u8) -> String {
     let key = place(log).key().0;
     let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("decode('{key}', 'hex')")
 }
 
 /// A database takes no writes from now on, or does again.
-fn set_read_only(name: &str, to: &str) {
+pub(super) fn set_read_only(name: &str, to: &str) {
     let sql = format!("ALTER DATABASE {name} SET default_transaction_read_only = {to}");
     database::shared().execute("postgres", &sql);
     database::shared().execute("postgres", &end_sessions(name));
 }
 
 /// Does it until it is done, for a while.
-fn until(mut is_done: impl FnMut() -> bool) {
+pub(super) fn until(mut is_done: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(30);
     while !is_done() {
         assert!(Instant::now() < until, "it does not come back");
@@ -183,7 +184,7 @@ fn an_append_that_is_not_committed_makes_no_log() {
     for (number, next) in appends() {
         assert!(matches!(
             one(&mut subject.node, making(0, number, next)),
-            Err(StoreFailure::Lost(_))
+            Ok(StoreReply::Lost)
         ));
     }
     in_each(&subject, "DROP TRIGGER fail ON lasting");
@@ -359,13 +360,16 @@ fn a_log_is_unknown_only_if_its_home_said_so() {
     assert_eq!(look(&mut subject.node, far), None);
 }
 
-// [SPEC 6.211]
+// [SPEC 6.126] [SPEC 6.211] [SPEC 6.217]
 #[test]
 fn the_operator_is_told_which_database_is_away() {
     let databases = [(); 2].map(|()| database::shared().fresh());
     let data = Scratch::new("two-databases");
     let [first, second] = databases.each_ref();
-    let relay = Process::start_with(data.path(), &["--store", first, "--store", second]);
+    let nobody = "nats://127.0.0.1:1";
+    let arguments = ["--store", first, "--store", second, "--wake", nobody];
+    let (relay, port) = operator::start(data.path(), &arguments);
+    let health = || operator::get(&port, "/health");
     let mut client = Client::connect(&relay.address);
     let mut created = || {
         let logs = (0..16).map(|_| client.create(&client::Log::new(), None));
@@ -390,14 +394,36 @@ fn the_operator_is_told_which_database_is_away() {
         code == 7 && said.contains("database 2 of 2 is away"),
         "{said}"
     );
+    // Who looks whether a node serves takes none away for it.
+    let health_then = health();
+    assert!(health_then.starts_with("HTTP/1.1 200 "), "{health_then}");
+    assert!(health_then.contains("database 2 of 2 is away"));
     set_read_only(name, "off");
     until(|| created() == 16);
     assert_eq!(status().0, 0);
-    drop(relay);
+    let shown = operator::get(&port, "/status.json");
+    for what in [
+        r#""kind":"postgres""#,
+        r#""news":"away""#,
+        r#""databases":2"#,
+    ] {
+        assert!(shown.contains(what), "{what}: {shown}");
+    }
+    assert!(health().starts_with("HTTP/1.1 200 "));
     let said = std::fs::read_to_string(data.path().with_extension("stderr")).unwrap();
     let count = |what: &str| said.matches(what).count();
     assert_eq!(count("database 2 of 2"), 2, "{said}");
     assert_eq!(count("database 2 of 2 is back"), 1);
+    // With all of them away there is nothing left to be served.
+    for address in &databases {
+        set_read_only(name_of(address), "on");
+    }
+    until(|| {
+        // Whoever is refused all goes on.
+        let _ = client.create(&client::Log::new(), None);
+        health().starts_with("HTTP/1.1 503 ")
+    });
+    drop(relay);
 }
 
 // [SPEC 6.211]
@@ -421,8 +447,16 @@ fn a_database_whose_commits_have_no_end_is_away_and_not_waited_for() {
     let mut number = 0;
     until(|| {
         number += 1;
-        let outcome = node.apply(NOW, appends(number));
-        matches!(outcome, Err(StoreFailure::Lost(_)))
+        let replies = node.apply(NOW, appends(number)).unwrap();
+        let is_lost = |reply: &&StoreReply| matches!(reply, StoreReply::Lost);
+        let lost = replies.iter().filter(is_lost).count();
+        // Nobody knows what became of those there; the others are done.
+        assert!(
+            replies
+                .iter()
+                .all(|reply| is_lost(&reply) || is_appended(reply))
+        );
+        lost > 0 && lost < replies.len()
     });
     assert_eq!(node.standing().away(), [2]);
     // Meanwhile its thread tries it again, and waits for as long.

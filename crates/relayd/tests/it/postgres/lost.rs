@@ -20,13 +20,23 @@ fn an_empty_database_beside_used_ones_is_refused_unless_it_was_lost() {
     };
     root(&mut subject, 0);
     root(&mut subject, 1);
-    for (lost, _) in [(0, 1), (1, 0)] {
+    for (lost, used) in [(0, 1), (1, 0)] {
         let mut addresses = subject.addresses.clone();
         addresses[lost] = database::shared().fresh();
         let refused = try_open(&addresses, 7, subject.keys.path(), BEFORE).err();
         let refused = refused.unwrap();
         assert!(matches!(refused.why, Unusable::Empty));
         assert!(addresses[lost].ends_with(&refused.address[refused.address.find('/').unwrap()..]));
+        let none = Scratch::in_memory("lost-no-keys");
+        let new = try_open(&addresses, 7, none.path(), BEFORE).err().unwrap();
+        assert!(matches!(new.why, Unusable::NoKeys));
+        // Nor while nobody can tell whether the other is used.
+        if used == 1 {
+            apart::set_read_only(name_of(&addresses[used]), "on");
+            let refused = try_open(&addresses, 7, subject.keys.path(), BEFORE).err();
+            assert!(matches!(refused.unwrap().why, Unusable::Empty));
+            apart::set_read_only(name_of(&addresses[used]), "off");
+        }
         let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'";
         let name = name_of(&addresses[lost]);
         assert_eq!(
@@ -45,6 +55,17 @@ fn an_empty_database_beside_used_ones_is_refused_unless_it_was_lost() {
             Ok(StoreReply::Appended(_))
         ));
     }
+}
+
+// [SPEC 6.214]
+#[test]
+fn the_only_database_is_not_empty_from_one_day_to_the_next() {
+    let subject = Subjected::new();
+    let empty = [database::shared().fresh()];
+    let later = Day(BEFORE.0 + 1);
+    let refused = try_open(&empty, 7, subject.keys.path(), later).err();
+    assert!(matches!(refused.unwrap().why, Unusable::Empty));
+    try_open(&subject.addresses, 7, subject.keys.path(), later).unwrap();
 }
 
 // [SPEC 6.202] [SPEC 6.214]

@@ -8,7 +8,7 @@ use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
 
-fn certificate(name: &str) -> (String, String) {
+pub fn certificate(name: &str) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let names = vec![name.to_owned()];
     let certificate = CertificateParams::new(names).unwrap().self_signed(&key);
