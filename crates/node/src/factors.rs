@@ -438,14 +438,14 @@ impl Elsewhere {
         });
         let gone = deleting.join().ok().and_then(Result::ok);
         let gone = gone.unwrap_or_default();
-        if area.enrolment.is_some() && left_in_tpm.is_empty() {
-            return Vec::new();
-        }
+        // Of older shares it is not known whether a TPM was needed with them.
+        let needs_tpm = area.enrolment.is_some() && left_in_tpm.is_empty();
         let mut noted = self.noted.clone();
         noted.shares.retain(|share| !gone.contains(&share.at.id));
         let old = noted.old_shares(area).join(", ");
         let old = (!old.is_empty()).then(|| format!("older shares at the relays {old}"));
-        area.left(&gone).into_iter().chain(old).collect()
+        let present = area.left(&gone).filter(|_| !needs_tpm);
+        present.into_iter().chain(old).collect()
     }
 }
 

@@ -128,11 +128,12 @@ pub(super) fn destroy(
         (nothing.mode, nothing.area) = (old.mode, old.area);
     }
     let replaced = place.header.replace(nothing, |_| {});
-    // A step that fails does not keep the next ones from being done.
+    // A step that fails does not keep the next ones from being done. What is elsewhere may take seconds: the keys go before.
+    let scrubbed = scrub_files(&*place.dir, &place.random);
     besides();
     let removed = remove(&*place.dir, &place.random, outside);
     match replaced {
-        Ok(()) => removed,
+        Ok(()) => scrubbed.and(removed),
         Err(ReplaceError::NotReplaced(e) | ReplaceError::OldRemains(e)) => Err(e),
     }
 }
