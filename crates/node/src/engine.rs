@@ -365,7 +365,7 @@ impl Engine {
             return answerer(Err(failure.clone()));
         }
         // [SPEC 12.60] It would be made when nobody waits for it any more.
-        if self.drilling && waits_for_jobs(&call) {
+        if self.drilling && waits_for_jobs(&call, self.vault.mode().asks_relays()) {
             return answerer(Err(drilling::running()));
         }
         if self.client.is_none()
@@ -661,17 +661,18 @@ impl Engine {
 }
 
 /// Whether it is done after what is under way.
-fn waits_for_jobs(call: &Call) -> bool {
-    matches!(
-        call,
+fn waits_for_jobs(call: &Call, asks_relays: bool) -> bool {
+    match call {
         Call::Drill {}
-            | Call::VaultMode { .. }
-            | Call::ChangeSecret { .. }
-            | Call::SetMode { .. }
-            | Call::SetPanic { .. }
-            | Call::UnsetPanic { .. }
-            | Call::SetRecovery { .. }
-    )
+        | Call::VaultMode { .. }
+        | Call::ChangeSecret { .. }
+        | Call::SetMode { .. }
+        | Call::SetPanic { .. }
+        | Call::UnsetPanic { .. }
+        | Call::SetRecovery { .. } => true,
+        Call::SetDeadman { .. } | Call::SuspendDeadman { .. } => asks_relays,
+        _ => false,
+    }
 }
 
 /// Overwrites what decrypting left below on the stack, which no allocator zeroes: nothing waits there while the engine does.

@@ -4,5 +4,4 @@
 mod directory;
 pub(crate) mod sys;
 
-pub(crate) use directory::LOCK_NAME;
-pub use directory::OsDirectory;
+pub use directory::{LOCK_NAME, OsDirectory};

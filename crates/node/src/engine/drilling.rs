@@ -94,6 +94,7 @@ mod tests {
     use super::*;
     use crate::api::{Call, SecretText};
     use crate::engine::switch::tests::over;
+    use crate::engine::waits_for_jobs;
     use crate::home::{Kdf, create_vault};
     use crate::session::runtime;
 
@@ -144,6 +145,15 @@ mod tests {
                 (refused.exit, &*refused.error),
                 (Exit::Refused, "drill_running")
             );
+        }
+        // Relays are asked for these.
+        for asks_relays in [true, false] {
+            let secret = pin();
+            let set = Call::SetDeadman { secret, days: None };
+            assert_eq!(waits_for_jobs(&set, asks_relays), asks_relays);
+            let (secret, days) = (pin(), 1);
+            let suspend = Call::SuspendDeadman { secret, days };
+            assert_eq!(waits_for_jobs(&suspend, asks_relays), asks_relays);
         }
         std::fs::remove_dir_all(&home).unwrap();
     }

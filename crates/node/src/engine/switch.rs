@@ -1,5 +1,6 @@
 //! The switch while the vault is open: kept in it and outside, watched, and carried out.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use emptyroom_vault::{Change, Vault, WriteError};
@@ -34,6 +35,8 @@ pub(super) struct Switch {
     is_kept: bool,
     /// A later version wrote the record: it stays as it is until the owner changes it.
     is_newer: bool,
+    /// The last look could not read what lies outside.
+    is_unread: bool,
     /// Of what lies outside, when it was compared last.
     stamp: Option<Stamp>,
     heard: Heard,
@@ -55,7 +58,9 @@ impl Switch {
     ) -> Result<(Self, Option<Ordered>), Failure> {
         let record = vault.get(RECORD).map_err(read_failure)?;
         let stamp = stamp(home);
-        let found = Outside::read(vault.directory()).ok().flatten();
+        let found = lying_outside(vault);
+        // What cannot be read now is compared later.
+        let is_read = found.is_some();
         let found = found.unwrap_or_default();
         let decoded = record.as_deref().map(|record| decode(record));
         let is_newer = matches!(decoded, Some(None));
@@ -65,11 +70,11 @@ impl Switch {
             None if is_newer => (found.switch.clone(), Owner::default(), 0),
             None => (None, Owner::default(), 0),
         };
-        let is_changed = known.is_some() && (is_newer || found.switch != known);
+        let is_changed = is_read && known.is_some() && (is_newer || found.switch != known);
         // [SPEC 11.66]
-        let ordered = Ordered::left(&found).filter(|left| known.as_ref() == Some(&left.watched));
-        let is_clear = found.ordered.is_none() && !found.is_odd(OF_SWITCH);
-        let is_kept = is_newer || ordered.is_some() || found.switch == known && is_clear;
+        let ordered = begun(&found, known.as_ref());
+        let is_as_it_should = found.switch == known && is_clear(&found);
+        let is_kept = !is_read || is_newer || ordered.is_some() || is_as_it_should;
         let mut switch = Self {
             heard: if found.switch == known {
                 Heard::new(&found)
@@ -85,28 +90,31 @@ impl Switch {
             },
             is_kept,
             is_newer,
-            stamp,
+            is_unread: !is_read,
+            stamp: stamp.filter(|_| is_read),
             told: Vec::new(),
         };
-        if ordered.is_none() {
-            switch.look(vault, here, home);
-        }
+        let ordered = ordered.or_else(|| switch.look(vault, here, home));
         Ok((switch, ordered))
     }
 
-    /// With every tick: what could not be written is tried again, and what somebody took away is put back.
+    /// With every tick: what could not be read or written is tried again, and what somebody took away is put back. Gives an order
+    /// that was begun, too.
     // [SPEC 11.61]
-    pub(super) fn look(&mut self, vault: &mut Vault, here: &Here, home: &Path) {
-        let known = self.known();
+    pub(super) fn look(&mut self, vault: &mut Vault, here: &Here, home: &Path) -> Option<Ordered> {
+        let mut ordered = None;
         let now = stamp(home);
         // Reading it syncs: not where it is the same file as before.
-        if self.is_kept && (now != self.stamp || now.is_none() && known.is_some()) {
-            let found = Outside::read(vault.directory()).ok().flatten();
-            if found.unwrap_or_default().switch != known {
+        if self.is_kept && (now != self.stamp || now.is_none() && self.known().is_some()) {
+            let found = lying_outside(vault);
+            let was_unread = std::mem::replace(&mut self.is_unread, found.is_none());
+            if let Some(found) = found {
+                ordered = self.compare(found, here);
+                self.stamp = now;
+            } else if was_unread {
+                // Not for a moment only.
                 self.changed_at = here.now.wall.0.max(1);
-                self.is_kept = false;
             }
-            self.stamp = now;
         }
         if !self.is_kept {
             self.is_kept = self.keep(vault).is_ok();
@@ -114,12 +122,34 @@ impl Switch {
         if self.is_kept && self.known().is_some() {
             self.heard.store(vault.directory());
         }
+        ordered
+    }
+
+    /// Compares what lies outside with what should. Gives an order that was begun.
+    fn compare(&mut self, found: Outside, here: &Here) -> Option<Ordered> {
+        let known = self.known();
+        // [SPEC 11.66]
+        let ordered = begun(&found, known.as_ref());
+        if found.switch != known {
+            self.changed_at = here.now.wall.0.max(1);
+            if self.is_newer && known.is_none() {
+                // What that version put there could not be read before.
+                self.heard.forget();
+                self.watched.send_replace(found.switch);
+            } else {
+                self.is_kept = false;
+            }
+        } else if !self.is_newer && ordered.is_none() && !is_clear(&found) {
+            self.is_kept = false;
+        }
+        ordered
     }
 
     /// The vault is about to be locked: what is to be watched then lies outside, whatever became of it meanwhile.
     pub(super) fn close(&mut self, vault: &mut Vault, here: &Here, home: &Path) {
         self.stamp = None;
-        self.look(vault, here, home);
+        // An order that was begun stays there, for whoever starts next.
+        let _ = self.look(vault, here, home);
     }
 
     /// First outside, so that nothing is acknowledged that is not watched while the vault is locked.
@@ -207,15 +237,36 @@ impl Switch {
     }
 }
 
+/// What lies outside; nothing where that cannot be said now.
+fn lying_outside(vault: &Vault) -> Option<Outside> {
+    match Outside::read(vault.directory()) {
+        Err(e) if e.kind() != ErrorKind::InvalidData => None,
+        found => Some(found.ok().flatten().unwrap_or_default()),
+    }
+}
+
+/// An order that was begun, if it is one for the vault's switch.
+fn begun(found: &Outside, known: Option<&Watched>) -> Option<Ordered> {
+    Ordered::left(found).filter(|left| known == Some(&left.watched))
+}
+
+/// Whether there is neither an order nor what cannot be understood.
+fn is_clear(found: &Outside) -> bool {
+    found.ordered.is_none() && !found.is_odd(OF_SWITCH)
+}
+
 /// Nothing is left there of another switch.
 fn lay_outside(vault: &Vault, watched: Option<&Watched>) -> Result<(), WriteError> {
     let change = |found: &mut Outside| {
         found.drop_odd(OF_SWITCH);
+        // [SPEC 11.66] One that was begun is not taken back.
+        if begun(found, watched).is_none() {
+            found.ordered = None;
+        }
         if found.switch.as_ref() != watched {
             (found.switch, found.heard_ms, found.untold) = (watched.cloned(), None, None);
             found.trouble = Trouble::default();
         }
-        found.ordered = None;
     };
     Outside::change(vault.directory(), change).map_err(super::watch::write_error)
 }
@@ -251,8 +302,10 @@ impl Engine {
 
     /// Time has passed.
     pub(super) fn look_at_switch(&mut self) {
-        self.switch
-            .look(&mut self.vault, &clock::here(), &self.home);
+        let here = clock::here();
+        if let Some(ordered) = self.switch.look(&mut self.vault, &here, &self.home) {
+            self.ordered(ordered);
+        }
         let news = self.switch.news();
         let told = std::mem::replace(&mut self.switch.told, news.clone());
         for news in news.iter().filter(|news| !told.contains(news)) {

@@ -2,12 +2,12 @@
 //!
 //! It holds no secret of the vault. While somebody has the vault open, he watches himself, and the guard waits.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use emptyroom_vault::os::OsDirectory;
+use emptyroom_vault::os::{LOCK_NAME, OsDirectory};
 use emptyroom_vault::{Directory, is_there, mode_of};
 use emptyroom_wire::kill::Watched;
 use tokio::signal::unix::SignalKind;
@@ -88,6 +88,8 @@ pub fn guard(
         switch: Sender::new(outside.switch.clone()),
         noted: Notify::new(),
         was_ordered: Cell::new(false),
+        left: RefCell::new(None),
+        again_after: AGAIN_AFTER,
         tell: &tell,
     };
     let outcome = runtime.block_on(async {
@@ -103,7 +105,7 @@ pub fn guard(
             failure = guard.obey(&carrier) => Err(failure),
             failure = guard.look() => Err(failure),
             // Nothing is cut off by it: what destroys does not wait.
-            _ = terminated.recv() => Ok(()),
+            _ = terminated.recv() => guard.terminated(),
         }
     });
     runtime.shutdown_background();
@@ -118,6 +120,9 @@ struct Guard<'a> {
     noted: Notify,
     /// One came.
     was_ordered: Cell<bool>,
+    /// What is in the TPM of a vault that it has destroyed, in words.
+    left: RefCell<Option<Vec<String>>>,
+    again_after: Duration,
     tell: &'a dyn Fn(GuardNews<'_>),
 }
 
@@ -147,20 +152,23 @@ impl Guard<'_> {
     /// Carries orders out.
     async fn obey(&self, carrier: &dyn Carrier) -> Failure {
         let mut switch = self.switch.subscribe();
-        // What is in the TPM of a vault whose destruction is still to be told to the relay.
-        let mut left = Vec::new();
+        // One that came and could not be carried out yet: the relay may not give it again.
+        // [SPEC 11.90]
+        let mut pending: Option<Ordered> = None;
         loop {
             let outside = read(&self.home);
             // [SPEC 11.67]
-            if let Some(untold) = Untold::left(&outside) {
+            if pending.is_none()
+                && let Some(untold) = Untold::left(&outside)
+            {
                 if untold.tell(&self.home, carrier).await {
-                    return Failure::wiped(true, &left);
+                    return self.wiped();
                 }
-                sleep(AGAIN_AFTER).await;
+                sleep(self.again_after).await;
                 continue;
             }
-            let ordered = match Ordered::left(&outside) {
-                Some(left) => left,
+            let ordered = match pending.take().or_else(|| Ordered::left(&outside)) {
+                Some(ordered) => ordered,
                 None => tokio::select! {
                     ordered = watch(&mut switch, carrier, &self.heard) => ordered,
                     // [SPEC 11.66] Somebody else has begun one.
@@ -169,15 +177,15 @@ impl Guard<'_> {
             };
             self.was_ordered.set(true);
             match self.carry_out(&ordered).await {
-                Carried::Out(remains) => {
-                    left = remains;
-                    if ordered.tell(&self.home, carrier).await {
-                        return Failure::wiped(true, &left);
-                    }
-                    // Nobody knows when the relay is there again.
+                Carried::Out(left) => {
+                    // Before the relay is asked, which takes its time: nothing on the disk names it any more.
                     // [SPEC 12.46]
                     if !left.is_empty() {
                         (self.tell)(GuardNews::Failed(Failure::wiped(true, &left)));
+                    }
+                    *self.left.borrow_mut() = Some(left);
+                    if ordered.tell(&self.home, carrier).await {
+                        return self.wiped();
                     }
                 }
                 Carried::ByAnother => {
@@ -193,17 +201,26 @@ impl Guard<'_> {
                         self.was_ordered.set(false);
                         continue;
                     }
-                    Err(_) => {}
+                    Err(_) => pending = Some(ordered),
                 },
-                Carried::Failed(failure) => (self.tell)(GuardNews::Failed(failure)),
+                Carried::Failed(failure) => {
+                    (self.tell)(GuardNews::Failed(failure));
+                    pending = Some(ordered);
+                }
             }
-            sleep(AGAIN_AFTER).await;
+            sleep(self.again_after).await;
         }
     }
 
     /// Destroys the vault, as soon as nobody has it open.
     async fn carry_out(&self, ordered: &Ordered) -> Carried {
         let failed = |why: &str| Carried::Failed(Failure::wipe_failed(true, why, &[]));
+        // The disk is not mounted: no lock is made, which would look as if a vault had been there.
+        if !has_lock(&self.home)
+            && readable(&self.home).is_ok_and(|outside| is_over(&self.home, &outside))
+        {
+            return Carried::No;
+        }
         let lock = loop {
             match OsDirectory::at(&self.home).lock() {
                 Ok(lock) => break lock,
@@ -288,7 +305,9 @@ impl Guard<'_> {
                     if let Some(over) = self.refresh(&outside) {
                         return Some(over);
                     }
-                    (seen.stamp, seen.is_unreadable) = (now, false);
+                    // What is to be done is noted with every look: whoever does it may not have been able to read it.
+                    seen.stamp = now.filter(|_| !is_noted(&outside));
+                    seen.is_unreadable = false;
                 }
                 // What is known is watched on.
                 Err(e) => {
@@ -326,7 +345,7 @@ impl Guard<'_> {
         if let Some(over) = self.over(outside) {
             return Some(over);
         }
-        if Ordered::left(outside).is_some() || Untold::left(outside).is_some() {
+        if is_noted(outside) {
             self.noted.notify_one();
         }
         self.switch.send_if_modified(|known| {
@@ -343,11 +362,23 @@ impl Guard<'_> {
     /// Why there is nothing more to be watched, if so.
     // [SPEC 11.90, 12.46]
     fn over(&self, outside: &Outside) -> Option<Failure> {
-        let over = || match self.was_ordered.get() {
-            true => Failure::wiped(true, &[]),
+        // Where not even the lock is, which a wipe leaves, nothing was destroyed: the disk is not mounted.
+        let over = || match self.was_ordered.get() && has_lock(&self.home) {
+            true => self.wiped(),
             false => home::missing(),
         };
         is_over(&self.home, outside).then(over)
+    }
+
+    /// SIGTERM came.
+    // [SPEC 11.90]
+    fn terminated(&self) -> Result<(), Failure> {
+        let is_wiped = self.left.borrow().is_some() && !is_there(&OsDirectory::at(&self.home));
+        if is_wiped { Err(self.wiped()) } else { Ok(()) }
+    }
+
+    fn wiped(&self) -> Failure {
+        Failure::wiped(true, self.left.borrow().as_deref().unwrap_or_default())
     }
 
     /// Writes down that the relay was heard.
@@ -380,6 +411,16 @@ fn tpm_away(home: &Path) -> Option<String> {
 /// Whether there is neither a vault nor an order that is to be carried out.
 fn is_over(home: &Path, outside: &Outside) -> bool {
     *outside == Outside::default() && !is_there(&OsDirectory::at(home))
+}
+
+/// Whether something is to be carried out, or to be told.
+fn is_noted(outside: &Outside) -> bool {
+    Ordered::left(outside).is_some() || Untold::left(outside).is_some()
+}
+
+/// Whether a vault is or was there.
+fn has_lock(home: &Path) -> bool {
+    home.join(LOCK_NAME).exists()
 }
 
 /// What lies outside. What cannot be read is as if there was nothing.

@@ -40,8 +40,8 @@ pub(crate) struct Untold {
 }
 
 impl Ordered {
-    /// One that was begun and lies outside. Whoever puts something there orders nothing: it is judged again, but for its time, as
-    /// begun is begun.
+    /// One that was begun and lies outside. It is judged again by the switch that lies there, but for its time, as begun is begun.
+    /// Whoever can write there puts his own switch and order there: he can destroy the vault by himself anyway.
     // [SPEC 11.66]
     pub(crate) fn left(outside: &Outside) -> Option<Self> {
         let (watched, order) = (outside.switch.clone()?, outside.ordered.clone()?);

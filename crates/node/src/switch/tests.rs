@@ -26,20 +26,20 @@ use crate::session::{direct, runtime};
 const DAY_MS: u64 = 86_400_000;
 
 /// What only something that hangs reaches.
-const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 
 /// A relay, and a code whose switch it carries.
-struct Stage {
-    runtime: Runtime,
+pub(super) struct Stage {
+    pub(super) runtime: Runtime,
     server: Option<Server>,
     address: RelayAddress,
     data: PathBuf,
-    code: KillCode,
+    pub(super) code: KillCode,
     random: ChaCha20Rng,
 }
 
 impl Stage {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let data =
             std::env::temp_dir().join(format!("emptyroom-switch-{}-{name}", std::process::id()));
         let runtime = runtime().unwrap();
@@ -61,7 +61,7 @@ impl Stage {
         stage
     }
 
-    fn watched(&self) -> Watched {
+    pub(super) fn watched(&self) -> Watched {
         self.watched_by(&self.code)
     }
 
@@ -104,7 +104,7 @@ impl Stage {
     }
 
     /// As whoever has what lies outside of the vault.
-    fn append(&mut self, watched: &Watched, said: impl IntoIterator<Item = Said>) {
+    pub(super) fn append(&mut self, watched: &Watched, said: impl IntoIterator<Item = Said>) {
         let switch = watched.switch();
         let mut errand = self.dial();
         let Self {
@@ -170,6 +170,17 @@ pub(crate) fn order(code: &KillCode) -> WipeOrder {
     };
     let signatures = vec![body.sign(0, &code.kill_key())];
     WipeOrder { body, signatures }
+}
+
+/// `outside`, kept elsewhere while a directory is in its place: nobody can read it.
+pub(crate) fn take_away(home: &Path) {
+    std::fs::rename(home.join("outside"), home.join("kept")).unwrap();
+    std::fs::create_dir(home.join("outside")).unwrap();
+}
+
+pub(crate) fn give_back(home: &Path) {
+    std::fs::remove_dir(home.join("outside")).unwrap();
+    std::fs::rename(home.join("kept"), home.join("outside")).unwrap();
 }
 
 fn signed(body: OrderBody, by: &SignKey) -> Said {

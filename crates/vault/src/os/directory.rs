@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::directory::{Directory, File};
 
-/// The file that is locked.
-pub(crate) const LOCK_NAME: &str = "lock";
+/// The file that is locked. It stays when a vault is destroyed.
+pub const LOCK_NAME: &str = "lock";
 
 /// A directory of the file system.
 pub struct OsDirectory {

@@ -18,7 +18,7 @@ use crate::home::{Kdf, create_vault, holds_vault};
 use crate::seed;
 use crate::session::{direct, runtime};
 use crate::switch::holder::hex;
-use crate::switch::tests::order;
+use crate::switch::tests::{give_back, order, take_away};
 
 /// An engine over a vault with a kill code, which nobody runs yet.
 struct Stage {
@@ -90,6 +90,21 @@ impl Stage {
             runtime,
             watched,
         }
+    }
+
+    /// A record as of a later version.
+    fn put_newer(&mut self) -> Vec<u8> {
+        let newer = vec![9; 300];
+        let change = Change {
+            key: RECORD.to_vec(),
+            value: Some(newer.clone()),
+        };
+        self.engine.vault.apply(vec![change]).unwrap();
+        newer
+    }
+
+    fn changed_at(&self) -> Option<u64> {
+        self.engine.switch.info().unwrap().changed_at
     }
 
     fn outside(&self) -> Outside {
@@ -193,12 +208,58 @@ fn a_note_that_the_code_did_not_sign_destroys_nothing() {
     assert!(stage.run().is_none());
 }
 
+/// It cannot be read when the vault is opened: it is not taken back, and the next look that can goes on with it.
+// [SPEC 11.61, 11.66]
+#[test]
+fn an_order_that_was_begun_is_gone_on_with_when_it_can_be_read() {
+    let stage = Stage::new("begun-unread");
+    let note = stage.ordered().note(&OsDirectory::at(&stage.home));
+    assert!(note.is_ok());
+    take_away(&stage.home);
+    let mut stage = stage.reopen();
+    stage.engine.look_at_switch();
+    assert!(stage.engine.ending.is_none());
+    give_back(&stage.home);
+    stage.engine.look_at_switch();
+    assert_eq!(stage.run().unwrap().error, "vault_destroyed");
+}
+
+/// One that is put there while it is put right is not taken back either.
+// [SPEC 11.66]
+#[test]
+fn what_is_put_right_takes_no_order_back() {
+    let mut stage = Stage::new("put-right");
+    let note = stage.ordered().note(&OsDirectory::at(&stage.home));
+    assert!(note.is_ok());
+    let engine = &mut stage.engine;
+    assert!(engine.switch.keep(&mut engine.vault).is_ok());
+    assert!(stage.outside().ordered.is_some());
+    stage.engine.look_at_switch();
+    assert_eq!(stage.run().unwrap().error, "vault_destroyed");
+}
+
+// [SPEC 11.61]
+#[test]
+fn what_cannot_be_read_is_changed_if_that_lasts() {
+    let mut stage = Stage::new("lasts");
+    take_away(&stage.home);
+    stage.engine.look_at_switch();
+    assert_eq!(stage.changed_at(), None);
+    stage.engine.look_at_switch();
+    assert!(stage.changed_at().is_some());
+    give_back(&stage.home);
+    stage.engine.look_at_switch();
+    assert!(stage.outside().switch == Some(stage.watched.clone()));
+    stage.send(lock(|| {}));
+    assert!(stage.run().is_none());
+}
+
 // [SPEC 11.61]
 #[test]
 fn a_switch_that_is_taken_away_is_put_back_while_the_vault_is_open() {
     let mut stage = Stage::new("taken");
     stage.engine.look_at_switch();
-    assert_eq!(stage.engine.switch.info().unwrap().changed_at, None);
+    assert_eq!(stage.changed_at(), None);
     let home = stage.home.clone();
     let foreign =
         KillCode::new([2; 16]).watched(stage.watched.hosts.clone(), IdentityHash([3; 32]));
@@ -213,7 +274,7 @@ fn a_switch_that_is_taken_away_is_put_back_while_the_vault_is_open() {
         disturb();
         stage.engine.look_at_switch();
         assert!(stage.outside().switch == Some(stage.watched.clone()));
-        assert!(stage.engine.switch.info().unwrap().changed_at.is_some());
+        assert!(stage.changed_at().is_some());
     }
     stage.send(lock(|| {}));
     assert!(stage.run().is_none());
@@ -225,21 +286,35 @@ fn a_switch_that_is_taken_away_is_put_back_while_the_vault_is_open() {
 fn a_record_that_is_not_understood_switches_nothing_off() {
     let mut stage = Stage::new("newer");
     let record = |engine: &Engine| engine.vault.get(RECORD).unwrap().map(|r| r.to_vec());
-    let newer = vec![9; 300];
-    let change = Change {
-        key: RECORD.to_vec(),
-        value: Some(newer.clone()),
-    };
-    stage.engine.vault.apply(vec![change]).unwrap();
+    let newer = stage.put_newer();
     let mut stage = stage.reopen();
     assert!(stage.engine.switch.known() == Some(stage.watched.clone()));
-    assert!(stage.engine.switch.info().unwrap().changed_at.is_some());
+    assert!(stage.changed_at().is_some());
     std::fs::remove_file(stage.home.join("outside")).unwrap();
     stage.engine.look_at_switch();
     assert!(stage.outside().switch == Some(stage.watched.clone()));
     assert!(record(&stage.engine) == Some(newer));
     stage.engine.unset_switch(&pin(), Box::new(drop));
     assert!(record(&stage.engine).is_none() && stage.outside() == Outside::default());
+    stage.send(lock(|| {}));
+    assert!(stage.run().is_none());
+}
+
+/// It cannot be read when the vault is opened: closing removes nothing that it has not seen.
+// [SPEC 11.61]
+#[test]
+fn what_a_later_version_put_outside_is_not_removed_unread() {
+    let mut stage = Stage::new("newer-unread");
+    stage.put_newer();
+    take_away(&stage.home);
+    let mut stage = stage.reopen();
+    assert!(stage.engine.switch.known().is_none());
+    give_back(&stage.home);
+    let Engine { switch, vault, .. } = &mut stage.engine;
+    switch.close(vault, &clock::here(), &stage.home);
+    assert!(stage.outside().switch == Some(stage.watched.clone()));
+    assert!(stage.engine.switch.known() == Some(stage.watched.clone()));
+    assert!(stage.changed_at().is_some());
     stage.send(lock(|| {}));
     assert!(stage.run().is_none());
 }

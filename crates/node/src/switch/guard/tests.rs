@@ -1,16 +1,18 @@
 //! What a guard does where `outside` cannot be read, on a real disk.
 
-use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use emptyroom_wire::address::Host;
-use emptyroom_wire::kill::KillCode;
+use emptyroom_wire::kill::{KillCode, Said};
 use emptyroom_wire::relay_key::IdentityHash;
+use tokio::time::timeout;
 
 use super::*;
 use crate::api::SecretText;
+use crate::carrier::{DialFault, Dialled, Direct, Target};
 use crate::factors::tests::{software, tied};
 use crate::home::{Kdf, create_vault, holds_vault};
-use crate::switch::tests::order;
+use crate::switch::tests::{LONG, Stage, give_back, order, take_away};
 
 fn watched(code: u8) -> Watched {
     // Nobody answers there.
@@ -46,6 +48,8 @@ fn guard<'a>(home: &Path, tell: &'a dyn Fn(GuardNews<'_>)) -> Guard<'a> {
         switch: Sender::new(Some(watched(1))),
         noted: Notify::new(),
         was_ordered: Cell::new(false),
+        left: RefCell::new(None),
+        again_after: Duration::from_millis(20),
         tell,
     }
 }
@@ -55,17 +59,6 @@ fn ordered() -> Ordered {
         watched: watched(1),
         order: order(&KillCode::new([1; 16])),
     }
-}
-
-/// `outside`, kept elsewhere while a directory is in its place: nobody can read it.
-fn take_away(home: &Path) {
-    std::fs::rename(home.join("outside"), home.join("kept")).unwrap();
-    std::fs::create_dir(home.join("outside")).unwrap();
-}
-
-fn give_back(home: &Path) {
-    std::fs::remove_dir(home.join("outside")).unwrap();
-    std::fs::rename(home.join("kept"), home.join("outside")).unwrap();
 }
 
 /// What is known is watched on, it is told once, and read as soon as it can be.
@@ -122,6 +115,76 @@ fn an_order_waits_for_what_cannot_be_read() {
     std::fs::remove_dir_all(&home).unwrap();
 }
 
+/// Reaches its relay once.
+struct Once(Direct, AtomicBool);
+
+impl Carrier for Once {
+    fn dial(&self, target: Target) -> Dialled<'_> {
+        if self.1.swap(true, Ordering::Relaxed) {
+            return Box::pin(std::future::ready(Err(DialFault::Unreachable)));
+        }
+        self.0.dial(target)
+    }
+}
+
+/// It came and cannot be carried out at once; whoever has the device, or the relay, sees to it that it does not come again.
+// [SPEC 11.90]
+#[test]
+fn an_order_that_waits_is_not_asked_for_again() {
+    let mut stage = Stage::new("once");
+    let (home, watched) = (home("once"), stage.watched());
+    put(&home, &watched);
+    let order = order(&stage.code);
+    stage.append(&watched, [Said::Order(order)]);
+    let failed = Cell::new(false);
+    let tell = |news: GuardNews<'_>| failed.set(matches!(news, GuardNews::Failed(_)));
+    let guard = Guard {
+        switch: Sender::new(Some(watched)),
+        ..guard(&home, &tell)
+    };
+    let carrier = Once(direct().unwrap(), AtomicBool::new(false));
+    take_away(&home);
+    let carried_out = async {
+        while !failed.get() {
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert!(holds_vault(&home));
+        give_back(&home);
+        while holds_vault(&home) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    stage.runtime.block_on(async {
+        tokio::select! {
+            _ = guard.obey(&carrier) => panic!("nobody was told"),
+            in_time = timeout(LONG, carried_out) => in_time.unwrap(),
+        }
+    });
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// The disk is not mounted when an order comes, or is not any more: nothing was destroyed.
+// [SPEC 11.67]
+#[test]
+fn a_vault_whose_disk_is_not_mounted_was_not_destroyed() {
+    let home = path("unmounted");
+    let tell = |_: GuardNews<'_>| {};
+    let guard = guard(&home, &tell);
+    guard.was_ordered.set(true);
+    let runtime = runtime().unwrap();
+    let not_destroyed = || {
+        let carried = runtime.block_on(guard.carry_out(&ordered()));
+        assert!(matches!(carried, Carried::No));
+        let over = guard.over(&Outside::default()).unwrap();
+        assert_eq!(over.error, "vault_missing");
+    };
+    not_destroyed();
+    std::fs::create_dir(&home).unwrap();
+    not_destroyed();
+    // Nothing was made in it.
+    std::fs::remove_dir(&home).unwrap();
+}
+
 /// Another process began it and was killed: the guard goes on with it as soon as it looks, though no relay is there.
 // [SPEC 11.66, 11.90]
 #[test]
@@ -129,6 +192,7 @@ fn a_guard_goes_on_with_what_another_began() {
     let home = home("another-began");
     let tell = |_: GuardNews<'_>| {};
     let (guard, carrier) = (guard(&home, &tell), direct().unwrap());
+    assert!(guard.terminated().is_ok());
     let begun = async {
         // It watches already.
         sleep(Duration::from_millis(50)).await;
@@ -147,6 +211,39 @@ fn a_guard_goes_on_with_what_another_began() {
     });
     let left = readable(&home).unwrap();
     assert!(ordered().is_done(&left), "to be told");
+    // By SIGTERM, too, it ends with what it did.
+    let ended = guard.terminated().unwrap_err();
+    assert_eq!(ended.error, "vault_destroyed");
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// It heard of what another began, and could not read it then: it hears of it again.
+// [SPEC 11.66, 11.90]
+#[test]
+fn a_guard_hears_again_of_what_it_could_not_read() {
+    let home = home("hears-again");
+    let tell = |_: GuardNews<'_>| {};
+    let (guard, carrier) = (guard(&home, &tell), direct().unwrap());
+    let mut seen = Seen::default();
+    ordered().note(&OsDirectory::at(&home)).unwrap();
+    assert!(guard.see(&mut seen).is_none());
+    take_away(&home);
+    let begun = async {
+        // In vain.
+        sleep(Duration::from_millis(50)).await;
+        assert!(holds_vault(&home));
+        give_back(&home);
+        assert!(guard.see(&mut seen).is_none());
+        while holds_vault(&home) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    runtime().unwrap().block_on(async {
+        tokio::select! {
+            _ = guard.obey(&carrier) => panic!("nobody was told"),
+            in_time = timeout(LONG, begun) => in_time.unwrap(),
+        }
+    });
     std::fs::remove_dir_all(&home).unwrap();
 }
 
@@ -172,7 +269,17 @@ fn a_guard_leaves_telling_to_whoever_obeyed() {
     std::fs::remove_dir_all(&home).unwrap();
 }
 
-/// The TPM is away, and so is the relay: what is left is told at once, as the header that named it is gone.
+/// A relay that does not answer; whether it was asked.
+struct Silent(AtomicBool);
+
+impl Carrier for Silent {
+    fn dial(&self, _: Target) -> Dialled<'_> {
+        self.0.store(true, Ordering::Relaxed);
+        Box::pin(std::future::pending())
+    }
+}
+
+/// The TPM is away, and the relay does not answer: what is left is told before that is asked, as the header that named it is gone.
 // [SPEC 12.46]
 #[test]
 fn what_is_left_in_the_tpm_is_told_before_any_receipt() {
@@ -189,21 +296,22 @@ fn what_is_left_in_the_tpm_is_told_before_any_receipt() {
         GuardNews::Failed(failure) => *told.borrow_mut() = Some(failure),
         _ => panic!("nothing else is told"),
     };
-    let (guard, carrier) = (guard(&home, &tell), direct().unwrap());
+    let (guard, carrier) = (guard(&home, &tell), Silent(AtomicBool::new(false)));
     runtime().unwrap().block_on(async {
-        let is_told = async {
-            while told.borrow().is_none() {
+        let is_asked = async {
+            while !carrier.0.load(Ordering::Relaxed) {
                 sleep(Duration::from_millis(5)).await;
             }
         };
         tokio::select! {
             _ = guard.obey(&carrier) => panic!("nobody was told"),
-            () = is_told => {}
+            () = is_asked => {}
         }
     });
-    let told = told.into_inner().unwrap();
+    let told = told.borrow().clone().unwrap();
     assert_eq!(told.error, "vault_destroyed");
     assert!(told.text.contains("0x"), "{}", told.text);
+    assert_eq!(guard.terminated(), Err(told));
     assert!(!holds_vault(&home));
     std::fs::remove_dir_all(&home).unwrap();
 }
