@@ -110,6 +110,7 @@ pub(crate) fn command(call: Call) -> Result<Option<Command>, Failure> {
         Call::ChangeSecret { .. }
         | Call::SetPanic { .. }
         | Call::UnsetPanic { .. }
+        | Call::ForgetLeft { .. }
         | Call::SetRecovery { .. }
         | Call::Drill {}
         | Call::VaultMode { .. }

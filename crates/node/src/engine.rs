@@ -395,6 +395,7 @@ impl Engine {
             | Call::SetMode { .. }
             | Call::SetPanic { .. }
             | Call::UnsetPanic { .. }
+            | Call::ForgetLeft { .. }
             | Call::SetRecovery { .. } => self.jobs.begin(Box::new(move |access| {
                 answerer(secrets::change(access, call));
                 // After the answer: a change that was made is not taken back by what could not be destroyed, and words are
@@ -669,6 +670,7 @@ fn waits_for_jobs(call: &Call, asks_relays: bool) -> bool {
         | Call::SetMode { .. }
         | Call::SetPanic { .. }
         | Call::UnsetPanic { .. }
+        | Call::ForgetLeft { .. }
         | Call::SetRecovery { .. } => true,
         Call::SetDeadman { .. } | Call::SuspendDeadman { .. } => asks_relays,
         _ => false,

@@ -122,6 +122,7 @@ pub const METHODS: &[&str] = &[
     "change_secret",
     "vault_mode",
     "set_mode",
+    "forget_left",
     "set_panic",
     "unset_panic",
     "set_recovery",

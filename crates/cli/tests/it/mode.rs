@@ -537,3 +537,39 @@ fn a_guard_without_the_tpm_says_so() {
     assert!(warns(nowhere));
     assert!(!warns(&owner.swtpm.socket()));
 }
+
+/// After a TPM was cleared only its owner knows that what was in it is gone.
+// [SPEC 12.62]
+#[test]
+fn what_was_in_a_tpm_that_was_cleared_is_forgotten_by_its_owners_word() {
+    let Some(owner) = Owner::new("what_was_in_a_tpm_that_was_cleared_is_forgotten") else {
+        return;
+    };
+    owner.run(&["vault", "mode", "tpm", "--yes"]).ok();
+    let words = owner.words();
+    // By the words, as the TPM is not there.
+    let (new, nowhere) = (owner.person.file("new"), Path::new("/nowhere"));
+    write_private(&new, "another quiet room\n");
+    let change = ["pin", "change", "--new-pin-file", new.to_str().unwrap()];
+    let change = [&change[..], &["--mode", "passphrase"]].concat();
+    let home = owner.person.home.clone();
+    owner.run_in(&home, &words, nowhere, &change).ok();
+    let run = |tpm: &Path, arguments: &[&str]| {
+        owner
+            .run_in(&home, "another quiet room", tpm, arguments)
+            .ok()
+    };
+    let left = || {
+        let shown = run(nowhere, &["--json", "vault", "mode"]).one();
+        shown["left"].as_array().unwrap().len()
+    };
+    assert_eq!(left(), 1);
+    run(nowhere, &["vault", "mode", "--forget-left"]);
+    assert_eq!(left(), 0);
+    // What is in use stays.
+    let here = owner.swtpm.socket();
+    run(&here, &["vault", "mode", "tpm", "--yes"]);
+    run(&here, &["vault", "mode", "--forget-left"]);
+    run(&here, &["contacts"]);
+    run(&here, &["contacts"]);
+}

@@ -179,6 +179,11 @@ pub enum Call {
         /// The panic PIN.
         panic: SecretText,
     },
+    /// What is noted to be destroyed in a TPM is there no more, its owner says, as the TPM was cleared: it is forgotten.
+    ForgetLeft {
+        /// The present PIN.
+        secret: SecretText,
+    },
     /// From now on there is no panic PIN.
     UnsetPanic {
         /// The present PIN.

@@ -8,7 +8,7 @@ use emptyroom_wire::address::RelayAddress;
 use super::own::{check_new, folded, passphrase, pins_too_close, secret_failure, too_close};
 use crate::api::{Answer, Call, Exit, Failure, ModeName, SecretText};
 use crate::convert::refused;
-use crate::factors::{Access, To, Ways, change};
+use crate::factors::{Access, To, Ways, change, tidy};
 use crate::{phrase, policy};
 
 /// Does what one of these calls asks for.
@@ -48,6 +48,14 @@ pub(super) fn change(access: &dyn Access, call: Call) -> Result<Answer, Failure>
             rewrap(access, To::default(), move |vault| {
                 vault.without_recovery(&secret)
             })?;
+        }
+        Call::ForgetLeft { secret } => {
+            let secret = passphrase(&secret);
+            change::with(access, move |vault| {
+                let present = vault.expect_present(&secret);
+                present.map_err(|error| secret_failure(error, vault))
+            })?;
+            tidy::forget_places(access)?;
         }
         _ => return Err(Failure::fault("this call changes no secret")),
     }

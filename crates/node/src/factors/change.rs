@@ -67,7 +67,7 @@ pub(crate) struct To {
     pub(crate) relays: Vec<RelayAddress>,
 }
 
-pub(super) fn with<T: Send + 'static>(
+pub(crate) fn with<T: Send + 'static>(
     access: &dyn Access,
     work: impl FnOnce(&mut Vault) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {

@@ -101,6 +101,20 @@ pub(crate) fn errands(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Strikes what is noted to be destroyed in a TPM, by the owner's word that it was cleared: nobody else can tell that from another TPM.
+/// What the header names stays, and so do shares.
+// [SPEC 12.62]
+pub(crate) fn forget_places(access: &dyn Access) -> Result<(), Failure> {
+    with(access, |vault| {
+        // Where it is not sure which header counts, the other one may be it.
+        vault.settle_header().map_err(write_failure)?;
+        let (used, mut noted) = (area_known(vault)?.place(), Noted::read(vault)?);
+        noted.places.retain(|entry| Some(entry.place) == used);
+        noted.errands.places.clear();
+        noted.write(vault).map_err(write_failure)
+    })
+}
+
 /// Notes in one vault what another one may have elsewhere, so that it is ended whatever becomes of that.
 pub(crate) fn remember(access: &dyn Access, other: &Vault) -> Result<(), Failure> {
     let errands = all(other);

@@ -77,6 +77,9 @@ fn every_call() -> Vec<Call> {
             mode: ModeName::TpmAndRelays,
             relays: vec![SecretText::new("an address".into())],
         },
+        Call::ForgetLeft {
+            secret: SecretText::new("1".into()),
+        },
         Call::SetPanic {
             secret: SecretText::new("1".into()),
             panic: SecretText::new("2".into()),

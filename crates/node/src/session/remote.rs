@@ -134,6 +134,7 @@ impl Remote {
                 | Call::SetMode { .. }
                 | Call::SetPanic { .. }
                 | Call::UnsetPanic { .. }
+                | Call::ForgetLeft { .. }
                 | Call::SetRecovery { .. }
                 | Call::SetDeadman { .. }
                 | Call::SuspendDeadman { .. }

@@ -40,6 +40,12 @@ pub(super) struct Mode {
     /// Do not ask, and also without recovery words
     #[arg(long, requires = "mode")]
     yes: bool,
+    /// Forget what is still to be destroyed in a TPM: it was cleared since, so it is gone
+    ///
+    /// Only the owner can know that: to this program a TPM that was cleared is another one. What is in a TPM that was not cleared
+    /// stays there.
+    #[arg(long, conflicts_with_all = ["mode", "relays"])]
+    forget_left: bool,
 }
 
 /// A mode as it is typed.
@@ -75,6 +81,12 @@ impl Mode {
     }
 
     pub(super) fn run(self, room: &Room) -> Result<(), Failure> {
+        if self.forget_left {
+            let (session, secret) = room.open_with_pin_that_stays()?;
+            session.call(Call::ForgetLeft { secret })?;
+            session.close()?;
+            return room.out.done();
+        }
         let relays = self.relays.as_deref();
         let relays = relays.map_or_else(|| Ok(Vec::new()), read)?;
         match self.mode {
