@@ -129,11 +129,16 @@ pub(crate) fn create(to: &Path) -> Result<File, MoveError> {
     options.open(&half).map_err(failed)
 }
 
-/// Nothing is there yet.
+/// Nothing is there yet, nor in its way.
 pub(crate) fn expect_new(to: &Path) -> Result<(), MoveError> {
     if to.symlink_metadata().is_ok() {
         let there = io::ErrorKind::AlreadyExists.into();
         return Err(MoveError::File(DataError::io("make", to, there)));
+    }
+    let half = half(to);
+    if half.symlink_metadata().is_ok() && !is_left_over(&half) {
+        let there = io::ErrorKind::AlreadyExists.into();
+        return Err(MoveError::File(DataError::io("make", &half, there)));
     }
     Ok(())
 }

@@ -24,6 +24,10 @@ use super::ratchet::DayKeys;
 use crate::clock;
 use crate::data::DataError;
 
+pub(super) use movement::{COMING, GONE, Movement, STAYS, movement};
+
+mod movement;
+
 /// The version of the tables. A later one may add tables and columns, and nothing else.
 // [SPEC 6.203]
 pub(super) const VERSION: i32 = 1;
@@ -53,13 +57,6 @@ const COLUMNS: &str = "SELECT table_name || '.' || column_name FROM information_
     WHERE table_schema = current_schema() AND table_name IN ('emptyroom', 'lasting')";
 /// Changes nothing, and is committed.
 pub(super) const TOUCH: &str = "UPDATE emptyroom SET version = version WHERE id = 1";
-/// Its rows are served.
-pub(super) const STAYS: i32 = 0;
-/// Rows are brought in.
-pub(super) const COMING: i32 = 1;
-/// They were brought out.
-pub(super) const GONE: i32 = 2;
-
 /// Pages have room for a row's next version: most rows are written again and again.
 const TABLES: &str = "
     CREATE TABLE lasting (
@@ -214,7 +211,7 @@ pub(super) async fn check(
 ) -> Result<ServerClock, Unusable> {
     let clock = check_server(session).await?;
     if seat.serves {
-        check_moving(session).await?;
+        movement::check(session).await?;
     }
     if !check_seat(session, seat).await? {
         let gone = StoreFailure::Away("the tables of the relay are not in the database");
@@ -234,7 +231,7 @@ pub(super) async fn look_at(session: &mut Session, seat: &Seat) -> Result<bool, 
     check_server(session).await?;
     let has_tables = check_seat(session, seat).await?;
     if seat.serves {
-        check_moving(session).await?;
+        movement::check(session).await?;
     }
     Ok(has_tables)
 }
@@ -243,52 +240,6 @@ pub(super) async fn look_at(session: &mut Session, seat: &Seat) -> Result<bool, 
 pub(super) async fn has_rows(session: &mut Session) -> Result<bool, Unusable> {
     let sql = "SELECT EXISTS (SELECT 1 FROM lasting)";
     Ok(session.client.query_one(sql, &[]).await?.try_get(0)?)
-}
-
-/// Whether its rows are to be served here.
-// [SPEC 6.213]
-async fn check_moving(session: &mut Session) -> Result<(), Unusable> {
-    match read_moving(session).await {
-        Ok(STAYS) => Ok(()),
-        Ok(COMING) => Err(Unusable::HalfImported),
-        Ok(_) => Err(Unusable::Exported),
-        // What is wrong is said by who looks at the rest of it.
-        Err(error)
-            if matches!(
-                error.code(),
-                Some(&SqlState::UNDEFINED_TABLE | &SqlState::UNDEFINED_COLUMN)
-            ) =>
-        {
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Where the rows of a database are going.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Movement {
-    /// [`STAYS`], [`COMING`] or [`GONE`].
-    pub(super) to: i32,
-    /// The hash of the file whose rows come, or came last.
-    pub(super) import: Option<Vec<u8>>,
-}
-
-async fn read_moving(session: &mut Session) -> Result<i32, Error> {
-    let row = session
-        .client
-        .query_opt("SELECT moving FROM emptyroom WHERE id = 1", &[]);
-    row.await?.map_or(Ok(STAYS), |row| row.try_get(0))
-}
-
-/// Where its rows are going.
-pub(super) async fn movement(session: &mut Session) -> Result<Movement, Error> {
-    let sql = "SELECT moving, import FROM emptyroom WHERE id = 1";
-    let row = session.client.query_one(sql, &[]).await?;
-    Ok(Movement {
-        to: row.try_get(0)?,
-        import: row.try_get(1)?,
-    })
 }
 
 /// Whether it has its tables; they are this relay's.

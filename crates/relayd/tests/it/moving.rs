@@ -320,6 +320,7 @@ fn moves_that_are_killed_go_on() {
     std::os::unix::fs::symlink(&victim, &part).unwrap();
     refused(4, "part", &[&export]);
     assert_eq!(fs::read(&victim).unwrap(), b"somebody's");
+    assert!(!disk.join("exported").exists());
     fs::remove_file(&part).unwrap();
     // What another export left there goes.
     fs::write(&part, b"EREXPT01 and some rows").unwrap();

@@ -119,6 +119,15 @@ impl Cluster {
             standing,
             addresses: addresses.into(),
         };
+        Self::begin(links, shared, today)
+    }
+
+    /// A thread for each.
+    fn begin(
+        links: Vec<(Link, Seat, &Address)>,
+        shared: Shared,
+        today: Day,
+    ) -> Result<Self, Refused> {
         let mut shards = Vec::new();
         for (link, seat, address) in links {
             let mut rows = PostgresRows::of(link, seat, &shared, today);
