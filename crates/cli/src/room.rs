@@ -363,7 +363,7 @@ pub(crate) fn warn_of_wrong(before: Option<WrongBefore>, out: Out) {
         out.warn(
             "wrong_pins",
             &format!(
-                "before this PIN came {wrong} {}, wrong or cut off, and {left} more would have been answered; if it was not you, somebody had this machine",
+                "before this PIN came {wrong} {}, wrong or cut off, and {left} more would have been answered; if it was not you, and the disk was not full, somebody had this machine",
                 if wrong == 1 { "attempt" } else { "attempts" }
             ),
         );

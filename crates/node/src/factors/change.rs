@@ -395,11 +395,14 @@ pub(crate) fn refresh(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     let made = if is_new { anew(access, ways) } else { Ok(()) };
     forget(access)?;
     if let Err(failure) = &made {
+        // No use comes back by it, but the shares stay. They have a year where there is no dead-man time and the last renewal did not
+        // fail: then nobody waits for it.
+        let have_a_year = with(access, |vault| {
+            Ok(lease(vault) >= LEASE_DAYS && Noted::read(vault)?.failed.is_none())
+        });
         // What cannot be written is at least not in the way.
         let _ = note_failed(access, failure);
-        // No use comes back by it, but the shares stay. They have a year, where there is no dead-man time: then nobody waits for it.
-        let days = with(access, |vault| Ok(lease(vault)));
-        if !access.is_hurried() || days.is_ok_and(|days| days < LEASE_DAYS) {
+        if !access.is_hurried() || !have_a_year.is_ok_and(|have| have) {
             let _ = renew(access, ways);
         }
     }
