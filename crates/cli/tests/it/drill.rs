@@ -4,6 +4,16 @@ use serde_json::json;
 
 use crate::world::Person;
 
+/// What a drill goes through where more than the PIN is needed: the four ways of destroying, and two copies that nobody answers.
+pub(crate) const WAYS_WITH_FACTORS: [&str; 6] = [
+    "panic_pin",
+    "without_pin",
+    "open_panic",
+    "open_order",
+    "copy_after_panic_pin",
+    "copy_after_wipe",
+];
+
 // [SPEC 11.92]
 #[test]
 fn a_drill_shows_that_destroying_works_and_status_remembers() {

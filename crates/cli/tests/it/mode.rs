@@ -467,15 +467,7 @@ fn a_drill_goes_the_way_of_the_mode() {
     let passed = owner.run(&drill).ok().one();
     let steps = passed["steps"].as_array().unwrap();
     let ways: Vec<&Value> = steps.iter().map(|step| &step["way"]).collect();
-    let all = [
-        "panic_pin",
-        "without_pin",
-        "open_panic",
-        "open_order",
-        "copy_after_panic_pin",
-        "copy_after_wipe",
-    ];
-    assert_eq!(ways, all);
+    assert_eq!(ways, crate::drill::WAYS_WITH_FACTORS);
     let shown = owner.run(&["wipe", "--drill"]).ok().out;
     assert_eq!(shown.matches("asks in vain").count(), 2, "{shown}");
     // The real vault is left alone.

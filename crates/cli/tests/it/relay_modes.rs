@@ -287,15 +287,7 @@ fn a_drill_asks_the_relays_in_vain() {
     let drill = shared.person.json(&["wipe", "--drill"]).remove(0);
     let steps = drill["steps"].as_array().unwrap();
     let ways: Vec<&Value> = steps.iter().map(|step| &step["way"]).collect();
-    let all = [
-        "panic_pin",
-        "without_pin",
-        "open_panic",
-        "open_order",
-        "copy_after_panic_pin",
-        "copy_after_wipe",
-    ];
-    assert_eq!(ways, all);
+    assert_eq!(ways, crate::drill::WAYS_WITH_FACTORS);
     // One that could not be told would be none.
     let daemon = shared.person.daemon(&[]);
     shared.person.run(&["vault", "mode"]).ok();

@@ -221,6 +221,7 @@ fn an_order_that_was_begun_is_gone_on_with_when_it_can_be_read() {
     assert!(stage.engine.ending.is_none());
     give_back(&stage.home);
     stage.engine.look_at_switch();
+    assert!(stage.engine.ending.is_some());
     assert_eq!(stage.run().unwrap().error, "vault_destroyed");
 }
 
@@ -235,6 +236,7 @@ fn what_is_put_right_takes_no_order_back() {
     assert!(engine.switch.keep(&mut engine.vault).is_ok());
     assert!(stage.outside().ordered.is_some());
     stage.engine.look_at_switch();
+    assert!(stage.engine.ending.is_some());
     assert_eq!(stage.run().unwrap().error, "vault_destroyed");
 }
 
