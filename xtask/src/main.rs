@@ -106,7 +106,8 @@ const COMMANDS: &[Command] = &[
         usage: "[--dev] [PART…] | store [--dev] | relay [--dev] [--only SCENARIO] [--clients N] [--seconds N] | cluster [--dev] [--seconds N]",
         about: "measure docs/benchmarks.md anew, or print single parts",
         arguments: "--dev               measure the development profile: no other build, and no figures to compare
-  PART                print one part and write nothing: talk, client, start, vault, panic, tpm, stream
+  PART                print one part and write nothing: talk, client, start, vault, panic, tpm,
+                      modes, wipe, stream
   store               the relay's own store, for some minutes: its own part of the document
   relay               a relay under load, next to its peers: its own part of the document, and a picture
   cluster             a relay on one, two and three nodes, with PostgreSQL and NATS: its own part, too
