@@ -96,7 +96,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "soak",
         usage: "[--kills N] [--traces N]",
-        about: "the relay's crash tests for hours: kills of the program, power cuts on a disk that forgets",
+        about: "the relay's crash tests for hours: kills of the program, of nodes and databases, power cuts on a disk that forgets",
         arguments: "--kills N           kills on each kind of store (1000)
   --traces N          random traces with power cuts (10000)",
         run: soak::command,
@@ -106,8 +106,7 @@ const COMMANDS: &[Command] = &[
         usage: "[--dev] [PART…] | store [--dev] | relay [--dev] [--only SCENARIO] [--clients N] [--seconds N] | cluster [--dev] [--seconds N]",
         about: "measure docs/benchmarks.md anew, or print single parts",
         arguments: "--dev               measure the development profile: no other build, and no figures to compare
-  PART                print one part and write nothing: talk, client, start, vault, panic, tpm,
-                      modes, wipe, stream
+  PART                print one part and write nothing: talk, client, start, vault, panic, tpm, modes, wipe, stream
   store               the relay's own store, for some minutes: its own part of the document
   relay               a relay under load, next to its peers: its own part of the document, and a picture
   cluster             a relay on one, two and three nodes, with PostgreSQL and NATS: its own part, too

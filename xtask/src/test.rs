@@ -58,6 +58,7 @@ const STEPS: &[Step] = &[
     ),
     step("simulator", &["xtask", "sim", "--seeds", SEEDS]),
     step("demo", &["xtask", "demo", "--non-interactive"]),
+    step("cluster", &["xtask", "cluster", "--non-interactive"]),
 ];
 
 struct Done {
@@ -197,6 +198,7 @@ fn telling(lines: &[String]) -> Vec<&str> {
             "thread '",
             "  FAIL ",
             "the demo failed",
+            "the cluster failed",
             "seed ",
             "failed: ",
         ];

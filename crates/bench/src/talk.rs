@@ -54,10 +54,10 @@ fn latencies(section: &mut Section, address: &str, directory: &Path) -> Result<(
         ben.send(&his)?;
         ada.received(&hers)?;
         invites.push(start.elapsed());
-        // What follows the first message is not the next one's cost.
-        ada.flush()?;
-        ben.flush()?;
     }
+    // Receipts wait for up to seconds, so each invite goes on beside those of the one before. Messages begin when all are out.
+    ada.flush()?;
+    ben.flush()?;
     let mut messages = Vec::new();
     for number in 0..MESSAGES {
         let turn = number % 2 == 0;

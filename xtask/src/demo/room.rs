@@ -179,6 +179,7 @@ impl Drop for Relay {
 }
 
 /// Somebody with a home and a passphrase.
+#[derive(Clone)]
 pub(crate) struct Person {
     pub(crate) name: &'static str,
     program: PathBuf,

@@ -40,6 +40,40 @@ pub fn shared() -> &'static Server {
 }
 
 impl Server {
+    /// A replica that has whatever is acknowledged from now on, and may be read from.
+    pub fn standby(&self) -> Self {
+        let mut standby = Self {
+            directory: Self::directory(self.user),
+            port: free_port(),
+            keeper: None,
+            user: self.user,
+            arguments: self.arguments,
+        };
+        let from = format!("{}?application_name=standby", self.address("postgres"));
+        let mut copy = standby.program("pg_basebackup");
+        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+            .args(["--dbname", &from, "--pgdata"])
+            .arg(standby.path("data"));
+        succeeds(&mut copy).unwrap();
+        standby.run();
+        self.execute(
+            "postgres",
+            "ALTER SYSTEM SET synchronous_standby_names = 'standby'",
+        );
+        self.execute("postgres", "SELECT pg_reload_conf()");
+        standby
+    }
+
+    /// A directory in memory that the server's user may write.
+    fn directory(user: Option<(u32, u32)>) -> Scratch {
+        remove_leftovers();
+        let directory = Scratch::in_memory("postgres");
+        if let Some((uid, gid)) = user {
+            chown(directory.path(), Some(uid), Some(gid)).unwrap();
+        }
+        directory
+    }
+
     /// Makes a server and starts it.
     pub fn start() -> Self {
         Self::start_with(&[], |_| {})
@@ -47,14 +81,9 @@ impl Server {
 
     /// The same, with files of its own before it starts, and arguments.
     pub fn start_with(arguments: &'static [&'static str], prepare: impl FnOnce(&Self)) -> Self {
-        remove_leftovers();
-        let directory = Scratch::in_memory("postgres");
         let user = is_root().then(other_user);
-        if let Some((uid, gid)) = user {
-            chown(directory.path(), Some(uid), Some(gid)).unwrap();
-        }
         let mut server = Self {
-            directory,
+            directory: Self::directory(user),
             port: free_port(),
             keeper: None,
             user,
@@ -173,6 +202,12 @@ impl Server {
     pub fn address(&self, name: &str) -> String {
         let port = self.port;
         format!("postgres://emptyroom:{PASSWORD}@127.0.0.1:{port}/{name}")
+    }
+
+    /// The address of a database on whichever of the two takes writes.
+    pub fn address_of_both(&self, other: &Self, name: &str) -> String {
+        let (port, other) = (self.port, other.port);
+        format!("postgres://emptyroom:{PASSWORD}@127.0.0.1:{port},127.0.0.1:{other}/{name}")
     }
 
     /// Does something in a database.

@@ -3,10 +3,11 @@
 //! Everybody writes down what he asks for and what he is told, and a checker looks for an order of all of it that explains it.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use emptyroom_wire::entry::Ttl;
 use emptyroom_wire::op::{Answer, Append, Handle, RefusalCode, Request};
@@ -16,15 +17,20 @@ use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action, History};
 use todc_utils::specifications::Specification;
 
-use super::{Cluster, NODES};
+use super::{Cluster, NODES, SWEEP};
 use crate::client::{Client, Log, name};
 use crate::database;
 use crate::nats::Nats;
 use crate::process::repeats;
 
-/// How many ask at the same time, and how often each.
+/// How many ask at the same time, and how often each at least: they go on until all trouble is over.
 const ASKERS: usize = 5;
 const ASKED: u64 = 24;
+/// Between two questions, so that the checker has no more to do than it must.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Every so often something is killed, so many times.
+const QUIET: Duration = Duration::from_millis(150);
+const KILLS: usize = 5;
 
 /// What is asked, and with the answer to it.
 #[derive(Clone, Debug)]
@@ -147,8 +153,12 @@ struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    fn work(&mut self) {
-        for _ in 0..ASKED {
+    fn work(&mut self, over: &AtomicBool) {
+        let mut asked = 0;
+        // Once more after all is over, so that somebody finds what is left.
+        while asked < ASKED || !over.load(Ordering::Relaxed) {
+            asked += 1;
+            thread::sleep(PAUSE);
             if self.rng.next_u32().is_multiple_of(8) {
                 self.read();
             } else {
@@ -237,13 +247,53 @@ impl Asker<'_> {
     }
 }
 
-/// Nodes are killed one after the other, and once the database with all that was under way in it.
-fn kill(cluster: &Cluster, server: &mut database::Server, done: &AtomicBool) {
-    for round in 0.. {
-        thread::sleep(Duration::from_millis(150));
-        if done.load(Ordering::Relaxed) {
-            return;
+/// Everybody asks while there is trouble, and what they were told is judged. How many appends were acknowledged.
+fn judged(cluster: &Cluster, seed: u64, trouble: impl FnOnce()) -> usize {
+    let log = Log::new();
+    cluster.client(0).unwrap().create(&log, None);
+    let table = Table {
+        cluster,
+        log: &log,
+        actions: Mutex::default(),
+        ids: AtomicU32::new(1),
+    };
+    let asker = |number: usize| Asker {
+        table: &table,
+        number,
+        rng: ChaCha20Rng::seed_from_u64(seed * 100 + number as u64),
+        at: None,
+        slots: 0,
+    };
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..ASKERS {
+            let (asker, over) = (&asker, &over);
+            scope.spawn(move || asker(number).work(over));
         }
+        // Also if it fails, else the others would go on for ever.
+        let outcome = catch_unwind(AssertUnwindSafe(trouble));
+        over.store(true, Ordering::Relaxed);
+        outcome.unwrap_or_else(|why| resume_unwind(why));
+    });
+    asker(ASKERS).read();
+    whole_and_in_order(cluster, &log);
+    let actions = table.actions.into_inner().unwrap();
+    let done = actions.iter().filter(|(_, action)| {
+        let Action::Response(Op::Append { came, .. }) = action else {
+            return false;
+        };
+        matches!(came, Some(Came::At(_)))
+    });
+    let done = done.count();
+    let history = History::from_actions(actions);
+    assert!(WGLChecker::<OneLog>::is_linearizable(history));
+    done
+}
+
+/// Nodes are killed one after the other, and once the database with all that was under way in it.
+fn kill(cluster: &Cluster, server: &mut database::Server) {
+    for round in 0..KILLS {
+        thread::sleep(QUIET);
         if round == 2 {
             server.kill();
             server.run();
@@ -263,40 +313,37 @@ fn appends_over_nodes_that_are_killed_are_as_if_one_came_after_the_other() {
         let mut server = database::Server::start();
         let databases: Vec<String> = (0..=round % 2).map(|_| server.fresh()).collect();
         let cluster = Cluster::start(&databases, &nats);
-        let log = Log::new();
-        cluster.client(0).unwrap().create(&log, None);
-        let table = Table {
-            cluster: &cluster,
-            log: &log,
-            actions: Mutex::default(),
-            ids: AtomicU32::new(1),
-        };
-        let asker = |number: usize| Asker {
-            table: &table,
-            number,
-            rng: ChaCha20Rng::seed_from_u64(round * 100 + number as u64),
-            at: None,
-            slots: 0,
-        };
-        let done = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let killer = scope.spawn(|| kill(&cluster, &mut server, &done));
-            let askers: Vec<_> = (0..ASKERS)
-                .map(|number| scope.spawn(move || asker(number).work()))
-                .collect();
-            for asker in askers {
-                asker.join().unwrap();
-            }
-            done.store(true, Ordering::Relaxed);
-            killer.join().unwrap();
-        });
-        asker(ASKERS).read();
-        whole_and_in_order(&cluster, &log);
-        let actions = table.actions.into_inner().unwrap();
-        assert!(WGLChecker::<OneLog>::is_linearizable(
-            History::from_actions(actions)
-        ));
+        judged(&cluster, round, || kill(&cluster, &mut server));
     }
+}
+
+/// A database is lost with its machine, and its replica takes over: it has whatever was acknowledged.
+// [SPEC 6.202] [SPEC 6.207]
+#[test]
+fn appends_over_a_failover_are_as_if_one_came_after_the_other() {
+    let nats = Nats::start();
+    let mut server = database::Server::start();
+    let standby = server.standby();
+    let database = database::name_of(&server.fresh()).to_owned();
+    let cluster = Cluster::start(&[server.address_of_both(&standby, &database)], &nats);
+    let rows = |server: &database::Server| server.number(&database, "SELECT count(*) FROM lasting");
+    let done = judged(&cluster, 7, || {
+        thread::sleep(QUIET);
+        server.kill();
+        // The replica is in recovery: nodes leave it alone, and refuse what they cannot store.
+        let all_say = |what: &str| {
+            let until = Instant::now() + SWEEP;
+            while !(0..NODES).all(|node| cluster.said(node).contains(what)) {
+                assert!(Instant::now() < until, "{}", cluster.said(0));
+                thread::sleep(PAUSE);
+            }
+        };
+        all_say("is refused until it is back");
+        assert!(rows(&standby) > 0, "it followed");
+        standby.execute("postgres", "SELECT pg_promote()");
+        all_say("the store is back");
+    });
+    assert!(done > ASKERS, "{done} were acknowledged");
 }
 
 /// What all nodes serve in the end is one log without holes.
