@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod content;
+#[path = "../../../../fuzz/corpus.rs"]
 mod corpus;
+mod fuzz;
 mod keys;
 mod mallory;
 mod mls;

@@ -2,4 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod carrier;
+#[path = "../../../../fuzz/corpus.rs"]
+mod corpus;
 mod fuzz;

@@ -13,9 +13,11 @@ mod appends;
 mod at_rest;
 mod away;
 mod casts;
+#[path = "../../../../fuzz/corpus.rs"]
 mod corpus;
 mod fairness;
 mod full;
+mod fuzz;
 mod logs;
 mod malformed;
 mod nodes;

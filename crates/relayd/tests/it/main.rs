@@ -14,11 +14,13 @@ mod backup;
 mod client;
 mod confined;
 mod conformance;
+#[path = "../../../../fuzz/corpus.rs"]
 mod corpus;
 mod database;
 mod disk;
 mod failing;
 mod flow;
+mod fuzz;
 mod golden;
 mod kill;
 mod lanes;

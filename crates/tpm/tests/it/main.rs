@@ -10,6 +10,8 @@
 
 mod attacks;
 mod bus;
+#[path = "../../../../fuzz/corpus.rs"]
+mod corpus;
 mod fuzz;
 mod hostile;
 mod operations;

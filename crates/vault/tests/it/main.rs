@@ -9,6 +9,8 @@
 )]
 
 mod basics;
+#[path = "../../../../fuzz/corpus.rs"]
+mod corpus;
 mod crash;
 mod damage;
 mod disk;

@@ -12,9 +12,11 @@
 mod address;
 mod chain;
 mod codec;
+#[path = "../../../../fuzz/corpus.rs"]
 mod corpus;
 mod entry;
 mod framing;
+mod fuzz;
 mod greeting;
 mod kem;
 mod kill;
