@@ -389,14 +389,15 @@ pub(crate) fn scrub_files(dir: &dyn Directory, random: &Random) -> io::Result<()
 /// Overwrites the first `len` bytes of a file with random ones.
 fn scrub(file: &dyn File, random: &Random, len: u64) -> io::Result<()> {
     let mut noise = vec![0; SECTOR_LEN * 64];
-    let mut at = 0;
+    let (mut at, mut written) = (0, Ok(()));
     while at < len {
         let left = usize::try_from(len - at).unwrap_or(usize::MAX);
         let count = left.min(noise.len());
         let part = noise.get_mut(..count).unwrap_or_default();
         random.fill(part);
-        file.write_at(at, part)?;
+        // What follows a part that cannot be written is.
+        written = written.and(file.write_at(at, part));
         at += u64::try_from(count).unwrap_or(u64::MAX);
     }
-    file.sync()
+    written.and(file.sync())
 }

@@ -26,7 +26,7 @@ pub const CONTENT_LEN_MAX: usize = CHECKSUM_AT - CONTENT_AT;
 /// What lies outside; nothing where there is no such file.
 ///
 /// # Errors
-/// `InvalidData` where it is there and not whole, else faults of the disk.
+/// `InvalidData` where it is there and not whole, else faults of the disk where they leave no whole copy.
 pub fn read(dir: &dyn Directory) -> io::Result<Option<Vec<u8>>> {
     let file = match dir.open(NAME) {
         Ok(file) => file,
@@ -89,12 +89,17 @@ fn newest(file: &dyn File) -> io::Result<Option<Copy>> {
     // What is read from here on is durable: a process may have died before it synced.
     file.sync()?;
     let mut newest: Option<Copy> = None;
+    let mut unread = None;
     for (place, offset) in OFFSETS.into_iter().enumerate() {
         let mut bytes = [0; COPY_LEN];
         match file.read_at(offset, &mut bytes) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => continue,
-            Err(e) => return Err(e),
+            // [SPEC 11.110] As damaged: at rest the other one is the same, and what is written over it heals the disk.
+            Err(e) => {
+                unread = Some(e);
+                continue;
+            }
         }
         let Some((sequence, content)) = decode(&bytes) else {
             continue;
@@ -107,7 +112,10 @@ fn newest(file: &dyn File) -> io::Result<Option<Copy>> {
             });
         }
     }
-    Ok(newest)
+    match (newest, unread) {
+        (None, Some(e)) => Err(e),
+        (newest, _) => Ok(newest),
+    }
 }
 
 fn encode(sequence: u64, content: &[u8]) -> io::Result<Vec<u8>> {

@@ -64,17 +64,41 @@ impl HeaderFile {
         let file = dir.open(NAME).map_err(HeaderOpenFault::Io)?;
         // What is read from here on is durable: a process may have died before it synced.
         file.sync().map_err(HeaderOpenFault::Io)?;
+        Self::read(file)
+    }
+
+    /// The same where it is to be destroyed: then it need not be durable, and a moment's fault is no reason to forget what it names.
+    // [SPEC 11.110]
+    pub(crate) fn open_to_destroy(dir: &dyn Directory) -> Result<HeaderFile, HeaderOpenFault> {
+        let once = || {
+            let file = dir.open(NAME).map_err(HeaderOpenFault::Io)?;
+            // A fault that was kept for whoever syncs next is taken here, and not by what is written.
+            let _ = file.sync();
+            Self::read(file)
+        };
+        match once() {
+            Err(HeaderOpenFault::Io(e)) if e.kind() != io::ErrorKind::NotFound => once(),
+            found => found,
+        }
+    }
+
+    fn read(file: Box<dyn File>) -> Result<HeaderFile, HeaderOpenFault> {
+        let mut unread = None;
         let mut copies = [[0; COPY_LEN]; 2];
         let mut read = [Err(HeaderFault::Corrupt), Err(HeaderFault::Corrupt)];
         for ((offset, copy), read) in OFFSETS.into_iter().zip(&mut copies).zip(&mut read) {
             match file.read_at(offset, copy) {
                 Ok(()) => *read = Header::decode(copy),
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {}
-                Err(e) => return Err(HeaderOpenFault::Io(e)),
+                // [SPEC 11.110] As damaged: at rest the other one is the same, and what is written over it heals the disk.
+                Err(e) => unread = Some(e),
             }
         }
-        let (good, current) = choose(read).map_err(HeaderOpenFault::Fault)?;
-        let mirrored = copies[0] == copies[1];
+        let mirrored = unread.is_none() && copies[0] == copies[1];
+        let (good, current) = choose(read).map_err(|fault| match (fault, unread) {
+            (HeaderFault::Corrupt, Some(e)) => HeaderOpenFault::Io(e),
+            (fault, _) => HeaderOpenFault::Fault(fault),
+        })?;
         Ok(HeaderFile {
             file,
             pair: Pair::new(OFFSETS, good),
@@ -84,14 +108,14 @@ impl HeaderFile {
         })
     }
 
-    /// Overwrites a header that is not read: it is damaged, or of a newer version.
+    /// Overwrites a header that cannot be read or replaced, as far as the disk lets it.
     pub(crate) fn scrub(dir: &dyn Directory, random: &Random) -> io::Result<()> {
         let file = dir.open(NAME)?;
-        for offset in OFFSETS {
-            file.write_at(offset, &random.array::<COPY_LEN>())?;
-            file.sync()?;
-        }
-        Ok(())
+        let scrubbed = OFFSETS.map(|offset| {
+            let written = file.write_at(offset, &random.array::<COPY_LEN>());
+            written.and(file.sync())
+        });
+        scrubbed.into_iter().fold(Ok(()), io::Result::and)
     }
 
     pub(crate) fn current(&self) -> &Header {

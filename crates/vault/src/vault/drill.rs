@@ -37,7 +37,7 @@ pub enum Way {
     WithoutSecret,
     /// While it is open, by command: what is left is what its panic PIN opens.
     OpenPanic,
-    /// While it is open, by an order or as its time is over.
+    /// While it is open, by an order: what lies outside stays. As its time is over it goes, too.
     OpenWipe,
 }
 
@@ -184,7 +184,7 @@ impl<'a> Drill<'a> {
                 let empty = vault.panic(besides)?;
                 Ok(empty.map_or(Ok(()), Vault::lock)?)
             }
-            (Way::OpenWipe, Some(vault)) => Ok(vault.wipe(&mut || {}, OutsideFile::Goes)?),
+            (Way::OpenWipe, Some(vault)) => Ok(vault.wipe(&mut || {}, OutsideFile::Stays)?),
             (way, _) if way.leaves_empty() => self.open_empty(self.watched()),
             _ => Ok(wipe(self.watched(), (self.ground.random)(), &mut |_| {})?),
         }

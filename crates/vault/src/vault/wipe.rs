@@ -19,7 +19,7 @@ use crate::random::Random;
 /// cut off is finished by the next, also where the header is gone already.
 ///
 /// Where factors are used, `besides` is called with the area that names them, when the header is
-/// overwritten and before it is removed.
+/// overwritten and before it is removed; with nothing, where there is a header and nobody can say what it names.
 ///
 /// # Errors
 /// See [`WipeError`].
@@ -64,7 +64,7 @@ pub fn wipe_held(
         return Err(WipeError::Missing);
     }
     let random = Random::new(rng);
-    let destroyed = match HeaderFile::open(&*dir) {
+    let destroyed = match HeaderFile::open_to_destroy(&*dir) {
         Ok(header) => {
             let place = Place {
                 header,
@@ -86,9 +86,11 @@ pub fn wipe_held(
         Err(HeaderOpenFault::Io(e)) if e.kind() == io::ErrorKind::NotFound => {
             remove(&*dir, &random, outside)
         }
-        // Nobody can say which copy counts.
+        // Nobody can say which copy counts, nor what it names.
+        // [SPEC 11.110]
         Err(_) => {
             let scrubbed = HeaderFile::scrub(&*dir, &random);
+            besides(&[]);
             scrubbed.and(remove(&*dir, &random, outside))
         }
     };
@@ -129,11 +131,16 @@ pub(super) fn destroy(
     }
     let replaced = place.header.replace(nothing, |_| {});
     // A step that fails does not keep the next ones from being done. What is elsewhere may take seconds: the keys go before.
-    let scrubbed = scrub_files(&*place.dir, &place.random);
+    let _ = scrub_files(&*place.dir, &place.random);
     besides();
+    if replaced.is_err() {
+        // A copy of the old one may be left. What it names is done.
+        let _ = HeaderFile::scrub(&*place.dir, &place.random);
+    }
     let removed = remove(&*place.dir, &place.random, outside);
     match replaced {
-        Ok(()) => scrubbed.and(removed),
+        // What failed above was done once more.
+        Ok(()) => removed,
         Err(ReplaceError::NotReplaced(e) | ReplaceError::OldRemains(e)) => Err(e),
     }
 }

@@ -35,6 +35,8 @@ struct State {
     fail_at: Option<(u64, io::ErrorKind)>,
     /// Writing to this file fails.
     read_only: Option<String>,
+    /// Reading this sector of a file fails until it is written over.
+    bad: Option<(String, u64)>,
     /// Everything ever written, by name of the file, if it is to be kept.
     recording: Option<Vec<Recorded>>,
     /// Everything that was asked of it, in order, if it is to be kept.
@@ -115,6 +117,10 @@ impl Disk {
 
     pub fn refuse_writes_to(&self, name: Option<&str>) {
         self.state().read_only = name.map(str::to_owned);
+    }
+
+    pub fn spoil(&self, name: &str, offset: u64) {
+        self.state().bad = Some((name.to_owned(), offset));
     }
 
     pub fn set_capacity(&self, bytes: Option<u64>) {
@@ -301,6 +307,16 @@ impl State {
         }
     }
 
+    /// Whether the disk gives these bytes.
+    fn reads(&self, name: &str, offset: u64, len: usize) -> io::Result<()> {
+        match &self.bad {
+            Some((bad, at)) if bad == name && (offset..offset + len as u64).contains(at) => {
+                Err(io::ErrorKind::Other.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn room(&self, id: u64, len: u64) -> io::Result<()> {
         let content = &self.files[&id];
         let has = content.reserved.max(content.now.len() as u64);
@@ -429,6 +445,9 @@ impl Handle {
         };
         state.room(self.id, end)?;
         if let Op::Write(offset, data) = &op {
+            if state.reads(&name, *offset, data.len()).is_err() {
+                state.bad = None;
+            }
             let recorded = Recorded {
                 name,
                 offset: *offset,
@@ -471,6 +490,7 @@ impl File for Handle {
         let name = state.name_of(self.id);
         state.note(|| format!("read {name} {offset} {}", out.len()));
         state.alive()?;
+        state.reads(&name, offset, out.len())?;
         let content = &state.files[&self.id].now;
         let from = offset as usize;
         let part = content

@@ -419,10 +419,15 @@ fn a_wipe_names_what_lies_elsewhere_until_the_header_is_gone() {
         let disk = start.fork();
         disk.crash_after(point);
         let mut named = Vec::new();
-        let done = wipe(disk.boxed(), fresh_rng(), &mut |area| named.push(area[0])).is_ok();
+        let done = wipe(disk.boxed(), fresh_rng(), &mut |area| {
+            named.extend(area.first().copied());
+        })
+        .is_ok();
         let disk = disk.after_crash(Loss::Random(point));
         let gone = !disk.names().contains(&"header".to_owned());
-        let again = wipe(disk.boxed(), fresh_rng(), &mut |area| named.push(area[0]));
+        let again = wipe(disk.boxed(), fresh_rng(), &mut |area| {
+            named.extend(area.first().copied());
+        });
         assert!(again.is_ok() || gone, "{point}");
         assert!(named.contains(&1), "{point}");
         if done {

@@ -29,6 +29,7 @@ mod outside;
 mod panic;
 mod reader;
 mod recovery;
+mod sectors;
 mod support;
 mod versions;
 mod wipe;
