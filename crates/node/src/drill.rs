@@ -18,7 +18,9 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, Rng, SeedableRng};
 
 use crate::api::{DrillStep, Exit, Failure, reason};
+use crate::outside::Outside;
 use crate::seed;
+use crate::switch::Ordered;
 pub(crate) use elsewhere::InUse;
 
 /// The directory in the home, while a drill runs.
@@ -157,8 +159,10 @@ fn step(
         error if error.is_full() => Stopped::Before(not_begun(&error.to_string())),
         error => Stopped::By(error),
     })?;
+    let order = Order::begin(way, &place)?;
     let prepared = lap();
     drill.destroy().map_err(Stopped::By)?;
+    order.end(&place)?;
     let destroyed = lap();
     let found = drill.look().map_err(Stopped::By)?;
     let searched = lap();
@@ -168,6 +172,39 @@ fn step(
         searched,
     };
     Ok((times, found))
+}
+
+/// What an order does besides: it is noted before, and when it was carried out that is what lies there.
+struct Order(Option<Ordered>);
+
+impl Order {
+    fn begin(way: Way, place: &Place) -> Result<Self, Stopped> {
+        if way != Way::OpenWipe {
+            return Ok(Self(None));
+        }
+        let ordered = Ordered::of_a_drill().map_err(Stopped::Before)?;
+        let noted = ordered.note(&OsDirectory::at(&place.0));
+        noted.map_err(|e| Stopped::Before(in_the_way(&e)))?;
+        Ok(Self(Some(ordered)))
+    }
+
+    // [SPEC 11.67, 11.92]
+    fn end(self, place: &Place) -> Result<(), Stopped> {
+        let Some(ordered) = self.0 else {
+            return Ok(());
+        };
+        let noted = |is: &dyn Fn(&Outside) -> bool| {
+            let left = Outside::read(&OsDirectory::at(&place.0));
+            left.is_ok_and(|left| left.is_some_and(|left| is(&left)))
+        };
+        let is_begun = noted(&|left| Ordered::left(left).is_some());
+        ordered.done(&place.0);
+        if is_begun && noted(&|left| ordered.is_done(left)) {
+            return Ok(());
+        }
+        let text = "the order was not there any more when it was to be told";
+        Err(Stopped::Elsewhere(text.to_owned()))
+    }
 }
 
 /// Removes what a drill left that was cut off: the files of a vault, and no others.
@@ -287,6 +324,24 @@ mod tests {
             ["panic_pin", "without_pin", "open_panic", "open_order"]
         );
         assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
+    // [SPEC 11.92]
+    #[test]
+    fn an_order_that_is_lost_fails_the_drill() {
+        let home = home("drill-order");
+        let place = Place::make(&home).unwrap();
+        for is_lost in [false, true] {
+            let Ok(order) = Order::begin(Way::OpenWipe, &place) else {
+                panic!("it is written down");
+            };
+            if is_lost {
+                std::fs::remove_file(place.0.join("outside")).unwrap();
+            }
+            assert_eq!(order.end(&place).is_err(), is_lost);
+        }
+        drop(place);
         std::fs::remove_dir_all(&home).unwrap();
     }
 

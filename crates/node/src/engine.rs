@@ -264,8 +264,8 @@ impl Engine {
                 // [SPEC 11.66] An order that came meanwhile, or stood behind whoever locks.
                 let end = self.ending.take().map_or(end, |(end, _)| end);
                 let (jobs, home) = (self.jobs.thread_end(), self.home.clone());
-                let Ended { why, tell } = self.end(end, Some(answerer));
-                let late = refuse_rest(behind, messages, why.as_ref());
+                let Ended { why, late, tell } = self.end(end, Some(answerer));
+                let late = refuse_rest(behind, messages, why.as_ref()).or(late);
                 tell();
                 jobs::wait_for(jobs);
                 return why.or_else(|| late?.come_late(&home));
@@ -365,6 +365,7 @@ impl Engine {
             return answerer(Err(failure.clone()));
         }
         // [SPEC 12.60] It would be made when nobody waits for it any more.
+        self.drilling &= self.jobs.are_under_way();
         if self.drilling && waits_for_jobs(&call, self.vault.mode().asks_relays()) {
             return answerer(Err(drilling::running()));
         }

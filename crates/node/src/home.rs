@@ -6,15 +6,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use emptyroom_vault::os::OsDirectory;
+use emptyroom_vault::os::{LOCK_NAME, OsDirectory};
 use emptyroom_vault::{
     Besides, CreateError, Directory, KdfParams, Locked, Mode, OpenError, OutsideFile, Passphrase,
-    Vault, WipeError,
+    Vault, WipeError, is_there,
 };
 
 use crate::api::{Exit, Failure, SecretText, reason};
 use crate::engine::own::{check_new, passphrase, wrong_secret};
 use crate::factors::{self, Asked, Ways, WrongBefore};
+use crate::outside::Outside;
 use crate::phrase::{self, NoPhrase};
 use crate::{clock, deadman, drill, policy, seed};
 
@@ -238,6 +239,9 @@ pub(crate) fn create_vault(home: &Path, secret: &SecretText, kdf: Kdf) -> Result
 /// of it in the TPM is told.
 pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
     policy::allows_panic()?;
+    if is_only_untold(home) {
+        return Err(missing());
+    }
     let left = Cell::new(Vec::new());
     let wipe = || {
         let generator = Box::new(seed::generator()?);
@@ -257,6 +261,19 @@ pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::left_behind(&left, false))
+}
+
+/// Whether nothing is there but what is to be told of an order that was carried out, which stays until it is.
+// [SPEC 11.67]
+fn is_only_untold(home: &Path) -> bool {
+    let directory = OsDirectory::at(home);
+    let found = Outside::read(&directory).ok().flatten();
+    found.is_some_and(|outside| outside.untold.is_some()) && !is_there(&directory)
+}
+
+/// Whether a vault is or was in a home that can be reached now.
+pub fn had_vault(home: &Path) -> bool {
+    home.join(LOCK_NAME).exists()
 }
 
 /// Does it again for as long as somebody has the vault open.

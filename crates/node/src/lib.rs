@@ -35,7 +35,7 @@ mod switch;
 pub use clock::uptime;
 pub use daemon::{CLIENTS_MAX, serve};
 pub use factors::{WrongBefore, tpm_device};
-pub use home::{Kdf, make as make_home};
+pub use home::{Kdf, had_vault, make as make_home};
 pub use phrase::{WORDS, is_recovery_phrase, new_recovery_words};
 pub use seed::number_below;
 pub use session::{Events, Session};

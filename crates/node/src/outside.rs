@@ -94,10 +94,15 @@ impl Outside {
         };
         change(&mut outside);
         if outside == Self::default() {
-            outside::remove(directory)
-        } else {
-            outside::write(directory, &outside.encode())
+            return outside::remove(directory);
         }
+        let mut content = outside.encode();
+        // [SPEC 11.60] What nobody knows takes no place from what is known.
+        if content.len() > outside::CONTENT_LEN_MAX {
+            outside.others.clear();
+            content = outside.encode();
+        }
+        outside::write(directory, &content)
     }
 
     // [SPEC 11.60]
@@ -198,6 +203,7 @@ impl Trouble {
 
 #[cfg(test)]
 mod tests {
+    use emptyroom_vault::os::OsDirectory;
     use emptyroom_wire::address::Host;
     use emptyroom_wire::kill::KillCode;
     use emptyroom_wire::relay_key::IdentityHash;
@@ -209,6 +215,21 @@ mod tests {
     fn part(kind: u8, bytes: &[u8]) -> Vec<u8> {
         let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
         [&[kind], &length[..], bytes].concat()
+    }
+
+    /// As much of it as there is place for.
+    // [SPEC 11.60]
+    #[test]
+    fn what_nobody_knows_takes_no_place_from_what_is_known() {
+        let home = std::env::temp_dir().join(format!("emptyroom-node-{}-full", std::process::id()));
+        let directory = OsDirectory::create(&home).unwrap();
+        let rest = vec![1; outside::CONTENT_LEN_MAX - 3];
+        outside::write(&directory, &part(9, &rest)).unwrap();
+        let heard = |outside: &mut Outside| outside.heard_ms = Some(7);
+        Outside::change(&directory, heard).unwrap();
+        let left = Outside::read(&directory).unwrap().unwrap();
+        assert!(left.heard_ms == Some(7) && left.others.is_empty());
+        std::fs::remove_dir_all(&home).unwrap();
     }
 
     // [SPEC 11.60]

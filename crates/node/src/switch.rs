@@ -27,7 +27,7 @@ use crate::errand::{Errand, NoRelay, Whom};
 use crate::outside::Outside;
 use crate::{clock, seed};
 pub(crate) use heard::Heard;
-pub(crate) use ordered::{Ordered, Untold};
+pub(crate) use ordered::{Ordered, Untold, patiently};
 
 /// How long a relay that cannot be reached is left alone, first and at most; and as much again, drawn.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -110,7 +110,11 @@ async fn attend(
             Some((of, Push::Entry(entry))) if of == handle => entry,
             Some((_, Push::Gone(_))) => return Err(NoRelay::Refused),
             pushed @ (Some((_, Push::CaughtUp(_))) | None) => {
-                heard.filled(entries > FILLED_ENTRIES || bytes > FILLED_BYTES);
+                let is_filled = entries > FILLED_ENTRIES || bytes > FILLED_BYTES;
+                // Before all of it was read nobody knows that it is not.
+                if is_filled || pushed.is_some() {
+                    heard.filled(is_filled);
+                }
                 // After what is there was judged.
                 if pushed.is_some() {
                     lives_on = log::renew(&mut errand, &switch, handle).await?.is_ok();

@@ -17,7 +17,7 @@ pub enum Exit {
     Kept,
     /// 4: refused, by the relay, the peer or a rule; trying again gives the same.
     Refused,
-    /// 5: the vault: wrong PIN, missing, damaged, locked, in use, full.
+    /// 5: the vault: wrong PIN, missing, damaged, locked, in use, full, destroyed.
     Vault,
 }
 

@@ -11,7 +11,7 @@ use crate::api::{DeadmanInfo, Exit, Failure, reason};
 use crate::clock::Here;
 use crate::home;
 use crate::outside::{OF_DEADLINE, Outside};
-use crate::switch::Ordered;
+use crate::switch::{Ordered, patiently};
 
 /// Looks at the time, and destroys the vault where it is over. Gives what is set and left. A vault that is open is left to
 /// whoever has it open.
@@ -20,8 +20,10 @@ use crate::switch::Ordered;
 /// When the vault was destroyed, or could not be.
 pub(crate) fn look(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Failure> {
     let directory = OsDirectory::at(home);
+    // [SPEC 11.112] Not for a moment's fault is an order passed over.
+    let outside = patiently(|| Outside::read(&directory));
     // [SPEC 12.46] No lock is made where there is nothing to be looked at.
-    if found(&directory).ordered.is_some()
+    if outside.is_ok_and(|outside| outside.is_some_and(|outside| outside.ordered.is_some()))
         && let Ok(lock) = directory.lock()
     {
         // [SPEC 11.66] A wipe by order that was cut off. Where nothing is left but to tell, a guard does.
@@ -53,15 +55,18 @@ pub(crate) fn look_at_time(home: &Path, here: &Here) -> Result<Option<DeadmanInf
     let Some(mut deadline) = found.deadline.filter(|_| !is_ordered) else {
         return Ok(None);
     };
-    if deadline.look(here) == Look::Over {
+    let look = deadline.look(here);
+    // What a clock has shown stays shown, and so does that the time is over, if what is done then is cut off. A disk that fails here
+    // fails the opening, too.
+    // [SPEC 11.81, 11.113]
+    let _ = Outside::change(&directory, |outside| outside.deadline = Some(deadline));
+    if look == Look::Over {
         // [SPEC 11.80] The lock is kept: nobody opens it in between.
         return Err(match home::wipe_held(home, lock, OutsideFile::Goes) {
             Ok(left) => Failure::wiped(false, &left),
             Err((failure, left)) => Failure::wipe_failed(false, &failure.text, &left),
         });
     }
-    // What a clock has shown stays shown. A disk that fails here fails the opening, too.
-    let _ = Outside::change(&directory, |outside| outside.deadline = Some(deadline));
     Ok(Some(deadline.info(here)))
 }
 
@@ -86,16 +91,19 @@ pub(crate) fn show(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Fail
 }
 
 pub(crate) fn unreadable(why: &io::Error) -> Failure {
-    let why = match why.kind() {
-        ErrorKind::InvalidData => "it is damaged".to_owned(),
-        kind => reason(kind),
+    let (why, hint) = match why.kind() {
+        ErrorKind::InvalidData => (
+            "it is damaged".to_owned(),
+            "`emptyroom status` tells, with the PIN, and puts it right",
+        ),
+        kind => (reason(kind), "see to the disk, and to who owns the file"),
     };
     Failure::new(
         Exit::Vault,
         "outside_unreadable",
         format!("the file `outside` cannot be read: {why}"),
     )
-    .hint("`emptyroom status` tells, with the PIN, and puts it right")
+    .hint(hint)
 }
 
 #[cfg(test)]
@@ -154,7 +162,7 @@ mod tests {
     }
 
     /// One whose time is over at the next look.
-    fn over(home: &Path) -> Here {
+    fn over(home: &Path) -> Machine {
         let mut machine = Machine::new();
         let mut deadline = begun(1, &machine);
         for _ in 0..24 {
@@ -162,7 +170,7 @@ mod tests {
             machine.runs(HOUR_MS);
         }
         put(home, Some(deadline));
-        machine.here()
+        machine
     }
 
     /// Whoever has the lock watches.
@@ -170,7 +178,7 @@ mod tests {
     #[test]
     fn an_open_vault_is_left_to_its_holder_and_a_cut_off_wipe_is_done_again() {
         let home = home("again");
-        let here = over(&home);
+        let here = over(&home).here();
         let lock = OsDirectory::at(&home).lock().unwrap();
         assert_eq!(look(&home, &here), Ok(None));
         drop(lock);
@@ -201,23 +209,38 @@ mod tests {
         std::fs::remove_dir_all(&home).unwrap();
     }
 
+    /// Nobody can say any more what it had elsewhere.
+    // [SPEC 11.110]
+    #[test]
+    fn what_a_damaged_header_named_is_told_as_left() {
+        let home = home("damaged");
+        let here = over(&home).here();
+        std::fs::write(home.join("header"), [7; 8_192]).unwrap();
+        let over = look(&home, &here).unwrap_err();
+        assert_eq!(over.error, "vault_destroyed");
+        assert!(over.text.contains("its damaged header"), "{}", over.text);
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
     /// What could not be destroyed is not told as destroyed, and the next start goes on with it.
-    // [SPEC 11.80]
+    // [SPEC 11.80, 11.113]
     #[test]
     fn a_wipe_that_fails_is_told_as_failed() {
         let home = home("fails");
-        let here = over(&home);
+        let mut machine = over(&home);
         // A directory in a file's place.
         std::fs::remove_file(home.join("records")).unwrap();
         std::fs::create_dir(home.join("records")).unwrap();
-        let failed = look(&home, &here).unwrap_err();
+        let failed = look(&home, &machine.here()).unwrap_err();
         assert_eq!((failed.exit, &*failed.error), (Exit::Vault, "wipe_failed"));
         assert!(
             home.join("outside").exists(),
             "what orders it is still there"
         );
         std::fs::remove_dir(home.join("records")).unwrap();
-        let done = look(&home, &here).unwrap_err();
+        // The machine was started anew, and its clock says nothing.
+        machine.is_off(1);
+        let done = look(&home, &machine.here()).unwrap_err();
         assert_eq!(done.error, "vault_destroyed");
         std::fs::remove_dir_all(&home).unwrap();
     }

@@ -26,7 +26,6 @@ impl Engine {
             Err(failure) => return answerer(Err(failure)),
         };
         let (home, engine) = (self.home.clone(), self.itself.clone());
-        self.drilling = true;
         // After the jobs before it: what it has elsewhere is noted as to be ended, and a refresh would end it at once. Where there is no
         // thread, whoever asked is told so as its answerer goes.
         self.jobs.begin(Box::new(move |real| {
@@ -43,6 +42,7 @@ impl Engine {
                 answerer(Err(Failure::locked()));
             }
         }));
+        self.drilling = self.jobs.are_under_way();
     }
 
     /// A drill has ended.
@@ -90,9 +90,10 @@ pub(super) fn last(vault: &Vault) -> Result<Option<DrillInfo>, Failure> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
+    use std::time::Duration;
 
     use super::*;
-    use crate::api::{Call, SecretText};
+    use crate::api::{Call, ModeName, SecretText};
     use crate::engine::switch::tests::over;
     use crate::engine::waits_for_jobs;
     use crate::home::{Kdf, create_vault};
@@ -123,10 +124,26 @@ mod tests {
         let vault = create_vault(&home, &pin(), Kdf::Minimum).unwrap();
         let runtime = runtime().unwrap();
         let (mut engine, ..) = over(vault, &home, &runtime);
+        let (release, hangs) = channel::<()>();
+        engine.jobs.begin(Box::new(move |_| {
+            let _ = hangs.recv();
+            panic!("as a drill may");
+        }));
         engine.drilling = true;
         for call in [
             Call::Drill {},
             Call::VaultMode { relays: Vec::new() },
+            Call::ChangeSecret {
+                old: pin(),
+                new: pin(),
+                mode: None,
+            },
+            Call::SetMode {
+                secret: pin(),
+                mode: ModeName::Passphrase,
+                relays: Vec::new(),
+            },
+            Call::ForgetLeft { secret: pin() },
             Call::SetPanic {
                 secret: pin(),
                 panic: pin(),
@@ -146,6 +163,16 @@ mod tests {
                 (Exit::Refused, "drill_running")
             );
         }
+        // It fell, and tells nobody.
+        drop(release);
+        while engine.jobs.are_under_way() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let (answered, answer) = channel();
+        let answerer = Box::new(move |outcome| answered.send(outcome).unwrap());
+        let secret = pin();
+        engine.take(Message::Call(Call::UnsetPanic { secret }, answerer));
+        assert_ne!(answer.recv().unwrap().err().unwrap().error, "drill_running");
         // Relays are asked for these.
         for asks_relays in [true, false] {
             let secret = pin();

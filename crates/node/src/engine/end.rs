@@ -29,6 +29,8 @@ pub(super) enum End {
 pub(super) struct Ended {
     /// Why the vault is gone, where nobody asked for that.
     pub(super) why: Option<Failure>,
+    /// An order that was begun, and found only when the vault was locked.
+    pub(super) late: Option<Ordered>,
     /// Tells whoever ordered it, if somebody did; to be done when everybody here was answered.
     pub(super) tell: Box<dyn FnOnce()>,
 }
@@ -86,13 +88,14 @@ impl Engine {
                 .retain_mut(|watcher| last.is_none_or(&mut *watcher) && watcher(&Event::Locked {}));
             drop(client);
         };
-        let mut why = None;
+        let (mut why, mut late) = (None, None);
         let (mut left, mut is_remembered) = (Vec::new(), false);
         let ended = match end {
             End::Lock => {
                 others(None);
                 watch.close(&vault, &clock::here());
-                switch.close(&mut vault, &clock::here(), &home);
+                // [SPEC 11.112]
+                late = switch.close(&mut vault, &clock::here(), &home);
                 vault.lock()
             }
             End::Panic => {
@@ -109,17 +112,21 @@ impl Engine {
             }
             End::Wipe => {
                 let elsewhere = Elsewhere::of(&vault);
-                let outside = order.as_ref().map_or(OutsideFile::Goes, |order| {
-                    // What cannot be noted is destroyed all the same.
-                    let _ = order.note(vault.directory());
-                    OutsideFile::Stays
-                });
+                // What cannot be noted is destroyed all the same.
+                let noted = order.as_ref().map(|order| order.note(vault.directory()));
+                let outside = match order {
+                    Some(_) => OutsideFile::Stays,
+                    None => OutsideFile::Goes,
+                };
                 let mut besides = || {
                     left = elsewhere.destroy_in_tpm();
                     // Before the files are removed: when it is cut off here, the next start still finds whom to ask.
                     left.extend(elsewhere.delete_shares(&left));
                 };
                 let destroyed = vault.wipe(&mut besides, outside);
+                if let (Err(_), Some(Err(_)), Some(order)) = (&destroyed, noted, &order) {
+                    order.note_late(&home);
+                }
                 let ordered = order.is_some();
                 let event = match destroyed {
                     Ok(()) => Event::Wiped {
@@ -150,26 +157,38 @@ impl Engine {
             };
             answerer(told);
         }
+        let is_nothing_left = left.is_empty();
         let tell = move || {
             if let (End::Wipe, Ok(()), Some(order)) = (end, ended, order) {
-                tell(order, &home, carrier, &runtime);
+                tell(order, is_nothing_left, &home, carrier, &runtime);
             }
         };
         Ended {
             why,
+            late,
             tell: Box::new(tell),
         }
     }
 }
 
-/// Tells whoever gave an order that it was carried out. Nothing else is left to do.
-fn tell(order: Ordered, home: &Path, carrier: Arc<dyn Carrier>, runtime: &Handle) {
+/// Tells whoever gave an order that it was carried out, unless something is left elsewhere: that is said here before a relay takes its
+/// time, and a guard tells.
+// [SPEC 11.111]
+fn tell(
+    order: Ordered,
+    is_nothing_left: bool,
+    home: &Path,
+    carrier: Arc<dyn Carrier>,
+    runtime: &Handle,
+) {
     let (told, waits) = std::sync::mpsc::channel::<()>();
     let home = home.to_owned();
     runtime.spawn(async move {
         order.done(&home);
-        // What it does not come to, a guard does.
-        order.tell(&home, &*carrier).await;
+        if is_nothing_left {
+            // What it does not come to, a guard does.
+            order.tell(&home, &*carrier).await;
+        }
         drop(told);
     });
     // It ends by itself, in a while.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -62,28 +62,44 @@ impl Jobs {
 
     /// Has a job done when those before are. Without a thread it falls, and whoever waits for it is told so by its end.
     pub(super) fn begin(&mut self, job: Job) {
-        let engine = &self.engine;
-        let thread = self.thread.get_or_insert_with(|| {
-            let (sender, jobs) = channel::<Job>();
-            let engine = ToVault(engine.clone(), self.hurried.clone());
-            let (alive, ended) = channel();
-            self.ended = Some(ended);
-            let run = move || {
-                let _alive: Sender<()> = alive;
-                for job in jobs {
-                    job(&engine);
-                    if engine.0.blocking_send(Message::Done).is_err() {
-                        return;
-                    }
-                }
-            };
-            let named = std::thread::Builder::new().name("factors".to_owned());
-            let _ = named.spawn(run);
-            sender
-        });
-        if thread.send(job).is_ok() {
+        if self.thread.is_none() || self.have_fallen() {
+            (self.thread, self.open) = (self.thread(), 0);
+        }
+        if let Some(thread) = &self.thread
+            && thread.send(job).is_ok()
+        {
             self.open += 1;
         }
+    }
+
+    fn thread(&mut self) -> Option<Sender<Job>> {
+        let (sender, jobs) = channel::<Job>();
+        let engine = ToVault(self.engine.clone(), self.hurried.clone());
+        let (alive, ended) = channel();
+        let run = move || {
+            let _alive: Sender<()> = alive;
+            for job in jobs {
+                job(&engine);
+                if engine.0.blocking_send(Message::Done).is_err() {
+                    return;
+                }
+            }
+        };
+        let named = std::thread::Builder::new().name("factors".to_owned());
+        named.spawn(run).ok()?;
+        self.ended = Some(ended);
+        Some(sender)
+    }
+
+    /// Whether one is under way, or waits.
+    pub(super) fn are_under_way(&self) -> bool {
+        self.open > 0 && !self.have_fallen()
+    }
+
+    /// Whether the thread has ended, as one of them fell.
+    fn have_fallen(&self) -> bool {
+        let ended = self.ended.as_ref().map(Receiver::try_recv);
+        ended == Some(Err(TryRecvError::Disconnected))
     }
 
     /// What ends when the thread does, once these are gone.
@@ -110,7 +126,7 @@ impl Engine {
         self.jobs.hurried.store(true, Ordering::Relaxed);
         let until = Instant::now() + self.patience.time();
         // [SPEC 11.66] What destroys waits for nothing.
-        while self.jobs.open > 0 && !self.is_destroying() {
+        while self.jobs.are_under_way() && !self.is_destroying() {
             match timeout_at(until, messages.recv()).await {
                 Ok(Some(Message::Vault(work))) => work(&mut self.vault),
                 Ok(Some(Message::Done)) => self.jobs.done(),

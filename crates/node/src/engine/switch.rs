@@ -94,7 +94,12 @@ impl Switch {
             stamp: stamp.filter(|_| is_read),
             told: Vec::new(),
         };
-        let ordered = ordered.or_else(|| switch.look(vault, here, home));
+        // What could not be read is looked at again by the next tick, not in the same moment.
+        let ordered = if is_read {
+            ordered.or_else(|| switch.look(vault, here, home))
+        } else {
+            None
+        };
         Ok((switch, ordered))
     }
 
@@ -128,28 +133,31 @@ impl Switch {
     /// Compares what lies outside with what should. Gives an order that was begun.
     fn compare(&mut self, found: Outside, here: &Here) -> Option<Ordered> {
         let known = self.known();
-        // [SPEC 11.66]
-        let ordered = begun(&found, known.as_ref());
-        if found.switch != known {
+        let is_other = found.switch != known;
+        if is_other {
             self.changed_at = here.now.wall.0.max(1);
             if self.is_newer && known.is_none() {
                 // What that version put there could not be read before.
                 self.heard.forget();
-                self.watched.send_replace(found.switch);
+                self.watched.send_replace(found.switch.clone());
             } else {
                 self.is_kept = false;
             }
-        } else if !self.is_newer && ordered.is_none() && !is_clear(&found) {
+        }
+        // [SPEC 11.66]
+        let ordered = begun(&found, self.known().as_ref());
+        if !is_other && !self.is_newer && ordered.is_none() && !is_clear(&found) {
             self.is_kept = false;
         }
         ordered
     }
 
-    /// The vault is about to be locked: what is to be watched then lies outside, whatever became of it meanwhile.
-    pub(super) fn close(&mut self, vault: &mut Vault, here: &Here, home: &Path) {
+    /// The vault is about to be locked: what is to be watched then lies outside, whatever became of it meanwhile. Gives an order
+    /// that was begun, too.
+    #[must_use]
+    pub(super) fn close(&mut self, vault: &mut Vault, here: &Here, home: &Path) -> Option<Ordered> {
         self.stamp = None;
-        // An order that was begun stays there, for whoever starts next.
-        let _ = self.look(vault, here, home);
+        self.look(vault, here, home)
     }
 
     /// First outside, so that nothing is acknowledged that is not watched while the vault is locked.

@@ -71,13 +71,9 @@ impl Watch {
             watch.is_kept = watch.store(vault, here).is_ok();
             return Ok(watch);
         };
-        let known = watch.decode(&record).ok_or_else(|| {
-            Failure::new(
-                Exit::Vault,
-                "vault_corrupt",
-                "the vault's records are damaged",
-            )
-        })?;
+        // What was sealed here is whole: another version wrote it.
+        // [SPEC 11.114]
+        let known = watch.decode(&record).ok_or_else(newer)?;
         // [SPEC 11.61]
         let found = Outside::read(vault.directory()).ok().flatten();
         let found = found.and_then(|outside| outside.deadline);
@@ -151,7 +147,9 @@ impl Watch {
         if !self.is_kept {
             let _ = self.keep(vault, here);
         } else if self.deadline.is_some()
-            && self.stored_at.is_none_or(|at| since(at) >= STORED_EVERY_MS)
+            // [SPEC 11.113]
+            && (look == Some(Look::Over)
+                || self.stored_at.is_none_or(|at| since(at) >= STORED_EVERY_MS))
         {
             let _ = self.store(vault, here);
         }
@@ -217,6 +215,12 @@ impl Watch {
         self.changed_at = u64::from_be_bytes(*changed_at);
         Fixed::decode(fixed.try_into().ok()?)
     }
+}
+
+/// The record of the dead-man time is one of a later version.
+fn newer() -> Failure {
+    let text = "the vault's dead-man time was set by a newer version";
+    Failure::new(Exit::Vault, "vault_newer", text).hint("update this program")
 }
 
 /// A warning.

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use emptyroom_vault::os::{LOCK_NAME, OsDirectory};
+use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Directory, is_there, mode_of};
 use emptyroom_wire::kill::Watched;
 use tokio::signal::unix::SignalKind;
@@ -40,6 +40,9 @@ const AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// How often it is tried to take the vault of somebody who has it open.
 const TAKE_EVERY: Duration = Duration::from_millis(200);
+
+/// How long whoever has carried an order out may take to write that down.
+const DONE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// What a guard tells while it goes on.
 pub enum GuardNews<'a> {
@@ -161,10 +164,20 @@ impl Guard<'_> {
             if pending.is_none()
                 && let Some(untold) = Untold::left(&outside)
             {
-                if untold.tell(&self.home, carrier).await {
+                let is_told = untold.tell(&self.home, carrier).await;
+                // [SPEC 11.115] A vault that was put there since is watched.
+                let is_there = is_there(&OsDirectory::at(&self.home));
+                if is_told && !is_there {
                     return self.wiped();
                 }
-                sleep(self.again_after).await;
+                if !is_told {
+                    tokio::select! {
+                        () = sleep(self.again_after) => {}
+                        ordered = watch(&mut switch, carrier, &self.heard), if is_there => {
+                            pending = Some(ordered);
+                        }
+                    }
+                }
                 continue;
             }
             let ordered = match pending.take().or_else(|| Ordered::left(&outside)) {
@@ -189,7 +202,7 @@ impl Guard<'_> {
                     }
                 }
                 Carried::ByAnother => {
-                    self.let_another_tell().await;
+                    self.let_another_tell(&ordered).await;
                     match self.over(&read(&self.home)) {
                         Some(over) => return over,
                         None => continue,
@@ -216,7 +229,7 @@ impl Guard<'_> {
     async fn carry_out(&self, ordered: &Ordered) -> Carried {
         let failed = |why: &str| Carried::Failed(Failure::wipe_failed(true, why, &[]));
         // The disk is not mounted: no lock is made, which would look as if a vault had been there.
-        if !has_lock(&self.home)
+        if !home::had_vault(&self.home)
             && readable(&self.home).is_ok_and(|outside| is_over(&self.home, &outside))
         {
             return Carried::No;
@@ -232,7 +245,10 @@ impl Guard<'_> {
         let is_gone = !is_there(&OsDirectory::at(&self.home));
         match readable(&self.home) {
             Ok(outside)
-                if is_gone && (ordered.is_done(&outside) || outside == Outside::default()) =>
+                if is_gone
+                    && (ordered.is_begun(&outside)
+                        || ordered.is_done(&outside)
+                        || outside == Outside::default()) =>
             {
                 return Carried::ByAnother;
             }
@@ -248,12 +264,27 @@ impl Guard<'_> {
         }
     }
 
-    /// Whoever has carried an order out gives the receipt, for as long as he tries.
+    /// Whoever has carried an order out writes that down, and gives the receipt, for as long as he tries. Where he was killed it is as
+    /// if it was done here.
     // [SPEC 11.67]
-    async fn let_another_tell(&self) {
-        let until = Instant::now() + RECEIPT_TIME_MAX;
-        while read(&self.home).untold.is_some() && Instant::now() < until {
-            sleep(TAKE_EVERY).await;
+    async fn let_another_tell(&self, ordered: &Ordered) {
+        let since = Instant::now();
+        loop {
+            let outside = read(&self.home);
+            let is_begun = ordered.is_begun(&outside);
+            let time_max = match (is_begun, &outside.untold) {
+                (true, _) => DONE_TIME_MAX,
+                (false, Some(_)) => RECEIPT_TIME_MAX,
+                (false, None) => return,
+            };
+            if since.elapsed() < time_max {
+                sleep(TAKE_EVERY).await;
+                continue;
+            }
+            if is_begun {
+                ordered.done(&self.home);
+            }
+            return;
         }
     }
 
@@ -363,7 +394,7 @@ impl Guard<'_> {
     // [SPEC 11.90, 12.46]
     fn over(&self, outside: &Outside) -> Option<Failure> {
         // Where not even the lock is, which a wipe leaves, nothing was destroyed: the disk is not mounted.
-        let over = || match self.was_ordered.get() && has_lock(&self.home) {
+        let over = || match self.was_ordered.get() && home::had_vault(&self.home) {
             true => self.wiped(),
             false => home::missing(),
         };
@@ -416,11 +447,6 @@ fn is_over(home: &Path, outside: &Outside) -> bool {
 /// Whether something is to be carried out, or to be told.
 fn is_noted(outside: &Outside) -> bool {
     Ordered::left(outside).is_some() || Untold::left(outside).is_some()
-}
-
-/// Whether a vault is or was there.
-fn has_lock(home: &Path) -> bool {
-    home.join(LOCK_NAME).exists()
 }
 
 /// What lies outside. What cannot be read is as if there was nothing.

@@ -108,8 +108,9 @@ pub fn create(session: &Session, secret: SecretText, address: &str) -> Result<Ki
         owner: SecretText::new(hex(owner_seed.expose())),
     });
     if let Err(failure) = set {
-        // Where a daemon is silent it may have been set: then the vault has a switch that works, and whoever sees that revokes it.
-        if failure.exit != Exit::Fault {
+        // Where a daemon is silent, or ended meanwhile, it may have been set: then the vault has a switch that works, and whoever sees
+        // that revokes it.
+        if failure.exit != Exit::Fault && failure.error != "vault_locked" {
             let owner = SignKey::from_seed(&owner_seed);
             // If this fails, too, what is left is an empty log that nobody knows.
             let _ = place.run(async |carrier, _| Ok(destroy(carrier, &watched, &owner).await));

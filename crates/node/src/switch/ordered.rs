@@ -1,20 +1,24 @@
 //! An order that is to be carried out: noted, the vault destroyed, and whoever gave it told.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Directory, OutsideFile, is_there, outside};
-use emptyroom_wire::kill::{Said, Watched};
+use emptyroom_wire::address::Host;
+use emptyroom_wire::kill::{KillCode, Said, Watched};
 use emptyroom_wire::op::{Refusal, RefusalCode};
+use emptyroom_wire::relay_key::IdentityHash;
+use emptyroom_wire::rng;
+use emptyroom_wire::secret::Private;
 use emptyroom_wire::time::Wall;
-use emptyroom_wire::wipe::{OrderHash, WipeOrder, judge};
+use emptyroom_wire::wipe::{ACTION_WIPE, OrderBody, OrderHash, WipeOrder, judge};
 
 use super::log::{append, open};
-use super::lying_outside;
-use crate::api::Failure;
+use crate::api::{Failure, reason};
 use crate::carrier::Carrier;
+use crate::deadman::start;
 use crate::errand::{Errand, Whom};
 use crate::outside::Outside;
 use crate::session::{direct, runtime};
@@ -23,9 +27,9 @@ use crate::{clock, home, seed};
 /// How long it is tried to give a receipt.
 pub(super) const RECEIPT_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// How often a lock is tried to be had, and how long it is waited for in between.
-const LOCK_TRIES: usize = 50;
-const LOCK_EVERY: Duration = Duration::from_millis(20);
+/// How often what fails for a moment is tried, and how long it is waited for in between.
+const TRIES: usize = 50;
+const TRY_EVERY: Duration = Duration::from_millis(20);
 
 /// An order that is to be carried out.
 pub(crate) struct Ordered {
@@ -49,6 +53,30 @@ impl Ordered {
         Some(Self { watched, order })
     }
 
+    /// One for a vault that is made to be destroyed.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub(crate) fn of_a_drill() -> Result<Self, Failure> {
+        let mut random = seed::generator()?;
+        let code = KillCode::generate(&mut random);
+        let body = OrderBody {
+            switch_id: code.switch().id,
+            order_id: Private(rng::bytes(&mut random)),
+            action: ACTION_WIPE,
+            issued_ms: 0,
+            not_after_ms: u64::MAX,
+        };
+        let nowhere = Host::parse("relay.invalid:443").into_iter().collect();
+        Ok(Self {
+            watched: code.watched(nowhere, IdentityHash([0; 32])),
+            order: WipeOrder {
+                signatures: vec![body.sign(0, &code.kill_key())],
+                body,
+            },
+        })
+    }
+
     /// What is to be told when it was carried out.
     fn untold(&self) -> Untold {
         Untold {
@@ -62,17 +90,29 @@ impl Ordered {
         outside.untold == Some(self.order.body.hash())
     }
 
+    /// Whether somebody has begun it, and not said that it is done.
+    pub(super) fn is_begun(&self, outside: &Outside) -> bool {
+        outside.ordered.as_ref() == Some(&self.order)
+    }
+
     /// The vault is destroyed: from now on the note leads to nothing but to tell, whatever vault is put there later.
     // [SPEC 11.67]
     pub(crate) fn done(&self, home: &Path) {
         let directory = OsDirectory::at(home);
-        let _lock = patient_lock(&directory);
-        // What cannot be written now is when it is told.
+        // What cannot be written now is when it is told again.
+        let Ok(_lock) = patiently(|| directory.lock()) else {
+            return;
+        };
         let _ = Outside::change(&directory, |outside| {
-            if outside.ordered.take().as_ref() == Some(&self.order) {
+            // What could not be noted was destroyed all the same.
+            let is_unnoted = outside.ordered.is_none()
+                && outside.switch.as_ref() == Some(&self.watched)
+                && !is_there(&directory);
+            if self.is_begun(outside) || is_unnoted {
                 outside.untold = Some(self.order.body.hash());
                 outside.deadline = None;
             }
+            outside.ordered = None;
         });
     }
 
@@ -83,6 +123,15 @@ impl Ordered {
             outside.switch = Some(self.watched.clone());
             outside.ordered = Some(self.order.clone());
         })
+    }
+
+    /// The same where it could not be noted before, as on a full disk, and the wipe failed, too: there may be room now.
+    // [SPEC 11.112]
+    pub(crate) fn note_late(&self, home: &Path) {
+        let directory = OsDirectory::at(home);
+        if let Ok(_lock) = patiently(|| directory.lock()) {
+            let _ = self.note(&directory);
+        }
     }
 
     /// Destroys a locked vault whose lock is held; gives what is left of it in the TPM, in words. What lies outside stays until
@@ -96,20 +145,38 @@ impl Ordered {
         lock: Box<dyn Send + Sync>,
     ) -> Result<Vec<String>, Failure> {
         // What cannot be noted is destroyed all the same.
-        let _ = self.note(&OsDirectory::at(home));
+        let noted = self.note(&OsDirectory::at(home));
         let wiped = home::wipe_held(home, lock, OutsideFile::Stays);
-        let left =
-            wiped.map_err(|(failure, left)| Failure::wipe_failed(true, &failure.text, &left))?;
+        let left = wiped.map_err(|(failure, left)| {
+            if noted.is_err() {
+                self.note_late(home);
+            }
+            Failure::wipe_failed(true, &failure.text, &left)
+        })?;
         self.done(home);
         Ok(left)
     }
 
     /// Carries out one that came when the vault was just locked, if its switch still lies outside.
-    // [SPEC 11.66, 11.69]
+    // [SPEC 11.66, 11.69, 11.112]
     pub(crate) fn come_late(&self, home: &Path) -> Option<Failure> {
-        let lock = patient_lock(&OsDirectory::at(home))?;
-        let is_watched = lying_outside(home).as_ref() == Some(&self.watched);
-        is_watched.then(|| self.finish(home, lock))
+        let directory = OsDirectory::at(home);
+        let failed = |why: &str| Some(Failure::wipe_failed(true, why, &[]));
+        let lock = match patiently(|| directory.lock()) {
+            Ok(lock) => lock,
+            // Whoever has the vault open watches himself.
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::NotFound) => {
+                return None;
+            }
+            Err(e) => return failed(&reason(e.kind())),
+        };
+        match patiently(|| Outside::read(&directory)) {
+            Ok(Some(outside)) if outside.switch.as_ref() == Some(&self.watched) => {
+                Some(self.finish(home, lock))
+            }
+            Ok(_) => None,
+            Err(e) => failed(&start::unreadable(&e).text),
+        }
     }
 
     /// Goes on with one that was cut off, and tells. Gives how it ended.
@@ -118,17 +185,26 @@ impl Ordered {
             Ok(left) => left,
             Err(failure) => return failure,
         };
-        // On a thread of its own: whoever calls this may be in a runtime. What it does not come to, a guard does.
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let (Ok(carrier), Ok(runtime)) = (direct(), runtime()) else {
-                    return;
-                };
-                runtime.block_on(self.tell(home, &carrier));
-                runtime.shutdown_background();
-            });
-        });
+        // Nothing on the disk names what is left any more: that is said before a relay takes its time. A guard gives the receipt then.
+        // [SPEC 11.111]
+        if left.is_empty() {
+            self.tell_now(home);
+        }
         Failure::wiped(true, &left)
+    }
+
+    /// On a thread of its own: whoever calls this may be in a runtime. What it does not come to, a guard does.
+    fn tell_now(&self, home: &Path) {
+        let tell = || {
+            let (Ok(carrier), Ok(runtime)) = (direct(), runtime()) else {
+                return;
+            };
+            runtime.block_on(self.tell(home, &carrier));
+            runtime.shutdown_background();
+        };
+        std::thread::scope(|scope| {
+            let _ = std::thread::Builder::new().spawn_scoped(scope, tell);
+        });
     }
 
     /// Tells whoever gave the order that it is done ([`Untold::tell`]).
@@ -178,11 +254,14 @@ impl Untold {
     /// next.
     fn forget(&self, home: &Path) -> bool {
         let directory = OsDirectory::at(home);
-        let Some(_lock) = patient_lock(&directory) else {
+        let Ok(_lock) = patiently(|| directory.lock()) else {
             return false;
         };
-        if lying_outside(home).as_ref() != Some(&self.watched) {
-            return true;
+        match Outside::read(&directory) {
+            Ok(Some(outside)) if outside.switch.as_ref() == Some(&self.watched) => {}
+            Ok(_) => return true,
+            // Whether it is gone nobody can say: it is told again.
+            Err(_) => return false,
         }
         if is_there(&directory) {
             // Another one, whose switch this is as well.
@@ -203,13 +282,22 @@ fn is_for_good(refusal: Refusal) -> Option<()> {
     for_good.contains(&refusal.code).then_some(())
 }
 
-/// Whoever looks has the lock for a moment.
-fn patient_lock(directory: &OsDirectory) -> Option<Box<dyn Send + Sync>> {
-    for _ in 0..LOCK_TRIES {
-        match directory.lock() {
-            Ok(lock) => return Some(lock),
-            Err(_) => std::thread::sleep(LOCK_EVERY),
+/// Tries for a second: whoever looks has the lock for a moment, and some faults of a disk, or of descriptors, are over as soon.
+pub(crate) fn patiently<T>(step: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    for _ in 1..TRIES {
+        match step() {
+            Err(e) if !is_lasting(e.kind()) => std::thread::sleep(TRY_EVERY),
+            outcome => return outcome,
         }
     }
-    None
+    step()
+}
+
+fn is_lasting(kind: ErrorKind) -> bool {
+    let lasting = [
+        ErrorKind::NotFound,
+        ErrorKind::InvalidData,
+        ErrorKind::PermissionDenied,
+    ];
+    lasting.contains(&kind)
 }

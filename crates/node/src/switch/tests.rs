@@ -455,18 +455,22 @@ fn what_was_destroyed_and_not_told_is_told_by_a_guard() {
 // [SPEC 11.67]
 #[test]
 fn what_is_only_to_be_told_destroys_nothing_that_is_put_there_later() {
-    let mut stage = Stage::new("later");
+    let stage = Stage::new("later");
     let home = home("later");
-    let ordered = begin(&home, &mut stage);
+    let ordered = Ordered {
+        watched: stage.watched(),
+        order: order(&stage.code),
+    };
+    ordered.note(&OsDirectory::at(&home)).unwrap();
     ordered.done(&home);
     let left = Outside::read(&OsDirectory::at(&home)).unwrap().unwrap();
     assert!(left.ordered.is_none() && ordered.is_done(&left));
     assert_eq!(start::look(&home, &clock::here()), Ok(None));
     assert!(holds_vault(&home));
-    // The guard tells, and touches nothing else.
-    let told = guard::guard(&home, |_| Ok(()), |_| {}).unwrap_err();
-    assert_eq!(told.error, "vault_destroyed");
-    assert!(receipts(&stage.text(), None).unwrap().device_at.is_some());
+    // Who tells touches nothing else.
+    let untold = Untold::left(&left).unwrap();
+    let carrier = direct().unwrap();
+    assert!(stage.runtime.block_on(untold.tell(&home, &carrier)));
     assert!(holds_vault(&home));
     let left = Outside::read(&OsDirectory::at(&home)).unwrap().unwrap();
     assert!(left.untold.is_none() && left.switch.is_some());

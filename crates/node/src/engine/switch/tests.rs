@@ -217,12 +217,67 @@ fn an_order_that_was_begun_is_gone_on_with_when_it_can_be_read() {
     assert!(note.is_ok());
     take_away(&stage.home);
     let mut stage = stage.reopen();
+    // Not yet: it may be for a moment only.
+    assert_eq!(stage.changed_at(), None);
     stage.engine.look_at_switch();
-    assert!(stage.engine.ending.is_none());
+    assert!(stage.engine.ending.is_none() && stage.changed_at().is_some());
     give_back(&stage.home);
     stage.engine.look_at_switch();
     assert!(stage.engine.ending.is_some());
     assert_eq!(stage.run().unwrap().error, "vault_destroyed");
+}
+
+/// A command that is over within a moment could read it only when it locked the vault; whoever wrote the record.
+// [SPEC 11.61, 11.66, 11.112]
+#[test]
+fn an_order_that_was_begun_and_is_read_only_at_the_end_is_carried_out() {
+    for is_newer in [false, true] {
+        let mut stage = Stage::new("begun-late");
+        let note = stage.ordered().note(&OsDirectory::at(&stage.home));
+        assert!(note.is_ok());
+        if is_newer {
+            stage.put_newer();
+        }
+        take_away(&stage.home);
+        let stage = stage.reopen();
+        give_back(&stage.home);
+        stage.send(lock(|| {}));
+        assert_eq!(stage.run().unwrap().error, "vault_destroyed");
+    }
+}
+
+/// It came behind a lock, and for a moment nobody can read whether its switch is still watched.
+// [SPEC 11.112]
+#[test]
+fn an_order_in_hand_outlives_a_moment_in_which_nothing_is_read() {
+    for is_moment in [true, false] {
+        let stage = Stage::new("in-hand");
+        let (home, ordered) = (stage.home.clone(), stage.ordered());
+        stage.send(lock(|| {}));
+        assert!(
+            stage
+                .runtime
+                .block_on(stage.engine.run(stage.receiver))
+                .is_none()
+        );
+        take_away(&home);
+        let again = home.clone();
+        let given_back = std::thread::spawn(move || {
+            if is_moment {
+                std::thread::sleep(Duration::from_millis(100));
+                give_back(&again);
+            }
+        });
+        let why = ordered.come_late(&home).unwrap();
+        given_back.join().unwrap();
+        let expected = match is_moment {
+            true => "vault_destroyed",
+            false => "wipe_failed",
+        };
+        assert_eq!(why.error, expected);
+        assert_eq!(holds_vault(&home), !is_moment);
+        std::fs::remove_dir_all(&home).unwrap();
+    }
 }
 
 /// One that is put there while it is put right is not taken back either.
@@ -313,7 +368,7 @@ fn what_a_later_version_put_outside_is_not_removed_unread() {
     assert!(stage.engine.switch.known().is_none());
     give_back(&stage.home);
     let Engine { switch, vault, .. } = &mut stage.engine;
-    switch.close(vault, &clock::here(), &stage.home);
+    assert!(switch.close(vault, &clock::here(), &stage.home).is_none());
     assert!(stage.outside().switch == Some(stage.watched.clone()));
     assert!(stage.engine.switch.known() == Some(stage.watched.clone()));
     assert!(stage.changed_at().is_some());

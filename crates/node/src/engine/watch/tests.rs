@@ -85,6 +85,23 @@ fn time_goes_on_while_the_vault_is_open_and_is_written_down_by_the_hour() {
     std::fs::remove_dir_all(&home).unwrap();
 }
 
+/// What is sealed in the vault is whole: a record that is not understood asks for another program, not for another vault.
+// [SPEC 11.114]
+#[test]
+fn a_time_that_a_later_version_set_is_not_taken_for_damage() {
+    let (home, _, mut vault) = home("newer-time");
+    let newer = vec![9; 100];
+    let change = Change {
+        key: RECORD.to_vec(),
+        value: Some(newer),
+    };
+    vault.apply(vec![change]).unwrap();
+    let refused = Watch::begin(&mut vault, &here()).err().unwrap();
+    assert_eq!(refused.error, "vault_newer");
+    drop(vault);
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
 /// What has passed is written down when the vault is locked, too.
 // [SPEC 11.81]
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use emptyroom_vault::OutsideFile;
 use emptyroom_wire::address::Host;
 use emptyroom_wire::kill::{KillCode, Said};
 use emptyroom_wire::relay_key::IdentityHash;
@@ -269,6 +270,63 @@ fn a_guard_leaves_telling_to_whoever_obeyed() {
     std::fs::remove_dir_all(&home).unwrap();
 }
 
+/// He has not written it down yet, or was killed before he could: then it is done and told here.
+// [SPEC 11.67]
+#[test]
+fn a_guard_leaves_a_moment_to_whoever_obeys() {
+    let home = home("obeys");
+    let tell = |_: GuardNews<'_>| {};
+    let (guard, ordered) = (guard(&home, &tell), ordered());
+    ordered.note(&OsDirectory::at(&home)).unwrap();
+    let lock = OsDirectory::at(&home).lock().unwrap();
+    assert!(crate::home::wipe_held(&home, lock, OutsideFile::Stays).is_ok());
+    let runtime = runtime().unwrap();
+    let carried = runtime.block_on(guard.carry_out(&ordered));
+    assert!(matches!(carried, Carried::ByAnother));
+    assert!(!ordered.is_done(&readable(&home).unwrap()));
+    runtime.block_on(guard.let_another_tell(&ordered));
+    assert!(ordered.is_done(&readable(&home).unwrap()));
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// A backup is taken back beside what is still to be told: it is told, and the backup is watched, for which the order holds, too.
+// [SPEC 11.115]
+#[test]
+fn a_guard_that_has_told_watches_the_vault_that_is_there() {
+    let mut stage = Stage::new("told-beside");
+    let (home, watched) = (home("told-beside"), stage.watched());
+    let order = order(&stage.code);
+    stage.append(&watched, [Said::Order(order.clone())]);
+    let ordered = Ordered { watched, order };
+    ordered.note(&OsDirectory::at(&home)).unwrap();
+    ordered.done(&home);
+    let tell = |_: GuardNews<'_>| {};
+    let guard = Guard {
+        switch: Sender::new(Some(ordered.watched.clone())),
+        ..guard(&home, &tell)
+    };
+    let carrier = direct().unwrap();
+    let obeyed = stage
+        .runtime
+        .block_on(async { timeout(LONG, guard.obey(&carrier)).await });
+    assert_eq!(obeyed.unwrap().error, "vault_destroyed");
+    assert!(!holds_vault(&home) && !home.join("outside").exists());
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// Nothing is there but what is to be told: `panic` takes that from nobody.
+// [SPEC 11.67]
+#[test]
+fn panic_leaves_what_is_to_be_told() {
+    let home = home("panic-untold");
+    let lock = OsDirectory::at(&home).lock().unwrap();
+    assert!(ordered().wipe(&home, lock).is_ok());
+    let missing = crate::home::destroy_vault(&home).unwrap_err();
+    assert_eq!(missing.error, "vault_missing");
+    assert!(ordered().is_done(&readable(&home).unwrap()));
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
 /// A relay that does not answer; whether it was asked.
 struct Silent(AtomicBool);
 
@@ -313,6 +371,31 @@ fn what_is_left_in_the_tpm_is_told_before_any_receipt() {
     assert!(told.text.contains("0x"), "{}", told.text);
     assert_eq!(guard.terminated(), Err(told));
     assert!(!holds_vault(&home));
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// A start that finds one begun says what is left at once, and leaves the receipt to a guard.
+// [SPEC 11.111]
+#[test]
+fn a_start_says_what_is_left_before_any_receipt() {
+    let Some(swtpm) = software("a_start_says_what_is_left_before_any_receipt") else {
+        return;
+    };
+    let mut stage = Stage::new("start-left");
+    let home = path("start-left");
+    let (order, watched) = (order(&stage.code), stage.watched());
+    stage.append(&watched, [Said::Order(order.clone())]);
+    let ordered = Ordered { watched, order };
+    tied(&home, &swtpm);
+    ordered.note(&OsDirectory::at(&home)).unwrap();
+    let ended = start::look(&home, &clock::here()).unwrap_err();
+    assert_eq!(ended.error, "vault_destroyed");
+    assert!(ended.text.contains("0x"), "{}", ended.text);
+    assert!(!holds_vault(&home));
+    assert!(ordered.is_done(&readable(&home).unwrap()), "to be told");
+    let ended = super::guard(&home, |_| Ok(()), |_| {}).unwrap_err();
+    assert_eq!(ended.error, "vault_destroyed");
+    assert!(!home.join("outside").exists());
     std::fs::remove_dir_all(&home).unwrap();
 }
 
