@@ -6,6 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::command;
 
+/// The widest that help is.
+const WIDTH: usize = 100;
+
 /// Two people having a conversation in an empty room.
 ///
 /// Emptyroom sends end-to-end encrypted messages that destroy themselves, through a relay that knows neither who talks
@@ -14,7 +17,7 @@ use crate::command;
 #[command(
     name = "emptyroom",
     version,
-    max_term_width = 100,
+    max_term_width = WIDTH,
     disable_help_subcommand = true,
     after_long_help = "\
 Examples:
@@ -30,7 +33,7 @@ Exit codes:
   2  wrong use
   3  kept, and tried again with the next command or by the daemon
   4  refused
-  5  the vault: wrong PIN, missing, damaged, locked, in use, full
+  5  the vault: wrong PIN, missing, damaged, locked, in use, full, destroyed
 
 Only the result goes to standard output; all else goes to standard error. With --json both are JSON, one object per line."
 )]
@@ -105,6 +108,27 @@ impl Command {
             Self::Wipe(wipe) => wipe.needs_home(),
             Self::Killcode(killcode) => killcode.needs_home(),
             _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// One that is broken is none to be copied.
+    #[test]
+    fn every_example_has_place_in_its_line() {
+        let mut commands = vec![Arguments::command()];
+        while let Some(command) = commands.pop() {
+            let help = command.get_after_long_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            for line in help.lines().filter(|line| line.starts_with(' ')) {
+                assert!(line.chars().count() <= WIDTH, "{line}");
+            }
+            commands.extend(command.get_subcommands().cloned());
         }
     }
 }

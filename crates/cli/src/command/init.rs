@@ -19,9 +19,9 @@ use crate::{failure, passphrase, prompt, secret};
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
-  emptyroom init --relay -                      asks for the relay's address and proposes a passphrase
-  emptyroom init                                no relay: to join with other people's links
-  emptyroom init --pin-file pin < /dev/null     in a script")]
+  emptyroom init --relay -                    asks for the relay's address, proposes a passphrase
+  emptyroom init                              no relay: to join with other people's links
+  emptyroom init --pin-file pin < /dev/null   in a script")]
 pub(crate) struct Init {
     /// The relay where your invites will be made; `-` reads or asks for it
     #[arg(long, value_name = "ADDRESS")]

@@ -70,21 +70,23 @@ fn help_says_what_it_said() {
             "{command} teaches by no example"
         );
     }
-    for (command, what) in [
-        ("pin", "change"),
-        ("vault", "mode"),
-        ("vault", "recovery"),
-        ("panic", "set"),
-        ("panic", "unset"),
-        ("deadman", "suspend"),
-        ("killcode", "create"),
-        ("killcode", "revoke"),
-        ("killcode", "receipts"),
+    for command in [
+        "pin change",
+        "vault mode",
+        "vault recovery",
+        "vault recovery new",
+        "vault recovery remove",
+        "panic set",
+        "panic unset",
+        "deadman suspend",
+        "killcode create",
+        "killcode revoke",
+        "killcode receipts",
     ] {
-        golden(
-            &format!("help/{command}-{what}.txt"),
-            &run(&[command, what, "--help"]).ok().out,
-        );
+        let mut words: Vec<&str> = command.split(' ').collect();
+        let file = format!("help/{}.txt", words.join("-"));
+        words.push("--help");
+        golden(&file, &run(&words).ok().out);
     }
 }
 
