@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use emptyroom_wire::entry::Ttl;
-use emptyroom_wire::op::{Answer, Append, Handle, RefusalCode, Request};
+use emptyroom_wire::op::{Answer, Append, EntryPush, Handle, OpenedLog, RefusalCode, Request};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use todc_utils::linearizability::WGLChecker;
@@ -350,12 +350,24 @@ fn appends_over_a_failover_are_as_if_one_came_after_the_other() {
 fn whole_and_in_order(cluster: &Cluster, log: &Log) {
     let mut hashes = Vec::new();
     for node in 0..NODES {
-        let mut client = cluster.client(node).unwrap();
-        let (opened, entries) = client.open(log, 0).unwrap();
+        let (opened, entries) = read_at_last(cluster, node, log);
         assert!(log.hash_over(&entries) == opened.view.running_hash);
         let seqs: Vec<u64> = entries.iter().map(|entry| entry.seq).collect();
         assert_eq!(seqs, (0..opened.view.next_seq).collect::<Vec<_>>());
         hashes.push(opened.view.running_hash);
     }
     assert!(hashes.iter().all(|hash| *hash == hashes[0]));
+}
+
+/// A node that was not asked since the database was away may find out only now, and refuses until it has connected anew.
+fn read_at_last(cluster: &Cluster, node: usize, log: &Log) -> (OpenedLog, Vec<EntryPush>) {
+    let until = Instant::now() + SWEEP;
+    loop {
+        let mut client = cluster.client(node).unwrap();
+        match client.open(log, 0) {
+            Ok(read) => return read,
+            Err(code) => assert!(Instant::now() < until, "{code:?}"),
+        }
+        thread::sleep(QUIET);
+    }
 }
