@@ -14,6 +14,8 @@ use crate::extension::{self, Extension};
 use crate::mls::GroupId;
 
 const VERSION: u16 = 1;
+/// What is read of a first entry: what it brings into the group is stored.
+const LEN_MAX: usize = 64 * 1024;
 
 /// Names a group by its maker and its id, as [`InviteBinding`] does in links.
 #[derive(Clone, Copy, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
@@ -76,6 +78,9 @@ impl Genesis {
         // [SPEC 8.8]
         if version != VERSION {
             return Err(GenesisFault::Version(version));
+        }
+        if bytes.len() > LEN_MAX {
+            return Err(GenesisFault::Malformed);
         }
         let wire = Wire::tls_deserialize_exact_bytes(bytes).map_err(|_| GenesisFault::Malformed)?;
         extension::check(&wire.extensions).map_err(|unknown| GenesisFault::Critical(unknown.0))?;

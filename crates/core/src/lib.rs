@@ -31,4 +31,4 @@ mod store;
 pub mod verification;
 
 pub use client::{Client, LoadError};
-pub use store::{MemoryRecords, Records, Value};
+pub use store::{MemoryRecords, Records, VALUE_LEN_MAX, Value};

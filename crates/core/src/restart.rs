@@ -30,6 +30,9 @@ pub const COUNTER_AHEAD_MAX: u64 = 1_000;
 /// Members that one restart can be sealed to.
 pub const SEALED_MAX: usize = 64;
 
+/// What is read of a restart, which is stored until it is entered: one to 64 members has 80 KiB.
+const LEN_MAX: usize = 128 * 1024;
+
 const SIGN_LABEL: &str = "emptyroom v1 restart";
 const HASH_LABEL: &str = "emptyroom v1 restart hash";
 const SEAL_LABEL: &str = "emptyroom v1 restart seal";
@@ -175,6 +178,10 @@ impl SignedRestart {
     /// # Errors
     /// A [`RestartFault`].
     pub fn read(log: &LogId, bytes: &[u8]) -> Result<Self, RestartFault> {
+        // [SPEC 8.32]
+        if bytes.len() > LEN_MAX {
+            return Err(RestartFault::Malformed);
+        }
         let signed =
             Signed::tls_deserialize_exact_bytes(bytes).map_err(|_| RestartFault::Malformed)?;
         let body = read_body(signed.body.as_slice())?;

@@ -16,6 +16,11 @@ use crate::api::{Change, Ticket};
 
 pub use memory::MemoryRecords;
 
+/// What a shell must be able to keep under one key. Whatever others say is bounded before it gets here, so nothing longer is
+/// ever handed out.
+// [SPEC 11.19]
+pub const VALUE_LEN_MAX: usize = 1024 * 1024;
+
 /// A record's value. It may be a secret, so every copy is erased when dropped.
 pub type Value = Zeroizing<Vec<u8>>;
 
@@ -107,6 +112,7 @@ impl Store<'_> {
 
     /// Writes a record.
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Value) {
+        debug_assert!(value.len() <= VALUE_LEN_MAX, "a record that no vault takes");
         self.overlay.step.insert(key, Some(value));
     }
 

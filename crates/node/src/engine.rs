@@ -517,7 +517,8 @@ impl Engine {
         match self.vault.apply(changes) {
             Ok(()) => self.inputs.push_back(Input::Persisted(last)),
             Err(error) => {
-                let again = matches!(error, WriteError::Full);
+                // Neither is a damage: nothing of it was written.
+                let again = matches!(error, WriteError::Full | WriteError::TooLong);
                 self.give_up(&own::write_failure(error), !again);
             }
         }

@@ -16,6 +16,8 @@ use crate::records::RecordFault;
 pub enum PeerFault {
     /// Neither an application message nor a commit in the form they must have.
     NotAMessage,
+    /// A commit longer than any may be.
+    TooLong,
     /// A message of another group.
     OtherGroup,
     /// A message of another epoch than the current one.
@@ -158,6 +160,7 @@ impl fmt::Display for PeerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAMessage => f.write_str("not a message of this protocol"),
+            Self::TooLong => f.write_str("a commit longer than any may be"),
             Self::OtherGroup => f.write_str("a message of another group"),
             Self::OtherEpoch { got, expected } => {
                 write!(f, "a message of epoch {got}, expected {expected}")

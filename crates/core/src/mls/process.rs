@@ -15,6 +15,9 @@ use super::{GENERATION_LABEL, Group, Member, secret_of};
 use crate::account::IdentityKey;
 use crate::certificate::Certificate;
 
+/// What is read of a commit: the leaf that it brings stays in the group's record, on every member's disk.
+const COMMIT_LEN_MAX: usize = 64 * 1024;
+
 /// The flags of the entry that holds a message, which the log's AEAD covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
@@ -89,6 +92,10 @@ impl Group {
             Some(Face::Application(head)) => {
                 self.judge_message(&head, slot).map_err(Failure::Peer)?;
                 None
+            }
+            // [SPEC 8.17]
+            Some(Face::Commit(_)) if message.len() > COMMIT_LEN_MAX => {
+                return Err(Failure::Peer(PeerFault::TooLong));
             }
             Some(Face::Commit(face)) => Some(
                 self.judge_commit(&face, slot, admission)

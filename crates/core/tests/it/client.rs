@@ -9,6 +9,7 @@ mod hostile;
 mod invites;
 mod links;
 mod nodes;
+mod oversized;
 mod raw;
 mod recovery;
 mod rules;

@@ -24,6 +24,8 @@ pub(crate) struct Keys {
     pub(crate) identity: SignKey,
     pub(crate) device: Device,
     pub(crate) recovery: KemSecretKey,
+    /// So many bytes more in each leaf.
+    pub(crate) padding: usize,
 }
 
 /// A device's signature.
@@ -38,6 +40,7 @@ impl Keys {
                 part("emptyroom v1 test device").expose(),
             )),
             recovery: KemSecretKey::from_seed(part("emptyroom v1 test recovery")),
+            padding: 0,
         }
     }
 
@@ -51,6 +54,15 @@ impl Keys {
 
     pub(crate) fn device_key(&self) -> [u8; 32] {
         self.device.0.verifying_key().to_bytes()
+    }
+
+    /// What a leaf holds beside its keys: an application id, which MLS lets everybody have.
+    fn leaf_extensions(&self) -> Extensions<LeafNode> {
+        if self.padding == 0 {
+            return Extensions::empty();
+        }
+        let id = ApplicationIdExtension::new(&vec![1; self.padding]);
+        Extensions::single(Extension::ApplicationId(id)).unwrap()
     }
 
     /// A good certificate, written by hand.
@@ -155,6 +167,7 @@ impl Mallory {
             .leaf_node_parameters(
                 LeafNodeParameters::builder()
                     .with_capabilities(capabilities())
+                    .with_extensions(keys.leaf_extensions())
                     .build(),
             )
             .load_psks(provider.storage())
@@ -184,6 +197,8 @@ impl Mallory {
             .ciphersuite(suite)
             .with_group_id(GroupId::from_slice(&[7; 16]))
             .with_wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
+            .with_leaf_node_extensions(keys.leaf_extensions())
+            .unwrap()
             .build(&provider, &keys.device, credential(certificate, &keys))
             .unwrap();
         Self {
@@ -212,6 +227,9 @@ impl Mallory {
     ) -> Vec<u8> {
         self.group.set_aad(note);
         let mut leaf = LeafNodeParameters::builder();
+        if self.keys.padding > 0 {
+            leaf = leaf.with_extensions(self.keys.leaf_extensions());
+        }
         if let Some(certificate) = certificate {
             leaf = leaf.with_credential_with_key(credential(&certificate, &self.keys));
         }

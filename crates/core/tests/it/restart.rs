@@ -125,8 +125,13 @@ fn by_hand(keys: &Keys, version: u16, reason: u8, certificate: &[u8], rest: &[u8
     let label = b"emptyroom v1 restart";
     let signed = [&[20][..], label, &LOG.0, &body].concat();
     let signature = ed25519_dalek::Signer::sign(&keys.device.0, &signed).to_bytes();
-    let len = u16::try_from(body.len()).unwrap() | 0x4000;
-    [&len.to_be_bytes()[..], &body, &signature].concat()
+    let len = match u16::try_from(body.len()) {
+        Ok(len) if len < 1 << 14 => (len | 0x4000).to_be_bytes().to_vec(),
+        _ => (u32::try_from(body.len()).unwrap() | 1 << 31)
+            .to_be_bytes()
+            .to_vec(),
+    };
+    [&len[..], &body, &signature].concat()
 }
 
 // [SPEC 8.31] [SPEC 8.32]
@@ -152,6 +157,22 @@ fn restarts_are_read_strictly() {
     assert_eq!(read(&critical).unwrap_err(), RestartFault::Critical(0x8000));
     let ignorable = by_hand(&keys, 1, 6, &certificate, &[0, 3, 0x0a, 0x0a, 0]);
     assert!(read(&ignorable).is_ok());
+    // What others may ignore is bounded all the same.
+    let long = |len: u32| {
+        let extension = [&[0x0a, 0x0a][..], &(len | (1 << 31)).to_be_bytes()].concat();
+        let all = (u32::try_from(extension.len()).unwrap() + len) | (1 << 31);
+        let rest = [
+            &[0][..],
+            &all.to_be_bytes(),
+            &extension,
+            &vec![0; len as usize],
+        ]
+        .concat();
+        by_hand(&keys, 1, 6, &certificate, &rest)
+    };
+    let most = (128 << 10) - u32::try_from(long(1).len()).unwrap();
+    assert!(read(&long(most - 1)).is_ok());
+    assert_eq!(read(&long(most + 64)).unwrap_err(), RestartFault::Malformed);
     // A sealed secret of another length than there is.
     let short = [&[0x40, 66][..], &[1; 64], &[1, 9], &[0]].concat();
     let short = by_hand(&keys, 1, 6, &certificate, &short);

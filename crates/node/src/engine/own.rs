@@ -146,10 +146,10 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
         .hint("make room, then run the command again"),
         WriteError::Corrupt(_) => Failure::new(Exit::Vault, "vault_corrupt", error.to_string())
             .hint("restore the vault from a backup, or begin a new one"),
-        WriteError::TooLong | WriteError::Io(_) => {
-            Failure::new(Exit::Vault, "vault_write", error.to_string())
-                .hint("see to the disk, then run the command again")
-        }
+        WriteError::TooLong => Failure::new(Exit::Vault, "vault_write", error.to_string())
+            .hint("nothing was written; this is a fault of the program: report it"),
+        WriteError::Io(_) => Failure::new(Exit::Vault, "vault_write", error.to_string())
+            .hint("see to the disk, then run the command again"),
     }
 }
 

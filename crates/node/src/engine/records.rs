@@ -9,6 +9,9 @@ use emptyroom_vault::{ReadError, Vault};
 use super::own::read_failure;
 use crate::api::Failure;
 
+// Whatever the client wants stored, the vault takes.
+const _: () = assert!(emptyroom_core::VALUE_LEN_MAX <= emptyroom_vault::VALUE_LEN_MAX);
+
 pub(super) struct Stored<'a> {
     vault: &'a Vault,
     failed: RefCell<Option<ReadError>>,

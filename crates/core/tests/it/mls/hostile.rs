@@ -113,6 +113,46 @@ fn other_groups_and_epochs_are_skipped() {
 
 // [SPEC 8.17]
 #[test]
+fn commits_have_64_kib_at_most_and_what_they_leave_fits_a_record() {
+    const LIMIT: usize = 64 * 1024;
+    let join = |padding| {
+        let mut keys = Keys::of(1);
+        keys.padding = padding;
+        let attempt = Attempt::honest(&keys);
+        let mut anna = Party::inviter(62);
+        let (mallory, commit) = Mallory::take(&anna.invite().0, keys, attempt);
+        let verdict = anna.group.process(&commit, CLOSING, Admission::Invited);
+        (anna, mallory, commit.len(), verdict)
+    };
+    let (.., honest, _) = join(0);
+    // The length of the padding takes five bytes more than that of none.
+    let most = LIMIT - honest - 40;
+    let (_, _, len, verdict) = join(most + 64);
+    assert!(len > LIMIT);
+    rejected(verdict, PeerFault::TooLong);
+    let (mut anna, mut mallory, len, verdict) = join(most);
+    assert!((LIMIT - 64..=LIMIT).contains(&len), "{len}");
+    let Processed::Commit(staged) = verdict else {
+        panic!("{verdict:?}");
+    };
+    anna.group.merge(staged).unwrap();
+    let mut update = |padding| {
+        mallory.keys.padding = padding;
+        mallory.commit(note(false), None, Proposed::default(), true)
+    };
+    for padding in [LIMIT, 2 << 20] {
+        rejected(anna.read(&update(padding), UPDATE), PeerFault::TooLong);
+    }
+    anna.follow(&update(most), UPDATE);
+    let len = anna.group.snapshot().len();
+    assert!(
+        (most..emptyroom_core::VALUE_LEN_MAX / 4).contains(&len),
+        "{len}"
+    );
+}
+
+// [SPEC 8.17]
+#[test]
 fn commits_propose_nothing() {
     let (mut anna, mut mallory) = anna_and_mallory(61);
     for (closing, slot) in [(false, UPDATE), (true, CLOSING)] {
