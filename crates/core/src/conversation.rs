@@ -170,6 +170,11 @@ impl Conversation {
     }
 
     /// It has something to do at its relay, now or later.
+    /// It never stood and never will.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.phase.failed()
+    }
+
     pub(crate) fn needs_relay(&self) -> bool {
         !self.state.profile.blocked.0 && !self.state.phase.failed()
     }

@@ -17,10 +17,11 @@ use emptyroom_wire::stream::{Opened, Opening, OpeningOutcome, RelayFault};
 use emptyroom_wire::time::{Day, Mono, Now};
 
 pub(crate) use backoff::below;
-pub(crate) use hosts::Hosts;
+pub(crate) use hosts::{By, Hosts, Named};
 pub(crate) use session::{LinkOp, Op, Role, Route, Session, Tag};
 
 use crate::api::{Endpoint, LinkId, RelayTrouble};
+use crate::store::key::ConversationId;
 use backoff::{Backoff, Pages};
 
 /// No greeting or answer to the opening in this time: try again.
@@ -91,9 +92,9 @@ pub(crate) struct LinkCtx<'a> {
 
 impl Link {
     /// A link that is not needed yet.
-    pub(crate) fn new(named: Vec<Host>, added: Vec<Host>, chain: KeyChain) -> Self {
+    pub(crate) fn new(hosts: Vec<Named>, chain: KeyChain) -> Self {
         Self {
-            hosts: Hosts::new(named, added),
+            hosts: Hosts::new(hosts),
             chain,
             state: State::Down { dial_at: None },
             backoff: Backoff::default(),
@@ -121,9 +122,14 @@ impl Link {
         &self.hosts
     }
 
-    /// Adds hosts that a link names.
-    pub(crate) fn add(&mut self, hosts: &[Host], rng: &mut dyn CryptoRng) {
-        self.hosts.add(hosts, rng);
+    /// Adds hosts that the link of a conversation names.
+    pub(crate) fn add(&mut self, hosts: &[Host], by: ConversationId, rng: &mut dyn CryptoRng) {
+        self.hosts.add(hosts, by, rng);
+    }
+
+    /// Forgets the hosts that only links of such conversations named. False: there are none.
+    pub(crate) fn forget_hosts(&mut self, is_gone: impl Fn(ConversationId) -> bool) -> bool {
+        self.hosts.forget(is_gone)
     }
 
     /// Somebody noticed that the relay makes trouble.
@@ -437,7 +443,7 @@ impl Link {
         if was_up {
             self.hosts.lost();
         }
-        let nodes = self.hosts.named();
+        let nodes = self.hosts.named_len();
         let delay = wait.unwrap_or_else(|| self.backoff.ended(ctx.now.mono, nodes, ctx.rng));
         self.failures = self.failures.saturating_add(1);
         let dial_at = self.wanted.then(|| ctx.now.mono.plus_ms(delay));

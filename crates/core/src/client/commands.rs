@@ -178,7 +178,7 @@ impl Client {
         let hosts = self
             .relays
             .get(&relay)
-            .map(|relay| relay.link.hosts().all().to_vec())
+            .map(|relay| relay.link.hosts().named())
             .ok_or(Refused::NoRelay)?;
         let id = self.new_conversation(name)?;
         let expires_at = self.clock.now().plus_ms(expires_in_ms);
@@ -210,7 +210,7 @@ impl Client {
             return Err(Refused::LinkExpired);
         }
         let id = self.new_conversation(name)?;
-        self.know_relay(link.relay, &link.hosts);
+        self.add_hosts(link.relay, &link.hosts, id);
         let new = NewJoin { name, link: &link };
         let conversation = self.with_ctx(records, link.relay, |ctx| {
             Conversation::take_link(ctx, id, &new)

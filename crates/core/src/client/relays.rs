@@ -9,9 +9,10 @@ use emptyroom_wire::time::{DAY_MS, Mono};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes};
 
 use super::{Client, LoadError, VERSION};
-use crate::link::{Link, Tag};
+use crate::conversation::Conversation;
+use crate::link::{By, Link, Named, Tag};
 use crate::records;
-use crate::store::key;
+use crate::store::key::{self, ConversationId};
 use crate::store::value::StoredText;
 use crate::store::{Store, Value};
 
@@ -23,8 +24,8 @@ const RELAYS_MAX: usize = 4_096;
 /// Orders that are kept.
 const DESTROYS_MAX: usize = 10_000;
 const RETRY_MS: u64 = 60_000;
-/// Stands before a host that a link added for a relay that was known.
-const ADDED: char = '+';
+/// Stands before a host that the user does not name any more, and with the numbers of their conversations before one of links.
+const OTHERS: char = '+';
 
 /// A relay and the link to it.
 pub(super) struct Relay {
@@ -63,20 +64,44 @@ pub(super) fn load(store: &Store<'_>) -> Result<BTreeMap<IdentityHash, Relay>, L
     for (_, saved) in store.scan(key::RELAYS, None, RELAYS_MAX, false) {
         let record: RelayRecord = records::decode(VERSION, &saved)?;
         let chain = KeyChain::decode(record.chain.as_slice()).map_err(|_| LoadError::Damaged)?;
-        let (mut named, mut added) = (Vec::new(), Vec::new());
-        for host in &record.hosts {
-            let text = host.text();
-            let (hosts, text) = match text.expose().strip_prefix(ADDED) {
-                Some(text) => (&mut added, text),
-                None => (&mut named, text.expose()),
-            };
-            hosts.push(Host::parse(text).map_err(|_| LoadError::Damaged)?);
-        }
-        let link = Link::new(named, added, chain);
+        let hosts = record.hosts.iter().map(read_host);
+        let hosts: Option<Vec<Named>> = hosts.collect();
+        let link = Link::new(hosts.ok_or(LoadError::Damaged)?, chain);
         let code = record.code;
         relays.insert(link.relay(), Relay { link, code, saved });
     }
     Ok(relays)
+}
+
+fn write_host(named: &Named) -> StoredText {
+    let host = &named.host;
+    let text = match &named.by {
+        By::User => host.to_string(),
+        By::UserBefore => format!("{OTHERS}{host}"),
+        By::Links(links) => {
+            let links: Vec<String> = links.iter().map(|link| link.0.to_string()).collect();
+            format!("{OTHERS}{} {host}", links.join(","))
+        }
+    };
+    StoredText::of(&text.as_str().into())
+}
+
+fn read_host(text: &StoredText) -> Option<Named> {
+    let text = text.text();
+    let (by, host) = match text.expose().strip_prefix(OTHERS) {
+        None => (By::User, text.expose()),
+        Some(others) => match others.split_once(' ') {
+            None => (By::UserBefore, others),
+            Some((links, host)) => {
+                let links = links
+                    .split(',')
+                    .map(|link| link.parse().map(ConversationId));
+                (By::Links(links.collect::<Result<_, _>>().ok()?), host)
+            }
+        },
+    };
+    let host = Host::parse(host).ok()?;
+    Some(Named { host, by })
 }
 
 /// All orders of the records.
@@ -104,12 +129,8 @@ impl Relay {
     }
 
     fn record(&self) -> Value {
-        let text = |text: String| StoredText::of(&text.as_str().into());
-        let (named, added) = self.link.hosts().named_and_added();
-        let named = named.iter().map(|host| text(host.to_string()));
-        let added = added.iter().map(|host| text(format!("{ADDED}{host}")));
         let record = RelayRecord {
-            hosts: named.chain(added).collect(),
+            hosts: self.link.hosts().all().iter().map(write_host).collect(),
             code: self.code.clone(),
             chain: self.link.chain().encode().into(),
         };
@@ -143,23 +164,42 @@ impl PendingDestroy {
 
 impl Client {
     /// The relay of an address or link, known from now on.
-    pub(super) fn know_relay(&mut self, relay: IdentityHash, hosts: &[Host]) {
-        let known = self.relays.entry(relay).or_insert_with(|| Relay {
-            link: Link::new(Vec::new(), Vec::new(), KeyChain::new(relay)),
+    fn know_relay(&mut self, relay: IdentityHash) {
+        self.step.relays_changed.insert(relay);
+        self.relays.entry(relay).or_insert_with(|| Relay {
+            link: Link::new(Vec::new(), KeyChain::new(relay)),
             code: None,
             saved: Value::default(),
         });
-        known.link.add(hosts, &mut *self.rng);
-        self.step.relays_changed.insert(relay);
+    }
+
+    /// The link of a conversation says where a relay is dialled.
+    pub(super) fn add_hosts(&mut self, relay: IdentityHash, hosts: &[Host], by: ConversationId) {
+        self.know_relay(relay);
+        if let Some(known) = self.relays.get_mut(&relay) {
+            known.link.add(hosts, by, &mut *self.rng);
+        }
     }
 
     /// The user named this relay's address.
     pub(super) fn prefer_relay(&mut self, address: RelayAddress) {
         let hosts: Vec<Host> = address.hosts().cloned().collect();
-        self.know_relay(address.identity, &hosts);
+        self.know_relay(address.identity);
         if let Some(known) = self.relays.get_mut(&address.identity) {
             known.link.prefer(&hosts, &mut *self.rng);
             known.code = address.code.or(known.code.take());
+        }
+    }
+
+    /// Nothing of a link stays that led to nothing, or whose conversation is forgotten.
+    // [SPEC 7.14]
+    fn forget_hosts(&mut self) {
+        let conversations = &self.conversations;
+        let is_gone = |id| conversations.get(&id).is_none_or(Conversation::has_failed);
+        for (identity, relay) in &mut self.relays {
+            if relay.link.forget_hosts(is_gone) {
+                self.step.relays_changed.insert(*identity);
+            }
         }
     }
 
@@ -191,6 +231,7 @@ impl Client {
 
     /// Links stand where somebody needs them.
     pub(super) fn want_links(&mut self) {
+        self.forget_hosts();
         let relays: Vec<IdentityHash> = self.relays.keys().copied().collect();
         for relay in relays {
             let wanted = self.destroys.values().any(|destroy| destroy.relay == relay)

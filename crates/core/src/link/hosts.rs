@@ -1,49 +1,74 @@
-//! Where a relay is dialled: its hosts, and whose turn it is.
+//! Where a relay is dialled: its hosts, who named them, and whose turn it is.
+
+use std::collections::BTreeSet;
 
 use emptyroom_wire::address::Host;
 use emptyroom_wire::limits::LINK_HOSTS_MAX;
 use emptyroom_wire::rng::CryptoRng;
 
 use super::backoff::shuffle;
+use crate::store::key::ConversationId;
 
 /// Hosts in the order in which they are tried.
 pub(crate) struct Hosts {
     /// First those that the user named, or the link by which the relay became known: its nodes. Then those that other links added.
-    all: Vec<Host>,
-    named: usize,
+    all: Vec<Named>,
     /// The one to be tried next.
     next: usize,
 }
 
+/// A host, and who named it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) host: Host,
+    pub(crate) by: By,
+}
+
+/// Who named a host.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The user.
+    User,
+    /// The user, before he named others.
+    UserBefore,
+    /// The links that these conversations came from: it goes with the last of them.
+    Links(BTreeSet<ConversationId>),
+}
+
 impl Hosts {
-    pub(super) fn new(named: Vec<Host>, added: Vec<Host>) -> Self {
-        Self {
-            named: named.len(),
-            all: [named, added].concat(),
-            next: 0,
-        }
+    pub(super) fn new(all: Vec<Named>) -> Self {
+        Self { all, next: 0 }
     }
 
     /// The first one, for people.
     pub(super) fn first(&self) -> Option<&Host> {
-        self.all.first()
+        self.all.first().map(|first| &first.host)
     }
 
     /// All of them.
-    pub(crate) fn all(&self) -> &[Host] {
+    pub(crate) fn all(&self) -> &[Named] {
         &self.all
     }
 
-    /// Those that were named, and those that links added.
-    pub(crate) fn named_and_added(&self) -> (&[Host], &[Host]) {
-        self.all
-            .split_at_checked(self.named)
-            .unwrap_or((&self.all, &[]))
+    /// Those that the user named, or the first link: only they are handed on.
+    // [SPEC 7.14]
+    pub(crate) fn named(&self) -> Vec<Host> {
+        let named = self.all.iter().take(self.named_len());
+        named.map(|named| named.host.clone()).collect()
     }
 
     /// How many were named.
-    pub(super) fn named(&self) -> usize {
-        self.named
+    pub(super) fn named_len(&self) -> usize {
+        let Some(first) = self.all.first() else {
+            return 0;
+        };
+        let together = |named: &&Named| match (&first.by, &named.by) {
+            (By::Links(first), By::Links(others)) => {
+                first.first().is_some_and(|link| others.contains(link))
+            }
+            (first, other) => first == other,
+        };
+        self.all.iter().take_while(together).count()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -52,38 +77,80 @@ impl Hosts {
 
     /// Adds hosts that a link names, in an order of this client's own. They come last: whoever made a link does not choose where
     /// known relays are dialled.
-    pub(super) fn add(&mut self, hosts: &[Host], rng: &mut dyn CryptoRng) {
+    pub(super) fn add(&mut self, hosts: &[Host], link: ConversationId, rng: &mut dyn CryptoRng) {
         // [SPEC 7.11]
-        let is_new = self.all.is_empty();
-        let unknown = hosts.iter().filter(|host| !self.all.contains(host));
-        let mut unknown: Vec<Host> = unknown.cloned().collect();
-        shuffle(&mut unknown, rng);
-        self.all.extend(unknown);
-        self.all.truncate(LINK_HOSTS_MAX);
-        if is_new {
-            self.named = self.all.len();
+        let mut hosts = hosts.to_vec();
+        shuffle(&mut hosts, rng);
+        for host in hosts {
+            match self.all.iter_mut().find(|named| named.host == host) {
+                Some(known) => {
+                    if let By::Links(links) = &mut known.by {
+                        links.insert(link);
+                    }
+                }
+                None => {
+                    let by = By::Links(BTreeSet::from([link]));
+                    self.all.push(Named { host, by });
+                }
+            }
         }
+        self.all.truncate(LINK_HOSTS_MAX);
     }
 
     /// Puts hosts first that the user named, in an order of this client's own: so clients spread over the nodes of a relay.
     pub(super) fn prefer(&mut self, hosts: &[Host], rng: &mut dyn CryptoRng) {
         // [SPEC 7.11]
-        let mut all = hosts.to_vec();
-        shuffle(&mut all, rng);
-        self.named = all.len();
-        let others = self.all.iter().filter(|host| !hosts.contains(host));
-        all.extend(others.cloned());
+        let mut preferred = hosts.to_vec();
+        shuffle(&mut preferred, rng);
+        let preferred = preferred
+            .into_iter()
+            .map(|host| Named { host, by: By::User });
+        let others = self.all.drain(..);
+        let others = others.filter(|named| !hosts.contains(&named.host));
+        let others = others.map(|named| match named.by {
+            By::User => Named {
+                by: By::UserBefore,
+                ..named
+            },
+            _ => named,
+        });
+        let mut all: Vec<Named> = preferred.chain(others).collect();
         all.truncate(LINK_HOSTS_MAX);
         self.all = all;
         self.next = 0;
     }
 
+    /// Forgets the hosts of links that led to nothing, or whose conversation is gone. False: there are none.
+    // [SPEC 7.14]
+    pub(super) fn forget(&mut self, is_gone: impl Fn(ConversationId) -> bool) -> bool {
+        let is_stale = |named: &Named| match &named.by {
+            By::Links(links) => links.iter().any(|link| is_gone(*link)),
+            _ => false,
+        };
+        // Orders may wait for a relay whose last conversation is gone.
+        let is_needed = |named: &Named| match &named.by {
+            By::Links(links) => links.iter().any(|link| !is_gone(*link)),
+            _ => true,
+        };
+        if !self.all.iter().any(is_stale) || !self.all.iter().any(is_needed) {
+            return false;
+        }
+        self.all.retain(is_needed);
+        for named in &mut self.all {
+            if let By::Links(links) = &mut named.by {
+                links.retain(|link| !is_gone(*link));
+            }
+        }
+        self.next = self.next.min(self.all.len());
+        true
+    }
+
     /// Whose turn it is; after that it is the next one's.
     pub(super) fn take_next(&mut self) -> Option<&Host> {
         self.next %= self.all.len().max(1);
-        let host = self.all.get(self.next)?;
+        let named = self.all.get(self.next)?;
         self.next += 1;
-        Some(host)
+        Some(&named.host)
     }
 
     /// The host that was taken answers: it is the next one again.
@@ -95,6 +162,6 @@ impl Hosts {
     pub(super) fn lost(&mut self) {
         // [SPEC 7.12]
         let used = self.next % self.all.len().max(1);
-        self.next = (used + 1).checked_rem(self.named).unwrap_or(0);
+        self.next = (used + 1).checked_rem(self.named_len()).unwrap_or(0);
     }
 }

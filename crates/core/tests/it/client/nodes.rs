@@ -1,8 +1,12 @@
 //! A relay that runs on several nodes, as its clients see it.
 
-use emptyroom_core::api::{Command, Event, RelayTrouble, Reply, Text};
+use emptyroom_core::api::{Command, ContactState, Event, RelayTrouble, Reply, Text};
+use emptyroom_wire::address::Host;
+use emptyroom_wire::link::{InviteBinding, InviteLink};
+use emptyroom_wire::log::Capability;
+use emptyroom_wire::secret::Secret32;
 
-use super::world::{MINUTE, SECOND, World};
+use super::world::{DAY, MINUTE, SECOND, World, name};
 
 /// Alice knows the relay under these hosts besides its own, and has a link to it for some minutes.
 fn linked(seed: u64, others: &str) -> World {
@@ -109,4 +113,80 @@ fn a_node_with_an_older_key_must_have_it_in_the_same_chain() {
     let troubles = troubles(&mut world);
     assert!(!troubles.is_empty());
     assert!(troubles.iter().all(|kind| *kind == RelayTrouble::KeyChain));
+}
+
+/// Whether Alice, whom the relay does not answer, dials another host than its own.
+fn dials_elsewhere(world: &mut World) -> bool {
+    world.elsewhere.clear();
+    world.cut = true;
+    lose_link(world);
+    world.pass(10 * MINUTE);
+    world.cut = false;
+    world.pass(10 * MINUTE);
+    assert!(is_up(world));
+    world.elsewhere.contains(&0)
+}
+
+/// The hosts that an invite of Alice's hands on.
+fn handed_on(world: &mut World, to: &str) -> Vec<String> {
+    let link = world.invite(0, to);
+    let link = InviteLink::parse(link.expose()).unwrap();
+    link.hosts.iter().map(Host::to_string).collect()
+}
+
+// [SPEC 7.14]
+#[test]
+fn hosts_of_a_link_that_leads_nowhere_leave_nothing() {
+    let mut world = World::talk(110);
+    let link = InviteLink {
+        hosts: vec![Host::parse("elsewhere.example:443").unwrap()],
+        relay: world.relay.as_ref().unwrap().identity_hash(),
+        capability: Capability::new([1; 32]),
+        secret: Secret32::new([2; 32]),
+        binding: InviteBinding([3; 32]),
+        expires: world.now.wall.plus_ms(DAY),
+    };
+    let join = Command::Join {
+        link: Text::new(link.to_text().unwrap()),
+        name: name("mallory"),
+    };
+    assert_eq!(world.command(0, join), Ok(Reply::Joining));
+    world.pass(MINUTE);
+    for again in [false, true] {
+        if again {
+            world.kill(0);
+            world.pass(MINUTE);
+        }
+        assert!(!dials_elsewhere(&mut world));
+    }
+    assert_eq!(handed_on(&mut world, "carol"), ["relay.example:443"]);
+}
+
+// [SPEC 7.14]
+#[test]
+fn hosts_of_a_contacts_link_are_dialled_last_and_go_with_him() {
+    let mut world = World::talk(111);
+    let address = world
+        .address()
+        .replace(":443", ":443,elsewhere.example:443");
+    let address = Text::new(address);
+    world.command(1, Command::SetRelay { address }).unwrap();
+    let link = world.invite(1, "carol");
+    let join = |name_of: &str| Command::Join {
+        link: link.clone(),
+        name: name(name_of),
+    };
+    world.command(0, join("dave")).unwrap();
+    world.pass(5 * MINUTE);
+    assert_eq!(world.contact(0).state, ContactState::Active);
+    // Mallory names the same hosts, and fails: they are Dave's all the same.
+    world.command(0, join("again")).unwrap();
+    world.pass(5 * MINUTE);
+    world.kill(0);
+    world.pass(MINUTE);
+    assert!(dials_elsewhere(&mut world));
+    assert_eq!(handed_on(&mut world, "erin"), ["relay.example:443"]);
+    let forget = Command::Forget { name: name("dave") };
+    world.command(0, forget).unwrap();
+    assert!(!dials_elsewhere(&mut world));
 }
