@@ -10,6 +10,7 @@
 
 mod channel;
 mod claims;
+mod copies;
 mod group;
 mod hashes;
 mod inviting;
@@ -169,12 +170,12 @@ impl Conversation {
         }
     }
 
-    /// It has something to do at its relay, now or later.
     /// It never stood and never will.
     pub(crate) fn has_failed(&self) -> bool {
         self.state.phase.failed()
     }
 
+    /// It has something to do at its relay, now or later.
     pub(crate) fn needs_relay(&self) -> bool {
         !self.state.profile.blocked.0 && !self.state.phase.failed()
     }
@@ -346,6 +347,8 @@ impl Conversation {
     /// Moves into another log.
     fn set_main(&mut self, ctx: &mut Ctx<'_>, main: MainLog) {
         hashes::clear(&mut ctx.store, self.id);
+        copies::clear(&mut ctx.store, self.id);
+        self.live.copies = None;
         self.live.main.leave(&mut ctx.port);
         self.live.main.succeeded();
         self.live.access = Some(main.key.access());

@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use emptyroom_relay::store::{Batch, RowKey, StoreOp, StoreReply, StoredEntry};
+use emptyroom_relay::store::{
+    Append, Batch, NewEntry, Place, RowKey, Store as _, StoreOp, StoreReply, StoredEntry,
+};
 use emptyroom_wire::entry::{Aad, RunningHash, Ttl};
 use emptyroom_wire::op::{Appended, Refusal, RefusalCode, View};
+use emptyroom_wire::time::Wall;
+
+use crate::memory_store::{Disk, MemoryStore};
 
 /// A way to lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +41,8 @@ pub enum Lie {
     FalseRefusal,
     /// Restarts are acknowledged, and nowhere.
     FalseRestart,
+    /// Messages are stored twice, nonce and all, in one right chain.
+    Twice,
 }
 
 /// All of them.
@@ -53,6 +60,7 @@ pub const LIES: &[Lie] = &[
     Lie::FalseClosed,
     Lie::FalseRefusal,
     Lie::FalseRestart,
+    Lie::Twice,
 ];
 
 /// Those after which messages may be missing for good; their reader sees that. What is answered as stale and stored all the
@@ -62,12 +70,13 @@ pub(crate) const LEAVE_GAPS: &[Lie] = &[
     Lie::Withhold,
     Lie::WrongSequence,
     Lie::FalseStale,
+    Lie::Twice,
 ];
 
 /// What an operation was about.
 pub(crate) enum Asked {
     Read(RowKey),
-    Append(RowKey, Aad, Arc<[u8]>),
+    Append(Place, Aad, Arc<[u8]>),
     Look,
     Other,
 }
@@ -77,13 +86,39 @@ pub(crate) fn asked(op: &StoreOp) -> Asked {
     match op {
         StoreOp::Read { place, .. } => Asked::Read(place.key()),
         StoreOp::Append(append) => Asked::Append(
-            append.place.key(),
+            append.place.clone(),
             append.entry.aad.clone(),
             append.entry.body.clone(),
         ),
         StoreOp::Look { .. } => Asked::Look,
         _ => Asked::Other,
     }
+}
+
+/// Stores what was just stored once more, under the next number. False: it is none of the entries that a liar repeats.
+pub(crate) fn store_again(
+    store: &mut MemoryStore,
+    now: Wall,
+    before: &Disk,
+    asked: &Asked,
+) -> bool {
+    let Asked::Append(place, aad, body) = asked else {
+        return false;
+    };
+    // The slots that a commit expects are filled.
+    if aad.commit {
+        return false;
+    }
+    store.rows().forget_nonces(before, &place.key());
+    let again = StoreOp::Append(Append {
+        place: place.clone(),
+        entry: NewEntry {
+            aad: aad.clone(),
+            body: body.clone(),
+        },
+        next: Vec::new(),
+    });
+    store.apply(now, vec![again]).is_ok()
 }
 
 /// The answer to an append that a liar does not store.
@@ -133,7 +168,7 @@ impl Kept {
                         aad: aad.clone(),
                         body: body.clone(),
                     };
-                    self.0.insert(*log, entry);
+                    self.0.insert(log.key(), entry);
                 }
                 _ => {}
             }

@@ -86,6 +86,15 @@ impl Disk {
         self.lasting.remove(log).is_some()
     }
 
+    /// Everything that lasts, but the header of this log, is as it was before: what was appended since may be appended again.
+    pub fn forget_nonces(&mut self, before: &Disk, log: &RowKey) {
+        let header = self.lasting.get(log).cloned();
+        self.lasting.clone_from(&before.lasting);
+        if let Some(header) = header {
+            self.lasting.insert(*log, header);
+        }
+    }
+
     fn put_entries(&mut self, changes: &mut Changes, mask: u64) {
         for (number, change) in changes.entries.drain(..).enumerate() {
             if mask & (1 << (number % 64)) == 0 {

@@ -6,6 +6,7 @@ use emptyroom_wire::log_keys::LogAccess;
 use emptyroom_wire::time::Mono;
 
 use super::channel::Channel;
+use super::copies::Copies;
 use super::origin::Origin;
 use crate::account::OwnKeys;
 use crate::link::Role;
@@ -51,6 +52,8 @@ pub(super) struct Live {
     pub(super) genesis: Option<Vec<u8>>,
     /// Looking for generation 1, as log 0 is unknown.
     pub(super) probing: bool,
+    /// What was read in the log, once it was looked up.
+    pub(super) copies: Option<Copies>,
     /// Troubles told since the link came up.
     pub(super) told: BTreeSet<&'static str>,
     pub(super) creating: bool,
@@ -87,6 +90,7 @@ impl Live {
             read_first_by: None,
             genesis: None,
             probing: false,
+            copies: None,
             told: BTreeSet::new(),
             creating: false,
             full: false,

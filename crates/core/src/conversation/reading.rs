@@ -8,6 +8,7 @@ use emptyroom_wire::op::{Answer, EntryPush, Refusal};
 use emptyroom_wire::time::DAY_MS;
 use zeroize::Zeroizing;
 
+use super::copies::{self, Copies};
 use super::lines::{GapLine, LineContent};
 use super::stage::What;
 use super::state::{LogKey, MainLog, Phase};
@@ -31,6 +32,14 @@ const DELIVER_MS_MAX: u64 = 60_000;
 /// A hint to look into the recovery log counts once in this time.
 // [SPEC 10.11]
 const LOOK_EVERY_MS: u64 = 60_000;
+
+/// Whose copy of an entry that was read before.
+enum Copied {
+    /// The same entry: a nonce stands in a log once.
+    ByRelay,
+    /// The same content, sealed again: by whoever has the log's keys.
+    ByWriter,
+}
 
 impl Conversation {
     pub(super) fn main_opened(&mut self, ctx: &mut Ctx<'_>, answer: &Answer) {
@@ -172,13 +181,38 @@ impl Conversation {
     }
 
     fn read_as_member(&mut self, ctx: &mut Ctx<'_>, entry: &EntryPush, own: bool) {
+        let opened = self.live.access.as_ref().and_then(|access| {
+            entry::open(&access.outer, &entry.aad(access.log_id), &entry.body).ok()
+        });
         let staged = self.stage.as_ref().is_some_and(|staged| staged.is(entry));
-        if staged {
-            self.own_read_back(ctx, entry);
-        } else if !own {
-            self.read_foreign(ctx, entry);
+        match self.copy_of(ctx, entry, opened.as_ref()) {
+            Some(Copied::ByRelay) => self.tell_trouble(ctx, RelayTrouble::WrongSequence),
+            _ if staged => self.own_read_back(ctx, entry),
+            _ if own => {}
+            Some(Copied::ByWriter) => self.rubbish(ctx, entry.commit),
+            None => self.read_foreign(ctx, entry, opened),
         }
         self.closed_without_commit(ctx);
+    }
+
+    /// Whether the entry was read before; from now on it was.
+    // [SPEC 10.28]
+    fn copy_of(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        entry: &EntryPush,
+        opened: Option<&(u8, Vec<u8>)>,
+    ) -> Option<Copied> {
+        let print = opened.and_then(|(kind, content)| copies::print(*kind, content));
+        let read = &mut self.live.copies;
+        let read = read.get_or_insert_with(|| Copies::load(&ctx.store, self.id));
+        let copied = if read.has_nonce(&entry.nonce) {
+            Some(Copied::ByRelay)
+        } else {
+            read.has_content(print.as_ref()).then_some(Copied::ByWriter)
+        };
+        read.note(&mut ctx.store, self.id, entry.nonce, print);
+        copied
     }
 
     /// The append that is under way stands in the log.
@@ -214,13 +248,13 @@ impl Conversation {
     }
 
     // [SPEC 8.55]
-    fn read_foreign(&mut self, ctx: &mut Ctx<'_>, entry: &EntryPush) {
-        let Some(access) = &self.live.access else {
-            return;
-        };
-        let Ok((kind, content)) =
-            entry::open(&access.outer, &entry.aad(access.log_id), &entry.body)
-        else {
+    fn read_foreign(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        entry: &EntryPush,
+        opened: Option<(u8, Vec<u8>)>,
+    ) {
+        let Some((kind, content)) = opened else {
             return self.tell_trouble(ctx, RelayTrouble::ForeignEntry);
         };
         match kind {

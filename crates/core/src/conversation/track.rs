@@ -148,6 +148,10 @@ impl Track {
         if entry.seq < self.next_seq || self.closed() || entry.seq == u64::MAX {
             return Err(RelayTrouble::WrongSequence);
         }
+        let elsewhere = |own: &Ahead| own.nonce == entry.nonce && own.seq != entry.seq;
+        if self.ahead.iter().any(elsewhere) {
+            return Err(RelayTrouble::WrongSequence);
+        }
         let gap = self.gap_before(entry)?;
         if let Some(before) = self
             .ahead
@@ -375,5 +379,34 @@ mod tests {
         }
         let later = entry(2, track.hash(), b"withdrawn");
         assert!(!track.accept(&later, log).expect("it fits").own);
+    }
+
+    // [SPEC 10.21]
+    #[test]
+    fn what_was_acknowledged_stands_under_no_other_number() {
+        let log = LogId([1; 32]);
+        let own = entry(1, RunningHash::default(), b"own");
+        let aad = own.aad(log);
+        let append = OwnAppend {
+            nonce: own.nonce,
+            aad: &aad,
+            body: &own.body,
+        };
+        let mut track = Track::default();
+        let answer = Appended {
+            seq: 1,
+            running_hash: RunningHash([9; 32]),
+        };
+        assert_eq!(
+            track.acknowledged(&append, &answer),
+            Ok(Acknowledged::Ahead)
+        );
+        let early = entry(0, RunningHash::default(), b"own");
+        assert_eq!(track.accept(&early, log), Err(RelayTrouble::WrongSequence));
+        let other = EntryPush {
+            nonce: [5; 16],
+            ..early
+        };
+        assert!(track.accept(&other, log).is_ok());
     }
 }

@@ -144,6 +144,16 @@ impl ConversationId {
 
     fn part(self, kind: u8, rest: &[u8]) -> Vec<u8> {
         let mut key = self.all();
+    /// Prefix of what was read in the current log.
+    pub(crate) fn copies(self) -> Vec<u8> {
+        self.part(b'u', &[])
+    }
+
+    /// A part of what was read in the current log.
+    pub(crate) fn copies_chunk(self, chunk: u64) -> Vec<u8> {
+        self.part(b'u', &chunk.to_be_bytes())
+    }
+
         key.push(kind);
         key.extend_from_slice(rest);
         key

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use emptyroom_core::api::Text;
-use emptyroom_relay::store::{Store as _, StoreFailure, StoreOp};
+use emptyroom_relay::store::{Store as _, StoreFailure, StoreOp, StoreReply};
 use emptyroom_relay::{Config, Input, Output, Relay, Ticket};
 use emptyroom_wire::address::{Host as HostName, RelayAddress};
 use emptyroom_wire::op::AccessCode;
@@ -293,6 +293,8 @@ impl World {
         let instead: Vec<_> = ops.iter().map(|op| lies::instead(host.lie, op)).collect();
         let stored = ops.into_iter().zip(&instead);
         let stored = stored.filter_map(|(op, instead)| instead.is_none().then_some(op));
+        let twice = host.lie == Some(Lie::Twice);
+        let before = twice.then(|| host.store.rows().clone());
         let answer = host.store.apply(now.wall, stored.collect());
         let answer = answer.map(|replies| {
             let mut replies = replies.into_iter();
@@ -306,7 +308,14 @@ impl World {
                     None => replies.next(),
                 })
                 .collect();
-            if let Some(lie) = host.lie {
+            if let Some(before) = &before {
+                // Of several at once one would undo another.
+                if let ([asked], [StoreReply::Appended(_)]) = (asked.as_slice(), replies.as_slice())
+                    && lies::store_again(&mut host.store, now.wall, before, asked)
+                {
+                    host.lies_told.insert(Lie::Twice);
+                }
+            } else if let Some(lie) = host.lie {
                 if host.kept.twist(lie, &asked, &mut replies) {
                     host.lies_told.insert(lie);
                 }

@@ -1,6 +1,6 @@
 //! Relays that lie, each shown to the user as what it does; and once they stop, everybody goes on.
 
-use emptyroom_core::api::{Event, RelayTrouble};
+use emptyroom_core::api::{Event, LineBody, Notice, RelayTrouble};
 use emptyroom_sim::lies::{LIES, Lie};
 use emptyroom_sim::scene::Scene;
 use emptyroom_sim::world::{DAY, HOUR, MINUTE, SECOND};
@@ -43,6 +43,7 @@ fn looks_like(lie: Lie) -> &'static [RelayTrouble] {
         // The messages have failed, and say so.
         Lie::FalseRefusal => &[],
         Lie::FalseRestart => &[WrongSequence, TwoHistories],
+        Lie::Twice => &[WrongSequence],
     }
 }
 
@@ -82,6 +83,40 @@ fn every_lie_shows() {
             );
             conclude(&mut scene, &format!("{lie:?}, seed {seed}"));
         }
+    }
+}
+
+/// What the relay stored twice is its own doing: nobody's device was restored, and nobody sent rubbish.
+// [SPEC 10.28]
+#[test]
+fn what_a_relay_repeats_accuses_nobody_else() {
+    for seed in 1..=4 {
+        let mut scene = Scene::pair(seed, false);
+        scene.send(TALK, A);
+        scene.send(TALK, B);
+        scene.pass(MINUTE);
+        scene.world.hosts[RELAY].lie = Some(Lie::Twice);
+        for _ in 0..3 {
+            scene.send(TALK, A);
+            scene.send(TALK, B);
+            scene.pass(MINUTE);
+            // Each reads its own entries again, from the relay's store.
+            scene.world.lose_all();
+            scene.pass(MINUTE);
+        }
+        assert!(scene.world.hosts[RELAY].lies_told.contains(&Lie::Twice));
+        for party in [A, B] {
+            assert!(troubles(&scene, party).contains(&RelayTrouble::WrongSequence));
+        }
+        let accused = scene.events.iter().find(|(_, event)| match event {
+            Event::PeerTrouble { .. } => true,
+            Event::Noticed { line, .. } => {
+                matches!(line.body, LineBody::Notice(Notice::Restarted { .. }))
+            }
+            _ => false,
+        });
+        assert_eq!(accused, None);
+        conclude(&mut scene, &format!("seed {seed}"));
     }
 }
 

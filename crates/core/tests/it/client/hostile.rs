@@ -5,8 +5,9 @@ use emptyroom_core::api::{
     Ticket,
 };
 use emptyroom_core::kind;
-use emptyroom_relay::store::StoreReply;
+use emptyroom_relay::store::{Place, Store as _, StoreOp, StoreReply, StoredEntry};
 use emptyroom_wire::entry::{self, Aad, RunningHash, Ttl};
+use emptyroom_wire::log_keys::LogAccess;
 use emptyroom_wire::op::Answer;
 use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::secret::Secret32;
@@ -121,6 +122,76 @@ fn rubbish_messages_are_skipped_and_reported() {
         );
     }
     both_talk(&mut world, "rubbish message");
+}
+
+/// What stands in a log, opened.
+fn contents(world: &mut World, access: &LogAccess) -> Vec<(u8, Vec<u8>)> {
+    let place = Place::of(&access.capability);
+    let read = StoreOp::Read {
+        place,
+        from: 0,
+        bytes_max: usize::MAX,
+    };
+    let now = world.now.wall;
+    let Some(StoreReply::Read(batch)) = world.store.apply(now, vec![read]).unwrap().pop() else {
+        panic!("the log is not there");
+    };
+    let open = |stored: &StoredEntry| entry::open(&access.outer, &stored.aad, &stored.body);
+    batch
+        .entries
+        .iter()
+        .filter_map(|one| open(one).ok())
+        .collect()
+}
+
+// [SPEC 10.28]
+#[test]
+fn what_somebody_seals_again_is_rubbish_and_no_restart() {
+    let mut world = World::talk(401);
+    for party in 0..2 {
+        // So nothing is trimmed.
+        let set = Command::SetReceipts {
+            name: World::peer_name(party),
+            delivered: false,
+            read: false,
+        };
+        world.command(party, set).unwrap();
+    }
+    world.send(0, "of alice");
+    world.send(1, "of bob");
+    world.pass(MINUTE);
+    let access = inspect(&world, 0).main.unwrap();
+    let messages = contents(&mut world, &access);
+    let messages: Vec<_> = messages
+        .iter()
+        .filter(|(kind, _)| *kind == kind::MLS)
+        .collect();
+    assert!(messages.len() >= 2);
+    for party in 0..2 {
+        assert_eq!(peer_troubles(&mut world, party), []);
+        // Also after a start.
+        world.kill(party);
+    }
+    world.pass(MINUTE);
+    let mut raw = Raw::connect(&mut world);
+    for (kind, content) in messages {
+        raw.append(
+            &mut world,
+            &access,
+            (*kind, content),
+            (false, false),
+            Vec::new(),
+        );
+    }
+    world.pass(MINUTE);
+    for party in 0..2 {
+        assert_eq!(
+            peer_troubles(&mut world, party),
+            [PeerTrouble::RubbishMessage]
+        );
+    }
+    both_talk(&mut world, "sealed again");
+    assert_eq!(inspect(&world, 0).point.unwrap().position.restart, 0);
 }
 
 // [SPEC 10.4]
