@@ -160,6 +160,11 @@ pub enum Reply {
         /// Its line.
         id: LineId,
     },
+    /// The line is gone here.
+    Deleted {
+        /// Its message was on its way to the relay, and nobody knows how far it came.
+        may_have_left: bool,
+    },
     /// Answer to [`Command::Invites`].
     Invites(Vec<InviteInfo>),
     /// Answer to [`Command::Contacts`].

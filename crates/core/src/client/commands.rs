@@ -71,9 +71,9 @@ impl Client {
                 limit,
             } => self.history(records, &name, before, limit),
             Command::Delete { name, id } => self.at(records, &name, |conversation, ctx| {
-                conversation
-                    .delete(ctx, id)
-                    .then_some(Reply::Done)
+                let deleted = conversation.delete(ctx, id);
+                deleted
+                    .map(|may_have_left| Reply::Deleted { may_have_left })
                     .ok_or(Refused::UnknownLine)
             }),
             Command::SetTimer { name, burn } => self.at(records, &name, |conversation, ctx| {

@@ -326,7 +326,7 @@ impl Conversation {
     }
 
     /// Drops an append that may have left: should it stand in the log, it is known again.
-    fn withdraw_stage(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn withdraw_stage(&mut self, ctx: &mut Ctx<'_>) {
         if let (Some(staged), Some(main)) = (&self.stage, &mut self.state.main) {
             main.track.withdraw(&staged.own(&staged.aad()));
         }

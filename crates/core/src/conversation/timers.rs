@@ -6,6 +6,7 @@ use super::joining::NOT_SEEN_MS;
 use super::lines::{self, LineContent, OwnTimerLine};
 use super::origin::Origin;
 use super::recovery::NOT_TAKEN_MS;
+use super::stage::What;
 use super::state::Phase;
 use super::{Conversation, Ctx};
 use crate::api::{Burn, Event, GoneWhy, LineId, Side};
@@ -109,8 +110,18 @@ impl Conversation {
         })
     }
 
+    /// The line's message is on its way: it may have left.
+    pub(super) fn is_staged(&self, id: LineId) -> bool {
+        let staged = self.stage.as_ref().map(|staged| &staged.what);
+        matches!(staged, Some(What::Line(line)) if *line == id.0)
+    }
+
     /// Deletes a line and says so.
     pub(super) fn line_gone(&mut self, ctx: &mut Ctx<'_>, id: LineId, why: GoneWhy) {
+        // [SPEC 8.62]
+        if self.is_staged(id) {
+            self.withdraw_stage(ctx);
+        }
         self.unqueue(ctx, id);
         self.live.next_expiry = None;
         if self.state.lines.delete(&mut ctx.store, self.id, id) {

@@ -138,15 +138,16 @@ impl Conversation {
         }
     }
 
-    /// Deletes a line here.
-    pub(crate) fn delete(&mut self, ctx: &mut Ctx<'_>, line: LineId) -> bool {
+    /// Deletes a line here, and says whether its message may have left before. Nothing: there is no such line.
+    pub(crate) fn delete(&mut self, ctx: &mut Ctx<'_>, line: LineId) -> Option<bool> {
         // A change of the timer that waits holds for messages already: it goes on its way first.
         let found = lines::get(&ctx.store, self.id, line).is_some()
             && !self.is_waiting_timer(&ctx.store, line);
-        if found {
+        let may_have_left = self.is_staged(line);
+        found.then(|| {
             self.line_gone(ctx, line, GoneWhy::Deleted);
-        }
-        found
+            may_have_left
+        })
     }
 
     pub(crate) fn unread(&self, store: &Store<'_>, limit: usize) -> Vec<Line> {

@@ -35,6 +35,11 @@ pub enum Answer {
         /// Its line.
         id: u64,
     },
+    /// A line is gone here.
+    Deleted {
+        /// Its message was on its way to the relay, and nobody knows how far it came.
+        may_have_left: bool,
+    },
     /// What was received and not shown.
     Unread {
         /// Oldest first.

@@ -17,6 +17,7 @@ pub(crate) fn answer(
 ) -> Result<Answer, Failure> {
     Ok(match reply {
         Reply::Done => Answer::Done {},
+        Reply::Deleted { may_have_left } => Answer::Deleted { may_have_left },
         Reply::Invited { link, expires_at } => Answer::Invited {
             link: link.expose().to_owned(),
             expires_at: expires_at.0,

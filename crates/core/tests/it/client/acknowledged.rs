@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use emptyroom_core::api::{
-    Command, ContactState, Event, LineBody, MessageState, Notice, RelayLife, RelayTrouble, Reply,
+    Command, ContactState, Event, LineBody, LineId, MessageState, Notice, RelayLife, RelayTrouble,
+    Reply,
 };
 use emptyroom_relay::store::StoreReply;
 use emptyroom_wire::entry::RunningHash;
@@ -333,4 +334,76 @@ fn a_restart_that_cannot_be_stale_is_repeated_later_each_time() {
     world.pass(20 * MINUTE);
     assert_eq!(world.contact(0).state, ContactState::Active);
     assert_eq!(inspect(&world, 1).point.unwrap().position.restart, 1);
+}
+
+/// A side deletes a line of its own; whether its message may have left.
+fn delete(world: &mut World, party: usize, id: LineId) -> bool {
+    let delete = Command::Delete {
+        name: World::peer_name(party),
+        id,
+    };
+    match world.command(party, delete) {
+        Ok(Reply::Deleted { may_have_left }) => may_have_left,
+        other => panic!("{other:?}"),
+    }
+}
+
+// [SPEC 8.62] [SPEC 9.32]
+#[test]
+fn a_message_that_waits_does_not_leave_once_it_is_deleted() {
+    let refused: [fn() -> StoreReply; 2] = [busy, || {
+        StoreReply::Refused(Refusal::now(RefusalCode::StorageFull))
+    }];
+    for refuse in refused {
+        for restarted in [false, true] {
+            let mut world = World::talk(74);
+            world.no_appends = Some(Box::new(refuse));
+            let first = world.send(0, "not this");
+            let second = world.send(0, "nor that");
+            world.send(0, "but this");
+            world.pass(10 * SECOND);
+            if restarted {
+                world.kill(0);
+                world.pass(10 * SECOND);
+            }
+            assert!(delete(&mut world, 0, first), "its bytes were made");
+            assert!(!delete(&mut world, 0, second));
+            world.no_appends = None;
+            world.pass(20 * MINUTE);
+            assert_eq!(world.received(1), ["but this"]);
+            assert_eq!(world.states(0), [MessageState::Delivered]);
+            assert!(!was_restarted(&mut world, 0));
+        }
+    }
+}
+
+// [SPEC 8.62]
+#[test]
+fn a_deleted_message_that_left_is_known_again() {
+    let mut arrived = 0;
+    let mut withdrawn = 0;
+    for outputs in 0..6 {
+        let mut world = World::talk(75);
+        world.cut = true;
+        world.parties[0].dies_after = Some(outputs);
+        world.start_send(0, "gone here", None);
+        world.pass(10 * SECOND);
+        world.parties[0].dies_after = None;
+        let id = world.history(0).last().unwrap().id;
+        delete(&mut world, 0, id);
+        world.cut = false;
+        world.pass(MINUTE);
+        assert_eq!(world.states(0), [], "{outputs}");
+        match world.received(1).len() {
+            0 => withdrawn += 1,
+            _ => arrived += 1,
+        }
+        world.send(0, "two");
+        world.send(1, "three");
+        world.pass(MINUTE);
+        assert_eq!(world.received(0), ["three"], "{outputs}");
+        assert_eq!(world.states(0), [MessageState::Delivered], "{outputs}");
+        assert!(!was_restarted(&mut world, 0), "{outputs}");
+    }
+    assert!(arrived > 0 && withdrawn > 0, "{arrived} {withdrawn}");
 }

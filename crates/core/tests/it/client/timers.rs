@@ -242,7 +242,10 @@ fn a_change_that_waits_stays_the_users_choice_and_is_not_deleted() {
     world.start_relay();
     world.pass(MINUTE);
     assert_eq!([world.contact(0).burn, world.contact(1).burn], [minute; 2]);
-    assert_eq!(world.command(0, delete()), Ok(Reply::Done));
+    let deleted = Reply::Deleted {
+        may_have_left: false,
+    };
+    assert_eq!(world.command(0, delete()), Ok(deleted));
     set_timer(&mut world, 1, Burn::Never);
     world.pass(MINUTE);
     assert_eq!(world.contact(0).burn, Burn::Never);
