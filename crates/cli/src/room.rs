@@ -119,11 +119,15 @@ impl Room {
 
     /// What an open vault knows of its time and of its factors. What stands in the way of asking is told by what is asked next.
     fn warn_of_vault(&self, session: &Session) {
-        let Ok(StatusInfo { vault, .. }) = status(session) else {
+        let Ok(status) = status(session) else {
             return;
         };
-        self.warn_of(vault.deadman.as_ref());
-        self.warn_of_factors(&vault);
+        self.warn_of(status.vault.deadman.as_ref());
+        self.warn_of_factors(&status.vault);
+        // [SPEC 9.37]
+        if let Some(ahead_s) = status.clock_ahead_s {
+            self.out.warn("clock_ahead", &words::clock_ahead(ahead_s));
+        }
     }
 
     /// Says which relays do not keep their share for as long as was just set; and that no relay keeps it for longer.

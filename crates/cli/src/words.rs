@@ -125,6 +125,16 @@ pub(crate) fn deadman(counted_s: u64, left_s: u64, destroyed_after_s: u64) -> St
     )
 }
 
+/// The vault has seen a later time than the device's clock shows.
+// [SPEC 9.37]
+pub(crate) fn clock_ahead(ahead_s: u64) -> String {
+    format!(
+        "this vault was open when the clock was {} later than it is now. If it is wrong now, set it. If it was wrong then, timers ended early then, and the times that \
+         are shown and told to others stay so much too late",
+        span::left(ahead_s)
+    )
+}
+
 /// An opening could not be written down.
 // [SPEC 11.83]
 pub(crate) const DEADMAN_UNWRITTEN: &str = "that the vault was opened could not be written down, so its dead-man time goes on as if it was not: \

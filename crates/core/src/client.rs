@@ -18,7 +18,7 @@ use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
 use crate::account::AccountRoot;
 use crate::api::{CommandId, Event, Input, LinkId, Output, RelayTrouble, Settings, Ticket};
-use crate::clock::Clock;
+use crate::clock::{Clock, Mark};
 use crate::conversation::{Conversation, Ctx, Port};
 use crate::link::{LinkCtx, LinkOut, Tag};
 use crate::records;
@@ -87,6 +87,11 @@ impl Client {
             Some(record) => records::decode(VERSION, &record)?,
             None => Global::default(),
         };
+        let reached = Wall(global.clock_mark_ms);
+        let device = match store.get(key::DEVICE_CLOCK) {
+            Some(record) => Wall(records::decode(VERSION, &record)?),
+            None => reached,
+        };
         let root = loading::root(&mut store, &mut *rng)?;
         let conversations = loading::conversations(&store)?;
         let relays = relays::load(&store)?;
@@ -94,7 +99,7 @@ impl Client {
         let mut client = Self {
             rng,
             settings,
-            clock: Clock::start(now, Wall(global.clock_mark_ms)),
+            clock: Clock::start(now, Mark { reached, device }),
             overlay,
             outputs: Outputs::default(),
             root,
@@ -384,13 +389,16 @@ impl Client {
     // [SPEC 8.49]
     fn finish(&mut self, records: &dyn Records) {
         self.answer_flushes();
-        if let Some(mark) = self.clock.mark_due() {
-            self.global.clock_mark_ms = mark.0;
-            // The mark travels with what is stored anyway; alone it is worth a write only while timers may run.
-            self.step.global_changed = true;
-        }
+        let mark = self.clock.mark_due();
         let relays = std::mem::take(&mut self.step.relays_changed);
         let mut store = self.overlay.over(records);
+        if let Some(mark) = mark {
+            self.global.clock_mark_ms = mark.reached.0;
+            // The mark travels with what is stored anyway; alone it is worth a write only while timers may run.
+            self.step.global_changed = true;
+            let device = Value::new(records::encode(VERSION, &mark.device.0));
+            store.put(key::DEVICE_CLOCK.to_vec(), device);
+        }
         for identity in relays {
             match self.relays.get_mut(&identity).map(Relay::unsaved) {
                 Some(Some(record)) => store.put(key::relay(&identity), record),

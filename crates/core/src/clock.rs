@@ -4,30 +4,51 @@
 //! clock, but never below what was reached before. So a wall clock that jumps back a day prolongs no timer, and one that
 //! jumps forwards ends timers early rather than late. What others say of time only tells a loss from what ran out. Whether a
 //! link is over goes by the device's clock as it stands.
+//!
+//! A wall clock that was years ahead once leaves a mark in the future. From there time still passes: by what the wall clock
+//! adds, whether the program runs or not.
 
-use emptyroom_wire::time::{Mono, Now, Wall};
+use emptyroom_wire::time::{DAY_MS, Mono, Now, Wall};
 
 /// How far the clock may run before its mark is written again.
 const MARK_EVERY_MS: u64 = 60_000;
+/// So far above the device's clock it is worth a word, and moves on with that one, too.
+// [SPEC 9.37]
+const AHEAD_MS: u64 = DAY_MS;
 
 /// The client's time.
 pub(crate) struct Clock {
-    started: Mono,
+    /// Where it was anchored last: its own time, and what the device's two clocks said then.
     base: Wall,
+    started: Mono,
+    anchored: Wall,
     now: Now,
-    marked: Wall,
+    marked: Mark,
     told: Wall,
+}
+
+/// What was reached before, and what the device's clock said of that moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) reached: Wall,
+    pub(crate) device: Wall,
 }
 
 impl Clock {
     /// Starts at the wall clock's time, or at the mark reached before if that is later.
-    // [SPEC 9.33]
-    pub(crate) fn start(now: Now, mark: Wall) -> Self {
+    // [SPEC 9.33] [SPEC 9.37]
+    pub(crate) fn start(now: Now, mark: Mark) -> Self {
+        let mut reached = mark.reached;
+        if is_ahead(reached, mark.device) {
+            reached = reached.plus_ms(now.wall.ms_since(mark.device));
+        }
+        let wall = now.wall.max(reached);
         Self {
+            base: wall,
             started: now.mono,
-            base: now.wall.max(mark),
+            anchored: now.wall,
             now: Now {
-                wall: now.wall.max(mark),
+                wall,
                 mono: now.mono,
             },
             marked: mark,
@@ -37,15 +58,27 @@ impl Clock {
 
     /// Moves to the time that a step was given.
     pub(crate) fn advance(&mut self, now: Now) {
-        self.told = now.wall;
         let mono = self.now.mono.max(now.mono);
-        let elapsed = mono.ms_since(self.started);
+        let mut elapsed = mono.ms_since(self.started);
+        let by_mono = self.base.plus_ms(elapsed);
+        if is_ahead(self.base, self.anchored) {
+            elapsed = elapsed.max(now.wall.ms_since(self.anchored));
+        }
         let wall = self.base.plus_ms(elapsed).max(now.wall).max(self.now.wall);
+        let went_back = now.wall < self.told;
+        self.told = now.wall;
         self.now = Now { wall, mono };
-        if wall > self.base.plus_ms(elapsed) {
+        if wall > by_mono || went_back {
             self.base = wall;
             self.started = mono;
+            self.anchored = now.wall;
         }
+    }
+
+    /// How far it is above the device's clock, where that is more than a day: one of both was wrong.
+    pub(crate) fn ahead_ms(&self) -> Option<u64> {
+        let ahead = is_ahead(self.now.wall, self.told);
+        ahead.then(|| self.now.wall.ms_since(self.told))
     }
 
     /// The time of this step.
@@ -68,14 +101,22 @@ impl Clock {
         self.now.mono.plus_ms(at.ms_since(self.now.wall))
     }
 
-    /// A new mark to be written, if the last one is old enough.
-    pub(crate) fn mark_due(&mut self) -> Option<Wall> {
-        let due = self.now.wall.ms_since(self.marked) >= MARK_EVERY_MS;
-        due.then(|| {
-            self.marked = self.now.wall;
+    /// A new mark to be written, if the last one is old enough, or the device's clock was set back since.
+    pub(crate) fn mark_due(&mut self) -> Option<Mark> {
+        let moved = self.now.wall.ms_since(self.marked.reached) >= MARK_EVERY_MS;
+        let set_back = is_ahead(self.marked.device, self.told);
+        (moved || set_back).then(|| {
+            self.marked = Mark {
+                reached: self.now.wall,
+                device: self.told,
+            };
             self.marked
         })
     }
+}
+
+fn is_ahead(time: Wall, device: Wall) -> bool {
+    time.ms_since(device) > AHEAD_MS
 }
 
 #[cfg(test)]
@@ -89,20 +130,27 @@ mod tests {
         }
     }
 
+    fn mark(reached: u64, device: u64) -> Mark {
+        Mark {
+            reached: Wall(reached),
+            device: Wall(device),
+        }
+    }
+
     #[test]
     fn a_jump_backwards_prolongs_nothing() {
-        let mut clock = Clock::start(at(100_000_000, 5), Wall(0));
+        let mut clock = Clock::start(at(100_000_000, 5), mark(0, 0));
         clock.advance(at(100_001_000, 1_005));
         assert_eq!(clock.now(), Wall(100_001_000));
         clock.advance(at(13_600_000, 2_005));
         assert_eq!(clock.now(), Wall(100_002_000));
-        let again = Clock::start(at(13_700_000, 0), Wall(100_002_000));
+        let again = Clock::start(at(13_700_000, 0), mark(100_002_000, 100_002_000));
         assert_eq!(again.now(), Wall(100_002_000));
     }
 
     #[test]
     fn a_jump_forwards_counts_once() {
-        let mut clock = Clock::start(at(1_000, 0), Wall(0));
+        let mut clock = Clock::start(at(1_000, 0), mark(0, 0));
         clock.advance(at(90_000_000, 1_000));
         assert_eq!(clock.now(), Wall(90_000_000));
         clock.advance(at(3_000, 2_000));
@@ -112,10 +160,48 @@ mod tests {
 
     #[test]
     fn the_mark_follows_in_minutes() {
-        let mut clock = Clock::start(at(1_000_000, 0), Wall(0));
-        assert_eq!(clock.mark_due(), Some(Wall(1_000_000)));
+        let mut clock = Clock::start(at(1_000_000, 0), mark(0, 0));
+        assert_eq!(clock.mark_due(), Some(mark(1_000_000, 1_000_000)));
         assert_eq!(clock.mark_due(), None);
         clock.advance(at(1_060_000, 60_000));
-        assert_eq!(clock.mark_due(), Some(Wall(1_060_000)));
+        assert_eq!(clock.mark_due(), Some(mark(1_060_000, 1_060_000)));
+    }
+
+    /// The device's clock was ten years ahead when the mark was written, and is right again.
+    // [SPEC 9.33] [SPEC 9.37]
+    #[test]
+    fn after_a_clock_that_was_far_ahead_time_passes_all_the_same() {
+        let year = 365 * DAY_MS;
+        let (right, wrong) = (60 * year, 70 * year);
+        let mut clock = Clock::start(at(wrong, 0), mark(0, 0));
+        let mut last = clock.mark_due().unwrap();
+        assert_eq!(clock.ahead_ms(), None);
+        clock.advance(at(right, 1_000));
+        assert_eq!(clock.now(), Wall(wrong + 1_000));
+        assert_eq!(clock.ahead_ms(), Some(10 * year + 1_000));
+        last = clock.mark_due().unwrap_or(last);
+        assert_eq!(last, mark(wrong + 1_000, right));
+        // The machine sleeps while the program runs.
+        clock.advance(at(right + DAY_MS, 2_000));
+        assert_eq!(clock.now(), Wall(wrong + 1_000 + DAY_MS));
+        last = clock.mark_due().unwrap();
+        // A moment of use each day.
+        for day in 2..30 {
+            let mut clock = Clock::start(at(right + day * DAY_MS, 0), last);
+            assert_eq!(clock.now(), Wall(wrong + 1_000 + day * DAY_MS));
+            last = clock.mark_due().unwrap();
+        }
+        // Whoever sets the clock back a little each time gains nothing, and loses nothing.
+        let before = last.reached;
+        for day in (2..29).rev() {
+            let mut clock = Clock::start(at(right + day * DAY_MS, 0), last);
+            assert!(clock.now() >= before);
+            clock.advance(at(right + day * DAY_MS + 60_000, 60_000));
+            last = clock.mark_due().unwrap();
+        }
+        assert_eq!(last.reached, before.plus_ms(27 * 60_000));
+        // As far ahead as before, with the mark of a program that did not note the device's clock.
+        let clock = Clock::start(at(right, 0), mark(wrong, wrong));
+        assert_eq!(clock.now(), Wall(wrong));
     }
 }

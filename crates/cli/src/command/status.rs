@@ -116,6 +116,7 @@ fn text(status: &StatusInfo) -> String {
             terminal::line(name)
         ));
     }
+    lines.extend(status.clock_ahead_s.map(words::clock_ahead));
     lines.join("\n")
 }
 

@@ -319,6 +319,8 @@ pub struct Status {
     pub waiting: usize,
     /// Contacts whose restart waits for the user.
     pub restarts_waiting: Vec<Name>,
+    /// So far the client's time is above the device's clock, where that is more than a day: one of both was wrong.
+    pub clock_ahead_ms: Option<u64>,
 }
 
 /// How a relay stands.

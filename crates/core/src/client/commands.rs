@@ -330,6 +330,7 @@ impl Client {
                 .filter(waits)
                 .map(Conversation::name)
                 .collect(),
+            clock_ahead_ms: self.clock.ahead_ms(),
         }
     }
 

@@ -14,6 +14,8 @@ pub(crate) struct ConversationId(pub(crate) u32);
 pub(crate) const ACCOUNT: &[u8] = b"a";
 /// What holds for the whole client: default relay, counters, the clock's high-water mark.
 pub(crate) const SETTINGS: &[u8] = b"s";
+/// What the device's clock said when the mark was reached.
+pub(crate) const DEVICE_CLOCK: &[u8] = b"t";
 /// Prefix of all conversations.
 pub(crate) const CONVERSATIONS: &[u8] = b"c";
 /// Prefix of all relays.
@@ -142,8 +144,6 @@ impl ConversationId {
         self.part(b'v', &chunk.to_be_bytes())
     }
 
-    fn part(self, kind: u8, rest: &[u8]) -> Vec<u8> {
-        let mut key = self.all();
     /// Prefix of what was read in the current log.
     pub(crate) fn copies(self) -> Vec<u8> {
         self.part(b'u', &[])
@@ -154,6 +154,8 @@ impl ConversationId {
         self.part(b'u', &chunk.to_be_bytes())
     }
 
+    fn part(self, kind: u8, rest: &[u8]) -> Vec<u8> {
+        let mut key = self.all();
         key.push(kind);
         key.extend_from_slice(rest);
         key

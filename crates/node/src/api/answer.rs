@@ -191,6 +191,8 @@ pub struct StatusInfo {
     pub waiting: usize,
     /// Contacts whose restart waits for the user.
     pub restarts_waiting: Vec<String>,
+    /// So far the client's time is above the device's clock, where that is more than a day.
+    pub clock_ahead_s: Option<u64>,
 }
 
 /// What protects the vault.

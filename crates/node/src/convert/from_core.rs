@@ -57,6 +57,7 @@ pub(crate) fn answer(
             conversations: status.conversations,
             waiting: status.waiting,
             restarts_waiting: status.restarts_waiting.iter().map(text).collect(),
+            clock_ahead_s: status.clock_ahead_ms.map(|ms| ms / 1_000),
         }),
         Reply::Flushed {
             waiting,

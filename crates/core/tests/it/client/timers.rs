@@ -406,3 +406,35 @@ fn a_change_that_ran_out_on_its_way_is_sent_again() {
         assert_eq!(seen, 1, "only the last one, restart: {restart}");
     }
 }
+
+/// Someone's device clock was ten years ahead for a moment. From then on it is used for a moment each day.
+// [SPEC 9.37]
+#[test]
+fn timers_end_also_after_a_clock_that_was_years_ahead() {
+    let mut world = World::talk(2_710);
+    let clock = |world: &mut World, ms: u64| {
+        world.switch_off(1);
+        world.parties[1].clock_offset_ms = i64::try_from(ms).unwrap();
+        world.load(1);
+        world.pass(2 * MINUTE);
+    };
+    let ahead_ms = |world: &mut World| match world.command(1, Command::Status) {
+        Ok(Reply::Status(status)) => status.clock_ahead_ms,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ahead_ms(&mut world), None);
+    clock(&mut world, 3_650 * DAY);
+    clock(&mut world, 0);
+    assert!(ahead_ms(&mut world) >= Some(3_649 * DAY));
+    world.send_with(0, "burns", Some(Burn::after_ms(7 * DAY).unwrap()));
+    world.pass(MINUTE);
+    world.read_all(1);
+    for day in 0..8 {
+        assert_eq!(world.received(1).len(), usize::from(day < 7), "day {day}");
+        world.switch_off(1);
+        world.pass(DAY);
+        world.load(1);
+        world.pass(SECOND);
+    }
+    assert!(ahead_ms(&mut world) >= Some(3_649 * DAY));
+}
