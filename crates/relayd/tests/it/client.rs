@@ -2,103 +2,31 @@
 //! once, and checks what it is told twice.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
+use std::io;
 use std::time::{Duration, Instant};
 
 use emptyroom_wire::address::RelayAddress;
-use emptyroom_wire::entry::{self, Aad, OuterKey, RunningHash, Ttl};
-use emptyroom_wire::framing::{ALPN, framed};
+use emptyroom_wire::entry::{self, Ttl};
 use emptyroom_wire::greeting::Terms;
-use emptyroom_wire::log::{Capability, Flags, Header};
 use emptyroom_wire::op::{
-    AccessCode, Answer, Append, Appended, Create, EntryPush, First, FromClient, FromRelay, Handle,
-    NewLog, Open, OpenLog, OpenOutcome, OpenedLog, Push, RefusalCode, Request, Trim,
+    AccessCode, Answer, Append, Appended, Create, EntryPush, FromClient, FromRelay, Handle, NewLog,
+    Open, OpenLog, OpenOutcome, OpenedLog, Push, RefusalCode, Request, Trim,
 };
 use emptyroom_wire::proof::sign_trim;
 use emptyroom_wire::relay_key::{IdentityHash, KeyChain};
-use emptyroom_wire::secret::{Private, Secret32};
-use emptyroom_wire::sign::SignKey;
 use emptyroom_wire::stream::{ClientStream, OpeningOutcome};
 use emptyroom_wire::time::Mono;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{SupportedKxGroup, aws_lc_rs, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
-use sha2::{Digest, Sha256};
+
+pub use dialling::{Tls, TlsSettings, dial_tcp, dial_tls, read_frame, spki_hash, write_frame};
+pub use log::Log;
+
+mod dialling;
+mod log;
 
 /// Long enough for a loaded machine, short enough to see what hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-pub type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-/// A client's TLS with other settings than a relay wants, for those tests.
-#[derive(Clone)]
-pub struct TlsSettings {
-    pub groups: Vec<&'static dyn SupportedKxGroup>,
-    pub alpn: Vec<Vec<u8>>,
-}
-
-impl Default for TlsSettings {
-    fn default() -> Self {
-        Self {
-            groups: aws_lc_rs::default_provider().kx_groups,
-            alpn: vec![ALPN.to_vec()],
-        }
-    }
-}
-
-/// Connects and finishes the TLS handshake.
-pub fn dial_tls(address: &RelayAddress, settings: TlsSettings) -> io::Result<Tls> {
-    let provider = Arc::new(rustls::crypto::CryptoProvider {
-        kx_groups: settings.groups,
-        ..aws_lc_rs::default_provider()
-    });
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-        .with_no_client_auth();
-    config.alpn_protocols = settings.alpn;
-    let name = ServerName::try_from("relay").unwrap();
-    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut tls = StreamOwned::new(connection, dial_tcp(address)?);
-    while tls.conn.is_handshaking() {
-        tls.conn.complete_io(&mut tls.sock)?;
-    }
-    Ok(tls)
-}
-
-pub fn dial_tcp(address: &RelayAddress) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect((address.host.name(), address.host.port()))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    socket.set_nodelay(true)?;
-    Ok(socket)
-}
-
-pub fn write_frame(tls: &mut Tls, frame: &[u8]) -> io::Result<()> {
-    tls.write_all(&framed(frame).unwrap())?;
-    tls.flush()
-}
-
-pub fn read_frame(tls: &mut Tls) -> io::Result<Vec<u8>> {
-    let mut length = [0; 4];
-    tls.read_exact(&mut length)?;
-    let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-    tls.read_exact(&mut frame)?;
-    Ok(frame)
-}
-
-pub fn spki_hash(tls: &Tls) -> [u8; 32] {
-    let certificate = &tls.conn.peer_certificates().unwrap()[0];
-    let parsed = webpki::EndEntityCert::try_from(certificate).unwrap();
-    Sha256::digest(parsed.subject_public_key_info().as_ref()).into()
-}
 
 /// One sealed stream.
 pub struct Client {
@@ -364,138 +292,8 @@ pub fn name(answer: &Answer) -> String {
     }
 }
 
-/// A log that everybody may read and append to who knows it.
-pub struct Log {
-    pub header: Header,
-    pub owner: SignKey,
-    pub outer: OuterKey,
-}
-
-impl Log {
-    pub fn new() -> Self {
-        Self::with_flags(Flags::NONE)
-    }
-
-    pub fn with_flags(flags: Flags) -> Self {
-        let mut rng = generator();
-        let mut bytes = || {
-            let mut bytes = [0; 32];
-            rng.fill_bytes(&mut bytes);
-            bytes
-        };
-        let owner = SignKey::from_seed(&Secret32::new(bytes()));
-        let header = Header {
-            salt: Private(bytes()),
-            append_key: None,
-            read_key: None,
-            owner_key: Some(owner.verify_key()),
-            flags,
-        };
-        Self {
-            header,
-            owner,
-            outer: OuterKey::new(Secret32::new(bytes())),
-        }
-    }
-
-    pub fn capability(&self) -> Capability {
-        self.header.capability()
-    }
-
-    fn aad(&self, nonce: [u8; 16], ttl: Ttl) -> Aad {
-        Aad {
-            log_id: self.capability().log_id(),
-            expect_slots: 0,
-            commit: false,
-            close: false,
-            ttl,
-            nonce,
-            next_hash: [0; 32],
-        }
-    }
-
-    pub fn read(&self, entry: &EntryPush) -> Vec<u8> {
-        entry::open(
-            &self.outer,
-            &entry.aad(self.capability().log_id()),
-            &entry.body,
-        )
-        .unwrap()
-        .1
-    }
-
-    /// The running hash after entries that begin the log.
-    pub fn hash_over(&self, entries: &[EntryPush]) -> RunningHash {
-        let mut hash = RunningHash::default();
-        for entry in entries {
-            assert!(entry.before == hash);
-            hash = hash.next(
-                entry.seq,
-                &entry.aad(self.capability().log_id()),
-                &entry.body,
-            );
-        }
-        hash
-    }
-
-    pub fn first(&self, text: &[u8]) -> First {
-        let mut rng = generator();
-        let mut nonce = [0; 16];
-        rng.fill_bytes(&mut nonce);
-        let body =
-            entry::seal(&self.outer, &self.aad(nonce, Ttl::Day30), 1, text, &mut rng).unwrap();
-        First {
-            ttl: Ttl::Day30,
-            nonce,
-            body,
-        }
-    }
-}
-
 pub fn generator() -> ChaCha20Rng {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).unwrap();
     ChaCha20Rng::from_seed(seed)
-}
-
-/// The greeting says whose certificate it is.
-#[derive(Debug)]
-struct AnyCertificate;
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        panic!("TLS 1.2")
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }

@@ -18,6 +18,7 @@ use crate::scratch::Scratch;
 use crate::shadow::{Fault, ShadowDisk};
 
 mod damage;
+mod failing;
 mod leftovers;
 
 /// Small, so that everything happens often.
@@ -288,6 +289,7 @@ fn random_operations_and_crashes() {
 const ENTRY: RowKey = RowKey([1; 32]);
 const LASTING: RowKey = RowKey([2; 32]);
 const DAY: Day = Day(20_000);
+const LATER: Day = Day(DAY.0 + 1);
 
 fn fresh() -> (ShadowDisk, SegmentRows<ShadowDisk>) {
     let disk = ShadowDisk::default();
