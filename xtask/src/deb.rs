@@ -24,6 +24,10 @@ const FILES: &[(&str, &str)] = &[
         "docs/self-hosting.md",
         "usr/share/doc/emptyroom-relay/self-hosting.md",
     ),
+    (
+        "docs/scaling.md",
+        "usr/share/doc/emptyroom-relay/scaling.md",
+    ),
     ("SECURITY.md", "usr/share/doc/emptyroom-relay/SECURITY.md"),
     (
         "packaging/debian/copyright",
@@ -83,7 +87,11 @@ fn build(root: &Path) -> Result<PathBuf, String> {
 fn fill(root: &Path, stage: &Path, program: &Path) -> Result<(), String> {
     place(&read(program)?, &stage.join(PROGRAM), 0o755)?;
     for (from, to) in FILES {
-        place(&read(&root.join(from))?, &stage.join(to), 0o644)?;
+        let mut content = read(&root.join(from))?;
+        if to.ends_with(".md") {
+            content = beside_each_other(&content);
+        }
+        place(&content, &stage.join(to), 0o644)?;
     }
     let program = stage.join(PROGRAM);
     for (arguments, to) in PRINTED {
@@ -103,6 +111,15 @@ fn fill(root: &Path, stage: &Path, program: &Path) -> Result<(), String> {
         allow(&page, 0o644)?;
     }
     Ok(())
+}
+
+/// The pages lie in one directory there. Other links lead to the source.
+fn beside_each_other(page: &[u8]) -> Vec<u8> {
+    let page = String::from_utf8_lossy(page);
+    let page = page.replace("](../SECURITY.md", "](SECURITY.md");
+    page.replace("](docs/self-hosting.md", "](self-hosting.md")
+        .replace("](docs/scaling.md", "](scaling.md")
+        .into_bytes()
 }
 
 fn control(root: &Path, stage: &Path, version: &str) -> Result<(), String> {
@@ -267,4 +284,24 @@ fn files_below(directory: &Path) -> Result<Vec<PathBuf>, String> {
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The address that users get is the one that is published.
+    #[test]
+    fn the_container_is_dialled_where_it_is_published() {
+        let recipe = read(&tree::root().join("packaging/oci/Containerfile")).unwrap();
+        let recipe = String::from_utf8(recipe).unwrap();
+        for part in [
+            "-p 443:7443 ",
+            "--public relay.example.org:443\n",
+            "EXPOSE 7443\n",
+            "\"--listen\", \"[::]:7443\"",
+        ] {
+            assert!(recipe.contains(part), "{part}");
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! The command line: what can be asked, and what comes back as exit code.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 
 use clap::{Parser, Subcommand};
 
-use crate::log;
+use crate::{config, log};
 
 mod address;
 mod ask;
@@ -130,6 +131,12 @@ pub fn run(arguments: Arguments) -> u8 {
     }
 }
 
+/// Where to listen, or to ask.
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let parsed = text.parse();
+    parsed.map_err(|_| format!("it must be {}", config::SOCKET_ADDRESS))
+}
+
 /// It may be the sandbox that refuses.
 fn is_sandbox(error: &std::io::Error) -> bool {
     let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
@@ -156,6 +163,9 @@ impl From<crate::data::DataError> for Failure {
                 Exit::Data,
                 "give another path; nothing that is there is written over",
             ),
+            DataError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+                (Exit::Data, "is the path right? nothing was changed")
+            }
             DataError::NoBackup { .. } => (
                 Exit::Data,
                 "name the directory that `emptyroom-relay backup --to` made; one that was cut off is none",
@@ -175,6 +185,10 @@ impl From<crate::data::DataError> for Failure {
             DataError::Newer { .. } => (
                 Exit::Data,
                 "use the program that wrote it, or a later one; nothing was changed",
+            ),
+            DataError::NoCode { .. } => (
+                Exit::Data,
+                "write a code into it, on a line of its own; nothing was changed",
             ),
             DataError::Moving => (
                 Exit::Data,
@@ -207,6 +221,18 @@ mod tests {
     #[test]
     fn definitions_hold_together() {
         Arguments::command().debug_assert();
+    }
+
+    /// The longest that is not wrapped once more, in the middle of a sentence.
+    #[test]
+    fn what_stands_below_the_help_fits_a_line() {
+        let command = Arguments::command();
+        for command in std::iter::once(&command).chain(command.get_subcommands()) {
+            let text = command.get_after_help().map(ToString::to_string);
+            for line in text.unwrap_or_default().lines() {
+                assert!(line.chars().count() <= 100, "{line}");
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The configuration file: every option of `serve` that lasts, and the limits, which can be changed while the relay runs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use emptyroom_relay::Limits;
 use emptyroom_wire::limits::ENTRY_LEN_MAX;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use toml::de::{DeTable, DeValue};
 
 use crate::data::{DataError, read_small};
@@ -15,6 +17,12 @@ use crate::log::Format;
 use crate::medium::Choice;
 use crate::server::Public;
 use crate::wake::WakeServers;
+
+/// How an address to listen at is written.
+pub(crate) const SOCKET_ADDRESS: &str = "an IP address and a port, as 127.0.0.1:7443 or [::]:443";
+
+/// Settings as they stand in a file, by what their text hashes to: it may be secret.
+pub type Written = BTreeMap<String, [u8; 32]>;
 
 /// A configuration file as it was written. What it does not say is as if there were no file.
 // [SPEC 6.130]
@@ -53,6 +61,9 @@ pub struct File {
     pub json: bool,
     /// What can be changed while the relay runs.
     pub limits: LimitsTable,
+    /// All but the limits.
+    #[serde(skip)]
+    pub written: Written,
 }
 
 /// The table `[limits]`.
@@ -87,6 +98,12 @@ const TOP: [&str; 16] = [
     "json",
     "limits",
 ];
+
+/// Options that are said once, and would be forgotten in a file.
+const ONCE: [&str; 3] = ["quarantine-damage", "clock-is-right", "database-was-lost"];
+
+/// A name that is as like another one as this may have been meant to be that, in strsim's measure.
+const NEAR: f64 = 0.8;
 
 /// The limits with what each may be. The ends are those of the protocol, or what makes no sense beyond.
 const LIMITS: [(&str, Range<usize>); 8] = [
@@ -149,7 +166,7 @@ impl File {
         let line = |span: Option<Range<usize>>| line_of(text, span.map_or(0, |span| span.start));
         let at = |error: toml::de::Error| {
             let what = error.message().lines().next().unwrap_or_default();
-            (line(error.span()), what.to_owned())
+            (line(error.span()), in_words(what))
         };
         let table = DeTable::parse(text).map_err(at)?;
         check_names(text, table.get_ref(), "", &TOP)?;
@@ -158,7 +175,8 @@ impl File {
         {
             check_names(text, limits, "limits.", &LIMITS.map(|(name, _)| name))?;
         }
-        let file: Self = toml::from_str(text).map_err(at)?;
+        let mut file: Self = toml::from_str(text).map_err(at)?;
+        file.written = written(text, table.get_ref());
         if file.open && file.access_code_file.is_some() {
             // The later of the two.
             let places = ["open", "access-code-file"].map(|name| {
@@ -183,6 +201,34 @@ impl File {
         file.limits.check(table.get_ref(), text)?;
         Ok(file)
     }
+}
+
+/// What the settings are but for the limits.
+fn written(text: &str, table: &DeTable<'_>) -> Written {
+    let others = table
+        .iter()
+        .filter(|(name, _)| name.get_ref().as_ref() != "limits");
+    let hashed = others.map(|(name, value)| {
+        let value = text.get(value.span()).unwrap_or_default();
+        (name.get_ref().to_string(), Sha256::digest(value).into())
+    });
+    hashed.collect()
+}
+
+/// What is wrong, for who does not know the names of this program's types.
+fn in_words(what: &str) -> String {
+    let mut words = what.to_owned();
+    for (ours, theirs) in [
+        ("expected usize", "expected a whole number, 0 or more"),
+        ("expected u32", "expected a whole number, 0 or more"),
+        ("expected u16", "expected a whole number, 0 or more"),
+    ] {
+        words = words.replace(ours, theirs);
+    }
+    if words.contains("invalid socket address syntax") {
+        words = format!("expected {SOCKET_ADDRESS}, in quotes");
+    }
+    words
 }
 
 impl LimitsTable {
@@ -258,13 +304,19 @@ fn check_names(
         if known.contains(&name) {
             continue;
         }
-        let nearest = known
-            .iter()
-            .max_by(|one, two| strsim::jaro(name, one).total_cmp(&strsim::jaro(name, two)))
-            .map_or_else(String::new, |near| {
-                format!("; did you mean `{prefix}{near}`?")
-            });
-        let what = format!("there is no setting `{prefix}{name}`{nearest}");
+        let what = if ONCE.contains(&name) {
+            format!("`{name}` is for one start: say it on the command line, as --{name}")
+        } else {
+            let near = |known: &str| strsim::jaro(name, known);
+            let nearest = known
+                .iter()
+                .filter(|known| near(known) > NEAR)
+                .max_by(|one, two| near(one).total_cmp(&near(two)))
+                .map_or_else(String::new, |near| {
+                    format!("; did you mean `{prefix}{near}`?")
+                });
+            format!("there is no setting `{prefix}{name}`{nearest}")
+        };
         return Err((line_of(text, key.span().start), what));
     }
     Ok(())
@@ -296,6 +348,7 @@ mod tests {
                 2,
                 "`limits.stream`; did you mean `limits.streams`?",
             ),
+            ("clock-is-right = true\n", 1, "as --clock-is-right"),
             ("\nlisten = 5\n", 2, "invalid type"),
             ("open = true\naccess-code-file = \"x\"\n", 2, "exclude"),
             ("\naccess-code-file = \"x\"\n\nopen = true\n", 4, "exclude"),
@@ -304,7 +357,13 @@ mod tests {
                 3,
                 "`limits.requests` is 3, not within 4 to 65535",
             ),
-            ("[limits]\nstreams = -1\n", 2, "invalid value"),
+            ("[limits]\nstreams = -1\n", 2, "expected a whole number"),
+            ("[limits]\nstreams = \"x\"\n", 2, "expected a whole number"),
+            (
+                "listen = \"localhost:443\"\n",
+                1,
+                "expected an IP address and a port",
+            ),
             ("data = \"a\"\ndata = \"b\"\n", 2, "duplicate"),
             ("\n\n= 5\n", 3, ""),
             ("public = \"http://x\"\n", 1, ""),

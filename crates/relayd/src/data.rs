@@ -7,6 +7,9 @@
 //!   access-code   needed to make logs; made at first start
 //!   key-chain     records of the stream keys of the last 30 days
 //!   version       which version of this list it is
+//!   day-keys      of a node: the keys under which rows in databases are sealed once more
+//!   on-databases  of a node: its databases were served, and none of them is new
+//!   exported, importing     its rows are on the move, and it is not served
 //!   control       a socket: `emptyroom-relay status` and `backup` ask there
 //!   address       the address line of the last start, for `emptyroom-relay address`
 //!   store/        headers, entries and day keys: see `store`
@@ -27,6 +30,7 @@ pub mod address;
 pub(crate) mod backup;
 pub mod chain;
 pub mod identity;
+pub(crate) mod owner;
 pub mod version;
 
 /// The control socket's name.
@@ -58,6 +62,13 @@ pub enum DataError {
     },
     /// A file is there, but not as this program writes it.
     Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A file of the operator's holds no access code.
+    NoCode {
         /// Which file.
         path: PathBuf,
         /// What is wrong with it.
@@ -149,6 +160,7 @@ impl std::fmt::Display for DataError {
                 source,
             } => write!(f, "cannot {doing} {}: {}", path.display(), words(source)),
             Self::Damaged { path, what } => write!(f, "{} is damaged: {what}", path.display()),
+            Self::NoCode { path, what } => write!(f, "{}: {what}", path.display()),
             Self::NoBackup { path } => write!(
                 f,
                 "there is no backup in {}, or one that was cut off",

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::committer::{Done, Job};
 use crate::connection::{Incoming, Written};
 use crate::log::{Event, log};
+use crate::metrics::Metrics;
 use crate::outbox::{Outbox, Round};
 use crate::stack;
 use crate::status::{Order, Report};
@@ -45,6 +46,7 @@ pub(crate) struct Engine {
     jobs: threads::Sender<Job>,
     /// The way to other nodes, if there are any.
     wake: Option<Wake>,
+    metrics: Arc<Metrics>,
     outboxes: BTreeMap<ConnId, Arc<Outbox>>,
     round: Round,
     full: bool,
@@ -59,9 +61,11 @@ impl Engine {
         clock: Clock,
         jobs: threads::Sender<Job>,
         wake: Option<Wake>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             wake,
+            metrics,
             relay,
             clock,
             jobs,
@@ -237,6 +241,11 @@ impl Engine {
     /// Says once that the disk is full, and once that it is not any more.
     // [SPEC 6.151]
     fn notice_full(&mut self, full: bool) {
+        // Of several each says so for itself.
+        // [SPEC 6.218]
+        if self.metrics.has_several() {
+            return;
+        }
         match (self.full, full) {
             (false, true) => log(&Event::DiskFull),
             (true, false) => log(&Event::SpaceAgain),
@@ -387,7 +396,8 @@ mod tests {
             _orders: orders,
             _to_do: to_do,
         };
-        (Engine::new(relay, clock, jobs, None), inlets, ends)
+        let engine = Engine::new(relay, clock, jobs, None, Arc::default());
+        (engine, inlets, ends)
     }
 
     /// A relay that can write nothing any more does not go on as if it only had to wait.

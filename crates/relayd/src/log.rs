@@ -39,8 +39,8 @@ pub enum Event<'a> {
     NoControl,
     /// The data directory was of an older version and is of this one now.
     Migrated(u32, u32),
-    /// The limits of the configuration file hold.
-    Reloaded,
+    /// The limits of the configuration file hold. These other settings are not what it was started with.
+    Reloaded(&'a [String]),
     /// The configuration file cannot be used; says why, in words about the file.
     ReloadRefused(&'a str),
     /// SIGHUP, and there is no configuration file.
@@ -70,6 +70,20 @@ pub enum Event<'a> {
     },
     /// It can be again.
     DatabaseBack {
+        /// Its place in the list, from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// One of several databases is full.
+    DatabaseFull {
+        /// Its place in the list, from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// It is not any more.
+    DatabaseSpace {
         /// Its place in the list, from 1.
         number: usize,
         /// How many there are.
@@ -137,7 +151,7 @@ impl Event<'_> {
             Self::StatusAt(_) => ("status", Level::Info),
             Self::NoControl => ("no-control", Level::Warning),
             Self::Migrated(..) => ("migrated", Level::Info),
-            Self::Reloaded => ("reloaded", Level::Info),
+            Self::Reloaded(_) => ("reloaded", Level::Info),
             Self::ReloadRefused(_) => ("reload-refused", Level::Error),
             Self::NothingToReload => ("nothing-to-reload", Level::Warning),
             Self::Stopping => ("stopping", Level::Info),
@@ -149,6 +163,8 @@ impl Event<'_> {
             Self::StoreBack => ("store-back", Level::Info),
             Self::DatabaseAway { .. } => ("database-away", Level::Error),
             Self::DatabaseBack { .. } => ("database-back", Level::Info),
+            Self::DatabaseFull { .. } => ("database-full", Level::Error),
+            Self::DatabaseSpace { .. } => ("database-space-again", Level::Info),
             Self::WakeAway(_) => ("wake-away", Level::Warning),
             Self::WakeBack => ("wake-back", Level::Info),
             Self::RowsMoved(_) => ("rows-moved", Level::Info),
@@ -169,6 +185,12 @@ impl Event<'_> {
             Self::StatusAt(address) => return format!("status at http://{address}/"),
             Self::Migrated(from, to) => {
                 return format!("data directory brought from version {from} to {to}");
+            }
+            Self::Reloaded(others) if !others.is_empty() => {
+                let names = others.join(", ");
+                return format!(
+                    "limits reloaded; changed since the start, and not in force before a restart: {names}"
+                );
             }
             Self::ReloadRefused(why) => {
                 return format!("{why}; the limits stay as they were");
@@ -218,6 +240,14 @@ impl Event<'_> {
             Self::DatabaseBack { number, of } => {
                 return format!("database {number} of {of} is back");
             }
+            Self::DatabaseFull { number, of } => {
+                return format!(
+                    "database {number} of {of} has no space left: what needs space there is refused until there is some, the others go on"
+                );
+            }
+            Self::DatabaseSpace { number, of } => {
+                return format!("database {number} of {of} has space again");
+            }
             Self::WakeAway(why) => {
                 return format!(
                     "NATS cannot be used ({why}): readers on other nodes wait up to 30 seconds for what is written here"
@@ -254,7 +284,7 @@ impl Event<'_> {
             Self::NoControl => {
                 "the data directory's path is too long for a control socket: no `status --data`, and `backup` only while it is stopped"
             }
-            Self::Reloaded => "limits reloaded",
+            Self::Reloaded(_) => "limits reloaded",
             Self::NothingToReload => "nothing to reload: started without --config",
             Self::Stopping => "stopping",
             Self::DiskFull => {

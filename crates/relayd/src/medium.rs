@@ -174,10 +174,8 @@ pub struct Wanted {
     pub on_damage: OnDamage,
     /// Memory for the places of rows, in MiB.
     pub memory_mib: u32,
-    /// One of several databases may be empty although the others are not.
-    pub takes_empty: bool,
-    /// Not to be served: its rows are brought elsewhere, or come from there.
-    pub is_moving: bool,
+    /// Whether it is to be served, or its rows are brought elsewhere, or come from there.
+    pub purpose: Purpose,
 }
 
 impl Default for Wanted {
@@ -187,8 +185,7 @@ impl Default for Wanted {
             choice: None,
             on_damage: OnDamage::Refuse,
             memory_mib: 1_024,
-            takes_empty: false,
-            is_moving: false,
+            purpose: Purpose::Serving,
         }
     }
 }
@@ -213,23 +210,31 @@ impl Keeper {
         wanted: &Wanted,
         today: Day,
     ) -> Result<Self, MediumError> {
-        if !wanted.is_moving {
-            mark::check(data)?;
-        }
+        let coming = match wanted.purpose.serves() {
+            true => mark::check(data)?,
+            false => None,
+        };
         if let Some(Choice::Databases(addresses)) = &wanted.choice {
             // [SPEC 6.90]
             if let Some(found) = Medium::found(data)? {
                 return Err(MediumError::Embedded { found });
             }
             let at = (data.join(""), today);
-            let purpose = match (wanted.is_moving, wanted.takes_empty) {
-                (true, _) => Purpose::Moving,
-                (false, true) => Purpose::ServingAfterLoss,
-                (false, false) => Purpose::Serving,
-            };
-            return Cluster::open_for(addresses, seed, at, purpose)
-                .map(|cluster| Self::Databases(Box::new(cluster)))
-                .map_err(MediumError::Database);
+            let cluster = Cluster::open_for(addresses, seed, at, wanted.purpose);
+            let mut cluster = cluster.map_err(MediumError::Database)?;
+            // Another node may have brought the rest of them.
+            // [SPEC 6.215]
+            if let Some(hash) = coming {
+                if !cluster.has_all_of(&hash)? {
+                    return Err(MediumError::HalfImported);
+                }
+                let forgotten = mark::came(data).map_err(|e| e.failure("removing a mark"));
+                forgotten.map_err(MediumError::Store)?;
+            }
+            return Ok(Self::Databases(Box::new(cluster)));
+        }
+        if coming.is_some() {
+            return Err(MediumError::HalfImported);
         }
         let rows = Medium::open(data, wanted, today)?;
         let ledger = Ledger::new(rows, Box::new(entropy::generator()));

@@ -84,10 +84,19 @@ impl Metrics {
         }
     }
 
-    /// How many databases there are, and which of them are away, from 1.
-    pub(crate) fn databases(&self) -> (usize, Vec<usize>) {
+    /// How the databases are, where there are any.
+    pub(crate) fn databases(&self) -> Databases {
         let databases = self.databases.get();
-        databases.map_or((0, Vec::new()), |all| (all.databases(), all.away()))
+        databases.map_or_else(Databases::default, |all| Databases {
+            of: all.databases(),
+            away: all.away(),
+            full: all.full(),
+        })
+    }
+
+    /// There are several, of which each may be full or not.
+    pub(crate) fn has_several(&self) -> bool {
+        self.databases.get().is_some_and(|all| all.databases() > 1)
     }
 
     /// News of other nodes come by now, or do not.
@@ -104,6 +113,29 @@ impl Metrics {
     pub(crate) fn set_rows(&self, rows: Option<usize>) {
         let rows = rows.map_or(-1, |rows| i64::try_from(rows).unwrap_or(i64::MAX));
         self.rows.store(rows, Ordering::Relaxed);
+    }
+}
+
+/// Some databases.
+#[derive(Default)]
+pub(crate) struct Databases {
+    /// How many there are.
+    pub(crate) of: usize,
+    /// Which of them are away, from 1.
+    pub(crate) away: Vec<usize>,
+    /// Which of several are full.
+    pub(crate) full: Vec<usize>,
+}
+
+impl Databases {
+    /// One of them at least takes what is new.
+    pub(crate) fn some_take(&self) -> bool {
+        (1..=self.of).any(|number| !self.away.contains(&number) && !self.full.contains(&number))
+    }
+
+    /// All are full.
+    pub(crate) fn all_full(&self) -> bool {
+        self.of > 0 && self.full.len() == self.of
     }
 }
 

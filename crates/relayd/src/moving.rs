@@ -10,7 +10,7 @@
 //!
 //! Rows of one log come from one database and go to one: nobody can tell which rows belong together, so all of a database go the same way.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ use emptyroom_relay::store::{RowKey, StoreFailure};
 use emptyroom_wire::limits::ENTRY_LEN_MAX;
 use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::time::Day;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::clock;
@@ -65,6 +67,8 @@ pub(crate) enum MoveError {
     HalfImported,
     /// Other programs work with the store.
     Busy,
+    /// They do, and not all databases could be told that this was in vain.
+    HalfTaken,
     /// The store.
     Store(StoreFailure),
 }
@@ -91,6 +95,9 @@ impl std::fmt::Display for MoveError {
             Self::OtherImport => f.write_str("an import of another file was begun there"),
             Self::HalfImported => f.write_str("an import into it is not whole"),
             Self::Busy => f.write_str("a relay is running on the store"),
+            Self::HalfTaken => f.write_str(
+                "a relay is running on the store, and a database that went away meanwhile still says that its rows are on the move",
+            ),
             Self::Store(failure) => failure.fmt(f),
         }
     }
@@ -126,11 +133,14 @@ pub(crate) fn create(to: &Path) -> Result<File, MoveError> {
     let mut options = OpenOptions::new();
     // No link is followed.
     options.write(true).create_new(true).mode(0o600);
-    options.open(&half).map_err(failed)
+    let file = options.open(&half).map_err(failed)?;
+    // So that nobody takes it for one that was left. There are file systems that know no locks.
+    let _ = file.try_lock();
+    Ok(file)
 }
 
 /// Nothing is there yet, nor in its way.
-pub(crate) fn expect_new(to: &Path) -> Result<(), MoveError> {
+fn expect_new(to: &Path) -> Result<(), MoveError> {
     if to.symlink_metadata().is_ok() {
         let there = io::ErrorKind::AlreadyExists.into();
         return Err(MoveError::File(DataError::io("make", to, there)));
@@ -151,7 +161,14 @@ fn is_left_over(half: &Path) -> bool {
         return false;
     }
     let mut begins = Vec::with_capacity(MAGIC.len());
-    let read = File::open(half).and_then(|file| file.take(8).read_to_end(&mut begins));
+    let Ok(file) = File::open(half) else {
+        return false;
+    };
+    // Another export writes it.
+    if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        return false;
+    }
+    let read = file.take(8).read_to_end(&mut begins);
     read.is_ok() && MAGIC.starts_with(&begins)
 }
 
@@ -166,8 +183,13 @@ fn name(to: &Path) -> io::Result<()> {
     match std::fs::hard_link(&half, to) {
         Ok(()) => std::fs::remove_file(&half),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        // There are file systems without links.
-        Err(_) => std::fs::rename(&half, to),
+        // There are file systems without links, and some of those cannot rename so either.
+        Err(_) => match renameat_with(CWD, &half, CWD, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS) if to.symlink_metadata().is_err() => {
+                std::fs::rename(&half, to)
+            }
+            outcome => Ok(outcome?),
+        },
     }
 }
 
@@ -201,7 +223,8 @@ pub(crate) fn export(
         out.put(&rows.to_be_bytes())?;
         let (mut out, hash) = out.finish();
         out.write_all(&hash)?;
-        out.into_inner()?.sync_all()?;
+        let file = out.into_inner()?;
+        file.sync_all()?;
         name(to)
     })();
     finished.map_err(failed)?;
@@ -351,5 +374,29 @@ impl<R: Read> Hashing<R> {
         self.inner.read_exact(&mut bytes)?;
         self.hash.update(&bytes);
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::scratch;
+
+    // [SPEC 6.215]
+    #[test]
+    fn what_another_export_is_writing_is_left_alone() {
+        let dir = scratch("moving-half");
+        let to = dir.path().join("rows");
+        let mut first = create(&to).unwrap();
+        first.write_all(MAGIC).unwrap();
+        assert!(matches!(create(&to), Err(MoveError::File(_))));
+        assert!(half(&to).exists());
+        // It was killed.
+        drop(first);
+        create(&to).unwrap();
+        // What got the name meanwhile keeps it.
+        std::fs::write(&to, b"somebody's").unwrap();
+        assert!(name(&to).is_err());
+        assert_eq!(std::fs::read(&to).unwrap(), b"somebody's");
     }
 }

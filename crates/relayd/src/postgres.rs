@@ -24,6 +24,7 @@ use emptyroom_wire::time::{DAY_MS, Day, Wall};
 
 pub use address::{Address, AddressFault};
 use homes::{Homes, SharedKeys};
+pub(crate) use link::LOCKED;
 use link::{Link, NO_ANSWER, NO_COMMIT, Phase, failure};
 use peers::Peers;
 use ratchet::{DayKeys, Turn};
@@ -157,6 +158,11 @@ impl PostgresRows {
         let outcome = self.reach();
         self.standing.notice(here, &outcome);
         outcome
+    }
+
+    /// It had no space, or has stored something.
+    fn notice_full(&self, full: bool) {
+        self.standing.notice_full(self.seat.shard, full);
     }
 
     /// Connects to a database that was away. It is back when it commits: one whose replica is missing answers to all else.

@@ -64,7 +64,7 @@ pub enum StartError {
     /// By the clock, the relay did not run for so many days.
     LongAway(u64),
     /// The address to listen on.
-    Listen(io::Error),
+    Listen(SocketAddr, io::Error),
     /// Nobody can dial the address, and no other was given.
     NoPublic,
     /// The TLS certificate.
@@ -74,7 +74,7 @@ pub enum StartError {
     /// The status port's address is one that others reach.
     StatusNotLocal,
     /// The status port's address cannot be listened on.
-    Status(io::Error),
+    Status(SocketAddr, io::Error),
     /// The control socket cannot be made.
     Control(io::Error),
 }
@@ -118,12 +118,14 @@ impl std::fmt::Display for StartError {
             Self::LongAway(days) => {
                 write!(f, "by the clock this relay did not run for {days} days")
             }
-            Self::Listen(error) => write!(f, "cannot listen: {error}"),
+            Self::Listen(address, error) => write!(f, "cannot listen at {address}: {error}"),
             Self::NoPublic => write!(f, "the listening address is none that others can dial"),
             Self::Tls(error) => error.fmt(f),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::StatusNotLocal => write!(f, "the status address is one that others can reach"),
-            Self::Status(error) => write!(f, "cannot serve the status: {error}"),
+            Self::Status(address, error) => {
+                write!(f, "cannot serve the status at {address}: {error}")
+            }
             Self::Control(error) => write!(f, "cannot make the control socket: {error}"),
         }
     }
@@ -190,7 +192,8 @@ impl Server {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         Self::check(&options)?;
         let data = DataDir::open(&options.data)?;
-        let listening = Listening::bind(options.listen).map_err(StartError::Listen)?;
+        let not_listening = |error| StartError::Listen(options.listen, error);
+        let listening = Listening::bind(options.listen).map_err(not_listening)?;
         // Before anything of the store is open.
         let lanes = Lanes::start(options.lanes).map_err(StartError::Thread)?;
         let disk = Disk::open(data, &options)?;
@@ -202,7 +205,7 @@ impl Server {
             identity: disk.identity.hash(),
             code: disk.code.clone(),
         };
-        listening.begin().map_err(StartError::Listen)?;
+        listening.begin().map_err(not_listening)?;
         address::store(&disk.data, &address)?;
         let bound = Bound::bind(&disk.data, options.status).await?;
         let open = Open {
@@ -267,6 +270,7 @@ impl Server {
             pace: options.pace,
         };
         let places = Arc::clone(&entrance.places);
+        let engine = Engine::new(relay, clock, jobs, wake, Arc::clone(&metrics));
         let listening = Arc::new(listening);
         let (door, lanes) = entrance.open(&listening, &tls, lanes, options);
         Ok(Self {
@@ -274,7 +278,7 @@ impl Server {
             listening,
             lanes,
             drain: Some(drain),
-            engine: tokio::spawn(Engine::new(relay, clock, jobs, wake).run(inlets)),
+            engine: tokio::spawn(engine.run(inlets)),
             minutes: tokio::spawn({
                 let door = Arc::clone(&door);
                 async move { door.count_minutes().await }

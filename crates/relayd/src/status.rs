@@ -3,7 +3,7 @@
 //! | | |
 //! |---|---|
 //! | `/` | a page for people |
-//! | `/health` | 200 if it is healthy, or all that is wrong is that some of its databases are away, else 503; why, in JSON |
+//! | `/health` | 200 if it is healthy, or all that is wrong is that some of its databases are away or full, else 503; why, in JSON |
 //! | `/metrics` | for Prometheus |
 //! | `/status.json` | everything, for `emptyroom-relay status` |
 //! | POST `/hold` | on the socket only: the store stands still as long as the answer is read, for a backup |
@@ -34,7 +34,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock;
 use crate::committer::Job;
-use crate::metrics::Metrics;
+use crate::metrics::{Databases, Metrics};
 use body::Body;
 use snapshot::{Health, Snapshot, Store};
 
@@ -238,12 +238,13 @@ impl Guide {
 
     async fn health(&self) -> Response<Body> {
         let (says, report) = self.ask().await;
-        let (of, away) = self.metrics.databases();
-        // Who asks whether this node serves is not to take away all of them because one database is away for all.
+        // Who asks whether this node serves is not to take away all of them because one database is away, or full, for all.
         // [SPEC 6.126]
         let code = match says {
             Health::Ok => StatusCode::OK,
-            Health::DatabaseAway if away.len() < of => StatusCode::OK,
+            Health::DatabaseAway | Health::DatabaseFull if self.metrics.databases().some_take() => {
+                StatusCode::OK
+            }
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         json(
@@ -266,6 +267,7 @@ impl Guide {
             report.await.ok()
         };
         let stopping = self.metrics.is_stopping();
+        let databases = self.metrics.databases();
         let Ok(report) = timeout(PATIENCE, asked).await else {
             return (Health::NotAnswering, None);
         };
@@ -273,22 +275,31 @@ impl Guide {
             Some(report) if report.totals.draining => Health::Draining,
             _ if stopping => Health::Draining,
             Some(report) if report.failure.is_some() => Health::StoreFailed,
-            Some(report) if report.disk_full => Health::DiskFull,
-            Some(_) if !self.metrics.databases().1.is_empty() => Health::DatabaseAway,
+            Some(report) if report.disk_full || databases.all_full() => Health::DiskFull,
+            Some(_) if !databases.away.is_empty() => Health::DatabaseAway,
+            Some(_) if !databases.full.is_empty() => Health::DatabaseFull,
             Some(_) => Health::Ok,
             None => Health::StoreFailed,
         };
         (health, report)
     }
 
-    /// What failed, or which databases are away.
+    /// What failed, or which databases are away or full.
     fn failure_of(&self, report: Option<&Report>) -> Option<String> {
         if let Some(failure) = report?.failure {
             return Some(failure.to_string());
         }
-        let (of, away) = self.metrics.databases();
-        let away: Vec<String> = away.iter().map(usize::to_string).collect();
-        (!away.is_empty()).then(|| format!("database {} of {of} is away", away.join(", ")))
+        let Databases { of, away, full } = self.metrics.databases();
+        let those = |numbers: Vec<usize>, are: &str| {
+            let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+            (!numbers.is_empty())
+                .then(|| format!("database {} of {of} is {are}", numbers.join(", ")))
+        };
+        let all: Vec<String> = [those(away, "away"), those(full, "full")]
+            .into_iter()
+            .flatten()
+            .collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }
 

@@ -39,6 +39,10 @@ use protocol::Said;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A server that ends one connection after the other is left alone for longer each time, up to this.
+const PAUSE_MAX: Duration = Duration::from_secs(16);
+/// A connection that lasts so long is a good one.
+const LASTING: Duration = Duration::from_secs(60);
 /// So often the server is asked whether it is there, and the day looked at.
 const TICK: Duration = Duration::from_secs(5);
 /// A server that is pinged so often and says nothing for so long is gone.
@@ -100,6 +104,7 @@ impl Wake {
             relay,
             metrics,
             watched: BTreeSet::new(),
+            is_away: false,
             rng: entropy::generator(),
         };
         thread::Builder::new()
@@ -149,6 +154,8 @@ struct Caller {
     relay: mpsc::Sender<Heard>,
     metrics: Arc<Metrics>,
     watched: BTreeSet<RowKey>,
+    /// It was said that news do not come.
+    is_away: bool,
     rng: ChaCha20Rng,
 }
 
@@ -172,18 +179,23 @@ enum Ping {
 
 impl Caller {
     async fn run(mut self) {
-        let mut away = false;
+        let mut pause = PAUSE;
         self.metrics.set_news(false);
         loop {
             let over = match timeout(PATIENCE, self.servers.connect()).await {
                 Ok(Ok(connection)) => {
-                    self.metrics.set_news(true);
-                    if std::mem::take(&mut away) {
-                        log(&Event::WakeBack);
-                    }
-                    self.keep(connection).await
+                    let since = Instant::now();
+                    let over = self.keep(connection).await;
+                    pause = match since.elapsed() > LASTING {
+                        true => PAUSE,
+                        false => (pause * 2).min(PAUSE_MAX),
+                    };
+                    over
                 }
-                Ok(Err(why)) => Over::Broken(why),
+                Ok(Err(why)) => {
+                    pause = PAUSE;
+                    Over::Broken(why)
+                }
                 Err(_) => Over::Broken("it takes too long".to_owned()),
             };
             self.metrics.set_news(false);
@@ -191,18 +203,18 @@ impl Caller {
                 return;
             };
             // [SPEC 6.235]
-            if !std::mem::replace(&mut away, true) {
+            if !std::mem::replace(&mut self.is_away, true) {
                 log(&Event::WakeAway(&why));
             }
-            if !self.pause().await {
+            if !self.pause(pause).await {
                 return;
             }
         }
     }
 
     /// Waits before the next attempt. Who wants what is remembered, news are not. False: nothing is wanted any more.
-    async fn pause(&mut self) -> bool {
-        let until = Instant::now() + PAUSE;
+    async fn pause(&mut self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
         loop {
             select! {
                 () = sleep_until(until) => return true,
@@ -359,7 +371,10 @@ impl Caller {
                     .map(|(log, news)| Heard::News(log, news)),
                 Some(Said::Pong) => match pings.pop_front() {
                     Some(Ping::Some(logs)) => Some(Heard::Watched(logs)),
-                    Some(Ping::All) => Some(Heard::Lost),
+                    Some(Ping::All) => {
+                        self.news_come();
+                        Some(Heard::Lost)
+                    }
                     Some(Ping::Life) | None => None,
                 },
                 Some(Said::Ping) => {
@@ -372,6 +387,15 @@ impl Caller {
             if let Some(to_relay) = to_relay {
                 self.relay.send(to_relay).await.map_err(|_| Over::Done)?;
             }
+        }
+    }
+
+    /// All subscriptions stand.
+    // [SPEC 6.235]
+    fn news_come(&mut self) {
+        self.metrics.set_news(true);
+        if std::mem::take(&mut self.is_away) {
+            log(&Event::WakeBack);
         }
     }
 

@@ -28,19 +28,21 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Copy what a relay must not lose into a new directory; it may be running.
 ///
 /// That is its identity, its access code and the chain of its key records: with them another machine becomes the same
-/// relay. Entries are left out: they run out within days, clients notice that they are gone and recover by themselves,
-/// and a copy of them would keep keys that the relay destroys.
+/// relay. Entries are left out, since a copy of them would keep keys that the relay destroys. A relay that is restored
+/// without them has no conversation any more: each needs a new link (docs/self-hosting.md).
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   emptyroom-relay backup --data /var/lib/emptyroom-relay --to ./relay-backup
-  emptyroom-relay backup --data /var/lib/emptyroom-relay --to ./relay-move --with-entries --days 1
+  emptyroom-relay backup --data /var/lib/emptyroom-relay --to ./relay-move --with-entries
+  (stop the relay before this one: what it takes after the copy is not in it)
 
 Keep it as secret as the relay's disk: whoever has identity.key can pose as this relay.
 
---with-entries is for moving to another machine. While the files are copied, appends and the reading of older
-entries wait. THE COPY KEEPS THE DAY KEYS: whoever has it can open, with an address found on somebody's
-device, what has run out on the relay since. Destroy it when the move is done.")]
+--with-entries is for moving to another machine. While the files are copied, appends and the
+reading of older entries wait. THE COPY KEEPS THE DAY KEYS: whoever has it can open, with an
+address found on somebody's device, what has run out on the relay since. Destroy it when the move
+is done.")]
 pub(super) struct Arguments {
     /// The data directory of the relay.
     #[arg(long, value_name = "DIR")]
@@ -103,8 +105,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let what = if arguments.with_entries {
         format!(
-            "everything, with entries and day keys; to be restored within {} days, and then destroyed",
-            arguments.days
+            "everything, with entries and day keys; to be restored within {} day{}, and then destroyed",
+            arguments.days,
+            if arguments.days == 1 { "" } else { "s" }
         )
     } else {
         "identity, access code and key records, no entries".to_owned()

@@ -10,14 +10,15 @@ use super::store::choice;
 use super::{Exit, Failure};
 use crate::clock;
 use crate::console;
-use crate::data::backup::give_to_owner;
 use crate::data::chain::Chain;
+use crate::data::owner::give_to_owner;
 use crate::data::{DataDir, DataError, identity};
 use crate::log::{Event, log};
 use crate::medium::{Choice, Keeper, Wanted};
 use crate::moving::{self, MoveError, Moved};
 use crate::postgres::Address;
 use crate::postgres::chain::SharedChain;
+use crate::postgres::cluster::Purpose;
 use crate::server::{StartError, check_clock};
 
 /// Between two lines that say how far it came.
@@ -65,44 +66,39 @@ pub(super) struct Care {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let data = arguments.data.clone();
-    for_owner(&data, || export(arguments))
+    let choice = choice(arguments.store.clone())?;
+    for_owner(&arguments.data, |data| export(data, choice, &arguments))
 }
 
-/// Does it; what it made in the directory is then its owner's: root may do it for a service.
+/// Does something with the data directory of a relay that does not run; what it made there is then the owner's: root may do it for a service.
 pub(super) fn for_owner(
     data: &Path,
-    work: impl FnOnce() -> Result<(), Failure>,
+    work: impl FnOnce(&DataDir) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let done = work();
     if !data.join(identity::FILE).exists() {
-        return done;
+        return Err(DataError::NeverServed.into());
     }
-    let given = give_to_owner(data);
+    let data = DataDir::open(data)?;
+    let done = work(&data);
+    // No relay begins before that is done.
+    let given = give_to_owner(&data);
     done.and(given.map_err(Failure::from))
 }
 
-fn export(arguments: Arguments) -> Result<(), Failure> {
-    let choice = choice(arguments.store)?;
-    let first = match &choice {
-        Some(Choice::Databases(addresses)) => addresses.first().cloned(),
-        Some(Choice::Here(_)) | None => None,
+fn export(data: &DataDir, choice: Option<Choice>, arguments: &Arguments) -> Result<(), Failure> {
+    let first = first_of(choice.as_ref()).cloned();
+    let moving = (choice, Purpose::Leaving);
+    let (identity, mut keeper) = keeper(data, moving, &arguments.care)?;
+    let Some(to) = &arguments.to else {
+        return Ok(keeper.stay(data)?);
     };
-    let data = open(&arguments.data)?;
-    let Some(to) = arguments.to else {
-        let (_, mut keeper) = keeper(&data, choice, &arguments.care)?;
-        return Ok(keeper.stay(&data)?);
-    };
-    let (identity, mut keeper) = keeper(&data, choice, &arguments.care)?;
-    moving::expect_new(&to)?;
-    keeper.leave(&data)?;
-    if let Some(first) = first {
-        keep_chain(&data, &first)?;
-    }
-    let file = moving::create(&to)?;
-    let moved = moving::export(&mut keeper, &identity, (file, &to), telling());
+    // What cannot be written is found out while the store is served still.
+    let file = moving::create(to)?;
+    let leaves = keeper.leave(data);
+    let leaves = leaves.and_then(|()| first.map_or(Ok(()), |first| keep_chain(data, &first)));
+    let moved = leaves.and_then(|()| moving::export(&mut keeper, &identity, (file, to), telling()));
     // A half one is of no use.
-    let Moved { rows, over, lost } = moved.inspect_err(|_| moving::discard(&to))?;
+    let Moved { rows, over, lost } = moved.inspect_err(|_| moving::discard(to))?;
     console::result(&format!("{}: {rows} rows{}", to.display(), left(over)))?;
     if lost > 0 {
         log(&Event::RowsStay(lost));
@@ -116,19 +112,16 @@ fn keep_chain(data: &DataDir, first: &Address) -> Result<(), MoveError> {
     let identity = RelayIdentity::from_seed(&identity::load_or_make(data)?);
     let mut own = Chain::load(data, &identity.verify_key())?;
     let (_, records) = SharedChain::open(first, identity.verify_key(), own.records())?;
-    let known = own.records().last().map_or(0, |record| record.number);
-    for record in records.into_iter().filter(|record| record.number > known) {
-        own.append(clock::wall(), record)?;
-    }
-    Ok(())
+    // As a whole: it need not go on from what lies here.
+    Ok(own.replace(clock::wall(), &records)?)
 }
 
-/// The data directory of a relay that does not run.
-pub(super) fn open(data: &Path) -> Result<DataDir, Failure> {
-    if !data.join(identity::FILE).exists() {
-        return Err(DataError::NeverServed.into());
+/// The first database, if it is kept in some.
+fn first_of(choice: Option<&Choice>) -> Option<&Address> {
+    match choice {
+        Some(Choice::Databases(addresses)) => addresses.first(),
+        Some(Choice::Here(_)) | None => None,
     }
-    Ok(DataDir::open(data)?)
 }
 
 /// Whose it is.
@@ -139,23 +132,31 @@ pub(super) fn identity_of(data: &DataDir) -> Result<IdentityHash, Failure> {
 /// Its store, not to be served.
 pub(super) fn keeper(
     data: &DataDir,
-    choice: Option<Choice>,
+    (choice, purpose): (Option<Choice>, Purpose),
     care: &Care,
 ) -> Result<(IdentityHash, Keeper), Failure> {
     let seed = identity::load_or_make(data)?;
+    let key = RelayIdentity::from_seed(&seed).verify_key();
+    let own = Chain::load(data, &key)?;
+    let first = first_of(choice.as_ref()).cloned();
     // [SPEC 6.216]
-    if !care.clock_is_right {
-        let chain = Chain::load(data, &RelayIdentity::from_seed(&seed).verify_key())?;
-        check_clock(chain.records(), clock::wall())?;
+    if first.is_none() && !care.clock_is_right {
+        check_clock(own.records(), clock::wall())?;
     }
     let wanted = Wanted {
         choice,
-        is_moving: true,
+        purpose,
         memory_mib: care.store_memory.unwrap_or(Wanted::default().memory_mib),
         ..Wanted::default()
     };
     let keeper = Keeper::open(data, &seed, &wanted, clock::wall().day());
     let keeper = keeper.map_err(StartError::Store)?;
+    // What lies in a node's directory is older than the databases'.
+    if let Some(first) = first.filter(|_| !care.clock_is_right) {
+        let opened = SharedChain::open(&first, key, own.records());
+        let (_, records) = opened.map_err(MoveError::Store)?;
+        check_clock(&records, clock::wall())?;
+    }
     Ok((identity_of(data)?, keeper))
 }
 
@@ -201,6 +202,9 @@ impl From<MoveError> for Failure {
             MoveError::Busy => Self::new(Exit::InUse, text).hint(
                 "stop all its nodes first; where none runs, the server still keeps the connection of one that was cut off, and pg_terminate_backend ends it",
             ),
+            MoveError::HalfTaken => Self::new(Exit::Storage, text).hint(
+                "when it is back, `export --undo` lets it be served; an import is run again, when no node runs",
+            ),
             MoveError::Store(_) => {
                 Self::new(Exit::Storage, text).hint("run the same command again: it goes on")
             }
@@ -210,11 +214,62 @@ impl From<MoveError> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    use emptyroom_relay::store::Rows;
     use emptyroom_wire::time::{DAY_MS, Wall};
 
     use super::*;
     use crate::entropy;
+    use crate::segments::ROW_MEMORY;
     use crate::testing::scratch;
+
+    // [SPEC 6.112]
+    #[test]
+    fn rows_that_move_have_the_memory_that_was_asked_for() {
+        let dir = scratch("export-memory");
+        let data = DataDir::open(dir.path()).unwrap();
+        for (store_memory, mib) in [(None, 1_024), (Some(2), 2)] {
+            let care = Care {
+                store_memory,
+                clock_is_right: false,
+            };
+            let opened = keeper(&data, (None, Purpose::Coming), &care);
+            let Ok((_, Keeper::Here(mut ledger))) = opened else {
+                panic!("not here");
+            };
+            assert_eq!(ledger.rows().room(), (mib << 20) / ROW_MEMORY);
+        }
+    }
+
+    // [SPEC 6.219]
+    #[test]
+    fn what_root_made_for_a_service_is_the_services() {
+        const SERVICE: u32 = 61_234;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = scratch("export-root");
+        let data = DataDir::open(dir.path()).unwrap();
+        identity::load_or_make(&data).unwrap();
+        let file = data.join("rows");
+        let for_service = |done: bool| {
+            for_owner(dir.path(), |_| {
+                fs::write(&file, b"").unwrap();
+                done.then_some(()).ok_or(MoveError::Busy.into())
+            })
+        };
+        chown(dir.path(), Some(SERVICE), Some(SERVICE)).unwrap();
+        // Not beside a relay that runs.
+        assert!(for_service(true).is_err() && !file.exists());
+        drop(data);
+        for done in [true, false] {
+            assert_eq!(for_service(done).is_ok(), done);
+            assert_eq!(fs::metadata(&file).unwrap().uid(), SERVICE);
+            fs::remove_file(&file).unwrap();
+        }
+    }
 
     // [SPEC 6.216]
     #[test]
@@ -231,7 +286,7 @@ mod tests {
                 store_memory: None,
                 clock_is_right,
             };
-            keeper(&data, None, &care).map(drop)
+            keeper(&data, (None, Purpose::Leaving), &care).map(drop)
         };
         let refused = open(false).err().unwrap();
         assert!(refused.what.contains("41 days"), "{}", refused.what);

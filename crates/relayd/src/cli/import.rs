@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use super::Failure;
-use super::export::{Care, for_owner, identity_of, keeper, left, open, telling};
+use super::export::{Care, for_owner, identity_of, keeper, left, telling};
 use super::store::choice;
 use crate::console;
+use crate::data::DataDir;
+use crate::medium::Choice;
 use crate::moving::{self, Moved};
+use crate::postgres::cluster::Purpose;
 
 /// Bring the rows of an export into an empty store.
 ///
@@ -32,17 +35,16 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let data = arguments.data.clone();
-    for_owner(&data, || import(arguments))
+    let choice = choice(arguments.store.clone())?;
+    for_owner(&arguments.data, |data| import(data, choice, &arguments))
 }
 
-fn import(arguments: Arguments) -> Result<(), Failure> {
-    let choice = choice(arguments.store)?;
-    let data = open(&arguments.data)?;
+fn import(data: &DataDir, choice: Option<Choice>, arguments: &Arguments) -> Result<(), Failure> {
     // It is read twice: whether it is whole is known at its end, and until then nothing is changed.
-    let hash = moving::look(&arguments.from, &identity_of(&data)?)?;
-    let (identity, mut keeper) = keeper(&data, choice, &arguments.care)?;
-    let text = if let Some(come) = keeper.welcome(&data, &hash)? {
+    let hash = moving::look(&arguments.from, &identity_of(data)?)?;
+    let moving = (choice, Purpose::Coming);
+    let (identity, mut keeper) = keeper(data, moving, &arguments.care)?;
+    let text = if let Some(come) = keeper.welcome(data, &hash)? {
         let from = (&*arguments.from, &hash);
         let Moved { rows, over, .. } =
             moving::import((&mut keeper, &come), &identity, from, telling())?;
@@ -50,7 +52,7 @@ fn import(arguments: Arguments) -> Result<(), Failure> {
     } else {
         "all rows were there already".to_owned()
     };
-    keeper.all_came(&data)?;
+    keeper.all_came(data)?;
     console::result(&text)?;
     Ok(())
 }

@@ -10,8 +10,8 @@ use crate::data::backup::{Manifest, is_taken};
 
 /// Make a data directory from a backup.
 ///
-/// The relay that starts on it is the same for its users. Those whose conversations it has forgotten, or knows only in an
-/// older state, notice it, say so, and go on by themselves.
+/// The relay that starts on it is the same for its users. Conversations of which the backup has an older state go on by
+/// themselves, and say so. Of a backup without entries the relay knows none: each needs a new link.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:

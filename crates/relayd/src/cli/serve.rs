@@ -10,12 +10,12 @@ use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, socket_address};
 use crate::console;
 use crate::log::{self, Event, Format, log};
 use crate::medium::MediumError;
-use crate::postgres::Unusable;
 use crate::postgres::cluster::Refused;
+use crate::postgres::{LOCKED, Unusable};
 use crate::server::{Ended, Public, Server, StartError};
 use settings::Settings;
 
@@ -52,7 +52,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", required_unless_present = "config")]
     data: Option<PathBuf>,
     /// Where to listen. Port 0 takes a free one. [default: [::]:443]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = socket_address)]
     listen: Option<SocketAddr>,
     /// The name or IP address that clients dial, if it is not the listening one; with a port if that differs. Where the relay
     /// runs on several nodes, those of all, up to four, joined by commas.
@@ -87,8 +87,8 @@ pub(super) struct Arguments {
     /// `quarantine`, and clients are told so.
     #[arg(long)]
     quarantine_damage: bool,
-    /// Start although one of several databases is empty and the others are not: it was lost. What it held is gone, and so are logs in the
-    /// others that only it knew of.
+    /// Start although a database is empty that this relay has used: it was lost. What it held is gone, and so are logs in others that only
+    /// it knew of.
     #[arg(long)]
     database_was_lost: bool,
     /// Let everybody who knows the address make logs.
@@ -111,7 +111,7 @@ pub(super) struct Arguments {
     descriptors_per_thread: bool,
     /// Serve a status page, health and metrics here over HTTP, as 127.0.0.1:9180: sums only, nothing about clients. Only an
     /// address of this machine itself is taken.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = socket_address)]
     status: Option<SocketAddr>,
     /// Take any address for --status. Whoever can reach it sees how many people use the relay, and when.
     #[arg(long)]
@@ -244,13 +244,16 @@ impl From<StartError> for Failure {
             StartError::Store(MediumError::Exported) => Self::new(Exit::Data, text).hint(EXPORTED),
             StartError::Store(MediumError::Node) => Self::new(Exit::Data, text)
                 .hint("say --store postgres://…; an empty store would be served otherwise"),
+            StartError::Store(MediumError::Other { .. }) => Self::new(Exit::Data, text).hint(
+                "a directory keeps its kind of store; another kind goes into a new directory, made by `backup` and `restore`; nothing was changed",
+            ),
             StartError::Store(_) => Self::new(Exit::Data, text).hint(
                 "make space, or restore the data directory's owner, rights and missing files (EMPTYROOM_SANDBOX=off shows whether it is the sandbox); nothing was changed",
             ),
             StartError::LongAway(_) => Self::new(Exit::Data, text).hint(
                 "set the clock; if it is right, start once with --clock-is-right, which removes what has run out meanwhile",
             ),
-            StartError::Listen(_) => Self::new(Exit::Listen, text).hint(
+            StartError::Listen(..) => Self::new(Exit::Listen, text).hint(
                 "is the port taken? ports below 1024 need CAP_NET_BIND_SERVICE; see --listen",
             ),
             StartError::NoPublic => Self::new(Exit::WrongUse, text)
@@ -258,7 +261,7 @@ impl From<StartError> for Failure {
             StartError::StatusNotLocal => Self::new(Exit::WrongUse, text).hint(
                 "give --status a loopback address; if others are to see it, add --status-anywhere",
             ),
-            StartError::Status(_) => {
+            StartError::Status(..) => {
                 Self::new(Exit::Listen, text).hint("is the port taken? see --status")
             }
             StartError::Control(_) => Self::new(Exit::Data, text)
@@ -294,13 +297,16 @@ fn database_hint(why: &Unusable) -> &'static str {
             "copy the file day-keys from the data directory of a node that runs; nothing was changed"
         }
         Unusable::Empty => {
-            "is it the right one? bring back the one that was lost (a replica has it); if there is none, start once with --database-was-lost: logs in the others that only it knew of are gone, too; nothing was changed"
+            "is it the right one? bring back the one that was lost (a replica has it); if there is none, `serve` it once with --database-was-lost: what it held is gone, and so are logs in others that only it knew of; nothing was changed"
         }
         Unusable::HalfImported => HALF_IMPORTED,
         Unusable::Exported => EXPORTED,
         Unusable::NoSync => "set fsync = on in postgresql.conf",
         Unusable::Clock(_) => "set both clocks (NTP); minutes apart are fine",
         Unusable::Keys(_) => "restore the file from another node's data directory",
+        Unusable::Failed(failure) if *failure == LOCKED => {
+            "where a dump, a VACUUM FULL or a long reader is at a table that this program has to change, start again when it is done; pg_stat_activity shows it"
+        }
         Unusable::Failed(_) => {
             "does it run, at this address, as a primary, for this user and password? its own log says more"
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::ask::{self, Place};
-use super::{Exit, Failure};
+use super::{Exit, Failure, socket_address};
 use crate::console;
 use crate::status::snapshot::{Health, Snapshot};
 use crate::status::words::{bytes, count, duration, milliseconds, sandbox, time_of_day};
@@ -20,17 +20,22 @@ Examples:
   emptyroom-relay status --data /var/lib/emptyroom-relay
   emptyroom-relay status --status 127.0.0.1:9180 --json
 
-Exits with 0 if the relay is healthy, 7 if it is not, 8 if none answers.")]
+Exits with 0 if the relay is healthy, 7 if it is not, 8 if none answers. With --alive it is 0, too,
+where starting the relay anew would not help. Whatever went wrong is said on standard error, with
+--json as well.")]
 pub(super) struct Arguments {
     /// The data directory of the relay.
     #[arg(long, value_name = "DIR", required_unless_present = "status")]
     data: Option<PathBuf>,
     /// Its status port, as it was given to `serve`.
-    #[arg(long, value_name = "ADDR", conflicts_with = "data")]
+    #[arg(long, value_name = "ADDR", conflicts_with = "data", value_parser = socket_address)]
     status: Option<SocketAddr>,
     /// Print everything as one JSON object instead.
     #[arg(long)]
     json: bool,
+    /// For what starts a relay anew that is not well: also exit with 0 while a disk or a database is full, a database is away, or it stops.
+    #[arg(long)]
+    alive: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -41,7 +46,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let answer = ask::runtime()?.block_on(ask::get(&place, "/status.json"));
     let (_, text) = answer.map_err(|error| {
-        Failure::new(Exit::NoAnswer, format!("no relay answers there: {error}"))
+        let missing = arguments.data.as_ref().filter(|data| !data.is_dir());
+        let what = match missing {
+            Some(data) => format!("there is no directory {}", data.display()),
+            None => format!("no relay answers there: {error}"),
+        };
+        Failure::new(Exit::NoAnswer, what)
             .hint("is it running? for --data: as its user, or as root")
     })?;
     let snapshot: Snapshot = serde_json::from_str(&text).map_err(|_| {
@@ -58,6 +68,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     match snapshot.health {
         Health::Ok => Ok(()),
+        // [SPEC 6.220]
+        Health::DiskFull | Health::DatabaseAway | Health::DatabaseFull | Health::Draining
+            if arguments.alive =>
+        {
+            Ok(())
+        }
         health => Err(Failure::new(
             Exit::Unhealthy,
             why(health, snapshot.failure.as_deref()),
@@ -118,9 +134,10 @@ fn in_words(all: &Snapshot) -> String {
                 bytes(store.disk_free_bytes)
             ),
             number => format!(
-                "store      {}: databases {number}, of them away {}; news by NATS: {}",
+                "store      {}: databases {number}, of them away {}, full {}; news by NATS: {}",
                 store.kind,
                 all.databases_away,
+                all.databases_full,
                 all.news.as_deref().unwrap_or("none")
             ),
         },

@@ -40,7 +40,10 @@ pub fn load(data: &DataDir, access: &Access) -> Result<Option<AccessCode>, DataE
     match access {
         Access::Open => Ok(None),
         Access::CodeFile(path) => match read_small(path)? {
-            Some(bytes) => parse(path, &bytes).map(Some),
+            Some(bytes) => parse(path, &bytes).map(Some).map_err(|error| match error {
+                DataError::Damaged { path, what } => DataError::NoCode { path, what },
+                error => error,
+            }),
             None => Err(DataError::io(
                 "open",
                 path,
@@ -127,7 +130,7 @@ mod tests {
         ] {
             fs::write(&file, bad).unwrap();
             assert!(
-                matches!(load(&data, &access), Err(DataError::Damaged { .. })),
+                matches!(load(&data, &access), Err(DataError::NoCode { .. })),
                 "{bad:?}"
             );
         }

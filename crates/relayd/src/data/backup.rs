@@ -9,7 +9,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,6 +16,7 @@ use std::sync::atomic::AtomicBool;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::owner::give_to_owner;
 use super::{
     DataDir, DataError, identity, make_directory, read_file, sync_directory, write_private,
 };
@@ -259,7 +259,8 @@ impl Manifest {
             sync(&to)?;
             sync_directory(&to)?;
         }
-        give_to_owner(&data.path)?;
+        // It may have been restored by root for a service.
+        give_to_owner(data)?;
         fs::remove_file(&mark).map_err(|e| DataError::io("remove", &mark, e))?;
         // A mark that came back would keep the relay from starting.
         sync_directory(&mark)
@@ -300,24 +301,6 @@ impl Copied {
             what: "it is not what the backup's list says",
         })
     }
-}
-
-/// Gives everything to whoever owns the directory: it may have been restored by root for a service.
-pub(crate) fn give_to_owner(directory: &Path) -> Result<(), DataError> {
-    let refused = |path: &Path, e| DataError::io("give to its owner", path, e);
-    let owner = fs::metadata(directory).map_err(|e| refused(directory, e))?;
-    for name in names_in(directory)? {
-        let path = directory.join(name);
-        let meta = fs::symlink_metadata(&path).map_err(|e| refused(&path, e))?;
-        if meta.uid() != owner.uid() || meta.gid() != owner.gid() {
-            std::os::unix::fs::lchown(&path, Some(owner.uid()), Some(owner.gid()))
-                .map_err(|e| refused(&path, e))?;
-        }
-        if meta.is_dir() {
-            give_to_owner(&path)?;
-        }
-    }
-    Ok(())
 }
 
 /// One of the small files, or a plain name in a store's directory.

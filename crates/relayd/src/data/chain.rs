@@ -64,10 +64,18 @@ impl Chain {
     /// # Errors
     /// [`StoreFailure::Full`]: the file is as it was. [`StoreFailure::Broken`]: nobody knows.
     pub fn append(&mut self, now: Wall, record: KeyRecord) -> Result<(), StoreFailure> {
-        // [SPEC 6.41] [SPEC 6.42]
         let mut records = self.records.clone();
         records.push(record);
-        let records = kept_records(now, &records).to_vec();
+        self.replace(now, &records)
+    }
+
+    /// Makes these durable, and no others, but for those that are no longer served.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub(crate) fn replace(&mut self, now: Wall, records: &[KeyRecord]) -> Result<(), StoreFailure> {
+        // [SPEC 6.41] [SPEC 6.42]
+        let records = kept_records(now, records).to_vec();
         let mut bytes = MAGIC.to_vec();
         for record in &records {
             let encoded =

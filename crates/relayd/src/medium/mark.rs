@@ -12,20 +12,15 @@ const COMING: &str = "importing";
 /// They went.
 const GONE: &str = "exported";
 
-/// Whether the directory may be served.
+/// Whether the directory may be served, as far as it knows: rows that come from the file with this hash may all be there.
 // [SPEC 6.213]
-pub(super) fn check(data: &DataDir) -> Result<(), MediumError> {
-    let at = |name| {
-        let there = data.join(name).try_exists();
-        there.map_err(|e| MediumError::Store(open_failure(&e, "looking for what is on the move")))
-    };
-    if at(COMING)? {
-        return Err(MediumError::HalfImported);
-    }
-    if at(GONE)? {
+pub(super) fn check(data: &DataDir) -> Result<Option<Zeroizing<Vec<u8>>>, MediumError> {
+    const LOOKING: &str = "looking for what is on the move";
+    let gone = data.join(GONE).try_exists();
+    if gone.map_err(|e| MediumError::Store(open_failure(&e, LOOKING)))? {
         return Err(MediumError::Exported);
     }
-    Ok(())
+    coming(data).map_err(|e| MediumError::Store(e.failure(LOOKING)))
 }
 
 /// Whether a data directory has one of them. What cannot be looked at is not absent.

@@ -85,7 +85,11 @@ impl SharedChain {
         record: &KeyRecord,
     ) -> Result<Appended, StoreFailure> {
         let known = self.last_known;
-        if !self.insert(record)? {
+        let inserted = self.insert(record);
+        if let (Some(standing), Err(StoreFailure::Full)) = (&self.standing, &inserted) {
+            standing.notice_full(0, true);
+        }
+        if !inserted? {
             return Ok(Appended::Overtaken(self.after(known)?));
         }
         let oldest = now.0.saturating_sub(KEY_RECORD_LIFE_MS) / SECOND_MS;

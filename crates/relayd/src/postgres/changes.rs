@@ -135,8 +135,7 @@ impl PostgresRows {
             // Decided anew, only what makes logs there is refused.
             // [SPEC 6.211]
             self.reserve(&written).map_err(|failure| match failure {
-                StoreFailure::Away(_) if failure != LOCKED => StoreFailure::Conflict,
-                StoreFailure::Full => StoreFailure::Conflict,
+                StoreFailure::Away(_) | StoreFailure::Full => StoreFailure::Conflict,
                 failure => failure,
             })?;
         }

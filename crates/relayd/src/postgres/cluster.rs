@@ -295,7 +295,16 @@ fn apply_part(
     ops: &[StoreOp],
 ) -> Result<Vec<StoreReply>, StoreFailure> {
     let all = |code, retry_s| Ok(ops.iter().map(|_| refusal(code, retry_s)).collect());
-    match ledger.apply_to(now, ops) {
+    let outcome = ledger.apply_to(now, ops);
+    // Only a new entry shows that there is space: reading needs none.
+    // [SPEC 6.218]
+    let stored = |reply: &StoreReply| matches!(reply, StoreReply::Appended(_));
+    match &outcome {
+        Err(StoreFailure::Full) => ledger.rows().notice_full(true),
+        Ok(replies) if replies.iter().any(stored) => ledger.rows().notice_full(false),
+        _ => {}
+    }
+    match outcome {
         Err(StoreFailure::Away(_) | StoreFailure::Conflict) => {
             all(RefusalCode::StoreFailed, AWAY_RETRY_S)
         }

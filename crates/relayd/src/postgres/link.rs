@@ -35,11 +35,14 @@ pub(super) const NO_ANSWER: StoreFailure = StoreFailure::Away("no answer");
 /// As for the commit.
 pub(super) const NO_COMMIT: StoreFailure = StoreFailure::Lost("no answer to a commit");
 /// Another node is at a row for too long.
-pub(super) const LOCKED: StoreFailure = StoreFailure::Away("another node holds a row for too long");
+pub(crate) const LOCKED: StoreFailure = StoreFailure::Away("another node holds a row for too long");
 
 /// Locks are short, and those of a node that hangs are let go. Not `statement_timeout`: it would also end a commit's wait for a replica, and
 /// that commit would be reported as done.
 const SETTINGS: &str = "SET client_min_messages = warning; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '15s'; SET statement_timeout = 0";
+
+const KEEPALIVES: &str =
+    "SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
 
 /// Where in a transaction something failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,6 +211,8 @@ impl Session {
             client
         };
         client.batch_execute(SETTINGS).await?;
+        // What a node leaves that is cut off is not there for hours. A server that does not know the words keeps its own.
+        let _ = client.batch_execute(KEEPALIVES).await;
         let shown = client.query_one("SHOW synchronous_commit", &[]).await?;
         // `remote_write` is weaker: the replica has it in memory alone.
         // [SPEC 6.202]

@@ -3,10 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio_postgres::Error;
+
 use super::cluster::Cluster;
 use super::link::Session;
+use super::peers::LEASE_DAYS;
 use super::schema::{Movement, entries_of};
 use super::*;
+use crate::medium::MediumError;
 use crate::medium::moved::{Sink, changes};
 use crate::moving::{MoveError, Record};
 use crate::seal::Table;
@@ -79,9 +83,9 @@ impl PostgresRows {
         self.connect()?;
         self.link.run(Phase::Before, async |session| {
             let Movement { to, import } = set;
+            session.take_warning();
             let set = session.client.execute(SET, &[to, import]).await;
-            set.map_err(|error| failure(&error, Phase::Before))
-                .map(drop)
+            unwarned(session, set)
         })
     }
 
@@ -102,7 +106,9 @@ impl PostgresRows {
         for row in &rows {
             let day: i32 = row.try_get(3).map_err(|_| fetch::STRANGE)?;
             let (key, turn, sealed) = fetch::lasting_of(row).ok_or(fetch::STRANGE)?;
-            page.take(keys.open_lasting(turn, &key, sealed)?, |row| Record {
+            // What does not open is lost here, too, and keeps nothing else from going.
+            let row = keys.open_lasting(turn, &key, sealed).ok().flatten();
+            page.take(row, |row| Record {
                 table: Table::Lasting,
                 shard,
                 day: Day(u32::try_from(day).unwrap_or(0)),
@@ -123,7 +129,8 @@ impl PostgresRows {
         let mut page = Page::of(&rows)?;
         for row in &rows {
             let (key, sealed) = fetch::entry_of(row).ok_or(fetch::STRANGE)?;
-            page.take(keys.open_entry(day, &key, sealed)?, |row| Record {
+            let row = keys.open_entry(day, &key, sealed).ok().flatten();
+            page.take(row, |row| Record {
                 table: Table::Entries,
                 shard,
                 day,
@@ -170,12 +177,23 @@ impl PostgresRows {
         self.link.run(Phase::Before, async |session: &mut Session| {
             let before = |error| failure(&error, Phase::Before);
             let statement = session.statement(POINT).await.map_err(before)?;
+            session.take_warning();
             let keys: Vec<&[u8]> = keys.iter().map(<[u8; 32]>::as_slice).collect();
             let client = &session.client;
             let done = client.execute(&statement, &[&keys, &days, &shard]).await;
-            done.map_err(before).map(drop)
+            unwarned(session, done)
         })
     }
+}
+
+/// What came of a statement that is a transaction: where the server warned, a replica may lack it, and it is done once more.
+// [SPEC 6.202]
+fn unwarned(session: &Session, outcome: Result<u64, Error>) -> Result<(), StoreFailure> {
+    outcome.map_err(|error| failure(&error, Phase::Before))?;
+    if session.take_warning() {
+        return Err(peers::WARNED);
+    }
+    Ok(())
 }
 
 impl Page {
@@ -217,7 +235,7 @@ impl Cluster {
     }
 
     /// How far the file with this hash has come. Where the directory says that it comes, a database that says only that something does means it.
-    pub(crate) fn coming(&mut self, hash: &[u8; 32], is_marked: bool) -> Result<Coming, MoveError> {
+    pub(crate) fn coming(&mut self, hash: &[u8], is_marked: bool) -> Result<Coming, MoveError> {
         let all = self.movements()?;
         let is_this = |movement: &&Movement| match &movement.import {
             Some(import) => import.as_slice() == hash,
@@ -233,6 +251,15 @@ impl Cluster {
             (None, true) => Coming::Served,
             (None, false) => Coming::New,
         })
+    }
+
+    /// Whether all rows of the file with this hash are there.
+    pub(crate) fn has_all_of(&mut self, hash: &[u8]) -> Result<bool, MediumError> {
+        match self.coming(hash, true) {
+            Ok(coming) => Ok(coming == Coming::Served),
+            Err(MoveError::Store(failure)) => Err(MediumError::Store(failure)),
+            Err(_) => Ok(false),
+        }
     }
 
     /// No node uses them until all rows of this file are there. Gives those into which rows come: not those that said before that all of theirs
@@ -292,7 +319,13 @@ impl Cluster {
         }
         let alone = self.expect_no_others();
         if alone.is_err() {
-            self.set_movements(was)?;
+            // Each of them, if one cannot be told.
+            let told = (0..).zip(was.iter().cloned()).map(|(shard, movement)| {
+                self.patiently_on(shard, move |rows| rows.set_movement(&movement))
+            });
+            if told.fold(Ok(()), Result::and).is_err() {
+                return Err(MoveError::HalfTaken);
+            }
         }
         alone
     }
@@ -376,6 +409,7 @@ impl Cluster {
     pub(crate) fn bring(&mut self, records: &[Record], come: &[bool]) -> Result<(), StoreFailure> {
         let shards = self.shards();
         let comes = |shard: u16| come.get(usize::from(shard)).copied().unwrap_or(true);
+        let until = number(clock::wall().day().plus(LEASE_DAYS).0);
         let mut parts: BTreeMap<u16, Vec<Record>> = BTreeMap::new();
         for record in records {
             let shard = record.shard.checked_rem(shards).unwrap_or(0);
@@ -388,7 +422,8 @@ impl Cluster {
                 if record.table == Table::Lasting && home != shard {
                     let (keys, days) = pointers.entry(home).or_default();
                     keys.push(record.key.0);
-                    days.push(number(record.day.0));
+                    // [SPEC 6.210]
+                    days.push(number(record.day.0).min(until));
                 }
             }
             for (home, (keys, days)) in pointers.into_iter().filter(|(home, _)| comes(*home)) {

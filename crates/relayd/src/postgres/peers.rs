@@ -11,14 +11,14 @@ const VAIN: Duration = Duration::from_secs(3);
 const CLOSED: StoreFailure = StoreFailure::Away("a row that is not over and does not open");
 
 /// A pointer may not have reached its replica: a log that is found by it alone must not be made.
-const WARNED: StoreFailure = StoreFailure::Away("the database warned at a commit");
+pub(super) const WARNED: StoreFailure = StoreFailure::Away("the database warned at a commit");
 
 /// How long a pointer stands that leads to nothing, in days.
 // [SPEC 6.210]
 const EMPTY_POINTER_DAYS: u32 = 2;
 /// How long one stands at most until it is looked after again.
 // [SPEC 6.210]
-const LEASE_DAYS: u32 = 8;
+pub(super) const LEASE_DAYS: u32 = 8;
 /// Pointers looked after by one slice.
 const SLICE_POINTERS: i64 = 256;
 
@@ -53,6 +53,8 @@ pub(super) struct Peers {
     links: BTreeMap<u16, Link>,
     /// They were asked in vain, then.
     vain: BTreeMap<u16, Instant>,
+    /// Pointers that were to be written while somebody held them, then.
+    held: BTreeMap<RowKey, Instant>,
 }
 
 /// What stands under a log's key in another database.
@@ -72,7 +74,18 @@ impl Peers {
             keys,
             links: BTreeMap::new(),
             vain: BTreeMap::new(),
+            held: BTreeMap::new(),
         }
+    }
+
+    fn is_held(&self, key: &RowKey) -> bool {
+        self.held.get(key).is_some_and(|at| at.elapsed() < VAIN)
+    }
+
+    fn note_held(&mut self, keys: &[[u8; 32]]) {
+        self.held.retain(|_, at| at.elapsed() < VAIN);
+        let now = Instant::now();
+        self.held.extend(keys.iter().map(|key| (RowKey(*key), now)));
     }
 
     /// Does something in one of them. It is no part of a transaction here: if it fails, that is not committed.
@@ -134,7 +147,11 @@ impl PostgresRows {
             if home != self.seat.shard {
                 self.batch.reserve.insert(*key, home);
             }
-            match self.look_for(home, key) {
+            let looked = match self.peers.is_held(key) {
+                true => Err(LOCKED),
+                false => self.look_for(home, key),
+            };
+            match looked {
                 // Only what would make this log is refused.
                 // [SPEC 6.211]
                 Err(StoreFailure::Away(_)) => {
@@ -225,7 +242,11 @@ impl PostgresRows {
                     return Err(WARNED);
                 }
                 Ok(rows.len())
-            })?;
+            });
+            if reserved == Err(LOCKED) {
+                self.peers.note_held(&keys);
+            }
+            let reserved = reserved?;
             // Another was faster: the log is elsewhere.
             if reserved < keys.len() {
                 return Err(StoreFailure::Conflict);

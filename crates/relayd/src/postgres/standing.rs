@@ -1,4 +1,4 @@
-//! Which databases of a relay are away, for all threads that work with one, and for who asks how the relay fares.
+//! Which databases of a relay are away or full, for all threads that work with one, and for who asks how the relay fares.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +21,8 @@ pub struct Standing(Arc<[State]>);
 #[derive(Debug, Default)]
 struct State {
     is_away: AtomicBool,
+    /// It has no space for what grows.
+    is_full: AtomicBool,
     /// Its thread tries to connect, or will.
     is_tried: AtomicBool,
     /// It was tried last, then.
@@ -50,9 +52,19 @@ impl Standing {
     /// The numbers of those that are away, from 1.
     #[must_use]
     pub fn away(&self) -> Vec<usize> {
+        self.those(|state| &state.is_away)
+    }
+
+    /// The numbers of those that are full, from 1.
+    #[must_use]
+    pub fn full(&self) -> Vec<usize> {
+        self.those(|state| &state.is_full)
+    }
+
+    fn those(&self, are: impl Fn(&State) -> &AtomicBool) -> Vec<usize> {
         let numbered = (1..).zip(self.0.iter());
         numbered
-            .filter(|(_, state)| state.is_away.load(Ordering::Relaxed))
+            .filter(|(_, state)| are(state).load(Ordering::Relaxed))
             .map(|(number, _)| number)
             .collect()
     }
@@ -82,6 +94,20 @@ impl Standing {
                     failure,
                 });
             }
+            _ => {}
+        }
+    }
+
+    /// It had no space, or has stored something. That a relay's only database is full is said by who asked it.
+    // [SPEC 6.218]
+    pub(super) fn notice_full(&self, shard: u16, full: bool) {
+        let (number, of) = (usize::from(shard) + 1, self.databases());
+        let Some(state) = self.state(shard).filter(|_| of > 1) else {
+            return;
+        };
+        match (state.is_full.swap(full, Ordering::Relaxed), full) {
+            (false, true) => log(&Event::DatabaseFull { number, of }),
+            (true, false) => log(&Event::DatabaseSpace { number, of }),
             _ => {}
         }
     }

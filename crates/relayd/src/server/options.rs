@@ -125,13 +125,19 @@ impl Public {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, AddressFault> {
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.contains("://") {
+            return Err("it is a host, as relay.example.org, with nothing before it".to_owned());
+        }
         let bracketed = |host: &str| match host.parse::<std::net::Ipv6Addr>() {
             Ok(v6) => format!("[{v6}]"),
             Err(_) => host.to_owned(),
         };
         let public = Self(text.split(',').map(bracketed).collect());
-        public.hosts(1).map(|_| public)
+        match public.hosts(1) {
+            Ok(_) => Ok(public),
+            Err(fault) => Err(fault.to_string()),
+        }
     }
 
     /// The first one and the others, with this port where they have none.

@@ -44,10 +44,9 @@ impl Bound {
                 return Err(StartError::StatusNotLocal);
             }
             Some(port) => {
-                let listener = TcpListener::bind(port.listen)
-                    .await
-                    .map_err(StartError::Status)?;
-                let listening = listener.local_addr().map_err(StartError::Status)?;
+                let failed = |error| StartError::Status(port.listen, error);
+                let listener = TcpListener::bind(port.listen).await.map_err(failed)?;
+                let listening = listener.local_addr().map_err(failed)?;
                 log(&Event::StatusAt(listening));
                 Some((listener, port))
             }

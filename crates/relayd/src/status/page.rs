@@ -100,8 +100,11 @@ fn disk(all: &Snapshot) -> Vec<Row> {
     if all.databases > 0 {
         rows.push((
             "Databases",
-            "how many there are, and of them away",
-            format!("{}, {}", all.databases, all.databases_away),
+            "how many there are, and of them away, and full",
+            format!(
+                "{}, {}, {}",
+                all.databases, all.databases_away, all.databases_full
+            ),
         ));
         rows.push((
             "News by NATS",

@@ -38,6 +38,8 @@ impl Collector for All {
         if all.databases > 0 {
             let help = "Databases that are away";
             gauge(&mut to, "databases_away", help, all.databases_away)?;
+            let help = "Databases of several that are full";
+            gauge(&mut to, "databases_full", help, all.databases_full)?;
         }
         if let Some(news) = &all.news {
             let help = "1 while NATS is away";

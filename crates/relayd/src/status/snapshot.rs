@@ -11,7 +11,7 @@ use emptyroom_relay::totals::{HANGUPS, REFUSALS};
 use serde::{Deserialize, Serialize};
 
 use crate::medium::Kind;
-use crate::metrics::{Distribution, Metrics};
+use crate::metrics::{Databases, Distribution, Metrics};
 
 /// The version of the JSON.
 pub(crate) const VERSION: u8 = 1;
@@ -37,18 +37,21 @@ pub(crate) enum Health {
     StoreFailed,
     /// A database is away: what is asked of it is refused.
     DatabaseAway,
+    /// One of several is full: what needs space there is refused.
+    DatabaseFull,
     /// The part that decides does not answer.
     NotAnswering,
 }
 
 impl Health {
     /// All, with the names they have in metrics.
-    pub(crate) const NAMED: [(Self, &str); 6] = [
+    pub(crate) const NAMED: [(Self, &str); 7] = [
         (Self::Ok, "ok"),
         (Self::DiskFull, "disk-full"),
         (Self::Draining, "draining"),
         (Self::StoreFailed, "store-failed"),
         (Self::DatabaseAway, "database-away"),
+        (Self::DatabaseFull, "database-full"),
         (Self::NotAnswering, "not-answering"),
     ];
 
@@ -62,6 +65,9 @@ impl Health {
             }
             Self::DatabaseAway => {
                 "a database is away: what is asked of it is refused until it is back, the rest goes on"
+            }
+            Self::DatabaseFull => {
+                "a database is full: what needs space there is refused, the rest goes on"
             }
             Self::NotAnswering => "the relay does not answer: overloaded, or a bug",
         }
@@ -86,11 +92,13 @@ pub(crate) struct Snapshot {
     /// Whether NATS brings news of other nodes: `there` or `away`; nothing where there is none.
     #[serde(default)]
     pub(crate) news: Option<String>,
-    /// How many databases the rows are in, and how many of them are away.
+    /// How many databases the rows are in, and how many of them are away, or full.
     #[serde(default)]
     pub(crate) databases: u64,
     #[serde(default)]
     pub(crate) databases_away: u64,
+    #[serde(default)]
+    pub(crate) databases_full: u64,
     pub(crate) started_unix_s: u64,
     pub(crate) up_s: u64,
     pub(crate) memory_bytes: u64,
@@ -140,7 +148,7 @@ impl Snapshot {
             ("address", &metrics.turned_away_address),
             ("places", &metrics.turned_away_places),
         ];
-        let store = match metrics.databases().0 {
+        let store = match metrics.databases().of {
             0 => store,
             _ => Store {
                 kind: "postgres".to_owned(),
@@ -158,6 +166,7 @@ impl Snapshot {
             news: None,
             databases: 0,
             databases_away: 0,
+            databases_full: 0,
             started_unix_s: metrics.started_s,
             up_s: now_s.saturating_sub(metrics.started_s),
             memory_bytes: rounded(memory_bytes(), BYTES_STEP),
@@ -198,12 +207,13 @@ impl Snapshot {
     // [SPEC 6.217]
     pub(crate) fn with_others(self, metrics: &Metrics) -> Self {
         let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let (databases, away) = metrics.databases();
+        let Databases { of, away, full } = metrics.databases();
         let word = |come| if come { "there" } else { "away" };
         Self {
             news: metrics.news().map(|come| word(come).to_owned()),
-            databases: number(databases),
+            databases: number(of),
             databases_away: number(away.len()),
+            databases_full: number(full.len()),
             ..self
         }
     }

@@ -13,6 +13,8 @@ const PREFIX: &str = "emptyroom.";
 const LINE_MAX: usize = 32 << 10;
 /// More than any letter.
 const PAYLOAD_MAX: usize = 64 << 10;
+/// Characters of what it complains of.
+const ERROR_MAX: usize = 200;
 
 /// What a server says of itself, as far as it matters here.
 #[derive(Deserialize, Debug, PartialEq, Eq)]
@@ -90,7 +92,7 @@ impl Heard {
             "PING" => (Said::Ping, 0),
             "PONG" => (Said::Pong, 0),
             "+OK" => (Said::Ok, 0),
-            "-ERR" => (Said::Error(what.trim_matches('\'').to_owned()), 0),
+            "-ERR" => (Said::Error(plain(what.trim_matches('\''))), 0),
             "INFO" => (
                 Said::Info(serde_json::from_str(what).map_err(|_| Nonsense)?),
                 0,
@@ -100,6 +102,13 @@ impl Heard {
         self.done += end + 1 + len;
         Ok(Some(said))
     }
+}
+
+/// What a log may hold of it.
+// [SPEC 6.128]
+fn plain(text: &str) -> String {
+    let plain = text.chars().filter(|c| matches!(c, ' '..='~'));
+    plain.take(ERROR_MAX).collect()
 }
 
 /// `SUBJECT ID [REPLY] LENGTH`.
@@ -241,7 +250,8 @@ mod tests {
         let name = "ab".repeat(16);
         let text = format!(
             "INFO {{\"server_id\":\"x\",\"tls_required\":true}}\r\nPING\r\n+OK\r\n\
-             MSG emptyroom.{name} {name} 4\r\n\r\nhi\r\nMSG other 1 reply 0\r\n\r\nPONG\r\n-ERR 'no'\r\n"
+             MSG emptyroom.{name} {name} 4\r\n\r\nhi\r\nMSG other 1 reply 0\r\n\r\nPONG\r\n-ERR '\x1b[2Jno{}'\r\n",
+            "x".repeat(ERROR_MAX)
         );
         let info = Info { tls_required: true };
         assert_eq!(
@@ -253,7 +263,7 @@ mod tests {
                 Said::Message(Some(tag), b"\r\nhi".to_vec()),
                 Said::Message(None, Vec::new()),
                 Said::Pong,
-                Said::Error("no".to_owned()),
+                Said::Error(format!("[2Jno{}", "x".repeat(ERROR_MAX - 5))),
             ])
         );
     }

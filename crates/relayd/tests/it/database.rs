@@ -257,6 +257,14 @@ impl Server {
         client
     }
 
+    /// Somebody who has begun to change something, until what is given ends.
+    pub fn changing(&self, database: &str, sql: &str) -> Connected {
+        let mut client = self.try_client(database).unwrap();
+        let sql = format!("BEGIN; {sql}");
+        client.block_on(async |client| client.batch_execute(&sql).await.unwrap());
+        client
+    }
+
     fn try_client(&self, database: &str) -> Result<Connected, tokio_postgres::Error> {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let address = self.address(database);

@@ -1,18 +1,23 @@
 //! Relays that move from one store to another, and back.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::process::Output;
 
+use emptyroom_relayd::clock;
+use emptyroom_relayd::data::chain::Chain;
+use emptyroom_relayd::data::{DataDir, identity};
 use emptyroom_wire::address::RelayAddress;
 use emptyroom_wire::entry::Ttl;
+use emptyroom_wire::relay_key::RelayIdentity;
+use emptyroom_wire::time::{DAY_MS, Wall};
 
-use crate::client::{Client, Log};
+use crate::client::{Client, Log, generator};
 use crate::database;
 use crate::process::{Process, binary};
 use crate::scratch::Scratch;
+
+mod killed;
 
 const LOGS: usize = 12;
 
@@ -100,6 +105,53 @@ fn set_moving(address: &str, to: i64) {
     database::shared().execute(database::name_of(address), &sql);
 }
 
+/// The number of tables in a database.
+fn tables(address: &str) -> i64 {
+    let sql = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'";
+    database::shared().number(database::name_of(address), sql)
+}
+
+/// Puts a record into the chain of a data directory, as if it had run for the last time then.
+fn last_ran(data: &Path, days_ago: u64) {
+    let data = DataDir::open(data).unwrap();
+    let identity = RelayIdentity::from_seed(&identity::load_or_make(&data).unwrap());
+    let then = Wall(clock::wall().0 - days_ago * DAY_MS);
+    let key = identity.next_stream_key(None, then, &mut generator());
+    let mut chain = Chain::load(&data, &identity.verify_key()).unwrap();
+    chain.append(then, key.signed().record.clone()).unwrap();
+}
+
+// [SPEC 6.82] [SPEC 6.216]
+#[test]
+fn what_a_node_has_of_its_own_says_nothing_of_when_it_ran() {
+    let dir = Scratch::in_memory("moving-clock");
+    let place = |name: &str| dir.path().join(name);
+    let [node, late, rows] = ["node", "late", "rows"].map(place);
+    let server = database::shared();
+    let store = ["--store", &server.fresh()];
+    stop(Process::start_with(&node, &store));
+    // Of the day on which it was made from a backup.
+    last_ran(&node, 41);
+    stop(Process::start_with(&node, &store));
+    let export = ["export", "--data", at(&node)];
+    done(&[&export, &store, &["--to", at(&rows)]]);
+    // It has the nodes' chain now, which does not go on from what was there.
+    done(&[&export, &store, &["--undo"]]);
+    stop(Process::start_with(&node, &store));
+    // Where the chain says so, it counts.
+    last_ran(&late, 41);
+    let store = ["--store", &server.fresh()];
+    not_served("41 days", &late, &store);
+    let export = ["export", "--data", at(&late), "--undo"];
+    refused(4, "41 days", &[&export, &store]);
+    done(&[&export, &store, &["--clock-is-right"]]);
+    stop(Process::start_with(
+        &late,
+        &[&store[..], &["--clock-is-right"]].concat(),
+    ));
+    stop(Process::start_with(&late, &store));
+}
+
 /// Another data directory of the same identity, with the same chain of keys.
 fn twin(data: &Path, copy: &Path, to: &Path) {
     done(&[&["backup", "--data", at(data), "--to", at(copy)]]);
@@ -145,6 +197,15 @@ fn a_relay_moves_to_databases_and_back() {
         assert!(!home.exists());
         go_on(&relay.address, &logs, 3);
         stop(relay);
+        // Nothing goes from an empty one, nor does that make it one that may be served.
+        let empty = server.fresh();
+        let wrong = ["export", "--data", at(&node), "--store", &empty];
+        if databases == 1 {
+            refused(4, "is empty", &[&wrong, &["--to", at(&home)]]);
+            refused(4, "is empty", &[&wrong, &["--undo"]]);
+            assert_eq!(tables(&empty), 0);
+            not_served("--database-was-lost", &node, &["--store", &empty]);
+        }
         // With another list of databases it is another relay's.
         let wrong = format!("{}?application_name=x", server.fresh());
         let wrong = [
@@ -166,11 +227,30 @@ fn a_relay_moves_to_databases_and_back() {
             chain(&back).len() > chain(&second).len(),
             "the nodes' keys are in it"
         );
+        let (mut back, mut home, mut written) = (back, home, 4);
+        if databases == 2 {
+            // To another list, where most of them have another home.
+            let three = place("three");
+            let addresses = [(); 3].map(|()| server.fresh());
+            fs::write(&three, addresses.join("\n")).unwrap();
+            let store = ["--store", &format!("file:{}", at(&three))];
+            let import = ["import", "--data", at(&back), "--from", at(&home)];
+            done(&[&import, &store]);
+            let relay = Process::start_with(&back, &store);
+            go_on(&relay.address, &logs, written);
+            stop(relay);
+            written += 1;
+            let (rows, next) = (place("rows"), place("next"));
+            let export = ["export", "--data", at(&back), "--to", at(&rows)];
+            done(&[&export, &store]);
+            twin(&back, &place("latest"), &next);
+            (back, home) = (next, rows);
+        }
         let bring = ["import", "--data", at(&back), "--store", "sqlite"];
         done(&[&bring, &["--from", at(&home)]]);
         let relay = Process::start(&back);
-        go_on(&relay.address, &logs, 4);
-        go_on(&relay.address, &logs, 5);
+        go_on(&relay.address, &logs, written);
+        go_on(&relay.address, &logs, written + 1);
         stop(relay);
     }
 }
@@ -191,6 +271,10 @@ fn what_was_cut_off_goes_on_and_nothing_else_is_changed() {
         &[&["export", "--data", at(&disk), "--to", at(&there)]],
     );
     assert_eq!(fs::read(&there).unwrap(), b"something else");
+    // Nor is it given up for one that cannot be written.
+    let nowhere = place("nowhere").join("rows");
+    let export = ["export", "--data", at(&disk), "--to", at(&nowhere)];
+    refused(4, "there is no such", &[&export]);
     assert!(!disk.join("exported").exists());
     fs::remove_file(&there).unwrap();
     // One that was cut off is made again.
@@ -262,117 +346,6 @@ fn what_was_cut_off_goes_on_and_nothing_else_is_changed() {
     stop(relay);
 }
 
-/// How often a program is killed, each time a little later.
-const KILLS: u32 = 24;
-const LATER: Duration = Duration::from_millis(4);
-
-/// Kills the program again and again, wherever it is by then, and lets it end at last.
-fn killed(arguments: &[&[&str]], mut between: impl FnMut()) {
-    for number in 1..=KILLS {
-        let mut command = binary();
-        command.args(arguments.concat());
-        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut running = command.spawn().unwrap();
-        std::thread::sleep(LATER * number);
-        let _ = running.kill();
-        if running.wait().unwrap().success() {
-            return;
-        }
-        between();
-    }
-    done(arguments);
-}
-
-/// Waits until it has done what is in front of something that blocks it, and kills it there.
-fn killed_at<T>(arguments: &[&[&str]], work: impl FnOnce() -> T) {
-    let mut command = binary();
-    command.args(arguments.concat());
-    let command = command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut running = command.spawn().unwrap();
-    let _kept = work();
-    assert!(running.try_wait().unwrap().is_none(), "it has ended");
-    running.kill().unwrap();
-    running.wait().unwrap();
-}
-
-fn pipe(path: &Path) {
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(path)
-            .status()
-            .unwrap()
-            .success()
-    );
-}
-
-// [SPEC 6.213] [SPEC 6.215]
-#[test]
-fn moves_that_are_killed_go_on() {
-    let dir = Scratch::in_memory("moving-killed");
-    let place = |name: &str| dir.path().join(name);
-    let [disk, node, there, home] = ["disk", "node", "there", "home"].map(place);
-    let logs = on_disk(&disk);
-    twin(&disk, &place("copy"), &node);
-    let export = ["export", "--data", at(&disk), "--to", at(&there)];
-    // What somebody else put in its way is neither written nor removed.
-    let (part, victim) = (there.with_extension("part"), place("victim"));
-    fs::write(&victim, b"somebody's").unwrap();
-    std::os::unix::fs::symlink(&victim, &part).unwrap();
-    refused(4, "part", &[&export]);
-    assert_eq!(fs::read(&victim).unwrap(), b"somebody's");
-    assert!(!disk.join("exported").exists());
-    fs::remove_file(&part).unwrap();
-    // What another export left there goes.
-    fs::write(&part, b"EREXPT01 and some rows").unwrap();
-    let is_there = || {
-        // It may be whole, and not said so.
-        let _ = fs::remove_file(&there);
-    };
-    killed(&[&export], is_there);
-    assert!(!part.exists());
-    not_served("exported", &disk, &[]);
-    let address = database::shared().fresh();
-    let store = ["--store", address.as_str()];
-    // In the middle of the second reading of the file.
-    let rows = fs::read(&there).unwrap();
-    let slow = place("slow");
-    pipe(&slow);
-    let import = ["import", "--data", at(&node), "--from", at(&slow)];
-    killed_at(&[&import, &store], || {
-        fs::write(&slow, &rows).unwrap();
-        // It says what comes, and opens it again.
-        while !node.join("importing").exists() {
-            std::thread::yield_now();
-        }
-        let mut half = fs::OpenOptions::new().write(true).open(&slow).unwrap();
-        half.write_all(&rows[..rows.len() / 2]).unwrap();
-        half
-    });
-    assert_eq!(moving(&address), 1);
-    not_served("not whole", &node, &store);
-    let import = ["import", "--data", at(&node), "--from", at(&there)];
-    killed(&[&import, &store], || {
-        // Whoever serves it, serves all.
-        if node.join("importing").exists() {
-            not_served("not whole", &node, &store);
-        }
-    });
-    let relay = Process::start_with(&node, &store);
-    go_on(&relay.address, &logs, 2);
-    stop(relay);
-    let export = ["export", "--data", at(&node), "--to", at(&home)];
-    killed(&[&export, &store], || {
-        let _ = fs::remove_file(&home);
-    });
-    not_served("exported", &node, &store);
-    let back = place("back");
-    twin(&node, &place("later"), &back);
-    done(&[&["import", "--data", at(&back), "--from", at(&home)]]);
-    let relay = Process::start(&back);
-    go_on(&relay.address, &logs, 3);
-    stop(relay);
-}
-
 // [SPEC 6.215]
 #[test]
 fn an_import_ends_one_database_after_the_other() {
@@ -388,9 +361,28 @@ fn an_import_ends_one_database_after_the_other() {
     let store = ["--store", first, "--store", second];
     let import = ["import", "--data", at(&node), "--from", at(&there)];
     done(&[&import, &store]);
+    // Whichever of them had come by the time at which it was cut off.
+    for which in [&addresses[..1], &addresses[1..], &addresses] {
+        for address in which {
+            server.execute(database::name_of(address), "DELETE FROM lasting");
+            set_moving(address, 1);
+        }
+        not_served("not whole", &node, &store);
+        done(&[&import, &store]);
+    }
     let relay = Process::start_with(&node, &store);
     go_on(&relay.address, &logs, 2);
     stop(relay);
+    // Another node that had begun it sees that it is done, and does not take another one for it.
+    let rows = fs::read(&there).unwrap();
+    let other = place("other");
+    second_node(&place("copy"), &node, &other);
+    let begun = other.join("importing");
+    fs::write(&begun, [0; 32]).unwrap();
+    not_served("not whole", &other, &store);
+    fs::write(&begun, &rows[rows.len() - 32..]).unwrap();
+    stop(Process::start_with(&other, &store));
+    assert!(!begun.exists());
     // It was cut off between both, and then the second, which has no logs of it but pointers, lost them.
     let pointers = "SELECT count(*) FROM lasting WHERE shard IS NOT NULL";
     let all = server.number(database::name_of(second), pointers);
@@ -417,4 +409,12 @@ fn an_import_ends_one_database_after_the_other() {
         &[&lost[..], &["--database-was-lost"]].concat(),
     ));
     stop(Process::start_with(&node, &lost));
+    // A row that does not open keeps no other from going.
+    server.execute(
+        database::name_of(first),
+        "UPDATE lasting SET sealed = decode(repeat('00', 64), 'hex')
+         WHERE ctid = (SELECT min(ctid) FROM lasting WHERE shard IS NULL)",
+    );
+    let (code, said) = run(&[&export, &lost]);
+    assert!(code == 0 && said.contains("1 rows did not open"), "{said}");
 }

@@ -215,6 +215,38 @@ fn nodes_serve_without_nats() {
     assert_eq!(reader.read(&log), (1, "second".to_owned()));
 }
 
+// [SPEC 6.235]
+#[test]
+fn nats_that_refuses_subscriptions_is_away_and_said_so_once() {
+    let files = Scratch::in_memory("nats-few");
+    let few = files.path().join("few");
+    fs::write(&few, "max_subscriptions: 2").unwrap();
+    let few = few.to_str().unwrap().to_owned();
+    let nats = Nats::start_with(vec!["-c".to_owned(), few]);
+    let cluster = Cluster::start(&[database::shared().fresh()], &nats);
+    let mut client = cluster.client(0).unwrap();
+    let logs: Vec<Log> = (0..8).map(|_| Log::new()).collect();
+    for log in &logs {
+        client.create(log, None);
+        client.open(log, 0).unwrap();
+    }
+    let begun = Instant::now();
+    let away = |node| cluster.said(node).matches("NATS cannot be used").count();
+    while away(0) == 0 {
+        assert!(begun.elapsed() < SWEEP, "it takes them");
+        std::thread::yield_now();
+    }
+    // It connects a second later, and again.
+    let since = Instant::now();
+    let mut writer = End::open(&cluster, 0, &logs[0]);
+    while since.elapsed() < Duration::from_secs(4) {
+        writer.write(&logs[0], "it serves");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(away(0), 1);
+    assert!(!cluster.said(0).contains("NATS is back"));
+}
+
 #[test]
 fn news_go_under_tls_to_who_proves_to_be_the_server() {
     let files = Scratch::in_memory("nats-tls");

@@ -99,6 +99,15 @@ fn connections_of_an_address_change_while_it_runs() {
     relay.send("HUP");
     wait_for(&data, "limits reloaded", 1);
     Client::connect(&relay.address);
+    // What else is in the file is said to need more.
+    let other = fs::read_to_string(&config).unwrap();
+    let other = other.replace(
+        "listen = \"127.0.0.1:0\"",
+        "listen = \"127.0.0.1:9\"\nthreads = 2",
+    );
+    fs::write(&config, other).unwrap();
+    relay.send("HUP");
+    wait_for(&data, "not in force before a restart: listen, threads", 1);
 }
 
 /// Who finds no place costs no handshake.

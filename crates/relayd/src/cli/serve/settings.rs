@@ -1,15 +1,17 @@
 //! Command line and configuration file together, and what of it can be said anew.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{Arguments, Failure};
 use crate::cli::{Exit, store};
-use crate::config::{ConfigError, File, LimitsTable};
+use crate::config::{ConfigError, File, LimitsTable, Written};
 use crate::data::access::Access;
 use crate::lanes::LaneOptions;
 use crate::log::{Event, Format, log};
 use crate::medium::{Choice, Wanted};
 use crate::platform;
+use crate::postgres::cluster::Purpose;
 use crate::segments::OnDamage;
 use crate::server::{Options, Server, StatusPort};
 use crate::wake::WakeServers;
@@ -28,6 +30,8 @@ pub(super) struct Settings {
 /// How limits come about, at the start and later.
 pub(super) struct Reload {
     config: Option<PathBuf>,
+    /// What the file said of all else.
+    written: Written,
     /// Of the command line, which counts more than the file.
     per_address: Option<usize>,
     /// Of the command line, too.
@@ -58,6 +62,7 @@ impl Settings {
             open_logs: arguments.open_logs.map(number),
             lanes,
             config: arguments.config,
+            written: file.written,
             per_address: arguments.connections_per_address.map(number),
             descriptors,
         };
@@ -83,8 +88,10 @@ impl Settings {
         let servers = servers.transpose()?;
         options.store = Wanted {
             choice: store.or(file.store),
-            takes_empty: arguments.database_was_lost,
-            is_moving: false,
+            purpose: match arguments.database_was_lost {
+                true => Purpose::ServingAfterLoss,
+                false => Purpose::Serving,
+            },
             on_damage: if arguments.quarantine_damage {
                 OnDamage::Quarantine
             } else {
@@ -171,11 +178,20 @@ impl Reload {
                 let plain = Options::new(PathBuf::new(), LISTEN.into());
                 let options = self.limited(plain, &file.limits);
                 server.set_limits(&options).await;
-                log(&Event::Reloaded);
+                log(&Event::Reloaded(&changed(&self.written, &file.written)));
             }
             Err(error) => log(&Event::ReloadRefused(&error.to_string())),
         }
     }
+}
+
+/// The settings that are not the same in both.
+fn changed(before: &Written, now: &Written) -> Vec<String> {
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let changed = names
+        .into_iter()
+        .filter(|name| before.get(*name) != now.get(*name));
+    changed.cloned().collect()
 }
 
 impl From<ConfigError> for Failure {

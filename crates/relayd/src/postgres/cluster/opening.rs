@@ -9,12 +9,18 @@ use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::Day;
 
 use super::{Cluster, Refused, Shard, THREAD_ENDED};
+use crate::data::{DataError, write_private};
+use crate::medium::mark;
 use crate::postgres::homes::{Homes, Remembered, SharedKeys};
 use crate::postgres::link::{Link, Phase};
 use crate::postgres::ratchet::DayKeys;
 use crate::postgres::schema;
 use crate::postgres::standing::Standing;
 use crate::postgres::{Address, PostgresRows, Seat, Shared, Unusable, bring_up, look_at};
+
+/// Is in a data directory from which databases were served: none of them is empty from then on.
+// [SPEC 6.214]
+const SERVED: &str = "on-databases";
 
 /// What databases are opened for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,8 +29,16 @@ pub enum Purpose {
     Serving,
     /// To be served, although one of them was lost, and there is an empty one in its place.
     ServingAfterLoss,
-    /// Rows are brought in or out.
-    Moving,
+    /// Rows are brought in: all may be empty.
+    Coming,
+    /// Rows are brought out, or that is taken back.
+    Leaving,
+}
+
+impl Purpose {
+    pub(crate) fn serves(self) -> bool {
+        matches!(self, Self::Serving | Self::ServingAfterLoss)
+    }
 }
 
 impl Cluster {
@@ -66,7 +80,7 @@ impl Cluster {
         (directory, today): &(PathBuf, Day),
         purpose: Purpose,
     ) -> Result<Self, Refused> {
-        let serves = purpose != Purpose::Moving;
+        let serves = purpose.serves();
         let (directory, today) = (directory.as_path(), *today);
         let number = u16::try_from(addresses.len()).unwrap_or(u16::MAX);
         let identity = RelayIdentity::from_seed(seed).hash();
@@ -100,11 +114,10 @@ impl Cluster {
             }
             links.push((link, seat, address));
         }
+        let was_used = was_used(purpose, keys.as_ref(), (directory, today));
+        let was_used = was_used.map_err(|error| refused(None, error))?;
         if purpose != Purpose::ServingAfterLoss {
-            // Rows may come into databases that are all empty whenever that is.
-            let since = if serves { today } else { Day(0) };
-            let first_day = keys.as_ref().map(DayKeys::day);
-            expect_none_lost(&mut links, &found, (first_day, since))?;
+            expect_none_lost(&mut links, &found, (keys.is_some(), was_used))?;
         }
         for (link, seat, address) in &mut links {
             if !standing.is_away(seat.shard) {
@@ -119,7 +132,12 @@ impl Cluster {
             standing,
             addresses: addresses.into(),
         };
-        Self::begin(links, shared, today)
+        let cluster = Self::begin(links, shared, today)?;
+        if serves {
+            // Where there is no space for it, the next start looks once more.
+            let _ = write_private(&directory.join(SERVED), b"");
+        }
+        Ok(cluster)
     }
 
     /// A thread for each.
@@ -154,19 +172,44 @@ enum Found {
     Away,
 }
 
-/// One that is empty was lost if the relay has run before: others have rows, or may have, or its keys are of an earlier day. With it is lost where
-/// logs of the others are: nobody would find them, and they might be made once more.
+/// Whether none of them can be new, whatever is in the others.
+// [SPEC 6.214]
+fn was_used(
+    purpose: Purpose,
+    keys: Option<&DayKeys>,
+    (directory, today): (&Path, Day),
+) -> Result<bool, DataError> {
+    match purpose {
+        Purpose::Serving => {
+            let is_older = keys.is_some_and(|keys| keys.day() < today);
+            Ok(was_served(directory)? || is_older)
+        }
+        Purpose::Leaving => Ok(true),
+        Purpose::Coming | Purpose::ServingAfterLoss => Ok(false),
+    }
+}
+
+/// Whether databases were served from this directory, or got rows.
+fn was_served(directory: &Path) -> Result<bool, DataError> {
+    let served = directory.join(SERVED);
+    let there = served.try_exists();
+    let there = there.map_err(|error| DataError::io("look for", &served, error))?;
+    Ok(there || mark::is_there(directory)?)
+}
+
+/// One that is empty was lost if the relay has run before, or others have rows, or may have. With it is lost where logs of the others are:
+/// nobody would find them, and they might be made once more.
 // [SPEC 6.214]
 fn expect_none_lost(
     links: &mut [(Link, Seat, &Address)],
     found: &[Found],
-    (first_day, today): (Option<Day>, Day),
+    (has_keys, was_used): (bool, bool),
 ) -> Result<(), Refused> {
     let empty = found.iter().position(|found| *found == Found::Nothing);
     let Some(address) = empty.and_then(|at| links.get(at)).map(|link| link.2) else {
         return Ok(());
     };
-    if first_day.is_some_and(|day| day < today) {
+    if was_used {
         return Err(refused(Some(address), Unusable::Empty));
     }
     for ((link, _, used), found) in links.iter_mut().zip(found) {
@@ -181,9 +224,9 @@ fn expect_none_lost(
                 .map_or(true, |rows| rows.unwrap_or(true)),
         };
         if has_rows {
-            return Err(match first_day {
-                Some(_) => refused(Some(address), Unusable::Empty),
-                None => refused(Some(used), Unusable::NoKeys),
+            return Err(match has_keys {
+                true => refused(Some(address), Unusable::Empty),
+                false => refused(Some(used), Unusable::NoKeys),
             });
         }
     }

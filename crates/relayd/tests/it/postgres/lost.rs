@@ -1,15 +1,21 @@
 //! Databases of a list that lost what they had, and tables that a program before made.
 
+use std::fs;
+
 use emptyroom_relayd::postgres::Unusable;
 
 use super::apart::{making, root, rows_in};
 use super::*;
+
+/// Says in a directory that its databases were served.
+const SERVED: &str = "on-databases";
 
 // [SPEC 6.214]
 #[test]
 fn an_empty_database_beside_used_ones_is_refused_unless_it_was_lost() {
     let subject = Subjected::on(2);
     // So far nobody has used any: a start that was cut off goes on.
+    fs::remove_file(subject.keys.path().join(SERVED)).unwrap();
     database::shared().execute(
         name_of(&subject.addresses[1]),
         "DROP TABLE emptyroom, lasting",
@@ -59,13 +65,23 @@ fn an_empty_database_beside_used_ones_is_refused_unless_it_was_lost() {
 
 // [SPEC 6.214]
 #[test]
-fn the_only_database_is_not_empty_from_one_day_to_the_next() {
-    let subject = Subjected::new();
+fn the_only_database_is_not_empty_once_it_was_served() {
+    let mut subject = Subjected::new();
     let empty = [database::shared().fresh()];
-    let later = Day(BEFORE.0 + 1);
-    let refused = try_open(&empty, 7, subject.keys.path(), later).err();
-    assert!(matches!(refused.unwrap().why, Unusable::Empty));
-    try_open(&subject.addresses, 7, subject.keys.path(), later).unwrap();
+    let is_refused = |today| {
+        let refused = try_open(&empty, 7, subject.keys.path(), today).err();
+        assert!(matches!(refused.unwrap().why, Unusable::Empty));
+        let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'";
+        assert_eq!(database::shared().number(name_of(&empty[0]), tables), 0);
+    };
+    // On the same day, to which its keys have come.
+    subject.node.expire(NOW).unwrap();
+    is_refused(NOW.day());
+    try_open(&subject.addresses, 7, subject.keys.path(), NOW.day()).unwrap();
+    // A program before did not say that it served it, and its keys do.
+    fs::remove_file(subject.keys.path().join(SERVED)).unwrap();
+    is_refused(Day(NOW.day().0 + 1));
+    assert!(!subject.keys.path().join(SERVED).exists());
 }
 
 // [SPEC 6.202] [SPEC 6.214]

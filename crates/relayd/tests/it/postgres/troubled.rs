@@ -87,7 +87,33 @@ fn a_database_that_another_cannot_ask_is_not_away() {
     apart::until(|| is_appended(&one(&mut subject.node, making(log, 30, far)).unwrap()));
 }
 
-// [SPEC 6.207] [SPEC 6.211]
+// [SPEC 6.211]
+#[test]
+fn a_pointer_that_somebody_holds_holds_up_only_what_would_make_its_log() {
+    let mut subject = Subjected::on(2);
+    let log = root(&mut subject, 0);
+    let far = homes().1[0];
+    let insert = format!(
+        "INSERT INTO lasting (key, day, turn, sealed, shard) VALUES ({}, 0, 0, '', 0)",
+        key_of(far)
+    );
+    let name = name_of(&subject.addresses[1]);
+    let held = database::shared().changing(name, &insert);
+    for number in [0, 10] {
+        let ops = vec![
+            append(log, number, 0),
+            making(log, number + 1, far),
+            append(log, number + 2, 0),
+        ];
+        let replies = subject.node.apply(NOW, ops).unwrap();
+        assert!(is_appended(&replies[0]) && is_appended(&replies[2]));
+        assert!(is_refused(&replies[1]));
+    }
+    drop(held);
+    apart::until(|| is_appended(&one(&mut subject.node, making(log, 20, far)).unwrap()));
+}
+
+// [SPEC 6.207] [SPEC 6.211] [SPEC 6.218]
 #[test]
 fn a_database_that_is_really_full_keeps_reading_and_holds_up_nobody() {
     let disk = Scratch::in_memory("full");
@@ -153,6 +179,10 @@ fn a_database_that_is_really_full_keeps_reading_and_holds_up_nobody() {
     // Whatever is refused for space makes nobody else wait, and it is not away.
     assert!(filled[..64].iter().all(is_full));
     assert!(subject.node.standing().away().is_empty());
+    // That others store something says nothing of it.
+    assert_eq!(subject.node.standing().full(), [2]);
+    one(&mut subject.node, append(log, number + 100, 0)).unwrap();
+    assert_eq!(subject.node.standing().full(), [2]);
     assert_eq!(seqs(&mut subject.node, other).last(), Some(&(number - 1)));
     let replies = vec![append(log, number + 1, 0), making(log, number + 2, far)];
     let replies = subject.node.apply(NOW, replies).unwrap();
@@ -163,4 +193,5 @@ fn a_database_that_is_really_full_keeps_reading_and_holds_up_nobody() {
         let replies = subject.node.apply(NOW, ops(number)).unwrap();
         is_appended(&replies[0]) && is_appended(&replies[63])
     });
+    assert!(subject.node.standing().full().is_empty());
 }

@@ -1,0 +1,118 @@
+//! Moves that are killed, anywhere.
+
+use std::io::Write;
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::*;
+
+/// How often a program is killed, each time a little later.
+const KILLS: u32 = 24;
+const LATER: Duration = Duration::from_millis(4);
+
+/// Kills the program again and again, wherever it is by then, and lets it end at last.
+fn killed(arguments: &[&[&str]], mut between: impl FnMut()) {
+    for number in 1..=KILLS {
+        let mut command = binary();
+        command.args(arguments.concat());
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = command.spawn().unwrap();
+        std::thread::sleep(LATER * number);
+        let _ = running.kill();
+        if running.wait().unwrap().success() {
+            return;
+        }
+        between();
+    }
+    done(arguments);
+}
+
+/// Waits until it has done what is in front of something that blocks it, and kills it there.
+fn killed_at<T>(arguments: &[&[&str]], work: impl FnOnce() -> T) {
+    let mut command = binary();
+    command.args(arguments.concat());
+    let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut running = command.spawn().unwrap();
+    let _kept = work();
+    assert!(running.try_wait().unwrap().is_none(), "it has ended");
+    running.kill().unwrap();
+    running.wait().unwrap();
+}
+
+fn pipe(path: &Path) {
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(path)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+// [SPEC 6.213] [SPEC 6.215]
+#[test]
+fn moves_that_are_killed_go_on() {
+    let dir = Scratch::in_memory("moving-killed");
+    let place = |name: &str| dir.path().join(name);
+    let [disk, node, there, home] = ["disk", "node", "there", "home"].map(place);
+    let logs = on_disk(&disk);
+    twin(&disk, &place("copy"), &node);
+    let export = ["export", "--data", at(&disk), "--to", at(&there)];
+    // What somebody else put in its way is neither written nor removed.
+    let (part, victim) = (there.with_extension("part"), place("victim"));
+    fs::write(&victim, b"somebody's").unwrap();
+    std::os::unix::fs::symlink(&victim, &part).unwrap();
+    refused(4, "part", &[&export]);
+    assert_eq!(fs::read(&victim).unwrap(), b"somebody's");
+    assert!(!disk.join("exported").exists());
+    fs::remove_file(&part).unwrap();
+    // What another export left there goes.
+    fs::write(&part, b"EREXPT01 and some rows").unwrap();
+    let is_there = || {
+        // It may be whole, and not said so.
+        let _ = fs::remove_file(&there);
+    };
+    killed(&[&export], is_there);
+    assert!(!part.exists());
+    not_served("exported", &disk, &[]);
+    let address = database::shared().fresh();
+    let store = ["--store", address.as_str()];
+    // In the middle of the second reading of the file.
+    let rows = fs::read(&there).unwrap();
+    let slow = place("slow");
+    pipe(&slow);
+    let import = ["import", "--data", at(&node), "--from", at(&slow)];
+    killed_at(&[&import, &store], || {
+        fs::write(&slow, &rows).unwrap();
+        // It says what comes, and opens it again.
+        while !node.join("importing").exists() {
+            std::thread::yield_now();
+        }
+        let mut half = fs::OpenOptions::new().write(true).open(&slow).unwrap();
+        half.write_all(&rows[..rows.len() / 2]).unwrap();
+        half
+    });
+    assert_eq!(moving(&address), 1);
+    not_served("not whole", &node, &store);
+    let import = ["import", "--data", at(&node), "--from", at(&there)];
+    killed(&[&import, &store], || {
+        // Whoever serves it, serves all.
+        if node.join("importing").exists() {
+            not_served("not whole", &node, &store);
+        }
+    });
+    let relay = Process::start_with(&node, &store);
+    go_on(&relay.address, &logs, 2);
+    stop(relay);
+    let export = ["export", "--data", at(&node), "--to", at(&home)];
+    killed(&[&export, &store], || {
+        let _ = fs::remove_file(&home);
+    });
+    not_served("exported", &node, &store);
+    let back = place("back");
+    twin(&node, &place("later"), &back);
+    done(&[&["import", "--data", at(&back), "--from", at(&home)]]);
+    let relay = Process::start(&back);
+    go_on(&relay.address, &logs, 3);
+    stop(relay);
+}
