@@ -111,10 +111,7 @@ async fn attend(
             Some((_, Push::Gone(_))) => return Err(NoRelay::Refused),
             pushed @ (Some((_, Push::CaughtUp(_))) | None) => {
                 let is_filled = entries > FILLED_ENTRIES || bytes > FILLED_BYTES;
-                // Before all of it was read nobody knows that it is not.
-                if is_filled || pushed.is_some() {
-                    heard.filled(is_filled);
-                }
+                heard.filled(is_filled, pushed.is_some());
                 // After what is there was judged.
                 if pushed.is_some() {
                     lives_on = log::renew(&mut errand, &switch, handle).await?.is_ok();

@@ -51,9 +51,12 @@ impl Heard {
         since(&self.0.gone_ms, true);
     }
 
-    /// Whether somebody fills it.
-    pub(super) fn filled(&self, is_filled: bool) {
-        since(&self.0.filled_ms, is_filled);
+    /// Whether somebody fills it. Before all of it was read nobody knows that it is not so.
+    // [SPEC 11.95]
+    pub(super) fn filled(&self, is_filled: bool, is_all: bool) {
+        if is_filled || is_all {
+            since(&self.0.filled_ms, is_filled);
+        }
     }
 
     /// There is another switch, of which nothing is known.
@@ -141,4 +144,23 @@ fn since(ms: &AtomicU64, is_so: bool) {
 fn non_zero(ms: &AtomicU64) -> Option<u64> {
     let ms = ms.load(Relaxed);
     (ms > 0).then_some(ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a slow road a part of it is read for long, and each time anew.
+    // [SPEC 11.95]
+    #[test]
+    fn a_part_of_a_switch_does_not_show_that_nobody_fills_it() {
+        let heard = Heard::default();
+        heard.filled(true, false);
+        let since = heard.filled_ms();
+        assert!(since.is_some());
+        heard.filled(false, false);
+        assert_eq!(heard.filled_ms(), since);
+        heard.filled(false, true);
+        assert_eq!(heard.filled_ms(), None);
+    }
 }
