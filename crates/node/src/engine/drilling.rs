@@ -90,7 +90,7 @@ pub(super) fn last(vault: &Vault) -> Result<Option<DrillInfo>, Failure> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::api::{Call, ModeName, SecretText};
@@ -165,7 +165,9 @@ mod tests {
         }
         // It fell, and tells nobody.
         drop(release);
+        let since = Instant::now();
         while engine.jobs.are_under_way() {
+            assert!(since.elapsed() < Duration::from_secs(60));
             std::thread::sleep(Duration::from_millis(1));
         }
         let (answered, answer) = channel();
