@@ -48,17 +48,18 @@ pub fn serve(
     ready: impl FnOnce(&Path, Option<WrongBefore>, bool) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let path = home::socket_path(home)?;
+    let carrier = Arc::new(direct()?);
+    let runtime = runtime()?;
     let opened = home::open_vault(home, &secret)?;
     // Not kept for as long as the daemon runs.
     drop(secret);
     let before = opened.wrong_before;
     let ready = |path: &Path, is_unwritten| ready(path, before, is_unwritten);
-    let runtime = runtime()?;
     let links = runtime.handle().clone();
     let started = engine::start(
         opened.vault,
         home,
-        Arc::new(direct()?),
+        carrier,
         links,
         Patience::Short,
     )?;

@@ -186,8 +186,15 @@ impl Engine {
         itself: mpsc::Sender<Message>,
     ) -> Result<Self, Failure> {
         let here = clock::here();
-        let watch = Watch::begin(&mut vault, &here)?;
-        let (switch, order) = Switch::begin(&mut vault, &here, home)?;
+        let watch = Watch::begin(&mut vault, &here);
+        let switch = Switch::begin(&mut vault, &here, home);
+        let (watch, (switch, order)) = match (watch, switch) {
+            (Ok(watch), Ok(switch)) => (watch, switch),
+            (Err(failure), _) | (_, Err(failure)) => {
+                factors::give_back(vault);
+                return Err(failure);
+            }
+        };
         // [SPEC 11.66] One that was begun comes before anything else.
         let ending = order
             .as_ref()
@@ -214,7 +221,13 @@ impl Engine {
             patience: Patience::Long,
             broken: None,
         };
-        engine.load()?;
+        if engine.ending.is_some() {
+            return Ok(engine);
+        }
+        if let Err(failure) = engine.load() {
+            factors::give_back(engine.vault);
+            return Err(failure);
+        }
         if factors::change::is_due(&engine.vault) {
             // What it does not come to now, the next opening does.
             engine.jobs.begin(Box::new(|access| {

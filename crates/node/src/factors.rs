@@ -12,6 +12,8 @@ mod relays;
 pub(crate) mod tests;
 pub(crate) mod tidy;
 
+use std::cell::RefCell;
+
 use emptyroom_tpm::{Place, Tpm, Tries, TriesError};
 use emptyroom_vault::{Answers, Locked, Mode, Stretched, Vault};
 use emptyroom_wire::address::RelayAddress;
@@ -270,6 +272,20 @@ impl Asked {
         (before + 1 >= WRONG_TOLD_FROM).then_some(left)
     }
 
+    /// A failure to open a vault after its factors were asked, with how often they may be asked again.
+    // [SPEC 11.48]
+    pub(crate) fn with_left(&self, mut failure: Failure) -> Failure {
+        if let Some((_, left)) = self.counted() {
+            failure.text = format!("{}; {}", failure.text, attempts(left));
+        }
+        failure
+    }
+
+    /// They belong to a vault that was not there.
+    pub(crate) fn forget_counts(&mut self) {
+        (self.counted, self.counted_by_relays) = (None, None);
+    }
+
     /// After the right one: how many came before, if there were some, and how many would have been left. Told from the first on:
     /// else somebody with whom the machine is shared could try a few between two openings, for ever.
     pub(crate) fn wrong_before(&self) -> Option<WrongBefore> {
@@ -278,6 +294,15 @@ impl Asked {
             wrong,
             left: left + 1,
         })
+    }
+}
+
+/// How many attempts are left, in words.
+pub(crate) fn attempts(left: u32) -> String {
+    match left {
+        0 => "no attempt is left: from now on only the recovery words open this vault".to_owned(),
+        1 => "1 attempt is left".to_owned(),
+        left => format!("{left} attempts are left"),
     }
 }
 
@@ -334,6 +359,32 @@ impl Ways {
 
 fn in_words(places: &[Place]) -> Vec<String> {
     places.iter().map(noted::in_words).collect()
+}
+
+/// A vault that was opened cannot be used: what the opening spent is given back before that is told.
+// [SPEC 11.120]
+pub(crate) fn give_back(vault: Vault) {
+    /// Nobody else has it.
+    struct Alone(RefCell<Vault>);
+
+    impl Access for Alone {
+        fn send(&self, work: Work) -> bool {
+            work(&mut self.0.borrow_mut());
+            true
+        }
+
+        fn is_hurried(&self) -> bool {
+            true
+        }
+    }
+
+    if !change::is_due(&vault) {
+        return;
+    }
+    let alone = Alone(RefCell::new(vault));
+    // What it does not come to is told by the failure that led here, with what is left.
+    let _ = Ways::of_machine().and_then(|ways| change::refresh(&alone, &ways));
+    let _ = alone.0.into_inner().lock();
 }
 
 /// The mode of a vault, and the relays that were chosen for it.

@@ -123,7 +123,7 @@ pub(crate) fn open_vault(home: &Path, secret: &SecretText) -> Result<Opened, Fai
             let wrong = || wrong(secret, None, None);
             Err(asked.trouble.unwrap_or_else(wrong))
         }
-        Err(error) => Err(open_failure(error)),
+        Err(error) => Err(asked.with_left(open_failure(error))),
     }
 }
 
@@ -133,14 +133,26 @@ pub(crate) fn proceed(
     (secret, is_phrase): (&Passphrase, bool),
     ways: &Ways,
 ) -> Result<(Result<Vault, OpenError>, Asked), Failure> {
+    // [SPEC 11.120] Before anybody is asked.
+    if locked.mode() != Mode::Passphrase {
+        locked.expect_files().map_err(open_failure)?;
+    }
     let stretched = locked.stretch(secret).map_err(open_failure)?;
-    let asked = factors::ask(&locked, &stretched, ways, is_phrase);
+    let mut asked = factors::ask(&locked, &stretched, ways, is_phrase);
     let tried = locked.try_all(&stretched, &asked.answers);
+    let is_emptied = Cell::new(false);
     let besides = Besides {
         errands: &mut |secret| asked.errands(secret),
-        destroy: &mut || asked.destroy(ways),
+        destroy: &mut || {
+            is_emptied.set(true);
+            asked.destroy(ways);
+        },
     };
     let opened = locked.proceed(stretched, tried, besides);
+    // [SPEC 12.42]
+    if is_emptied.get() {
+        asked.forget_counts();
+    }
     Ok((opened, asked))
 }
 
@@ -161,17 +173,9 @@ fn wrong(secret: &SecretText, left: Option<u32>, doubt: Option<String>) -> Failu
     };
     // [SPEC 11.48]
     if let Some(left) = left {
-        failure.text = format!("{}; {}", failure.text, attempts(left));
+        failure.text = format!("{}; {}", failure.text, factors::attempts(left));
     }
     failure
-}
-
-fn attempts(left: u32) -> String {
-    match left {
-        0 => "no attempt is left: from now on only the recovery words open this vault".to_owned(),
-        1 => "1 attempt is left".to_owned(),
-        left => format!("{left} attempts are left"),
-    }
 }
 
 fn open_failure(error: OpenError) -> Failure {

@@ -108,9 +108,10 @@ impl Session {
     /// # Errors
     /// Each kind of trouble with a vault by its own name.
     pub fn open(home: &Path, secret: &SecretText) -> Result<Self, Failure> {
+        let carrier = Arc::new(direct()?);
         let opened = home::open_vault(home, secret)?;
         Ok(Self {
-            inner: Inner::Local(Local::start(opened.vault, home, Arc::new(direct()?))?),
+            inner: Inner::Local(Local::start(opened.vault, home, carrier)?),
             wrong_before: opened.wrong_before,
         })
     }

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use crate::world::{Done, Person, Relay, Running, finish, program, write_private};
 
+mod spent;
+
 const VARIABLE: &str = "EMPTYROOM_TPM";
 
 /// Somebody on a machine with a TPM.

@@ -19,7 +19,7 @@ use crate::header::{
     Body, Chosen, Found, Header, HeaderFault, HeaderFile, HeaderOpenFault, Others, Unlocked,
     VERSION, Wrapping, draw_places, try_all,
 };
-use crate::keys::{Keys, LoadFault, Root, SECTORS_FIRST};
+use crate::keys::{self, Keys, LoadFault, Root, SECTORS_FIRST};
 use crate::memory::LockedKey;
 use crate::outside;
 use crate::random::Random;
@@ -176,6 +176,22 @@ impl Locked {
         &self.0.header.current().area
     }
 
+    /// Whether the other files can be opened: with factors they are all there, and whoever asks those spends something.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    // [SPEC 11.120]
+    pub fn expect_files(&self) -> Result<(), OpenError> {
+        let expect = |name: &str, part: Part| {
+            let opened = self.0.dir.open(name).map(drop);
+            opened.map_err(|e| open_error(&e, part))
+        };
+        for name in keys::NAMES {
+            expect(name, Part::Keys)?;
+        }
+        expect(RECORDS_NAME, Part::Records)
+    }
+
     /// Spends the cost that the header names on one secret.
     ///
     /// # Errors
@@ -289,10 +305,9 @@ impl Vault {
             self.rotate()
         };
         match rotated {
-            // A full disk does not lock anybody out. What is due stays due.
-            Ok(()) | Err(WriteError::Full) => Ok(()),
+            // A disk that is full, or takes no writes any more, does not lock anybody out. What is due stays due.
+            Ok(()) | Err(WriteError::Full | WriteError::Io(_)) => Ok(()),
             Err(WriteError::Corrupt(part)) => Err(OpenError::Corrupt(part)),
-            Err(WriteError::Io(kind)) => Err(OpenError::Io(kind)),
             Err(WriteError::TooLong) => Err(OpenError::Corrupt(Part::Header)),
         }
     }

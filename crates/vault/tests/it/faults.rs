@@ -179,6 +179,25 @@ fn steps_of_history() -> u64 {
     disk.steps() - before
 }
 
+/// It can still be read, and whoever opened it can give back what opening took of its factors.
+// [SPEC 11.21]
+#[test]
+fn a_disk_that_takes_no_writes_locks_nobody_out() {
+    let disk = Disk::new();
+    let mut vault = create(&disk).unwrap();
+    vault.apply(vec![put("a", b"1")]).unwrap();
+    vault.lock().unwrap();
+    disk.refuse_writes_to(Some("header"));
+    for _ in 0..3 {
+        let mut vault = open(&disk).unwrap();
+        assert_eq!(value(&vault, "a").unwrap(), b"1");
+        let refused = Err(WriteError::Io(io::ErrorKind::Other));
+        assert_eq!(vault.apply(vec![put("a", b"2")]), refused);
+    }
+    disk.refuse_writes_to(None);
+    assert_eq!(value(&open(&disk).unwrap(), "a").unwrap(), b"1");
+}
+
 // [SPEC 11.24]
 #[test]
 fn a_write_that_finds_no_space_is_made_good() {
