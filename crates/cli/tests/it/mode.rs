@@ -539,31 +539,56 @@ fn what_was_in_a_tpm_that_was_cleared_is_forgotten_by_its_owners_word() {
     let Some(owner) = Owner::new("what_was_in_a_tpm_that_was_cleared_is_forgotten") else {
         return;
     };
-    owner.run(&["vault", "mode", "tpm", "--yes"]).ok();
-    let words = owner.words();
-    // By the words, as the TPM is not there.
-    let (new, nowhere) = (owner.person.file("new"), Path::new("/nowhere"));
-    write_private(&new, "another quiet room\n");
+    let (pin, nowhere) = ("another quiet room", Path::new("/nowhere"));
+    let new = owner.person.file("new");
+    write_private(&new, &format!("{pin}\n"));
     let change = ["pin", "change", "--new-pin-file", new.to_str().unwrap()];
     let change = [&change[..], &["--mode", "passphrase"]].concat();
     let home = owner.person.home.clone();
+    owner.run(&["vault", "mode", "tpm", "--yes"]).ok();
+    let words = owner.words();
+    // By the words, as the TPM is not there.
     owner.run_in(&home, &words, nowhere, &change).ok();
-    let run = |tpm: &Path, arguments: &[&str]| {
-        owner
-            .run_in(&home, "another quiet room", tpm, arguments)
-            .ok()
+    let run = |pin: &str, tpm: &Path, arguments: &[&str]| {
+        let arguments = [&["--json", "vault", "mode"], arguments].concat();
+        owner.run_in(&home, pin, tpm, &arguments)
     };
     let left = || {
-        let shown = run(nowhere, &["--json", "vault", "mode"]).one();
+        let shown = run(pin, nowhere, &[]).ok().one();
         shown["left"].as_array().unwrap().len()
     };
+    let forget = ["--forget-left"];
+    assert_eq!(error(run(pin, nowhere, &forget)), "vault_tpm_absent");
+    let cleared = Swtpm::start().unwrap().unwrap();
+    let cleared = cleared.socket();
+    // Not by whoever finds it open, and not by the words.
+    let mut daemon = program();
+    daemon.arg("--home").arg(&home).arg("--pin-file").arg(&new);
+    daemon.arg("daemon").env(VARIABLE, &cleared);
+    let mut daemon = Running::start(daemon);
+    daemon.wait_for_line(|line| line.ends_with("daemon.sock"));
+    for wrong in ["wrong", &words] {
+        assert_eq!(error(run(wrong, &cleared, &forget)), "vault_wrong_secret");
+    }
+    owner.run(&["lock"]).ok();
+    daemon.finish().ok();
     assert_eq!(left(), 1);
-    run(nowhere, &["vault", "mode", "--forget-left"]);
+    let forgotten = run(pin, &cleared, &forget).ok().one();
+    assert_eq!(forgotten["forgotten"].as_array().unwrap().len(), 1);
     assert_eq!(left(), 0);
-    // What is in use stays.
+    // What is in use stays, and what the TPM that is here has is destroyed.
     let here = owner.swtpm.socket();
-    run(&here, &["vault", "mode", "tpm", "--yes"]);
-    run(&here, &["vault", "mode", "--forget-left"]);
-    run(&here, &["contacts"]);
-    run(&here, &["contacts"]);
+    run(pin, &here, &["tpm", "--yes"]).ok();
+    let copy = owner.image("copy");
+    owner.run_in(&home, &words, nowhere, &change).ok();
+    let forgotten = run(pin, &here, &forget).ok().one();
+    assert_eq!(forgotten["forgotten"], json!([]));
+    let opened = owner.run_in(&copy, pin, &here, &["--json", "contacts"]);
+    assert_eq!(error(opened), "vault_tpm_cleared");
+    run(pin, &here, &["tpm", "--yes"]).ok();
+    let forgotten = run(pin, &here, &forget).ok().one();
+    assert_eq!(forgotten["forgotten"], json!([]));
+    for _ in 0..2 {
+        owner.run_in(&home, pin, &here, &["contacts"]).ok();
+    }
 }

@@ -64,6 +64,11 @@ pub enum Answer {
         /// The relay has removed its switch, too.
         removed: bool,
     },
+    /// What was to be destroyed in another TPM is forgotten.
+    Forgotten {
+        /// Its indexes.
+        forgotten: Vec<String>,
+    },
     /// Destroying works here.
     Drill {
         /// One for each way of destroying.

@@ -179,7 +179,8 @@ pub enum Call {
         /// The panic PIN.
         panic: SecretText,
     },
-    /// What is noted to be destroyed in a TPM is there no more, its owner says, as the TPM was cleared: it is forgotten.
+    /// What is noted to be destroyed in another TPM than the one that is here is there no more, its owner says, as the TPM was cleared:
+    /// it is forgotten.
     ForgetLeft {
         /// The present PIN.
         secret: SecretText,

@@ -55,7 +55,8 @@ pub(super) fn change(access: &dyn Access, call: Call) -> Result<Answer, Failure>
                 let present = vault.expect_present(&secret);
                 present.map_err(|error| secret_failure(error, vault))
             })?;
-            tidy::forget_places(access)?;
+            let forgotten = tidy::forget_places(access, &Ways::of_machine()?)?;
+            return Ok(Answer::Forgotten { forgotten });
         }
         _ => return Err(Failure::fault("this call changes no secret")),
     }

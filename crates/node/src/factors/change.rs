@@ -360,12 +360,11 @@ pub(crate) fn note_failed(access: &dyn Access, failure: &Failure) -> Result<(), 
 /// What an empty vault remembers of the one before goes where it outlives a change of the header. Gives what is noted then,
 /// not written yet.
 fn keep_errands(vault: &mut Vault) -> Result<Noted, Failure> {
-    let mut noted = Noted::read(vault)?;
+    let mut noted = Noted::read_or_new(vault)?;
     if let Some(errands) = Errands::decode(vault.errands())
         && !errands.is_empty()
     {
-        noted.errands.places.extend(errands.places);
-        noted.errands.deletes.extend(errands.deletes);
+        noted.add_errands(errands);
         noted.write(vault).map_err(write_failure)?;
         vault.errands_done().map_err(write_failure)?;
     }

@@ -64,6 +64,11 @@ impl Chip {
         }
     }
 
+    /// Which one it is.
+    pub(super) fn identity(&self) -> Result<Identity, Failure> {
+        self.open()?.identity().map_err(failure)
+    }
+
     /// How many tries an enrolment's key has left.
     pub(super) fn tries(&self, enrolment: &Enrolment) -> Result<u32, Failure> {
         match self.open()?.tries(enrolment) {

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::chip::Of;
 use crate::api::Failure;
+use crate::clock;
 use crate::engine::own::read_failure;
 use crate::shares::{RELAYS_MAX, SLOTS, USES, unlock};
 
@@ -24,6 +25,10 @@ const NAME: &[u8] = b"nf";
 
 /// So many shares are noted at most, so that the record has its place: more are only where relays take shares and delete none.
 pub(super) const NOTED_SHARES_MAX: usize = 600;
+
+/// So many errands of a kind are noted at most, for the same reason: more are only where there were many drills and nobody was there.
+// [SPEC 11.121]
+pub(super) const NOTED_ERRANDS_MAX: usize = 200;
 
 /// The longest hosts of a relay, so that what five of them need has its place beside an enrolment.
 pub(super) const HOSTS_LEN_MAX: usize = 110;
@@ -114,6 +119,8 @@ pub(super) struct Noted {
     pub(super) relays: Vec<RelayAddress>,
     /// Errands that could not be done before the mode was changed.
     pub(super) errands: Errands,
+    /// When some were added last.
+    pub(super) errands_ms: u64,
     /// When the factors were made anew.
     pub(super) refreshed_ms: u64,
     /// Relays that are chosen as soon as the header names this share, which is put at one of them.
@@ -132,12 +139,11 @@ pub(super) const LEASE_DAYS: u16 = 400;
 // [SPEC 4.71]
 const LEASE_ROUNDING_DAYS: u64 = 8;
 
-impl NotedShare {
-    /// Whether its relay has it no more, whatever became of it.
-    pub(super) fn is_over(&self, now_ms: u64) -> bool {
-        let days = u64::from(LEASE_DAYS) + LEASE_ROUNDING_DAYS + 1;
-        now_ms > self.noted_ms.saturating_add(days * DAY_MS)
-    }
+/// Whether a relay has a share no more that was noted then, whatever became of it; not where either time is not known.
+fn is_over(noted_ms: u64, certain_ms: Option<u64>) -> bool {
+    let days = u64::from(LEASE_DAYS) + LEASE_ROUNDING_DAYS + 1;
+    let over_ms = noted_ms.saturating_add(days * DAY_MS);
+    noted_ms > 0 && certain_ms.is_some_and(|now_ms| now_ms > over_ms)
 }
 
 impl NotedPlace {
@@ -268,12 +274,53 @@ impl Errands {
     pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty() && self.deletes.is_empty()
     }
+
+    /// Takes away those that are done.
+    pub(super) fn strike(&mut self, done: &Errands) {
+        self.places.retain(|place| !done.places.contains(place));
+        self.deletes.retain(|delete| !done.deletes.contains(delete));
+    }
+}
+
+/// Adds those that are not there; of more than [`NOTED_ERRANDS_MAX`] the oldest go. Says whether there were some.
+fn add<T: PartialEq>(list: &mut Vec<T>, others: Vec<T>) -> bool {
+    let before = list.len();
+    for other in others {
+        if !list.contains(&other) {
+            list.push(other);
+        }
+    }
+    let is_changed = list.len() > before;
+    list.drain(..list.len().saturating_sub(NOTED_ERRANDS_MAX));
+    is_changed
 }
 
 impl Noted {
     /// Whether something is, or may be, elsewhere.
     pub(super) fn has_something(&self) -> bool {
         !self.places.is_empty() || !self.shares.is_empty() || !self.errands.is_empty()
+    }
+
+    /// Notes errands; says whether some are new.
+    pub(super) fn add_errands(&mut self, errands: Errands) -> bool {
+        let places = add(&mut self.errands.places, errands.places);
+        let is_changed = add(&mut self.errands.deletes, errands.deletes) || places;
+        if is_changed {
+            self.errands_ms = clock::now().wall.0;
+        }
+        is_changed
+    }
+
+    /// Whether no relay has any more what the errands are to delete, by a clock that is right.
+    pub(super) fn are_errands_over(&self, certain_ms: Option<u64>) -> bool {
+        is_over(self.errands_ms, certain_ms)
+    }
+
+    /// The shares that no relay has any more, by a clock that is right.
+    pub(super) fn over(&self, certain_ms: Option<u64>) -> Vec<ShareId> {
+        let shares = self.shares.iter();
+        let over = shares.filter(|share| is_over(share.noted_ms, certain_ms));
+        over.map(|share| share.at.id.clone()).collect()
     }
 
     /// What is to be destroyed and was not, in words. Not what a vault left that a panic PIN ended: nobody shall see that there
@@ -330,15 +377,19 @@ impl Noted {
     }
 
     pub(super) fn read(vault: &Vault) -> Result<Noted, Failure> {
+        let damaged = || Failure::fault("what the vault notes of its factors is damaged");
         let record = vault.get(NAME).map_err(read_failure)?;
-        let read = record.map(|record| Noted::decode(&record));
-        match read {
-            None => Ok(Noted::default()),
-            Some(Some(noted)) => Ok(noted),
-            Some(None) => Err(Failure::fault(
-                "what the vault notes of its factors is damaged",
-            )),
-        }
+        record.map_or_else(
+            || Ok(Noted::default()),
+            |record| Noted::decode(&record).ok_or_else(damaged),
+        )
+    }
+
+    /// The same, for a change of what opens the vault: it must not hang on a record that is damaged. What that named is lost.
+    pub(super) fn read_or_new(vault: &Vault) -> Result<Noted, Failure> {
+        let record = vault.get(NAME).map_err(read_failure)?;
+        let noted = record.and_then(|record| Noted::decode(&record));
+        Ok(noted.unwrap_or_default())
     }
 
     /// Makes the record hold this; none where there is nothing.
@@ -386,6 +437,7 @@ impl Noted {
         for noted in &self.shares {
             out.extend_from_slice(&[noted.left, noted.needed]);
         }
+        out.extend_from_slice(&self.errands_ms.to_be_bytes());
         out
     }
 
@@ -411,7 +463,8 @@ impl Noted {
                 })
             })?,
             relays: reader.relays()?,
-            errands: Errands::decode(reader.bytes()?)?,
+            // What cannot be read cannot be ended, and must not stop the rest.
+            errands: Errands::decode(reader.bytes()?).unwrap_or_default(),
             refreshed_ms: u64::from_be_bytes(reader.array()?),
             ..Noted::default()
         };
@@ -419,7 +472,8 @@ impl Noted {
         if reader.0.is_empty() {
             return Some(noted);
         }
-        noted.decode_rest(&mut reader)?;
+        // As far as it goes: places and shares are what counts.
+        let _ = noted.decode_rest(&mut reader);
         Some(noted)
     }
 
@@ -447,10 +501,14 @@ impl Noted {
             noted.tpm = (tpm != [0; 34]).then_some(tpm);
         }
         // Of before it was noted.
+        if reader.0.len() < self.shares.len() * 2 {
+            return Some(());
+        }
+        for noted in &mut self.shares {
+            [noted.left, noted.needed] = reader.array()?;
+        }
         if !reader.0.is_empty() {
-            for noted in &mut self.shares {
-                [noted.left, noted.needed] = reader.array()?;
-            }
+            self.errands_ms = u64::from_be_bytes(reader.array()?);
         }
         Some(())
     }

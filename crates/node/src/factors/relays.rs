@@ -38,7 +38,7 @@ use streams::{LOOK, Sockets, Whom, dial};
 /// others, which may be gone for good.
 const DELETE_TIME_MAX: Duration = Duration::from_secs(15);
 const DELETE_HURRIED_MAX: Duration = Duration::from_secs(5);
-const DELETE_OTHERS_HURRIED_MAX: Duration = Duration::from_secs(1);
+const DELETE_OTHERS_HURRIED_MAX: Duration = Duration::from_secs(2);
 /// How long using shares up may take.
 // [SPEC 11.59]
 const USE_UP_TIME_MAX: Duration = Duration::from_secs(8);

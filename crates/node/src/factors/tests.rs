@@ -38,6 +38,7 @@ mod disk;
 #[path = "../../../tpm/tests/it/bus.rs"]
 mod bus;
 
+mod errands;
 mod lying;
 
 const SECRET: &str = "1357";
@@ -812,8 +813,11 @@ fn what_is_noted_comes_back() {
     // Nor those that no header named; and one alone is enough where one was.
     assert!(old([5, 5, 5], 9, 0).is_empty());
     assert_eq!(old([5, 6, 7], 3, 1), ["relay-1:443", "relay-2:443"]);
+    // [SPEC 11.121]
+    let over = |now_ms: Option<u64>| read.over(now_ms).len();
     let lease_ms = 409 * emptyroom_wire::time::DAY_MS;
-    assert!(!read.shares[0].is_over(5 + lease_ms) && read.shares[0].is_over(6 + lease_ms));
+    let of_lease = [None, Some(5 + lease_ms), Some(6 + lease_ms)].map(over);
+    assert_eq!(of_lease, [0, 0, 1]);
 }
 
 /// A relay does not see by their owner keys which shares belong together.

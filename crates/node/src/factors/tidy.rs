@@ -3,11 +3,10 @@
 use emptyroom_tpm::Place;
 use emptyroom_vault::Vault;
 use emptyroom_wire::relay_key::IdentityHash;
-use emptyroom_wire::share::ShareId;
 
 use super::change::{Access, Ways, with};
 use super::chip::Of;
-use super::noted::{At, Delete, Errands, Noted, area_known, area_of};
+use super::noted::{Area, At, Delete, Errands, Noted, area_known, area_of, in_words};
 use super::relays;
 use crate::api::Failure;
 use crate::clock;
@@ -40,78 +39,90 @@ pub(super) fn tidy_tpm(access: &dyn Access, ways: &Ways) -> Result<(), Failure> 
 }
 
 fn tidy_relays(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
-    let now = clock::now().wall.0;
     let (orders, over, named) = with(access, move |vault| {
         vault.settle_header().map_err(write_failure)?;
         let (used, noted) = (area_known(vault)?, Noted::read(vault)?);
         let secret = vault.panic_secret();
-        let is_over = |id: &ShareId| {
-            let mut shares = noted.shares.iter();
-            shares.any(|share| share.at.id == *id && share.is_over(now))
-        };
-        let (over, unused): (Vec<&At>, Vec<&At>) =
-            noted.unused(&used).partition(|at| is_over(&at.id));
         // The newest first: copies of the disk are likelier of then.
-        let orders: Vec<Delete> = unused
-            .into_iter()
-            .rev()
-            .map(|at| relays::order(&secret, at))
-            .collect();
-        let over: Vec<ShareId> = over.into_iter().map(|at| at.id.clone()).collect();
-        let named: Vec<IdentityHash> = used.shares.iter().map(|at| at.relay).collect();
-        Ok((orders, over, named))
+        let unused: Vec<&At> = noted.unused(&used).collect();
+        let orders = unused.into_iter().rev();
+        let orders: Vec<Delete> = orders.map(|at| relays::order(&secret, at)).collect();
+        Ok((orders, noted.over(certain_ms()), named(&used)))
     })?;
-    let orders = (orders, &named[..]);
-    let mut gone = relays::delete(&ways.carrier, orders, &|| access.is_hurried())?;
-    // Nobody has to be asked whether these are there.
+    let mut gone = relays::delete(&ways.carrier, (orders, &named), &|| access.is_hurried())?;
+    // Their relays were asked all the same: a clock may be wrong.
     gone.extend(over);
     if gone.is_empty() {
         return Ok(());
     }
     with(access, move |vault| {
-        let mut noted = Noted::read(vault)?;
-        noted.shares.retain(|share| !gone.contains(&share.at.id));
+        let (used, mut noted) = (area_known(vault)?, Noted::read(vault)?);
+        noted
+            .shares
+            .retain(|share| used.names(&share.at.id) || !gone.contains(&share.at.id));
         noted.write(vault).map_err(write_failure)
     })
+}
+
+/// The time, where something keeps the clock right: what is forgotten by one that went ahead once is not deleted by anybody any more.
+// [SPEC 11.121]
+fn certain_ms() -> Option<u64> {
+    clock::here().synchronised.map(|wall| wall.0)
+}
+
+/// The relays that a header names, which were just reached.
+fn named(area: &Area) -> Vec<IdentityHash> {
+    area.shares.iter().map(|at| at.relay).collect()
 }
 
 /// Ends what a vault remembers of the one that was in its place.
 // [SPEC 11.57]
 pub(crate) fn errands(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
-    let (of_header, noted) = with(access, |vault| {
+    let (of_header, noted, named) = with(access, |vault| {
         let errands = Errands::decode(vault.errands()).unwrap_or_default();
-        Ok((errands, Noted::read(vault)?.errands))
+        Ok((errands, Noted::read(vault)?, named(&area_of(vault))))
     })?;
-    if !of_header.is_empty() && run(access, ways, &of_header)? {
+    if !of_header.is_empty() && run(access, ways, (&of_header, &named))? == of_header {
         with(access, |vault| vault.errands_done().map_err(write_failure))?;
     }
-    if !noted.is_empty() && run(access, ways, &noted)? {
-        with(access, move |vault| {
-            let mut now = Noted::read(vault)?;
-            // Others may have come meanwhile.
-            now.errands
-                .places
-                .retain(|place| !noted.places.contains(place));
-            now.errands
-                .deletes
-                .retain(|delete| !noted.deletes.contains(delete));
-            now.write(vault).map_err(write_failure)
-        })?;
+    if noted.errands.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let mut done = run(access, ways, (&noted.errands, &named))?;
+    if noted.are_errands_over(certain_ms()) {
+        done.deletes.clone_from(&noted.errands.deletes);
+    }
+    if done.is_empty() {
+        return Ok(());
+    }
+    with(access, move |vault| {
+        let mut now = Noted::read(vault)?;
+        // Others may have come meanwhile.
+        now.errands.strike(&done);
+        now.write(vault).map_err(write_failure)
+    })
 }
 
-/// Strikes what is noted to be destroyed in a TPM, by the owner's word that it was cleared: nobody else can tell that from another TPM.
-/// What the header names stays, and so do shares.
+/// Strikes what is noted to be destroyed in another TPM than the one that is here, by the owner's word that it was cleared: nobody else
+/// can tell that. What this one has it is made to destroy first. Gives what was struck, in words. What the header names stays, and so do
+/// shares.
 // [SPEC 12.62]
-pub(crate) fn forget_places(access: &dyn Access) -> Result<(), Failure> {
-    with(access, |vault| {
+pub(crate) fn forget_places(access: &dyn Access, ways: &Ways) -> Result<Vec<String>, Failure> {
+    let here = ways.chip.identity()?;
+    tidy_tpm(access, ways)?;
+    with(access, move |vault| {
         // Where it is not sure which header counts, the other one may be it.
         vault.settle_header().map_err(write_failure)?;
         let (used, mut noted) = (area_known(vault)?.place(), Noted::read(vault)?);
-        noted.places.retain(|entry| Some(entry.place) == used);
-        noted.errands.places.clear();
-        noted.write(vault).map_err(write_failure)
+        let mut struck = Vec::new();
+        noted.places.retain(|entry| {
+            let is_elsewhere = entry.tpm.is_some_and(|tpm| tpm != here);
+            let goes = is_elsewhere && Some(entry.place) != used;
+            struck.extend(goes.then(|| in_words(&entry.place)));
+            !goes
+        });
+        noted.write(vault).map_err(write_failure)?;
+        Ok(struck)
     })
 }
 
@@ -120,34 +131,29 @@ pub(crate) fn remember(access: &dyn Access, other: &Vault) -> Result<(), Failure
     let errands = all(other);
     with(access, move |vault| {
         let mut noted = Noted::read(vault)?;
-        let Errands { places, deletes } = &mut noted.errands;
-        let (places_before, deletes_before) = (places.len(), deletes.len());
-        for place in errands.places {
-            if !places.contains(&place) {
-                places.push(place);
-            }
-        }
-        for delete in errands.deletes {
-            if !deletes.contains(&delete) {
-                deletes.push(delete);
-            }
-        }
-        if places.len() == places_before && deletes.len() == deletes_before {
+        if !noted.add_errands(errands) {
             return Ok(());
         }
         noted.write(vault).map_err(write_failure)
     })
 }
 
-/// Whether all of it is done.
-fn run(access: &dyn Access, ways: &Ways, errands: &Errands) -> Result<bool, Failure> {
+/// Does them as far as they can be done now; gives those that are done.
+fn run(
+    access: &dyn Access,
+    ways: &Ways,
+    (errands, named): (&Errands, &[IdentityHash]),
+) -> Result<Errands, Failure> {
     let places: Vec<Of> = errands.places.iter().map(|place| (*place, None)).collect();
-    let ended = ways.chip.destroy(&places).len();
-    let orders = errands.deletes.clone();
-    // All are looked for as long: nobody knows which of these relays are there.
-    let all: Vec<IdentityHash> = orders.iter().map(|order| order.at.relay).collect();
-    let gone = relays::delete(&ways.carrier, (orders, &all), &|| access.is_hurried())?.len();
-    Ok(ended == errands.places.len() && gone == errands.deletes.len())
+    let places = ways.chip.destroy(&places);
+    let orders = (errands.deletes.clone(), named);
+    let gone = relays::delete(&ways.carrier, orders, &|| access.is_hurried())?;
+    let deletes = errands.deletes.iter();
+    let deletes = deletes.filter(|delete| gone.contains(&delete.at.id));
+    Ok(Errands {
+        places,
+        deletes: deletes.cloned().collect(),
+    })
 }
 
 /// The places that an open vault may have, each with the TPM that it is one of, as far as that is known.

@@ -40,10 +40,10 @@ pub(super) struct Mode {
     /// Do not ask, and also without recovery words
     #[arg(long, requires = "mode")]
     yes: bool,
-    /// Forget what is still to be destroyed in a TPM: it was cleared since, so it is gone
+    /// Forget what is still to be destroyed in another TPM than the one that is here: it was cleared since, so it is gone
     ///
     /// Only the owner can know that: to this program a TPM that was cleared is another one. What is in a TPM that was not cleared
-    /// stays there.
+    /// stays there. What the one that is here has it is made to destroy first.
     #[arg(long, conflicts_with_all = ["mode", "relays"])]
     forget_left: bool,
 }
@@ -83,9 +83,20 @@ impl Mode {
     pub(super) fn run(self, room: &Room) -> Result<(), Failure> {
         if self.forget_left {
             let (session, secret) = room.open_with_pin_that_stays()?;
-            session.call(Call::ForgetLeft { secret })?;
+            let Answer::Forgotten { forgotten } = session.call(Call::ForgetLeft { secret })? else {
+                return Err(room::unexpected());
+            };
             session.close()?;
-            return room.out.done();
+            let text = || {
+                let named = match &forgotten[..] {
+                    [] => "nothing".to_owned(),
+                    forgotten => forgotten.join(", "),
+                };
+                Some(terminal::line(&format!("forgotten: {named}")))
+            };
+            return room
+                .out
+                .result("forgotten", &json!({ "forgotten": forgotten }), text);
         }
         let relays = self.relays.as_deref();
         let relays = relays.map_or_else(|| Ok(Vec::new()), read)?;
