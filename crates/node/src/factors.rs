@@ -344,17 +344,23 @@ impl Ways {
         let needs_tpm = area.enrolment.is_some() && left.is_empty();
         let carrier = self.carrier.clone();
         // On a thread of its own: who destroys may wait for timers.
-        let ending = std::thread::spawn(move || {
+        let shares = beside(move || {
             let gone = relays::use_up(&carrier, &area.shares).unwrap_or_default();
             area.left(&gone)
         });
         // Of what fell nothing is known.
-        let fell = |_| Some("its shares at the relays".to_owned());
-        let shares = ending.join().unwrap_or_else(fell);
+        let fell = || Some("its shares at the relays".to_owned());
+        let shares = shares.unwrap_or_else(fell);
         // Where the TPM is needed, too, and its key is gone, nothing opens with them.
         left.extend(shares.filter(|_| !needs_tpm));
         left
     }
+}
+
+/// Has it done on a thread of its own; nothing where there is none, or it fell.
+fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let thread = std::thread::Builder::new().spawn(work).ok()?;
+    thread.join().ok()
 }
 
 fn in_words(places: &[Place]) -> Vec<String> {
@@ -434,7 +440,7 @@ pub(crate) fn told(vault: &Vault) -> Told {
     };
     Told {
         missing_relays: missing.map(relays::name).collect(),
-        old_shares: noted.old_shares(&area),
+        old_shares: noted.old_shares(&area, noted.is_left_in_tpm(&area)),
         not_renewed,
         wrong_relays: noted.wrong,
     }
@@ -483,17 +489,16 @@ impl Elsewhere {
         }
         let named: Vec<_> = area.shares.iter().map(|at| at.relay).collect();
         // On a thread of its own: the engine's waits for timers.
-        let deleting = std::thread::spawn(move || {
+        let gone = beside(move || {
             let ways = Ways::of_machine()?;
             relays::delete(&ways.carrier, (deletes, &named), &|| true)
         });
-        let gone = deleting.join().ok().and_then(Result::ok);
-        let gone = gone.unwrap_or_default();
-        // Of older shares it is not known whether a TPM was needed with them.
+        let gone = gone.and_then(Result::ok).unwrap_or_default();
         let needs_tpm = area.enrolment.is_some() && left_in_tpm.is_empty();
         let mut noted = self.noted.clone();
         noted.shares.retain(|share| !gone.contains(&share.at.id));
-        let old = noted.old_shares(area).join(", ");
+        let old = noted.old_shares(area, !left_in_tpm.is_empty());
+        let old = old.join(", ");
         let old = (!old.is_empty()).then(|| format!("older shares at the relays {old}"));
         let present = area.left(&gone).filter(|_| !needs_tpm);
         present.into_iter().chain(old).collect()

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::world::{Done, Person, Relay, Road, Running, finish, program, write_private};
 
+mod cut_off;
+
 const PIN: &str = "a quiet room of green glass";
 
 fn error(done: Done) -> Value {

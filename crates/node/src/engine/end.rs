@@ -99,13 +99,21 @@ impl Engine {
                 vault.lock()
             }
             End::Panic => {
-                let elsewhere = Elsewhere::of(&vault);
+                let (elsewhere, has_panic) = (Elsewhere::of(&vault), vault.has_panic());
                 let destroyed = vault.panic(Besides {
                     errands: &mut |_| elsewhere.errands(),
-                    destroy: &mut || left = elsewhere.destroy_in_tpm(),
+                    destroy: &mut || {
+                        left = elsewhere.destroy_in_tpm();
+                        // Before the files are removed, as below.
+                        if !has_panic {
+                            left.extend(elsewhere.delete_shares(&left));
+                        }
+                    },
                 });
                 // An empty vault remembers them, too; but when it is opened, if ever, may be too late.
-                left.extend(elsewhere.delete_shares(&left));
+                if has_panic {
+                    left.extend(elsewhere.delete_shares(&left));
+                }
                 is_remembered = matches!(destroyed, Ok(Some(_)));
                 others(None);
                 destroyed.and_then(|empty| empty.map_or(Ok(()), Vault::lock))

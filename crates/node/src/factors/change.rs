@@ -17,7 +17,8 @@ use zeroize::Zeroizing;
 
 use super::chip::{self, Chip, NotEnrolled};
 use super::noted::{
-    Area, Errands, Failed, HOSTS_LEN_MAX, LEASE_DAYS, Noted, NotedPlace, area_of, hosts_text,
+    Area, Errands, Failed, HOSTS_LEN_MAX, LEASE_DAYS, Noted, NotedPlace, TPM_TOO, area_of,
+    hosts_text,
 };
 use super::relays;
 use super::tidy::{errands, tidy, tidy_tpm};
@@ -208,9 +209,10 @@ fn replace(
     // that its header's shares are at.
     noted.relays = noted.relays_of(&area_of(vault)).to_vec();
     // From here on a header may name them.
+    let tpm_too = made.area.enrolment.as_ref().map_or(0, |_| TPM_TOO);
     for share in &mut noted.shares {
         if made.area.names(&share.at.id) {
-            share.needed = u8::try_from(made.area.needed).unwrap_or(u8::MAX);
+            share.needed = u8::try_from(made.area.needed).unwrap_or(TPM_TOO - 1) | tpm_too;
         }
     }
     let first = made.area.shares.first();

@@ -62,9 +62,13 @@ pub(super) struct NotedShare {
     pub(super) answers: Begin,
     /// How many more answers it gives, as far as is known.
     pub(super) left: u8,
-    /// How many of those that were noted with it open a copy of the disk; 0 until a header named it.
+    /// How many of those that were noted with it open a copy of the disk; 0 until a header named it. With [`TPM_TOO`] where a key in
+    /// the TPM is needed besides.
     pub(super) needed: u8,
 }
+
+/// The bit of a number needed that says so.
+pub(super) const TPM_TOO: u8 = 0x80;
 
 /// How an answer of a relay's function begins.
 pub(super) type Begin = [u8; 16];
@@ -350,18 +354,27 @@ impl Noted {
         u32::from(least.copied().unwrap_or(USES))
     }
 
+    /// Whether a key in the TPM is noted that the header does not name.
+    pub(super) fn is_left_in_tpm(&self, used: &Area) -> bool {
+        let mut places = self.places.iter();
+        places.any(|entry| Some(entry.place) != used.place())
+    }
+
     /// The relays that still have enough shares of a header before this one for a copy of the disk to open: those of one refresh were noted
-    /// together.
+    /// together. Where a key in the TPM is needed besides, only if one is left.
     // [SPEC 11.53]
-    pub(super) fn old_shares(&self, used: &Area) -> Vec<String> {
+    pub(super) fn old_shares(&self, used: &Area, is_left_in_tpm: bool) -> Vec<String> {
         let is_used = |share: &NotedShare| used.names(&share.at.id);
         let old = self.shares.iter().filter(|share| !is_used(share));
         let together = |share: &NotedShare| {
             let same = |other: &&NotedShare| other.noted_ms == share.noted_ms && !is_used(other);
             self.shares.iter().filter(same).count()
         };
-        let opens = |share: &NotedShare| together(share) >= usize::from(share.needed);
-        let old = old.filter(|share| share.needed > 0 && opens(share));
+        let opens = |share: &NotedShare| {
+            let (needed, tpm_too) = (share.needed & !TPM_TOO, share.needed & TPM_TOO != 0);
+            needed > 0 && together(share) >= usize::from(needed) && (is_left_in_tpm || !tpm_too)
+        };
+        let old = old.filter(|share| opens(share));
         let mut names: Vec<String> = old.map(|share| hosts_text(&share.at.hosts)).collect();
         names.sort_unstable();
         names.dedup();

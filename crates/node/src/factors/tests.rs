@@ -794,7 +794,7 @@ fn what_is_noted_comes_back() {
     assert_eq!(read.unused(&names(1)).count(), 0);
     assert_eq!(read.unused(&names(4)).count(), 1);
     // Of one refresh, as many as open a copy; fewer open none.
-    let old = |noted_ms: [u64; 3], used: u8, needed: u8| {
+    let old_of = |noted_ms: [u64; 3], (used, needed): (u8, u8), is_left_in_tpm: bool| {
         let shares = (1..4).zip(noted_ms).map(|(n, noted_ms)| NotedShare {
             at: share_at(n),
             noted_ms,
@@ -806,13 +806,18 @@ fn what_is_noted_comes_back() {
             shares: shares.collect(),
             ..Noted::default()
         };
-        noted.old_shares(&names(used))
+        noted.old_shares(&names(used), is_left_in_tpm)
     };
+    let old = |noted_ms, used, needed| old_of(noted_ms, (used, needed), false);
     assert_eq!(old([5, 5, 5], 3, 2), ["relay-1:443", "relay-2:443"]);
     assert!(old([5, 6, 5], 3, 2).is_empty() && old([5, 6, 7], 9, 2).is_empty());
     // Nor those that no header named; and one alone is enough where one was.
     assert!(old([5, 5, 5], 9, 0).is_empty());
     assert_eq!(old([5, 6, 7], 3, 1), ["relay-1:443", "relay-2:443"]);
+    // Nor where a key in the TPM is needed with them, which is gone.
+    assert!(old([5, 5, 5], 3, 2 | noted::TPM_TOO).is_empty());
+    let with_key = old_of([5, 5, 5], (3, 2 | noted::TPM_TOO), true);
+    assert_eq!(with_key, ["relay-1:443", "relay-2:443"]);
     // [SPEC 11.121]
     let over = |now_ms: Option<u64>| read.over(now_ms).len();
     let lease_ms = 409 * emptyroom_wire::time::DAY_MS;

@@ -18,6 +18,12 @@ use crate::outside;
 use crate::store::{Fault, Store};
 
 impl Vault {
+    /// Whether there is a panic PIN. It shows nowhere while the vault is locked, and is nobody's business.
+    #[must_use]
+    pub fn has_panic(&self) -> bool {
+        self.others.panic.is_some()
+    }
+
     /// Destroys this vault, and what is its elsewhere. Where there is a panic PIN, what is left is an
     /// empty vault that it opens; else nothing is left.
     ///
@@ -97,6 +103,8 @@ impl Emptied {
             })
         };
         let replaced = replace();
+        // What is elsewhere may take seconds: the keys go before. What fails is done again.
+        let _ = scrub_files(&*place.dir, random);
         (besides.destroy)();
         let replaced = replaced.or_else(|error| match error {
             // What remains of the old one is overwritten by the next steps.
@@ -104,7 +112,6 @@ impl Emptied {
             // The record keys can still be destroyed, and on a disk that is full and writes changes
             // elsewhere there is space then.
             ReplaceError::NotReplaced(_) => {
-                let _ = scrub_files(&*place.dir, random);
                 let _ = place.dir.create(RECORDS_NAME);
                 replace()
             }
