@@ -363,12 +363,24 @@ pub(crate) fn warn_of_phrase(by_phrase: bool, out: Out) {
 /// Says what came before the right PIN, where somebody counts: it may have been somebody else.
 // [SPEC 11.48]
 pub(crate) fn warn_of_wrong(before: Option<WrongBefore>, out: Out) {
-    if let Some(WrongBefore { wrong, left }) = before {
+    let Some(before) = before else { return };
+    let WrongBefore { wrong, left, .. } = before;
+    if wrong > 0 {
         out.warn(
             "wrong_pins",
             &format!(
                 "before this PIN came {wrong} {}, wrong or cut off, and {left} more would have been answered; if it was not you, and the disk was not full, somebody had this machine",
                 if wrong == 1 { "attempt" } else { "attempts" }
+            ),
+        );
+    }
+    // [SPEC 11.53]
+    if !before.is_noted {
+        out.warn(
+            "not_renewed",
+            &format!(
+                "the vault could not be written, as on a disk that is full, so nothing is made anew; the relays answer {} attempts more, then only the recovery words open it: make room",
+                left.saturating_sub(1)
             ),
         );
     }

@@ -651,6 +651,9 @@ impl Engine {
         if set.is_err() || !self.vault.mode().asks_relays() {
             return answerer(set);
         }
+        if let Err(failure) = factors::change::note_due(&mut self.vault) {
+            return answerer(Err(failure));
+        }
         self.jobs.begin(Box::new(|access| {
             let renewed = Ways::of_machine().and_then(|ways| factors::change::renew(access, &ways));
             if let Err(failure) = renewed {

@@ -55,6 +55,8 @@ pub(crate) struct Asked {
     counted_by_relays: Option<(u32, u32)>,
     /// How the relays' answers begin, by their number in the area, and how many more they give.
     heard: Vec<(usize, Begin, u8)>,
+    /// What they count could not be noted.
+    is_unnoted: bool,
     area: Area,
 }
 
@@ -193,7 +195,8 @@ impl Asked {
         if self.heard.is_empty() {
             return;
         }
-        // It is told; nothing else hangs on it.
+        // Where it cannot be noted that is told, as nothing is made anew then.
+        self.is_unnoted = true;
         let Ok(mut noted) = Noted::read(vault) else {
             return;
         };
@@ -216,7 +219,7 @@ impl Asked {
         }
         self.counted_by_relays = Some((u32::from(others), noted.attempts(&self.area)));
         noted.wrong = wrong;
-        let _ = noted.write(vault);
+        self.is_unnoted = noted.write(vault).is_err();
     }
 
     /// By who counts the most.
@@ -287,12 +290,14 @@ impl Asked {
     }
 
     /// After the right one: how many came before, if there were some, and how many would have been left. Told from the first on:
-    /// else somebody with whom the machine is shared could try a few between two openings, for ever.
+    /// else somebody with whom the machine is shared could try a few between two openings, for ever. So it is told where the count could
+    /// not be noted.
     pub(crate) fn wrong_before(&self) -> Option<WrongBefore> {
         let (wrong, left) = self.counted()?;
-        (wrong > 0).then(|| WrongBefore {
+        (wrong > 0 || self.is_unnoted).then(|| WrongBefore {
             wrong,
             left: left + 1,
+            is_noted: !self.is_unnoted,
         })
     }
 }
@@ -323,6 +328,8 @@ pub struct WrongBefore {
     pub wrong: u32,
     /// So many could have followed.
     pub left: u32,
+    /// What the relays count could be noted: else nothing can be made anew, and this opening was one of those.
+    pub is_noted: bool,
 }
 
 /// Ends what a locked vault has elsewhere whose header named it in `area`; gives what could not be ended, in words.

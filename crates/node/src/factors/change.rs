@@ -328,19 +328,46 @@ fn lease(vault: &Vault) -> u16 {
     days.map_or(LEASE_DAYS, |days| days.min(LEASE_DAYS))
 }
 
-/// The leases are to be as long as the time that was set, from now on.
+/// The leases are to be as long as the time that was set, from now on. What was noted of them before is over by it.
 // [SPEC 11.54]
 pub(crate) fn renew(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     let (area, secret, days) = with(access, |vault| {
         Ok((area_of(vault), vault.panic_secret(), lease(vault)))
     })?;
-    let not = relays::renew(&ways.carrier, (&secret, days), &area.shares)?;
-    if not.is_empty() {
+    let is_hurried = || access.is_hurried();
+    let not = relays::renew(&ways.carrier, (&secret, days), &area.shares, &is_hurried)?;
+    if !not.is_empty() {
         let not: Vec<String> = not.iter().map(|at| hosts_text(&at.hosts)).collect();
-        let text = format!("these relays did not renew their share: {}", not.join(", "));
+        let text = format!("{NO_LEASE}: {}", not.join(", "));
         return Err(Failure::new(Exit::Vault, "vault_relays_needed", text));
     }
-    Ok(())
+    with(access, |vault| {
+        let mut noted = Noted::read(vault)?;
+        let of_leases = |failed: &Failed| failed.text.starts_with(NO_LEASE);
+        if !noted.failed.as_ref().is_some_and(of_leases) {
+            return Ok(());
+        }
+        noted.failed = None;
+        noted.write(vault).map_err(write_failure)
+    })
+}
+
+/// How what is noted of leases begins.
+const NO_LEASE: &str = "relays did not renew their share";
+
+/// Notes that leases are to be renewed, before that is begun: where it is cut off, whoever opens the vault next is told, and it is done.
+// [SPEC 11.54]
+pub(crate) fn note_due(vault: &mut Vault) -> Result<(), Failure> {
+    let mut noted = Noted::read(vault)?;
+    if noted.failed.is_some() {
+        return Ok(());
+    }
+    noted.failed = Some(Failed {
+        since_ms: clock::now().wall.0,
+        error: "vault_relays_needed".to_owned(),
+        text: format!("{NO_LEASE} for the time that was set"),
+    });
+    noted.write(vault).map_err(write_failure)
 }
 
 /// Notes why the factors are not as they should be, so that every command can tell.

@@ -42,8 +42,9 @@ const DELETE_OTHERS_HURRIED_MAX: Duration = Duration::from_secs(2);
 /// How long using shares up may take.
 // [SPEC 11.59]
 const USE_UP_TIME_MAX: Duration = Duration::from_secs(8);
-/// How long a relay may take to renew.
+/// How long relays may take to renew; the same when somebody waits for the end.
 const RENEW_TIME_MAX: Duration = Duration::from_secs(15);
+const RENEW_HURRIED_MAX: Duration = Duration::from_secs(3);
 
 const OWNER: &str = "emptyroom v1 vault share owner";
 
@@ -216,25 +217,24 @@ pub(super) fn renew(
     carrier: &Arc<dyn Carrier>,
     (panic_secret, days): (&[u8; 32], u16),
     shares: &[At],
+    is_hurried: &dyn Fn() -> bool,
 ) -> Result<Vec<At>, Failure> {
-    let sockets = Sockets::new()?;
-    sockets.handle.block_on(async {
-        let mut tasks = JoinSet::new();
-        for at in shares.iter().cloned() {
-            let owner = owner(panic_secret, &at.relay, &at.id);
-            let carrier = carrier.clone();
-            tasks.spawn(async move {
-                let renewed = timeout(RENEW_TIME_MAX, renew_one(&carrier, &at, owner, days));
-                let is_renewed = renewed.await.unwrap_or(false);
-                (!is_renewed).then_some(at)
-            });
+    let each = shares.iter().map(|at| (true, at.clone())).collect();
+    let time_max = |_| match is_hurried() {
+        true => RENEW_HURRIED_MAX,
+        false => RENEW_TIME_MAX,
+    };
+    let renewed = at_each(each, time_max, |at, renewed| {
+        let owner = owner(panic_secret, &at.relay, &at.id);
+        let carrier = carrier.clone();
+        async move {
+            if renew_one(&carrier, &at, owner, days).await {
+                let _ = renewed.send(at.id);
+            }
         }
-        let mut not = Vec::new();
-        while let Some(ended) = tasks.join_next().await {
-            not.extend(ended.ok().flatten());
-        }
-        Ok(not)
-    })
+    })?;
+    let not = shares.iter().filter(|at| !renewed.contains(&at.id));
+    Ok(not.cloned().collect())
 }
 
 async fn renew_one(carrier: &Arc<dyn Carrier>, at: &At, owner: SignKey, days: u16) -> bool {
@@ -276,7 +276,7 @@ pub(super) fn delete(
         (true, true) => DELETE_HURRIED_MAX,
         (true, false) => DELETE_OTHERS_HURRIED_MAX,
     };
-    end_shares(by_relay.collect(), time_max, |orders, gone| {
+    at_each(by_relay.collect(), time_max, |orders, gone| {
         let carrier = carrier.clone();
         async move { delete_at(&carrier, orders, &gone).await }
     })
@@ -287,7 +287,7 @@ pub(super) fn delete(
 // [SPEC 11.59]
 pub(super) fn use_up(carrier: &Arc<dyn Carrier>, shares: &[At]) -> Result<Vec<ShareId>, Failure> {
     let each = shares.iter().map(|at| (true, at.clone())).collect();
-    end_shares(
+    at_each(
         each,
         |_| USE_UP_TIME_MAX,
         |at, gone| {
@@ -298,22 +298,22 @@ pub(super) fn use_up(carrier: &Arc<dyn Carrier>, shares: &[At]) -> Result<Vec<Sh
 }
 
 /// Has something done for each of these at once, and waits for it: for so long as some of those that are marked are not done, and for so
-/// long after that. Gives what was told to be gone. Whoever does not answer is asked again after the next opening.
-fn end_shares<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
+/// long after that. Gives those of which it was told. Whoever does not answer is asked again after the next opening.
+fn at_each<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
     each: Vec<(bool, T)>,
     time_max: impl Fn(bool) -> Duration,
-    end: impl Fn(T, mpsc::UnboundedSender<ShareId>) -> F,
+    what: impl Fn(T, mpsc::UnboundedSender<ShareId>) -> F,
 ) -> Result<Vec<ShareId>, Failure> {
     if each.is_empty() {
         return Ok(Vec::new());
     }
-    let (sender, mut gone) = mpsc::unbounded_channel();
+    let (sender, mut told) = mpsc::unbounded_channel();
     let sockets = Sockets::new()?;
     sockets.handle.block_on(async {
         let mut marked = each.iter().filter(|(is_marked, _)| *is_marked).count();
         let mut tasks = JoinSet::new();
         for (is_marked, one) in each {
-            let ends = end(one, sender.clone());
+            let ends = what(one, sender.clone());
             tasks.spawn(async move {
                 ends.await;
                 is_marked
@@ -330,7 +330,7 @@ fn end_shares<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
     });
     drop(sender);
     let mut ids = Vec::new();
-    while let Ok(id) = gone.try_recv() {
+    while let Ok(id) = told.try_recv() {
         ids.push(id);
     }
     Ok(ids)

@@ -29,3 +29,37 @@ fn a_panic_that_is_killed_is_done_again() {
     let refused = shared.run(PIN, &copy, &["contacts"]);
     assert_eq!(error(refused), "vault_no_attempts");
 }
+
+/// A dead-man time that is switched off, killed while its relays are asked to keep their shares for longer: the next opening sees to it,
+/// also where it makes nothing anew.
+// [SPEC 11.54]
+#[test]
+fn leases_that_were_not_renewed_are_by_the_next_opening() {
+    let roads: Vec<Road> = (0..3).map(|_| Road::open()).collect();
+    let relays = roads.iter().cloned().map(Relay::start_at_the_end_of);
+    let mut shared = Shared::with(relays.collect());
+    shared.person.run(&["deadman", "5d"]).ok();
+    shared.person.run(&["contacts"]).ok();
+    let daemon = shared.person.daemon(&[]);
+    shared.person.run(&["vault", "mode"]).ok();
+    let last =
+        |shared: &mut Shared| -> u32 { shared.relays[0].last_days().into_iter().max().unwrap() };
+    roads.iter().for_each(Road::close);
+    let before = roads[0].taken();
+    let off = shared.person.spawn(&["deadman", "off"]);
+    while roads[0].taken() == before {
+        std::thread::yield_now();
+    }
+    daemon.kill();
+    off.kill();
+    roads.iter().for_each(Road::reopen);
+    shared.relays[2].stop();
+    shared.person.run(&["contacts"]).ok();
+    let told = shared.person.run(&["--json", "contacts"]).ok().err;
+    assert!(told.contains("\"warning\":\"not_renewed\""), "{told}");
+    let (all, day) = (last(&mut shared), today());
+    assert!(all >= day + 400, "{all}");
+    shared.relays[2].resume();
+    shared.person.run(&["contacts"]).ok();
+    assert_eq!(shared.person.run(&["--json", "contacts"]).ok().err, "");
+}
