@@ -176,6 +176,9 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             destroyed_after_s,
         } => deadman(*counted_s, *left_s, *destroyed_after_s),
         Event::DeadmanUnwritten {} => DEADMAN_UNWRITTEN.to_owned(),
+        Event::WrongPins {} => {
+            "a wrong PIN was given ten times for changes of what opens the vault: it is locked".to_owned()
+        }
         Event::SwitchGone { relay } => switch_gone(&safe(relay)),
         Event::SwitchFilled { relay } => switch_filled(&safe(relay)),
         Event::MessageReceived { .. }

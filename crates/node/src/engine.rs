@@ -55,6 +55,10 @@ const SLEEP_MIN: Duration = Duration::from_millis(1);
 /// vault's root is to be rotated.
 const TICK_MS_MAX: u64 = 15_000;
 
+/// After so many wrong present secrets in a row the vault is locked: then the factors count again.
+// [SPEC 12.75]
+const WRONG_IN_ROW_MAX: u32 = 10;
+
 /// Three times what was found in use (90 KiB, decrypting a message). The thread's stack has 2 MiB.
 const STACK_WIPED_BYTES: usize = 256 * 1024;
 
@@ -269,6 +273,10 @@ impl Engine {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Option<Failure> {
         loop {
             self.settle(&mut messages);
+            if self.ending.is_none() && self.vault.wrong_in_row() >= WRONG_IN_ROW_MAX {
+                self.tell(&Event::WrongPins {});
+                self.ending = Some((End::Lock, Box::new(drop)));
+            }
             if let Some((end, answerer)) = self.ending.take() {
                 if end == End::Lock {
                     self.finish_jobs(&mut messages).await;

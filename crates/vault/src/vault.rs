@@ -17,6 +17,7 @@ pub use wipe::{OutsideFile, file_names, is_there, mode_of, wipe, wipe_held};
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Bound;
+use std::sync::atomic::AtomicU32;
 
 use zeroize::Zeroizing;
 
@@ -46,6 +47,8 @@ pub struct Vault {
     /// The stretched secret, kept after opening until it was used to make the slots anew.
     secret: Option<LockedKey>,
     errands: Vec<u8>,
+    /// Wrong present secrets since the last right one.
+    wrong_in_row: AtomicU32,
     random: Random,
     /// Names of rows whose keys are dead, to be removed from the table.
     dead_rows: BTreeSet<Vec<u8>>,
@@ -122,6 +125,7 @@ impl Vault {
             check: known.check,
             secret: known.secret,
             errands: known.errands,
+            wrong_in_row: AtomicU32::new(0),
             random: place.random,
             dead_rows: BTreeSet::new(),
             rotation_due: false,

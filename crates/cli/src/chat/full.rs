@@ -208,6 +208,7 @@ impl Chat<'_> {
             | Event::ConversationOver { .. }
             | Event::Deadman { .. }
             | Event::DeadmanUnwritten {}
+            | Event::WrongPins {}
             | Event::SwitchGone { .. }
             | Event::SwitchFilled { .. } => {
                 self.hint = words::event(event).unwrap_or_default();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::world::{Done, Person, Relay, Running, finish, program, write_private};
 
+mod present;
 mod spent;
 
 const VARIABLE: &str = "EMPTYROOM_TPM";

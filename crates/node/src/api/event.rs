@@ -164,6 +164,8 @@ pub enum Event {
     },
     /// That the vault was opened could not be written down: its dead-man time goes on as if it was not.
     DeadmanUnwritten {},
+    /// So many times in a row what was given as the present PIN was not that the vault is locked.
+    WrongPins {},
     /// The vault is destroyed.
     Wiped {
         /// By an order; else the dead-man time was over.

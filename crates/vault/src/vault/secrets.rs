@@ -4,6 +4,7 @@
 //! begun, which takes the present secret, and [`Vault::rewrap`] makes it.
 
 use std::io;
+use std::sync::atomic::Ordering;
 
 use subtle::ConstantTimeEq;
 
@@ -118,6 +119,12 @@ impl Vault {
         self.is_present(secret, false).map(drop)
     }
 
+    /// How many times in a row what was given as the present secret was not, since the vault was opened: nobody else counts that.
+    #[must_use]
+    pub fn wrong_in_row(&self) -> u32 {
+        self.wrong_in_row.load(Ordering::Relaxed)
+    }
+
     /// Begins the change to no recovery phrase. Does the same where there was none.
     ///
     /// # Errors
@@ -227,8 +234,10 @@ impl Vault {
         };
         let recovers = or_phrase && same_as(&stretched, self.others.recovery.as_ref());
         if opens || recovers {
+            self.wrong_in_row.store(0, Ordering::Relaxed);
             Ok(stretched)
         } else {
+            self.wrong_in_row.fetch_add(1, Ordering::Relaxed);
             Err(SecretError::WrongSecret)
         }
     }
