@@ -82,11 +82,15 @@ pub(super) fn uses(subject: &mut dyn Subject) {
     let both = driver.apply(vec![op(1, ShareOp::Use), op(1, ShareOp::Use)]);
     assert_eq!(both, [used(1, 4), used(1, 3)]);
     for left in [2, 1, 0] {
+        // Touching it takes none.
+        let touched = driver.one(op(1, ShareOp::Touch));
+        assert_eq!(touched, Outcome::Owner(VerifyKey([1; 32]), false));
         driver.subject.crash();
         assert_eq!(driver.one(op(1, ShareOp::Use)), used(1, left));
     }
     for _ in 0..2 {
         assert_eq!(driver.one(op(1, ShareOp::Use)), USED_UP);
+        assert_eq!(driver.one(op(1, ShareOp::Touch)), USED_UP);
         // Neither putting it again nor renewing it brings a use back.
         assert_eq!(driver.one(put(1, 5, 400)), EXISTS);
         assert_eq!(driver.one(op(1, ShareOp::Renew(400))), Outcome::Done);
@@ -242,7 +246,7 @@ impl Shares {
             Ok(share) => share,
             Err(by) => {
                 return match op {
-                    ShareOp::Look => Outcome::Gone(*by),
+                    ShareOp::Look | ShareOp::Touch => Outcome::Gone(*by),
                     ShareOp::Delete(None) => Outcome::Done,
                     ShareOp::Delete(order) if order == by => Outcome::Done,
                     _ => DESTROYED,
@@ -258,8 +262,10 @@ impl Shares {
                     EXISTS
                 }
             }
-            ShareOp::Look => Outcome::Owner(share.owner, share.policy.is_some()),
-            ShareOp::Use if state.left == 0 => USED_UP,
+            ShareOp::Touch | ShareOp::Use if state.left == 0 => USED_UP,
+            ShareOp::Look | ShareOp::Touch => {
+                Outcome::Owner(share.owner, share.policy.is_some())
+            }
             ShareOp::Use => {
                 state.left -= 1;
                 Outcome::Used(key_bytes(&share.key), state.left)

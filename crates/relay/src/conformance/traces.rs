@@ -124,7 +124,8 @@ impl Trace {
             0..=4 => ShareOp::Put(share_of(number, uses, days)),
             5 => ShareOp::Put(share_of(number + 1, uses, days)),
             6 => ShareOp::Look,
-            7..=12 => ShareOp::Use,
+            7 => ShareOp::Touch,
+            8..=12 => ShareOp::Use,
             13..=14 => ShareOp::Renew(days),
             _ => ShareOp::Delete([None, Some(OrderHash([number; 32]))][self.dice.pick(2)]),
         };

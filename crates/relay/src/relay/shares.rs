@@ -37,6 +37,14 @@ enum Claim {
     Wipe(WipeOrder),
 }
 
+impl Claim {
+    /// Whether it is an order that nobody signed: whoever gives it wants to know whether the share would answer.
+    // [SPEC 4.80]
+    fn is_nobodys(&self) -> bool {
+        matches!(self, Claim::Wipe(order) if order.signatures.is_empty())
+    }
+}
+
 /// The same when it was found that they may.
 enum Change {
     Renew { days: u16 },
@@ -60,7 +68,10 @@ impl From<BadSignature> for Unfounded {
 impl Asked {
     /// Whether its operation changes something.
     pub(super) fn writes(&self) -> bool {
-        !matches!(self.what, What::Look(..))
+        match &self.what {
+            What::Look(claim) => claim.is_nobodys(),
+            What::Put | What::Evaluate(_) | What::Change(_) => true,
+        }
     }
 
     /// Whether it makes something that takes space.
@@ -73,7 +84,8 @@ impl Asked {
         let op = match &self.what {
             What::Put => return None,
             What::Evaluate(_) => ShareOp::Use,
-            What::Look(..) => ShareOp::Look,
+            What::Look(claim) if claim.is_nobodys() => ShareOp::Touch,
+            What::Look(_) => ShareOp::Look,
             What::Change(Change::Renew { days }) => ShareOp::Renew(*days),
             What::Change(Change::Delete) => ShareOp::Delete(None),
             What::Change(Change::Wipe(order)) => ShareOp::Delete(Some(*order)),

@@ -64,6 +64,8 @@ pub enum ShareOp {
     Put(Share),
     /// Who may change it.
     Look,
+    /// The same, of one that has uses left, written anew as it is: a store that does that takes a use, too.
+    Touch,
     /// Take one use and give the key.
     Use,
     /// Keep it for so many days from now and up to a week more, if that is longer.
@@ -175,7 +177,7 @@ pub(super) fn decide<R: Rows>(
     };
     let mut kept = match (row, op) {
         (Some(Row::Kept(kept)), _) => kept,
-        (Some(Row::Deleted(deleted)), ShareOp::Look) => {
+        (Some(Row::Deleted(deleted)), ShareOp::Look | ShareOp::Touch) => {
             return Ok(StoreReply::Share(ShareReply::Gone(deleted.order)));
         }
         // [SPEC 4.74] [SPEC 4.76]
@@ -200,6 +202,15 @@ pub(super) fn decide<R: Rows>(
         ShareOp::Put(_) => Err(RefusalCode::Exists.into()),
         ShareOp::Look => {
             let looked = ShareReply::Looked(kept.owner, kept.policy);
+            Ok(StoreReply::Share(looked))
+        }
+        ShareOp::Touch => {
+            // [SPEC 4.80]
+            if kept.key.is_none() {
+                return Err(RefusalCode::UsedUp.into());
+            }
+            let looked = ShareReply::Looked(kept.owner, kept.policy.clone());
+            save(Row::Kept(kept))?;
             Ok(StoreReply::Share(looked))
         }
         ShareOp::Use => {

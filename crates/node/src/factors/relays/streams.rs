@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use emptyroom_wire::address::{Host, RelayAddress};
 use emptyroom_wire::log::LogId;
-use emptyroom_wire::op::{Answer, EvaluateShare, RefusalCode, Request, WipeShare};
+use emptyroom_wire::op::{Answer, RefusalCode, Request, WipeShare};
 use emptyroom_wire::relay_key::{Head, IdentityHash, KeyChain};
-use emptyroom_wire::rng;
 use emptyroom_wire::secret::Private;
 use emptyroom_wire::share::ShareId;
 use emptyroom_wire::wipe::{ACTION_WIPE, OrderBody, WipeOrder};
@@ -22,7 +21,6 @@ use crate::errand::{self, Errand};
 use crate::factors::noted::At;
 use crate::seed;
 use crate::shares::RELAYS_MAX;
-use crate::shares::oprf::Question;
 use crate::shares::unlock::NoAnswer;
 
 /// How long reaching enough relays may take.
@@ -214,20 +212,9 @@ async fn reach(carrier: &Arc<dyn Carrier>, whom: &Whom) -> Result<Errand, NoAnsw
     Err(NoAnswer::NotNow)
 }
 
-/// Whether a relay has a share and would answer with it. Nobody is told that without cost but by two refusals: a question to a share that
-/// nobody made, which it takes only where it can write, and an order to wipe that nobody signed, which it refuses so only where the
-/// share is there.
-// [SPEC 11.40]
+/// Whether a relay has a share and would answer with it: by its refusal of an order to wipe it that nobody signed, for which it has to write.
+// [SPEC 4.80] [SPEC 11.40]
 async fn look(mut errand: Errand, id: ShareId) -> Result<Errand, NoAnswer> {
-    let mut rng = seed::generator().map_err(|_| NoAnswer::NotNow)?;
-    let question = EvaluateShare {
-        id: ShareId::new(rng::bytes(&mut rng)),
-        element: Question::new(&rng::bytes(&mut rng), &mut rng).element(),
-    };
-    match errand.ask(Request::ShareEvaluate(question)).await {
-        Ok(Answer::Refused(refusal)) if refusal.code == RefusalCode::Unknown => {}
-        Ok(_) | Err(_) => return Err(NoAnswer::NotNow),
-    }
     let body = OrderBody {
         switch_id: LogId([0; 32]),
         order_id: Private([0; 16]),

@@ -119,6 +119,35 @@ fn wiping_needs_an_order_that_fits_the_policy() {
     assert_eq!(code, RefusalCode::Destroyed);
 }
 
+/// Whether a share would answer: the row is written anew, and no use is taken.
+// [SPEC 4.80]
+#[test]
+fn an_order_that_nobody_signed_tells_whether_a_share_would_answer() {
+    let mut world = World::new();
+    let mut client = world.client();
+    client.ask(&mut world, put(1, share(1, 100)));
+    let said = body(&world);
+    let mut asked = |world: &mut World, number: u8| {
+        let order = order(&said, &[]);
+        client.refused(world, wipe(number, order))
+    };
+    assert_eq!(asked(&mut world, 1), RefusalCode::NotAllowed);
+    assert_eq!(asked(&mut world, 2), RefusalCode::Unknown);
+    // What comes in its way is what would be in the way of a use.
+    world.ledger.rows().failures = vec![StoreFailure::Full];
+    assert_eq!(asked(&mut world, 1), RefusalCode::StorageFull);
+    let mut other = world.client();
+    let answer = other.ask(&mut world, evaluate(1));
+    assert_eq!(answer, evaluated(0));
+    let code = other.refused(&mut world, wipe(1, order(&said, &[])));
+    assert_eq!(code, RefusalCode::UsedUp);
+    world.ledger.rows().failures = vec![StoreFailure::Broken("sync")];
+    other.send(&mut world, put(9, share(1, 100)));
+    let mut late = world.client();
+    let code = late.refused(&mut world, wipe(1, order(&said, &[])));
+    assert_eq!(code, RefusalCode::StoreFailed);
+}
+
 // [SPEC 4.16]
 #[test]
 fn a_policy_that_nobody_can_fulfil_is_refused() {
