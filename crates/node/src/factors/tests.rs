@@ -40,6 +40,8 @@ mod bus;
 
 mod errands;
 mod lying;
+mod relay;
+mod trouble;
 
 const SECRET: &str = "1357";
 const PANIC: &str = "2468";

@@ -1,0 +1,149 @@
+//! Ordinary trouble in modes with relays: what it costs is told, and where it can cost nothing it does.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+
+use super::relay::Relay;
+use super::*;
+use crate::factors::change::{note_due, renew};
+
+/// A locked vault that takes these relays, and perhaps a TPM.
+fn with_relays(relays: &[Relay], ways: &Ways, mode: Mode) -> Disk {
+    let disk = made();
+    let here = Here(RefCell::new(open(&disk, SECRET, ways).unwrap()));
+    let to = To {
+        mode: Some(mode),
+        relays: relays.iter().map(|relay| relay.address.clone()).collect(),
+    };
+    rewrap(&here, ways, to, |vault| {
+        Ok(vault.with_same(&text(SECRET)).unwrap())
+    })
+    .unwrap();
+    here.0.into_inner().lock().unwrap();
+    disk
+}
+
+/// As a program opens it: the vault, and what is told of attempts (before, left, noted).
+fn opened(disk: &Disk, ways: &Ways) -> (Vault, Option<(u32, u32, bool)>) {
+    let (vault, mut asked) = asked(disk, SECRET, ways);
+    let mut vault = vault.unwrap();
+    asked.settle(&mut vault);
+    let before = asked.wrong_before();
+    let told = before.map(|before| (before.wrong, before.left, before.is_noted));
+    (vault, told)
+}
+
+/// On a full disk every opening spends a use that none gives back: how many are left is told with each.
+// [SPEC 11.53]
+#[test]
+fn what_a_full_disk_spends_is_told() {
+    let (relays, ways) = ([Relay::start()], at(PathBuf::from("/nowhere")));
+    let disk = with_relays(&relays, &ways, Mode::Relays);
+    let mut vault = opened(&disk, &ways).0;
+    let (mut n, mut len) = (0_u32, 4096);
+    disk.set_capacity(Some(disk.used_bytes() + 100_000));
+    while len > 0 {
+        let record = Change {
+            key: n.to_be_bytes().to_vec(),
+            value: Some(vec![1; len]),
+        };
+        match vault.apply(vec![record]) {
+            Ok(()) => n += 1,
+            Err(_) => len /= 2,
+        }
+    }
+    // The opening at which there was space yet took one, too.
+    vault.lock().unwrap();
+    for left in [9, 8, 7] {
+        let (vault, told) = opened(&disk, &ways);
+        let (_, before, is_noted) = told.unwrap();
+        assert_eq!((before, is_noted), (left, false));
+        let (vault, made) = refreshed(vault, &ways);
+        assert_eq!(made.unwrap_err().error, "vault_full");
+        drop(vault);
+    }
+    disk.set_capacity(None);
+    let (vault, _) = opened(&disk, &ways);
+    let (vault, made) = refreshed(vault, &ways);
+    made.unwrap();
+    vault.lock().unwrap();
+    assert_eq!(opened(&disk, &ways).1, None);
+}
+
+/// Leases that are to be renewed are noted before a relay is asked, and not any more when they were.
+// [SPEC 11.54]
+#[test]
+fn leases_are_noted_until_they_are_renewed() {
+    let (mut relays, ways) = ([Relay::start()], at(PathBuf::from("/nowhere")));
+    let disk = with_relays(&relays, &ways, Mode::Relays);
+    let here = Here(RefCell::new(opened(&disk, &ways).0));
+    let why = || {
+        let told = told(&here.0.borrow());
+        told.not_renewed.map(|not| not.text)
+    };
+    assert!(why().is_none());
+    note_due(&mut here.0.borrow_mut()).unwrap();
+    relays[0].stop();
+    assert!(renew(&here, &ways).is_err());
+    assert!(why().unwrap().starts_with("relays did not renew"));
+    relays[0].resume();
+    renew(&here, &ways).unwrap();
+    assert!(why().is_none());
+    // What else was noted stays.
+    let failure = Failure::fault("another");
+    crate::factors::change::note_failed(&here, &failure).unwrap();
+    note_due(&mut here.0.borrow_mut()).unwrap();
+    renew(&here, &ways).unwrap();
+    assert!(why().unwrap().starts_with("another"));
+}
+
+/// A TPM whose owner got a password answers nobody: no relay is asked.
+// [SPEC 11.40]
+#[test]
+fn a_tpm_with_an_owners_password_costs_no_use() {
+    let Some(swtpm) = software("a_tpm_with_an_owners_password_costs_no_use") else {
+        return;
+    };
+    let (relays, ways) = ([Relay::start()], at(swtpm.socket()));
+    let disk = with_relays(&relays, &ways, Mode::TpmAndRelays);
+    change_owner(&swtpm, b"", b"owner");
+    for _ in 0..11 {
+        let (vault, asked) = asked(&disk, SECRET, &ways);
+        assert!(matches!(vault, Err(OpenError::Unanswered)));
+        let trouble = asked.trouble.unwrap();
+        assert_eq!(trouble.error, "vault_tpm_absent");
+        assert!(trouble.text.contains("password"), "{}", trouble.text);
+    }
+    change_owner(&swtpm, b"owner", b"");
+    let (vault, told) = opened(&disk, &ways);
+    assert!(has_record(&vault));
+    assert_eq!(told, None);
+}
+
+/// As another program does it.
+fn change_owner(swtpm: &Swtpm, before: &[u8], after: &[u8]) {
+    let number = |n: usize| u32::try_from(n).unwrap().to_be_bytes();
+    let sized = |bytes: &[u8]| {
+        let len = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&len[..], bytes].concat()
+    };
+    let password = [&number(0x4000_0009)[..], &[0, 0, 0], &sized(before)].concat();
+    let body = [
+        &number(0x4000_0001)[..],
+        &number(password.len()),
+        &password,
+        &sized(after),
+    ]
+    .concat();
+    let head = [
+        &[0x80, 2][..],
+        &number(10 + body.len()),
+        &number(0x129),
+    ]
+    .concat();
+    let mut tpm = UnixStream::connect(swtpm.socket()).unwrap();
+    tpm.write_all(&[head, body].concat()).unwrap();
+    let mut answer = [0; 10];
+    tpm.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[6..], [0; 4]);
+}
