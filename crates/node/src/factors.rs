@@ -498,7 +498,7 @@ impl Elsewhere {
         // On a thread of its own: the engine's waits for timers.
         let gone = beside(move || {
             let ways = Ways::of_machine()?;
-            relays::delete(&ways.carrier, (deletes, &named), &|| true)
+            relays::delete(&ways.carrier, (deletes, &named), None, &|| true)
         });
         let gone = gone.and_then(Result::ok).unwrap_or_default();
         let needs_tpm = area.enrolment.is_some() && left_in_tpm.is_empty();

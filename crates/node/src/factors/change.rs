@@ -20,8 +20,8 @@ use super::noted::{
     Area, Errands, Failed, HOSTS_LEN_MAX, LEASE_DAYS, Noted, NotedPlace, TPM_TOO, area_of,
     hosts_text,
 };
-use super::relays;
-use super::tidy::{errands, tidy, tidy_tpm};
+use super::relays::{self, Open};
+use super::tidy::{errands, tidy_by, tidy_tpm};
 use crate::api::{Exit, Failure};
 use crate::carrier::Carrier;
 use crate::clock;
@@ -81,7 +81,7 @@ pub(crate) fn with<T: Send + 'static>(
     result.recv().unwrap_or_else(|_| Err(Failure::locked()))
 }
 
-/// Makes a change that `begin` begins, with these factors. What is over then, [`tidy`] destroys.
+/// Makes a change that `begin` begins, with these factors. What is over then, [`tidy`](super::tidy::tidy) destroys.
 pub(crate) fn rewrap(
     access: &dyn Access,
     ways: &Ways,
@@ -94,7 +94,8 @@ pub(crate) fn rewrap(
         Ok((begin(vault)?, mode))
     })?;
     let made = make(access, ways, (mode, to.relays, Spare::MayGo), change);
-    made.map_err(|failure| unchanged(failure, to.mode.is_none()))
+    made.map(drop)
+        .map_err(|failure| unchanged(failure, to.mode.is_none()))
 }
 
 /// What stands in the way of a change is no reason to enter the recovery words, which may just have been.
@@ -154,20 +155,22 @@ enum Spare {
 // [SPEC 11.52]
 const SPARE_ATTEMPTS: u32 = 7;
 
+/// Gives the streams on which relays have taken their shares.
 fn make(
     access: &dyn Access,
     ways: &Ways,
     (mode, to, spare): (Mode, Vec<RelayAddress>, Spare),
     change: Rewrapping,
-) -> Result<(), Failure> {
+) -> Result<Option<Open>, Failure> {
     let mut made = Made {
         area: Area::default(),
         factors: Factors::default(),
         reset: None,
     };
-    let mut chosen = Vec::new();
+    let (mut chosen, mut open) = (Vec::new(), None);
     if mode.asks_relays() {
-        chosen = put(access, ways, (to, spare), &change, &mut made)?;
+        let put = put(access, ways, (to, spare), &change, &mut made)?;
+        (chosen, open) = (put.0, Some(put.1));
     }
     if mode.asks_tpm() {
         enrol(access, &ways.chip, &change, &mut made)?;
@@ -188,7 +191,7 @@ fn make(
     {
         ways.chip.destroy(&[(place, None)]);
     }
-    replaced
+    replaced.map(|()| open)
 }
 
 /// Notes what was made, and has the header name it.
@@ -273,14 +276,14 @@ fn enrol(
     Ok(())
 }
 
-/// Puts new shares at these relays, or at those that were chosen before; gives which.
+/// Puts new shares at these relays, or at those that were chosen before; gives which, and the streams.
 fn put(
     access: &dyn Access,
     ways: &Ways,
     (to, spare): (Vec<RelayAddress>, Spare),
     change: &Rewrapping,
     made: &mut Made,
-) -> Result<Vec<RelayAddress>, Failure> {
+) -> Result<(Vec<RelayAddress>, Open), Failure> {
     let (chosen, known, seen, panic_secret, (days, keep)) = with(access, move |vault| {
         let (noted, area) = (Noted::read(vault)?, area_of(vault));
         let chosen = if to.is_empty() {
@@ -305,18 +308,18 @@ fn put(
         days,
         inputs: inputs.into(),
     };
-    let (new, shares) = relays::put(access, &ways.carrier, new)?;
+    let put = relays::put(access, &ways.carrier, new)?;
     let secret = |slot| {
-        let found = new.secrets.iter().find(|(of, _)| *of == slot);
+        let found = put.area.secrets.iter().find(|(of, _)| *of == slot);
         found.map(|(_, secret)| secret.clone())
     };
     let [opens, panics] = slots.map(secret);
     let both: Option<[Share; 2]> = opens.zip(panics).map(|(opens, panics)| [opens, panics]);
     made.factors.relays = Some(both.ok_or_else(|| Failure::fault("a slot was not shared"))?);
-    made.area.needed = new.needed;
-    made.area.shares = shares;
-    made.area.masked = new.masked;
-    Ok(chosen)
+    made.area.needed = put.area.needed;
+    made.area.shares = put.shares;
+    made.area.masked = put.area.masked;
+    Ok((chosen, put.open))
 }
 
 /// For how long shares are kept: where there is a dead-man time they end with it, also where the device is off. A day more, since the PIN
@@ -420,7 +423,11 @@ pub(crate) fn refresh(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     };
     // What is left in the TPM may be what a new index has no room for. It must not stand in the way of what follows.
     let before = tidy_tpm(access, ways);
-    let made = if is_new { anew(access, ways) } else { Ok(()) };
+    let made = if is_new {
+        anew(access, ways)
+    } else {
+        Ok(None)
+    };
     forget(access)?;
     if let Err(failure) = &made {
         // No use comes back by it, but the shares stay. They have a year where there is no dead-man time and the last renewal did not
@@ -434,7 +441,11 @@ pub(crate) fn refresh(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
             let _ = renew(access, ways);
         }
     }
-    let after = errands(access, ways).and(tidy(access, ways));
+    let (made, open) = match made {
+        Ok(open) => (Ok(()), open),
+        Err(failure) => (Err(failure), None),
+    };
+    let after = tidy_by(access, ways, open).and(errands(access, ways));
     made.map_err(|failure| set_back.err().unwrap_or(failure))
         .and(before)
         .and(after)
@@ -448,13 +459,13 @@ pub(crate) fn forget(access: &dyn Access) -> Result<(), Failure> {
     })
 }
 
-fn anew(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
+fn anew(access: &dyn Access, ways: &Ways) -> Result<Option<Open>, Failure> {
     let begun = with(access, |vault| {
         Ok(vault.refreshed().map(|change| (change, vault.mode())))
     })?;
     match begun {
         Some((change, mode)) => make(access, ways, (mode, Vec::new(), Spare::Stays), change),
-        None => Ok(()),
+        None => Ok(None),
     }
 }
 

@@ -31,7 +31,7 @@ use crate::shares::RELAYS_MAX;
 use crate::shares::oprf::Question;
 use crate::shares::unlock::{NoAnswer, TooFew, Unlock};
 pub(super) use put::{New, name, put};
-pub(super) use streams::Streams;
+pub(super) use streams::{Open, Streams};
 use streams::{LOOK, Sockets, Whom, dial};
 
 /// How long deletes may take; the same when somebody waits for the end: at relays that the header names, which were just reached, and at
@@ -255,10 +255,11 @@ async fn renew_one(carrier: &Arc<dyn Carrier>, at: &At, owner: SignKey, days: u1
 }
 
 /// Deletes shares, as far as their relays can be reached; gives those of which it is known that they are gone. One stream for
-/// each relay, however many it has.
+/// each relay, however many it has: one of those that are `open`, or a new one.
 pub(super) fn delete(
     carrier: &Arc<dyn Carrier>,
     (orders, named): (Vec<Delete>, &[IdentityHash]),
+    mut open: Option<Open>,
     is_hurried: &dyn Fn() -> bool,
 ) -> Result<Vec<ShareId>, Failure> {
     let mut by_relay: Vec<Vec<Delete>> = Vec::new();
@@ -269,16 +270,20 @@ pub(super) fn delete(
             None => by_relay.push(vec![order]),
         }
     }
-    let is_named = |of: &Vec<Delete>| of.iter().any(|order| named.contains(&order.at.relay));
-    let by_relay = by_relay.into_iter().map(|of| (is_named(&of), of));
+    let each = by_relay.into_iter().map(|of| {
+        let relay = of.first().map(|order| order.at.relay);
+        let errand = relay.and_then(|relay| open.as_mut()?.take(&relay));
+        let is_named = relay.is_some_and(|relay| named.contains(&relay));
+        (is_named, (errand, of))
+    });
     let time_max = |waits_for_named: bool| match (is_hurried(), waits_for_named) {
         (false, _) => DELETE_TIME_MAX,
         (true, true) => DELETE_HURRIED_MAX,
         (true, false) => DELETE_OTHERS_HURRIED_MAX,
     };
-    at_each(by_relay.collect(), time_max, |orders, gone| {
+    at_each(each.collect(), time_max, |(errand, orders), gone| {
         let carrier = carrier.clone();
-        async move { delete_at(&carrier, orders, &gone).await }
+        async move { delete_at(&carrier, errand, orders, &gone).await }
     })
 }
 
@@ -339,26 +344,41 @@ fn at_each<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
 /// Deletes what one relay has.
 async fn delete_at(
     carrier: &Arc<dyn Carrier>,
+    open: Option<Errand>,
     orders: Vec<Delete>,
     gone: &mpsc::UnboundedSender<ShareId>,
 ) {
+    let mut orders = orders;
+    if let Some(mut errand) = open {
+        orders = delete_by(&mut errand, orders, gone).await;
+    }
     let Some(first) = orders.first() else { return };
-    let Ok(mut errand) = dial(carrier, &Whom::of(&first.at)).await else {
-        return;
-    };
-    for order in orders {
+    if let Ok(mut errand) = dial(carrier, &Whom::of(&first.at)).await {
+        delete_by(&mut errand, orders, gone).await;
+    }
+}
+
+/// Gives back those of which nothing was heard, as the stream ended.
+async fn delete_by(
+    errand: &mut Errand,
+    orders: Vec<Delete>,
+    gone: &mpsc::UnboundedSender<ShareId>,
+) -> Vec<Delete> {
+    let mut orders = orders.into_iter();
+    while let Some(order) = orders.next() {
         let id = order.at.id.clone();
         let delete = DeleteShare {
-            id: order.at.id,
+            id: id.clone(),
             signature: order.signature,
         };
         match errand.ask(Request::ShareDelete(delete)).await {
             Ok(Answer::Done) => drop(gone.send(id)),
             Ok(answer) if is_gone(&answer) => drop(gone.send(id)),
             Ok(_) => {}
-            Err(_) => return,
+            Err(_) => return std::iter::once(order).chain(orders).collect(),
         }
     }
+    Vec::new()
 }
 
 async fn use_up_at(carrier: &Arc<dyn Carrier>, at: At, gone: &mpsc::UnboundedSender<ShareId>) {

@@ -7,14 +7,24 @@ use emptyroom_wire::relay_key::IdentityHash;
 use super::change::{Access, Ways, with};
 use super::chip::Of;
 use super::noted::{Area, At, Delete, Errands, Noted, area_known, area_of, in_words};
-use super::relays;
+use super::relays::{self, Open};
 use crate::api::Failure;
 use crate::clock;
 use crate::engine::own::write_failure;
 
 /// Destroys what is noted and not in the header. What cannot be reached stays noted.
 pub(crate) fn tidy(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
-    tidy_tpm(access, ways).and(tidy_relays(access, ways))
+    tidy_by(access, ways, None)
+}
+
+/// The same by the streams on which the new shares were put: whoever lets that through does not know when the old ones are deleted.
+// [SPEC 11.52]
+pub(super) fn tidy_by(
+    access: &dyn Access,
+    ways: &Ways,
+    open: Option<Open>,
+) -> Result<(), Failure> {
+    tidy_tpm(access, ways).and(tidy_relays(access, ways, open))
 }
 
 pub(super) fn tidy_tpm(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
@@ -38,7 +48,7 @@ pub(super) fn tidy_tpm(access: &dyn Access, ways: &Ways) -> Result<(), Failure> 
     })
 }
 
-fn tidy_relays(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
+fn tidy_relays(access: &dyn Access, ways: &Ways, open: Option<Open>) -> Result<(), Failure> {
     let (orders, over, named) = with(access, move |vault| {
         vault.settle_header().map_err(write_failure)?;
         let (used, noted) = (area_known(vault)?, Noted::read(vault)?);
@@ -49,7 +59,8 @@ fn tidy_relays(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
         let orders: Vec<Delete> = orders.map(|at| relays::order(&secret, at)).collect();
         Ok((orders, noted.over(certain_ms()), named(&used)))
     })?;
-    let mut gone = relays::delete(&ways.carrier, (orders, &named), &|| access.is_hurried())?;
+    let orders = (orders, &named[..]);
+    let mut gone = relays::delete(&ways.carrier, orders, open, &|| access.is_hurried())?;
     // Their relays were asked all the same: a clock may be wrong.
     gone.extend(over);
     if gone.is_empty() {
@@ -147,7 +158,7 @@ fn run(
     let places: Vec<Of> = errands.places.iter().map(|place| (*place, None)).collect();
     let places = ways.chip.destroy(&places);
     let orders = (errands.deletes.clone(), named);
-    let gone = relays::delete(&ways.carrier, orders, &|| access.is_hurried())?;
+    let gone = relays::delete(&ways.carrier, orders, None, &|| access.is_hurried())?;
     let deletes = errands.deletes.iter();
     let deletes = deletes.filter(|delete| gone.contains(&delete.at.id));
     Ok(Errands {

@@ -8,13 +8,14 @@ use emptyroom_wire::op::{AccessCode, Answer, EvaluateShare, PutShare, Request};
 use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::rng;
 use emptyroom_wire::share::{Element, Share, ShareId};
+use rand_chacha::ChaCha20Rng;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::super::change::{Access, with};
 use super::super::noted::{At, NOTED_SHARES_MAX, Noted, NotedShare, area_of};
-use super::streams::{LOOK, Streams, Whom};
+use super::streams::{LOOK, Open, Streams, Whom};
 use super::{left, needs_relays, owner};
 use crate::api::{Exit, Failure};
 use crate::carrier::Carrier;
@@ -49,21 +50,30 @@ pub(in crate::factors) struct New<'a> {
     pub(in crate::factors) inputs: Vec<Input>,
 }
 
-/// Puts new shares; gives what the next header needs, and where each share is.
+/// What was put.
+pub(in crate::factors) struct Put {
+    /// What the next header needs.
+    pub(in crate::factors) area: NewArea,
+    /// Where each share is.
+    pub(in crate::factors) shares: Vec<At>,
+    /// The streams on which that was said.
+    pub(in crate::factors) open: Open,
+}
+
+/// Puts new shares.
 pub(in crate::factors) fn put(
     access: &dyn Access,
     carrier: &Arc<dyn Carrier>,
     new: New<'_>,
-) -> Result<(NewArea, Vec<At>), Failure> {
+) -> Result<Put, Failure> {
     let all = new.relays.len();
     if !(1..=RELAYS_MAX).contains(&all) {
         return Err(needs_relays());
     }
-    let is_hurried = || access.is_hurried();
     let whom = new.relays.iter();
     let whom = whom.map(|address| Whom::chosen(address, new.seen));
     // [SPEC 11.52] Before anything is noted: who cannot be reached gets no share that would have to be deleted one day.
-    let mut streams = Streams::open(carrier, whom.collect(), needed(all))?;
+    let streams = Streams::open(carrier, whom.collect(), needed(all))?;
     let open = streams.numbers();
     // [SPEC 11.52]
     let kept = kept(&new);
@@ -85,75 +95,142 @@ pub(in crate::factors) fn put(
     };
     let mut rng = seed::generator()?;
     let refresh = Refresh::new(clock::now().mono, &terms, &relays, new.inputs, &mut rng);
-    let mut refresh = refresh.ok_or_else(|| too_few_take(new.relays, &open))?;
-    let at = |noted: &refresh::Noted, streams: &Streams| {
-        let address = new.relays.get(noted.relay)?;
-        Some(At {
-            hosts: address.hosts().cloned().collect(),
-            relay: address.identity,
-            id: noted.id.clone(),
-            head: streams.head(noted.relay),
-        })
+    let refresh = refresh.ok_or_else(|| too_few_take(new.relays, &open))?;
+    let (sender, heard) = mpsc::channel(RELAYS_MAX);
+    let putting = Putting {
+        access,
+        relays: new.relays,
+        kept,
+        streams,
+        refresh,
+        rng,
+        sender,
+        heard,
+        tasks: JoinSet::new(),
+        noted: Vec::new(),
+        taken: Vec::new(),
     };
-    let (sender, mut heard) = mpsc::channel(RELAYS_MAX);
-    let mut tasks = JoinSet::new();
-    let mut noted_at: Vec<(usize, At)> = Vec::new();
-    let mut taken: Vec<usize> = Vec::new();
-    loop {
-        match refresh.poll() {
-            Some(Step::Note(noted)) => {
-                let numbered = noted.iter();
-                noted_at = numbered
-                    .filter_map(|noted| Some((noted.relay, at(noted, &streams)?)))
-                    .collect();
-                let shares = noted.iter().zip(&noted_at);
-                let shares = shares.map(|(noted, (_, at))| (at.clone(), noted.answers));
-                note(access, shares.collect())?;
-                refresh.noted();
-            }
-            Some(Step::Put(noted, share)) => {
-                let code = new
-                    .relays
-                    .get(noted.relay)
-                    .and_then(|address| address.code.clone());
-                let errand = streams.take(noted.relay).ok();
-                let sender = sender.clone();
-                let mut rng = seed::generator()?;
-                let put = async move {
-                    let put = put_one(errand, noted.id, (share, code), &mut rng);
-                    let is_taken = timeout(PUT_TIME_MAX, put).await.unwrap_or(false);
-                    let _ = sender.send((noted.relay, is_taken)).await;
-                };
-                tasks.spawn_on(put, &streams.sockets.handle);
-            }
-            Some(Step::Write(_)) if !kept.iter().all(|number| taken.contains(number)) => {
-                return Err(too_few_take(new.relays, &taken));
-            }
-            Some(Step::Write(area)) => {
-                let shares = area.shares.iter().filter_map(|noted| {
-                    let found = noted_at.iter().find(|(_, at)| at.id == noted.id);
-                    found.map(|(_, at)| at.clone())
-                });
-                let shares = shares.collect();
-                return Ok((area, shares));
-            }
-            Some(Step::Postponed) => return Err(too_few_take(new.relays, &taken)),
-            Some(Step::Renewed) => return Err(Failure::fault("a refresh that is over goes on")),
-            None => {
-                if is_hurried() {
-                    refresh.hurry(clock::now().mono);
-                }
-                let wait = left(refresh.wake_at()).min(LOOK);
-                let handle = &streams.sockets.handle;
-                let next = handle.block_on(async { timeout(wait, heard.recv()).await });
-                if let Ok(Some((relay, is_taken))) = next {
-                    taken.extend(is_taken.then_some(relay));
-                    refresh.put(clock::now().mono, relay, is_taken, &mut rng);
-                } else {
-                    refresh.look(clock::now().mono, &mut rng);
-                }
+    putting.run()
+}
+
+/// The putting, while it is under way.
+struct Putting<'a> {
+    access: &'a dyn Access,
+    relays: &'a [RelayAddress],
+    /// The numbers of those that are not to be left out.
+    kept: Vec<usize>,
+    streams: Streams,
+    refresh: Refresh,
+    rng: ChaCha20Rng,
+    sender: mpsc::Sender<Heard>,
+    heard: mpsc::Receiver<Heard>,
+    tasks: JoinSet<()>,
+    /// Where each share is to be, by the number of its relay.
+    noted: Vec<(usize, At)>,
+    /// The numbers of those that took their share, with their streams.
+    taken: Vec<(usize, Errand)>,
+}
+
+/// What came of one relay: its number, and its stream where it has its share.
+type Heard = (usize, Option<Errand>);
+
+impl Putting<'_> {
+    fn run(mut self) -> Result<Put, Failure> {
+        loop {
+            match self.refresh.poll() {
+                Some(Step::Note(noted)) => self.note(&noted)?,
+                Some(Step::Put(noted, share)) => self.put(noted, share)?,
+                Some(Step::Write(area)) => return self.end(area),
+                Some(Step::Postponed) => return Err(self.too_few()),
+                Some(Step::Renewed) => return Err(Failure::fault("a refresh that is over goes on")),
+                None => self.wait(),
             }
         }
+    }
+
+    fn note(&mut self, noted: &[refresh::Noted]) -> Result<(), Failure> {
+        let at = |noted: &refresh::Noted| {
+            let address = self.relays.get(noted.relay)?;
+            Some(At {
+                hosts: address.hosts().cloned().collect(),
+                relay: address.identity,
+                id: noted.id.clone(),
+                head: self.streams.head(noted.relay),
+            })
+        };
+        let numbered = noted.iter();
+        self.noted = numbered
+            .filter_map(|noted| Some((noted.relay, at(noted)?)))
+            .collect();
+        let shares = noted.iter().zip(&self.noted);
+        let shares = shares.map(|(noted, (_, at))| (at.clone(), noted.answers));
+        note(self.access, shares.collect())?;
+        self.refresh.noted();
+        Ok(())
+    }
+
+    fn put(&mut self, noted: refresh::Noted, share: Share) -> Result<(), Failure> {
+        let address = self.relays.get(noted.relay);
+        let code = address.and_then(|address| address.code.clone());
+        let errand = self.streams.take(noted.relay).ok();
+        let sender = self.sender.clone();
+        let mut rng = seed::generator()?;
+        let put = async move {
+            let mut errand = errand;
+            if let Some(stream) = &mut errand {
+                let put = put_one(stream, noted.id, (share, code), &mut rng);
+                if !timeout(PUT_TIME_MAX, put).await.unwrap_or(false) {
+                    errand = None;
+                }
+            }
+            let _ = sender.send((noted.relay, errand)).await;
+        };
+        self.tasks.spawn_on(put, &self.streams.sockets.handle);
+        Ok(())
+    }
+
+    fn wait(&mut self) {
+        if self.access.is_hurried() {
+            self.refresh.hurry(clock::now().mono);
+        }
+        let wait = left(self.refresh.wake_at()).min(LOOK);
+        let handle = &self.streams.sockets.handle;
+        let next = handle.block_on(async { timeout(wait, self.heard.recv()).await });
+        let now = clock::now().mono;
+        if let Ok(Some((relay, errand))) = next {
+            self.refresh.put(now, relay, errand.is_some(), &mut self.rng);
+            self.taken.extend(errand.map(|errand| (relay, errand)));
+        } else {
+            self.refresh.look(now, &mut self.rng);
+        }
+    }
+
+    fn end(self, area: NewArea) -> Result<Put, Failure> {
+        let taken = |number: &usize| self.taken.iter().any(|(relay, _)| relay == number);
+        if !self.kept.iter().all(taken) {
+            return Err(self.too_few());
+        }
+        let shares = area.shares.iter().filter_map(|noted| {
+            let found = self.noted.iter().find(|(_, at)| at.id == noted.id);
+            found.map(|(_, at)| at.clone())
+        });
+        let shares = shares.collect();
+        let identity = |number: usize| self.relays.get(number).map(|address| address.identity);
+        let errands = self.taken.into_iter();
+        let errands = errands.filter_map(|(number, errand)| Some((identity(number)?, errand)));
+        Ok(Put {
+            area,
+            shares,
+            open: Open {
+                errands: errands.collect(),
+                _sockets: self.streams.sockets,
+            },
+        })
+    }
+
+    fn too_few(&self) -> Failure {
+        let taken: Vec<usize> = self.taken.iter().map(|(number, _)| *number).collect();
+        too_few_take(self.relays, &taken)
     }
 }
 
@@ -196,14 +273,11 @@ fn note(access: &dyn Access, shares: Vec<(At, [u8; 16])>) -> Result<(), Failure>
 /// Whether a relay has its share: it says so, and answers with it as only that share does, for which it was given a use more.
 // [SPEC 11.52]
 async fn put_one(
-    errand: Option<Errand>,
+    errand: &mut Errand,
     id: ShareId,
     (share, code): (Share, Option<AccessCode>),
     rng: &mut (dyn emptyroom_wire::rng::CryptoRng + Send),
 ) -> bool {
-    let Some(mut errand) = errand else {
-        return false;
-    };
     let element: Element = Question::new(&rng::bytes(rng), rng).element();
     let expected = share.key.evaluate(&element);
     let put = PutShare {

@@ -160,6 +160,21 @@ impl Streams {
     }
 }
 
+/// Streams that are open yet when what they were opened for is done, by their relay.
+pub(in crate::factors) struct Open {
+    pub(super) errands: Vec<(IdentityHash, Errand)>,
+    /// They live no longer than this.
+    pub(super) _sockets: Sockets,
+}
+
+impl Open {
+    pub(super) fn take(&mut self, relay: &IdentityHash) -> Option<Errand> {
+        let mut all = self.errands.iter();
+        let found = all.position(|(of, _)| of == relay)?;
+        Some(self.errands.swap_remove(found).1)
+    }
+}
+
 /// What sockets run on. Its end waits for nobody: looking up a name may hang for a minute.
 pub(super) struct Sockets {
     pub(super) handle: Handle,
