@@ -177,7 +177,8 @@ pub(crate) fn event(event: &Event) -> Option<String> {
         } => deadman(*counted_s, *left_s, *destroyed_after_s),
         Event::DeadmanUnwritten {} => DEADMAN_UNWRITTEN.to_owned(),
         Event::WrongPins {} => {
-            "a wrong PIN was given ten times for changes of what opens the vault: it is locked".to_owned()
+            "a wrong PIN was given ten times for changes of what opens the vault: it is locked"
+                .to_owned()
         }
         Event::SwitchGone { relay } => switch_gone(&safe(relay)),
         Event::SwitchFilled { relay } => switch_filled(&safe(relay)),

@@ -56,13 +56,7 @@ pub fn serve(
     let before = opened.wrong_before;
     let ready = |path: &Path, is_unwritten| ready(path, before, is_unwritten);
     let links = runtime.handle().clone();
-    let started = engine::start(
-        opened.vault,
-        home,
-        carrier,
-        links,
-        Patience::Short,
-    )?;
+    let started = engine::start(opened.vault, home, carrier, links, Patience::Short)?;
     run(runtime, started, &path, idle, ready)
 }
 

@@ -423,11 +423,7 @@ pub(crate) fn refresh(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     };
     // What is left in the TPM may be what a new index has no room for. It must not stand in the way of what follows.
     let before = tidy_tpm(access, ways);
-    let made = if is_new {
-        anew(access, ways)
-    } else {
-        Ok(None)
-    };
+    let made = if is_new { anew(access, ways) } else { Ok(None) };
     forget(access)?;
     if let Err(failure) = &made {
         // No use comes back by it, but the shares stay. They have a year where there is no dead-man time and the last renewal did not

@@ -31,8 +31,8 @@ use crate::shares::RELAYS_MAX;
 use crate::shares::oprf::Question;
 use crate::shares::unlock::{NoAnswer, TooFew, Unlock};
 pub(super) use put::{New, name, put};
-pub(super) use streams::{Open, Streams};
 use streams::{LOOK, Sockets, Whom, dial};
+pub(super) use streams::{Open, Streams};
 
 /// How long deletes may take; the same when somebody waits for the end: at relays that the header names, which were just reached, and at
 /// others, which may be gone for good.

@@ -19,11 +19,7 @@ pub(crate) fn tidy(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
 
 /// The same by the streams on which the new shares were put: whoever lets that through does not know when the old ones are deleted.
 // [SPEC 11.52]
-pub(super) fn tidy_by(
-    access: &dyn Access,
-    ways: &Ways,
-    open: Option<Open>,
-) -> Result<(), Failure> {
+pub(super) fn tidy_by(access: &dyn Access, ways: &Ways, open: Option<Open>) -> Result<(), Failure> {
     tidy_tpm(access, ways).and(tidy_relays(access, ways, open))
 }
 

@@ -263,9 +263,7 @@ impl Shares {
                 }
             }
             ShareOp::Touch | ShareOp::Use if state.left == 0 => USED_UP,
-            ShareOp::Look | ShareOp::Touch => {
-                Outcome::Owner(share.owner, share.policy.is_some())
-            }
+            ShareOp::Look | ShareOp::Touch => Outcome::Owner(share.owner, share.policy.is_some()),
             ShareOp::Use => {
                 state.left -= 1;
                 Outcome::Used(key_bytes(&share.key), state.left)

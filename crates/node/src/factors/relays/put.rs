@@ -142,7 +142,9 @@ impl Putting<'_> {
                 Some(Step::Put(noted, share)) => self.put(noted, share)?,
                 Some(Step::Write(area)) => return self.end(area),
                 Some(Step::Postponed) => return Err(self.too_few()),
-                Some(Step::Renewed) => return Err(Failure::fault("a refresh that is over goes on")),
+                Some(Step::Renewed) => {
+                    return Err(Failure::fault("a refresh that is over goes on"));
+                }
                 None => self.wait(),
             }
         }
@@ -198,7 +200,8 @@ impl Putting<'_> {
         let next = handle.block_on(async { timeout(wait, self.heard.recv()).await });
         let now = clock::now().mono;
         if let Ok(Some((relay, errand))) = next {
-            self.refresh.put(now, relay, errand.is_some(), &mut self.rng);
+            self.refresh
+                .put(now, relay, errand.is_some(), &mut self.rng);
             self.taken.extend(errand.map(|errand| (relay, errand)));
         } else {
             self.refresh.look(now, &mut self.rng);

@@ -124,12 +124,7 @@ fn change_owner(swtpm: &Swtpm, before: &[u8], after: &[u8]) {
         &sized(after),
     ]
     .concat();
-    let head = [
-        &[0x80, 2][..],
-        &number(10 + body.len()),
-        &number(0x129),
-    ]
-    .concat();
+    let head = [&[0x80, 2][..], &number(10 + body.len()), &number(0x129)].concat();
     let mut tpm = UnixStream::connect(swtpm.socket()).unwrap();
     tpm.write_all(&[head, body].concat()).unwrap();
     let mut answer = [0; 10];
