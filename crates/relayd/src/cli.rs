@@ -164,7 +164,7 @@ impl From<crate::data::DataError> for Failure {
                 "give another path; nothing that is there is written over",
             ),
             DataError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
-                (Exit::Data, "is the path right? nothing was changed")
+                (Exit::Data, "is the path right?")
             }
             DataError::NoBackup { .. } => (
                 Exit::Data,

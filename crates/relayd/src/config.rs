@@ -225,6 +225,9 @@ fn in_words(what: &str) -> String {
     ] {
         words = words.replace(ours, theirs);
     }
+    if words.ends_with("expected nothing") {
+        return "this is no value; a text stands in quotes".to_owned();
+    }
     if words.contains("invalid socket address syntax") {
         words = format!("expected {SOCKET_ADDRESS}, in quotes");
     }
@@ -349,6 +352,7 @@ mod tests {
                 "`limits.stream`; did you mean `limits.streams`?",
             ),
             ("clock-is-right = true\n", 1, "as --clock-is-right"),
+            ("listen = 127.0.0.1:443\n", 1, "a text stands in quotes"),
             ("\nlisten = 5\n", 2, "invalid type"),
             ("open = true\naccess-code-file = \"x\"\n", 2, "exclude"),
             ("\naccess-code-file = \"x\"\n\nopen = true\n", 4, "exclude"),

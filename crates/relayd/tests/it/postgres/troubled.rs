@@ -1,8 +1,12 @@
 //! Several databases, one of which is in trouble: what the others do meanwhile.
 
+use emptyroom_wire::op::{Answer, Request};
+
 use super::apart::{homes, is_appended, is_refused, key_of, making, root};
 use super::*;
+use crate::client::{Client, Log};
 use crate::disk::SmallDisk;
+use crate::operator;
 
 // [SPEC 6.210] [SPEC 6.211]
 #[test]
@@ -194,4 +198,64 @@ fn a_database_that_is_really_full_keeps_reading_and_holds_up_nobody() {
         is_appended(&replies[0]) && is_appended(&replies[63])
     });
     assert!(subject.node.standing().full().is_empty());
+}
+
+// [SPEC 6.126] [SPEC 6.217] [SPEC 6.218] [SPEC 6.220]
+#[test]
+fn the_operator_is_told_which_database_is_full() {
+    let databases = [(); 2].map(|()| database::shared().fresh());
+    let data = Scratch::new("two-full");
+    let [first, second] = databases.each_ref();
+    let (relay, port) = operator::start(data.path(), &["--store", first, "--store", second]);
+    let mut client = Client::connect(&relay.address);
+    let logs: Vec<Log> = (0..16).map(|_| Log::new()).collect();
+    let mut handles = Vec::new();
+    for log in &logs {
+        client.create(log, None);
+        handles.push(client.open(log, 0).unwrap().0.handle);
+    }
+    let mut append_to_all = || {
+        let answers = handles.iter().zip(&logs).map(|(handle, log)| {
+            let append = client.append_request(*handle, log, b"text", Ttl::Day1);
+            client.call(Request::Append(append))
+        });
+        let appended = answers.filter(|answer| matches!(answer, Answer::Appended(_)));
+        appended.count()
+    };
+    assert_eq!(append_to_all(), logs.len());
+    let server = database::shared();
+    server.execute(
+        name_of(second),
+        "CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS
+           'BEGIN RAISE EXCEPTION ''no space'' USING ERRCODE = ''53100''; END';
+         CREATE TRIGGER no_space BEFORE INSERT OR UPDATE ON lasting
+           FOR EACH ROW EXECUTE FUNCTION no_space()",
+    );
+    for _ in 0..4 {
+        let appended = append_to_all();
+        assert!(appended > 0 && appended < logs.len(), "{appended}");
+    }
+    let status = |more: &[&str]| {
+        let at = ["--data", data.path().to_str().unwrap()];
+        operator::status(&[&at, more].concat())
+    };
+    let (code, _, said) = status(&[]);
+    assert!(
+        code == 7 && said.contains("database 2 of 2 is full"),
+        "{said}"
+    );
+    assert_eq!(status(&["--alive"]).0, 0);
+    let health = operator::get(&port, "/health");
+    assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    assert!(health.contains("database-full"), "{health}");
+    let metrics = operator::get(&port, "/metrics");
+    assert_eq!(operator::metric(&metrics, "databases_full"), 1);
+    server.execute(name_of(second), "DROP TRIGGER no_space ON lasting");
+    apart::until(|| append_to_all() == logs.len());
+    assert_eq!(status(&[]).0, 0);
+    let said = std::fs::read_to_string(data.path().with_extension("stderr")).unwrap();
+    for once in ["2 of 2 has no space left", "2 of 2 has space again"] {
+        assert_eq!(said.matches(once).count(), 1, "{said}");
+    }
+    assert!(!said.contains("no space left for the data directory"));
 }
