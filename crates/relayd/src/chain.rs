@@ -1,4 +1,4 @@
-//! Where the chain of key records is kept: in a file of this relay, or in a database, where all its nodes append theirs. Then the file is a copy.
+//! Where the chain of key records is kept: in a file of this relay, or in a database, where all its nodes append theirs.
 
 use emptyroom_relay::store::StoreFailure;
 use emptyroom_wire::relay_key::KeyRecord;
@@ -18,7 +18,7 @@ pub(crate) enum Appended {
 /// The chain.
 pub(crate) enum KeptChain {
     Own(Chain),
-    Shared(Box<SharedChain>, Chain),
+    Shared(Box<SharedChain>),
 }
 
 impl KeptChain {
@@ -30,15 +30,7 @@ impl KeptChain {
     ) -> Result<Appended, StoreFailure> {
         match self {
             Self::Own(chain) => chain.append(now, record).map(|()| Appended::Last),
-            Self::Shared(chain, copy) => {
-                let appended = chain.append(now, &record)?;
-                // Of use where the database is lost. The next record makes the next one, if there is no space for this.
-                // [SPEC 6.221]
-                if let Ok(records) = chain.after(0) {
-                    let _ = copy.replace(now, &records);
-                }
-                Ok(appended)
-            }
+            Self::Shared(chain) => chain.append(now, &record),
         }
     }
 
@@ -50,7 +42,7 @@ impl KeptChain {
                 let newer = records.filter(|record| record.number > number);
                 Ok(newer.cloned().collect())
             }
-            Self::Shared(chain, _) => chain.after(number),
+            Self::Shared(chain) => chain.after(number),
         }
     }
 

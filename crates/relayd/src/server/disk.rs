@@ -40,13 +40,13 @@ impl Disk {
     pub(super) fn open(data: DataDir, options: &Options) -> Result<Self, StartError> {
         let seed = identity::load_or_make(&data)?;
         let identity = RelayIdentity::from_seed(&seed);
-        let mut own = Chain::load(&data, &identity.verify_key())?;
+        let own = Chain::load(&data, &identity.verify_key())?;
         let now = clock::wall();
         let first = match &options.store.choice {
             Some(Choice::Databases(addresses)) => addresses.first(),
             Some(Choice::Here(_)) | None => None,
         };
-        // What a node has here may be of the day on which it was made.
+        // What a node has of its own is of the day on which it came to the others.
         if first.is_none() && !options.clock_is_right {
             check_clock(own.records(), now)?;
         }
@@ -58,15 +58,13 @@ impl Disk {
             let (mut chain, shared) = open_chain(address, &identity, &records)?;
             chain.heed(store.standing());
             records = shared;
-            if !options.clock_is_right {
-                check_clock(&records, now)?;
-            }
-            // [SPEC 6.221]
-            let _ = own.replace(now, &records);
-            KeptChain::Shared(Box::new(chain), own)
+            KeptChain::Shared(Box::new(chain))
         } else {
             KeptChain::Own(own)
         };
+        if first.is_some() && !options.clock_is_right {
+            check_clock(&records, now)?;
+        }
         Ok(Self {
             data,
             identity,
@@ -106,7 +104,7 @@ impl Disk {
             reconnect_spread_s: options.reconnect_spread_s,
             limits: options.limits,
             nodes: match self.chain {
-                KeptChain::Shared(..) => Some(Nodes::default()),
+                KeptChain::Shared(_) => Some(Nodes::default()),
                 KeptChain::Own(_) => None,
             },
         };

@@ -9,7 +9,7 @@ use emptyroom_relayd::data::chain::Chain;
 use emptyroom_relayd::data::{DataDir, identity};
 use emptyroom_wire::address::RelayAddress;
 use emptyroom_wire::entry::Ttl;
-use emptyroom_wire::relay_key::{KeyRecord, RelayIdentity};
+use emptyroom_wire::relay_key::RelayIdentity;
 use emptyroom_wire::time::{DAY_MS, Wall};
 
 use crate::client::{Client, Log, generator};
@@ -151,33 +151,6 @@ fn what_a_node_has_of_its_own_says_nothing_of_when_it_ran() {
         &[&store[..], &["--clock-is-right"]].concat(),
     ));
     stop(Process::start_with(&late, &store));
-}
-
-/// What the chain of a data directory holds.
-fn records(data: &Path) -> Vec<KeyRecord> {
-    let data = DataDir::open(data).unwrap();
-    let identity = RelayIdentity::from_seed(&identity::load_or_make(&data).unwrap());
-    let chain = Chain::load(&data, &identity.verify_key()).unwrap();
-    chain.records().to_vec()
-}
-
-// [SPEC 6.221]
-#[test]
-fn the_chain_goes_on_where_its_database_was_lost() {
-    let dir = Scratch::in_memory("moving-chain");
-    let node = dir.path().join("node");
-    let server = database::shared();
-    let mut before = Vec::new();
-    for lost in [false, true, true] {
-        let address = server.fresh();
-        let mut arguments = vec!["--store", &address];
-        arguments.extend(lost.then_some("--database-was-lost"));
-        stop(Process::start_with(&node, &arguments));
-        let now = records(&node);
-        assert_eq!(now.len(), before.len() + 1);
-        assert!(now[..before.len()] == before[..]);
-        before = now;
-    }
 }
 
 /// Another data directory of the same identity, with the same chain of keys.
