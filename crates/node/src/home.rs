@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use emptyroom_vault::os::{LOCK_NAME, OsDirectory};
 use emptyroom_vault::{
     Besides, CreateError, Directory, KdfParams, Locked, Mode, OpenError, OutsideFile, Passphrase,
-    Vault, WipeError, is_there,
+    Vault, WipeError, is_there, mode_of,
 };
 
 use crate::api::{Exit, Failure, SecretText, reason};
@@ -17,7 +17,7 @@ use crate::engine::own::{check_new, passphrase, wrong_secret};
 use crate::factors::{self, Asked, Ways, WrongBefore};
 use crate::outside::Outside;
 use crate::phrase::{self, NoPhrase};
-use crate::{clock, deadman, drill, policy, seed};
+use crate::{clock, deadman, drill, policy, seed, switch};
 
 /// The daemon's socket in a home.
 const SOCKET_NAME: &str = "daemon.sock";
@@ -246,6 +246,7 @@ pub(crate) fn destroy_vault(home: &Path) -> Result<(), Failure> {
     if is_only_untold(home) {
         return Err(missing());
     }
+    wait_for_header(home);
     let left = Cell::new(Vec::new());
     let wipe = || {
         let generator = Box::new(seed::generator()?);
@@ -280,6 +281,18 @@ pub fn had_vault(home: &Path) -> bool {
     home.join(LOCK_NAME).exists()
 }
 
+/// Waits, for a second at most, where nobody can read the header of a vault that is to be destroyed: it names whom to ask.
+// [SPEC 11.110]
+fn wait_for_header(home: &Path) {
+    let directory = OsDirectory::at(home);
+    let read = || match mode_of(&directory) {
+        None if !is_absent(home) => Err(io::ErrorKind::Other.into()),
+        _ => Ok(()),
+    };
+    // What cannot be read then is destroyed all the same.
+    let _ = switch::patiently(read);
+}
+
 /// Does it again for as long as somebody has the vault open.
 fn patiently<T>(
     wait: Duration,
@@ -306,6 +319,7 @@ pub(crate) fn wipe_held(
     let directory = Box::new(OsDirectory::at(home));
     let generator = Box::new(seed::generator().map_err(|failure| (failure, Vec::new()))?);
     let _ = drill::clear(home);
+    wait_for_header(home);
     let mut left = Vec::new();
     let besides = &mut |area: &[u8]| left = factors::destroy_named(area);
     let wiped = emptyroom_vault::wipe_held(directory, lock, generator, besides, outside);

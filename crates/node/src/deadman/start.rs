@@ -209,6 +209,27 @@ mod tests {
         std::fs::remove_dir_all(&home).unwrap();
     }
 
+    /// It cannot be read for a moment: what it names is not given up for that.
+    // [SPEC 11.110]
+    #[test]
+    fn a_header_that_cannot_be_read_for_a_moment_is_waited_for() {
+        let home = home("moment");
+        let here = over(&home).here();
+        let (header, kept) = (home.join("header"), home.join("kept"));
+        std::fs::rename(&header, &kept).unwrap();
+        std::fs::create_dir(&header).unwrap();
+        let given_back = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::fs::remove_dir(&header).unwrap();
+            std::fs::rename(&kept, &header).unwrap();
+        });
+        let over = look(&home, &here).unwrap_err();
+        given_back.join().unwrap();
+        assert_eq!(over, Failure::wiped(false, &[]));
+        assert_eq!(names(&home), ["lock"]);
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
     /// Nobody can say any more what it had elsewhere.
     // [SPEC 11.110]
     #[test]

@@ -78,6 +78,7 @@ impl Engine {
             ..
         } = self;
         let (carrier, runtime) = links.ways();
+        let is_heard = !watchers.is_empty();
         let others = |last: Option<&Event>| {
             links.hang_up_all();
             let why = last.and_then(Event::end);
@@ -165,10 +166,11 @@ impl Engine {
             };
             answerer(told);
         }
-        let is_nothing_left = left.is_empty();
+        // [SPEC 11.111]
+        let is_said = left.is_empty() || is_heard;
         let tell = move || {
             if let (End::Wipe, Ok(()), Some(order)) = (end, ended, order) {
-                tell(order, is_nothing_left, &home, carrier, &runtime);
+                tell(order, is_said, &home, carrier, &runtime);
             }
         };
         Ended {
@@ -179,21 +181,15 @@ impl Engine {
     }
 }
 
-/// Tells whoever gave an order that it was carried out, unless something is left elsewhere: that is said here before a relay takes its
-/// time, and a guard tells.
+/// Tells whoever gave an order that it was carried out, unless something is left elsewhere that nobody here was told yet: that is said
+/// before a relay takes its time, and a guard tells.
 // [SPEC 11.111]
-fn tell(
-    order: Ordered,
-    is_nothing_left: bool,
-    home: &Path,
-    carrier: Arc<dyn Carrier>,
-    runtime: &Handle,
-) {
+fn tell(order: Ordered, is_said: bool, home: &Path, carrier: Arc<dyn Carrier>, runtime: &Handle) {
     let (told, waits) = std::sync::mpsc::channel::<()>();
     let home = home.to_owned();
     runtime.spawn(async move {
         order.done(&home);
-        if is_nothing_left {
+        if is_said {
             // What it does not come to, a guard does.
             order.tell(&home, &*carrier).await;
         }

@@ -156,6 +156,13 @@ impl Switch {
     /// that was begun, too.
     #[must_use]
     pub(super) fn close(&mut self, vault: &mut Vault, here: &Here, home: &Path) -> Option<Ordered> {
+        let was_kept = self.is_kept;
+        self.stamp = None;
+        let ordered = self.look(vault, here, home);
+        if was_kept || ordered.is_some() {
+            return ordered;
+        }
+        // It was written, and not read.
         self.stamp = None;
         self.look(vault, here, home)
     }

@@ -92,6 +92,7 @@ pub fn guard(
         noted: Notify::new(),
         was_ordered: Cell::new(false),
         left: RefCell::new(None),
+        left_before: RefCell::default(),
         again_after: AGAIN_AFTER,
         tell: &tell,
     };
@@ -125,6 +126,8 @@ struct Guard<'a> {
     was_ordered: Cell<bool>,
     /// What is in the TPM of a vault that it has destroyed, in words.
     left: RefCell<Option<Vec<String>>>,
+    /// The same of one that it could not destroy whole yet.
+    left_before: RefCell<Vec<String>>,
     again_after: Duration,
     tell: &'a dyn Fn(GuardNews<'_>),
 }
@@ -162,6 +165,8 @@ impl Guard<'_> {
             let outside = read(&self.home);
             // [SPEC 11.67]
             if pending.is_none()
+                // [SPEC 11.66] One that was begun comes before anything else.
+                && Ordered::left(&outside).is_none()
                 && let Some(untold) = Untold::left(&outside)
             {
                 let is_told = untold.tell(&self.home, carrier).await;
@@ -191,6 +196,10 @@ impl Guard<'_> {
             self.was_ordered.set(true);
             match self.carry_out(&ordered).await {
                 Carried::Out(left) => {
+                    // What an earlier try could not end is left all the same.
+                    let before = self.left_before.take();
+                    let new = left.iter().filter(|left| !before.contains(left));
+                    let left: Vec<String> = before.iter().chain(new).cloned().collect();
                     // Before the relay is asked, which takes its time: nothing on the disk names it any more.
                     // [SPEC 12.46]
                     if !left.is_empty() {
@@ -260,7 +269,10 @@ impl Guard<'_> {
         }
         match ordered.wipe(&self.home, lock) {
             Ok(left) => Carried::Out(left),
-            Err(failure) => Carried::Failed(failure),
+            Err((failure, left)) => {
+                self.left_before.borrow_mut().extend(left);
+                Carried::Failed(failure)
+            }
         }
     }
 

@@ -138,12 +138,12 @@ impl Ordered {
     /// whoever gave the order is told.
     ///
     /// # Errors
-    /// What stood in the way.
+    /// What stood in the way, and the same of what was left then.
     pub(crate) fn wipe(
         &self,
         home: &Path,
         lock: Box<dyn Send + Sync>,
-    ) -> Result<Vec<String>, Failure> {
+    ) -> Result<Vec<String>, (Failure, Vec<String>)> {
         // What cannot be noted is destroyed all the same.
         let noted = self.note(&OsDirectory::at(home));
         let wiped = home::wipe_held(home, lock, OutsideFile::Stays);
@@ -151,7 +151,8 @@ impl Ordered {
             if noted.is_err() {
                 self.note_late(home);
             }
-            Failure::wipe_failed(true, &failure.text, &left)
+            let failure = Failure::wipe_failed(true, &failure.text, &left);
+            (failure, left)
         })?;
         self.done(home);
         Ok(left)
@@ -183,7 +184,7 @@ impl Ordered {
     pub(crate) fn finish(&self, home: &Path, lock: Box<dyn Send + Sync>) -> Failure {
         let left = match self.wipe(home, lock) {
             Ok(left) => left,
-            Err(failure) => return failure,
+            Err((failure, _)) => return failure,
         };
         // Nothing on the disk names what is left any more: that is said before a relay takes its time. A guard gives the receipt then.
         // [SPEC 11.111]

@@ -154,8 +154,9 @@ impl Locked {
             _ => open_error(&e, Part::Header),
         })?;
         let mut header = HeaderFile::open(&*dir).map_err(header_error)?;
-        // [SPEC 11.10]
-        header.mirror().map_err(|e| open_error(&e, Part::Header))?;
+        // A disk that does not take it locks nobody out: it is tried again with whatever is written.
+        // [SPEC 11.10, 11.110]
+        let _ = header.mirror();
         Ok(Locked(Place {
             header,
             random: Random::new(rng),

@@ -86,13 +86,20 @@ pub fn wipe_held(
         Err(HeaderOpenFault::Io(e)) if e.kind() == io::ErrorKind::NotFound => {
             remove(&*dir, &random, outside)
         }
-        // Nobody can say which copy counts, nor what it names.
         // [SPEC 11.110]
-        Err(_) => {
-            let scrubbed = HeaderFile::scrub(&*dir, &random);
-            besides(&[]);
-            scrubbed.and(remove(&*dir, &random, outside))
-        }
+        Err(_) => match HeaderFile::exists(&*dir) {
+            // It was not even opened, as where there are no descriptors: it stays for the next try, which may learn what it names.
+            Err(e) if e.kind() != io::ErrorKind::PermissionDenied => {
+                let _ = remove_files(&*dir, &random, names_but_header());
+                Err(e)
+            }
+            // Nobody can say which copy counts, nor what it names.
+            _ => {
+                let scrubbed = HeaderFile::scrub(&*dir, &random);
+                besides(&[]);
+                scrubbed.and(remove(&*dir, &random, outside))
+            }
+        },
     };
     destroyed.map_err(|e| WipeError::Io(e.kind()))
 }
@@ -147,17 +154,25 @@ pub(super) fn destroy(
 
 /// Overwrites the record keys, and removes all files, the header first.
 fn remove(dir: &dyn Directory, random: &Random, outside: OutsideFile) -> io::Result<()> {
-    let scrubbed = scrub_files(dir, random);
-    let removed = names().map(|name| match dir.remove(name) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    });
-    let removed = removed.fold(Ok(()), io::Result::and);
-    scrubbed.and(removed).and(dir.sync())?;
+    remove_files(dir, random, names())?;
     match outside {
         OutsideFile::Goes => outside::remove(dir),
         OutsideFile::Stays => Ok(()),
     }
+}
+
+fn remove_files(
+    dir: &dyn Directory,
+    random: &Random,
+    names: impl Iterator<Item = &'static str>,
+) -> io::Result<()> {
+    let scrubbed = scrub_files(dir, random);
+    let removed = names.map(|name| match dir.remove(name) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    });
+    let removed = removed.fold(Ok(()), io::Result::and);
+    scrubbed.and(removed).and(dir.sync())
 }
 
 /// All files that a vault's directory may hold.
@@ -167,8 +182,9 @@ pub fn file_names() -> impl Iterator<Item = &'static str> {
 
 /// The files of a vault, but for the lock and what lies outside.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    header::NAMES
-        .into_iter()
-        .chain(keys::NAMES)
-        .chain([RECORDS_NAME])
+    header::NAMES.into_iter().chain(names_but_header())
+}
+
+fn names_but_header() -> impl Iterator<Item = &'static str> {
+    keys::NAMES.into_iter().chain([RECORDS_NAME])
 }

@@ -35,6 +35,8 @@ struct State {
     fail_at: Option<(u64, io::ErrorKind)>,
     /// Writing to this file fails.
     read_only: Option<String>,
+    /// So many times no file is opened.
+    shut: u32,
     /// Reading this sector of a file fails until it is written over.
     bad: Option<(String, u64)>,
     /// Everything ever written, by name of the file, if it is to be kept.
@@ -117,6 +119,11 @@ impl Disk {
 
     pub fn refuse_writes_to(&self, name: Option<&str>) {
         self.state().read_only = name.map(str::to_owned);
+    }
+
+    /// As where there are no descriptors.
+    pub fn shut(&self, times: u32) {
+        self.state().shut = times;
     }
 
     pub fn spoil(&self, name: &str, offset: u64) {
@@ -382,6 +389,10 @@ impl Directory for Disk {
         let mut state = self.state();
         state.note(|| format!("open {name}"));
         state.alive()?;
+        if state.shut > 0 {
+            state.shut -= 1;
+            return Err(io::ErrorKind::Other.into());
+        }
         let id = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         drop(state);
         Ok(Box::new(Handle {

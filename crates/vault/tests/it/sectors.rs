@@ -33,6 +33,16 @@ fn the_other_copy_of_the_header_opens_the_vault_and_heals_the_disk() {
     }
 }
 
+/// It takes no writes either.
+// [SPEC 11.110]
+#[test]
+fn a_copy_that_cannot_be_written_over_keeps_nobody_out() {
+    let disk = with_panic_pin();
+    disk.spoil("header", 500);
+    disk.refuse_writes_to(Some("header"));
+    assert!(open(&disk).is_ok());
+}
+
 /// A damaged copy beside one that is not given: the disk is at fault, and the vault may be whole again elsewhere.
 // [SPEC 11.110]
 #[test]
@@ -59,6 +69,25 @@ fn a_wipe_ends_what_is_elsewhere_by_the_copy_that_is_left() {
     disk.fail_step(1, ErrorKind::Other);
     assert_eq!(wiped(&disk), (Ok(()), vec![vec![1; 300]]));
     assert!(disk.names().is_empty());
+}
+
+/// There are no descriptors, for a moment or for long: then the header waits for who can read what it names.
+// [SPEC 11.110]
+#[test]
+fn a_header_that_could_not_be_opened_is_not_thrown_away() {
+    for times in [2, u32::MAX] {
+        let disk = with_chip();
+        disk.shut(times);
+        let mut ended = wiped(&disk);
+        if times == u32::MAX {
+            assert_eq!(ended, (Err(WipeError::Io(ErrorKind::Other)), Vec::new()));
+            assert!(disk.names().contains(&"header".to_owned()));
+            disk.shut(0);
+            ended = wiped(&disk);
+        }
+        assert_eq!(ended, (Ok(()), vec![vec![1; 300]]));
+        assert!(disk.names().is_empty());
+    }
 }
 
 // [SPEC 11.110]

@@ -50,6 +50,7 @@ fn guard<'a>(home: &Path, tell: &'a dyn Fn(GuardNews<'_>)) -> Guard<'a> {
         noted: Notify::new(),
         was_ordered: Cell::new(false),
         left: RefCell::new(None),
+        left_before: RefCell::default(),
         again_after: Duration::from_millis(20),
         tell,
     }
@@ -311,6 +312,73 @@ fn a_guard_that_has_told_watches_the_vault_that_is_there() {
         .block_on(async { timeout(LONG, guard.obey(&carrier)).await });
     assert_eq!(obeyed.unwrap().error, "vault_destroyed");
     assert!(!holds_vault(&home) && !home.join("outside").exists());
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// Another order was begun beside what is still to be told, and no relay is there: what was begun needs none.
+// [SPEC 11.66]
+#[test]
+fn an_order_that_was_begun_comes_before_what_is_to_be_told() {
+    let home = home("before-telling");
+    let first = ordered();
+    first.note(&OsDirectory::at(&home)).unwrap();
+    first.done(&home);
+    let mut second = ordered();
+    second.order.body.order_id.0 = [8; 16];
+    let signature = second
+        .order
+        .body
+        .sign(0, &KillCode::new([1; 16]).kill_key());
+    second.order.signatures = vec![signature];
+    second.note(&OsDirectory::at(&home)).unwrap();
+    assert!(first.is_done(&readable(&home).unwrap()));
+    let tell = |_: GuardNews<'_>| {};
+    let (guard, carrier) = (guard(&home, &tell), direct().unwrap());
+    let begun = async {
+        while holds_vault(&home) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    runtime().unwrap().block_on(async {
+        tokio::select! {
+            _ = guard.obey(&carrier) => panic!("nobody was told"),
+            in_time = timeout(LONG, begun) => in_time.unwrap(),
+        }
+    });
+    assert!(second.is_done(&readable(&home).unwrap()));
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// What an earlier try could not end is told when it is done, too: the header that named it may be gone.
+// [SPEC 11.110]
+#[test]
+fn what_was_left_by_a_try_that_failed_is_left() {
+    let home = home("left-before");
+    let tell = |_: GuardNews<'_>| {};
+    let (guard, ordered) = (guard(&home, &tell), ordered());
+    std::fs::write(home.join("header"), [7; 8_192]).unwrap();
+    // A directory in a file's place.
+    std::fs::remove_file(home.join("records")).unwrap();
+    std::fs::create_dir(home.join("records")).unwrap();
+    let runtime = runtime().unwrap();
+    let carried = runtime.block_on(guard.carry_out(&ordered));
+    assert!(matches!(carried, Carried::Failed(_)));
+    std::fs::remove_dir(home.join("records")).unwrap();
+    std::fs::write(home.join("records"), b"").unwrap();
+    let carrier = Silent(AtomicBool::new(false));
+    runtime.block_on(async {
+        let is_asked = async {
+            while !carrier.0.load(Ordering::Relaxed) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            _ = guard.obey(&carrier) => panic!("nobody was told"),
+            in_time = timeout(LONG, is_asked) => in_time.unwrap(),
+        }
+    });
+    let ended = guard.terminated().unwrap_err();
+    assert!(ended.text.contains("its damaged header"), "{}", ended.text);
     std::fs::remove_dir_all(&home).unwrap();
 }
 
