@@ -67,6 +67,10 @@ impl SentRecord {
         LineId(self.line)
     }
 
+    pub(super) fn until_ms(&self) -> u64 {
+        self.until_ms
+    }
+
     pub(super) fn delivered(&self) -> bool {
         self.delivered.0
     }

@@ -5,6 +5,7 @@ use emptyroom_wire::relay_key::Head;
 use emptyroom_wire::secret::Private;
 
 use super::lines::{LineContent, LineRecord, ReceivedLine};
+use super::receipts::SentRecord;
 use super::state::Phase;
 use super::{Conversation, Ctx};
 use crate::api::{Event, LineId, MessageState, PeerTrouble, RelayTrouble, RestartReason, Side};
@@ -146,6 +147,7 @@ impl Conversation {
         sent: &[u8],
         (line, again): (LineId, bool),
     ) {
+        let before = ctx.store.get(sent).and_then(|sent| SentRecord::read(&sent));
         ctx.store.delete(sent);
         let Some(record) = super::lines::get(&ctx.store, self.id, line) else {
             return;
@@ -157,7 +159,8 @@ impl Conversation {
                     MessageState::Failed(_)
                 ) =>
             {
-                self.enqueue(ctx, line, again);
+                let until_ms = before.map_or(0, |before| before.until_ms());
+                self.enqueue_again(ctx, line, again, until_ms);
                 self.set_state(ctx, line, MessageState::Queued);
             }
             // One that a later change has replaced on both sides would only undo that.
@@ -167,7 +170,7 @@ impl Conversation {
                     && key::sent_position(sent) == Some(self.state.profile.burn_logged_at) =>
             {
                 self.state.profile.burn_waits = line.0;
-                self.enqueue(ctx, line, again);
+                self.enqueue_again(ctx, line, again, 0);
             }
             _ => {}
         }

@@ -50,7 +50,7 @@ impl Conversation {
             }),
         };
         let line = self.state.lines.add(&mut ctx.store, self.id, &record);
-        self.enqueue(ctx, line, false);
+        self.enqueue(ctx, line);
         Ok(line)
     }
 
@@ -90,7 +90,7 @@ impl Conversation {
             }),
         };
         let id = self.state.lines.add(&mut ctx.store, self.id, &record);
-        self.enqueue(ctx, id, false);
+        self.enqueue(ctx, id);
         self.state.profile.burn = StoredBurn(burn);
         self.state.profile.burn_waits = id.0;
         ctx.events.push(Event::TimerChanged {

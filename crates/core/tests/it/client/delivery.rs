@@ -2,7 +2,8 @@
 
 use emptyroom_core::account::{AccountRoot, OwnKeys};
 use emptyroom_core::api::{
-    Burn, Command, Event, FailedWhy, GapKind, Line, LineBody, MessageState, Notice, RelayLife,
+    Burn, Command, ContactState, Event, FailedWhy, GapKind, Line, LineBody, MessageState, Notice,
+    RelayLife,
 };
 use emptyroom_core::content::{Body, Content, Gap, Receipt};
 use emptyroom_core::kind;
@@ -99,6 +100,34 @@ fn what_has_ended_before_a_restart_is_not_sent_again_but_fails() {
     assert_eq!(world.received(1), ["read", "in time"]);
     let delivered = MessageState::Delivered;
     assert_eq!(world.states(0), [delivered, RAN_OUT, delivered]);
+}
+
+// [SPEC 9.27]
+#[test]
+fn restarts_give_a_message_no_longer_life() {
+    let mut world = World::talk(770);
+    // Alice never learns that it came.
+    let receipts = Command::SetReceipts {
+        name: World::peer_name(1),
+        delivered: false,
+        read: false,
+    };
+    world.command(1, receipts).unwrap();
+    send(&mut world, "for a day", RelayLife::Day1);
+    world.pass(20 * HOUR);
+    let again = |world: &mut World| {
+        world.events(0);
+        world.lose_group(1);
+        world.pass(HOUR);
+        let queued = |event: &Event| matches!(event, Event::MessageState { state, .. } if *state == MessageState::Queued);
+        world.events(0).iter().any(queued)
+    };
+    assert!(again(&mut world));
+    assert!(again(&mut world));
+    world.pass(3 * HOUR);
+    assert!(!again(&mut world), "its day is over");
+    assert_eq!(world.received(1), ["for a day"]);
+    assert_eq!(world.contact(0).state, ContactState::Active);
 }
 
 // [SPEC 9.29]
