@@ -20,8 +20,6 @@ pub const LOG_BYTES_MAX: u64 = 64 << 20;
 /// Entries in a log whose flags drop the oldest. [SPEC 2.9]
 pub const DROP_OLDEST_ENTRIES: u64 = 64;
 
-/// Life of an entry without a shorter one from its sender. [SPEC 2.10]
-pub const ENTRY_LIFE_DAYS: u32 = 30;
 /// Life of a header and of its nonces after the last append or renew. [SPEC 2.10]
 pub const HEADER_LIFE_DAYS: u32 = 180;
 /// Life of a tombstone. [SPEC 2.10]
@@ -91,5 +89,5 @@ pub const LINK_HOSTS_MAX: usize = 4;
 pub const HOST_LEN_MAX: usize = 253;
 /// Characters of an invite link that are looked at. [SPEC 7.6]
 pub const LINK_TEXT_LEN_MAX: usize = 4 << 10;
-/// Longest time an invite link may be valid. [SPEC 7.5]
+/// Longest time an invite link may be valid. [SPEC 8.40]
 pub const INVITE_LIFE_MAX_MS: u64 = 30 * DAY_MS;

@@ -1,6 +1,7 @@
 //! Commands: checked, carried out by whom they concern, answered once what they changed is durable.
 
 use emptyroom_wire::address::RelayAddress;
+use emptyroom_wire::limits::INVITE_LIFE_MAX_MS;
 use emptyroom_wire::link::InviteLink;
 use emptyroom_wire::time::{DAY_MS, MINUTE_MS};
 
@@ -171,7 +172,7 @@ impl Client {
     ) -> Outcome {
         let expires_in_ms = expires_in_ms.unwrap_or(EXPIRES_MS);
         // [SPEC 8.40]
-        if !(MINUTE_MS..=30 * DAY_MS).contains(&expires_in_ms) {
+        if !(MINUTE_MS..=INVITE_LIFE_MAX_MS).contains(&expires_in_ms) {
             return Err(Refused::BadExpiry);
         }
         let relay = self.global.relay.ok_or(Refused::NoRelay)?;
