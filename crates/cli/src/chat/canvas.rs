@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::style::{Attribute, Print, SetAttribute};
 use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
 use crossterm::{cursor, execute, queue, terminal};
@@ -62,6 +63,7 @@ impl AlternateScreen {
         execute!(
             std::io::stdout(),
             EnterAlternateScreen,
+            EnableBracketedPaste,
             Clear(ClearType::All)
         )
         .map_err(fault)?;
@@ -91,6 +93,7 @@ fn leave(to: &mut impl Write) -> std::io::Result<()> {
     execute!(
         to,
         Clear(ClearType::All),
+        DisableBracketedPaste,
         LeaveAlternateScreen,
         cursor::Show
     )

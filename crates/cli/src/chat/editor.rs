@@ -20,6 +20,12 @@ impl Editor {
         }
     }
 
+    /// Inserts a text as it is, line breaks included.
+    pub(crate) fn paste(&mut self, text: &str) {
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        text.chars().for_each(|c| self.insert(c));
+    }
+
     pub(crate) fn backspace(&mut self) {
         if self.at > 0 {
             self.at -= 1;
@@ -86,14 +92,15 @@ impl Editor {
 
     /// What fits into so many columns, with the cursor in it, and the cursor's column.
     pub(crate) fn view(&self, columns: usize) -> (String, usize) {
+        let chars: Vec<char> = self.chars.iter().map(|c| shown(*c)).collect();
         let mut from = 0;
         let wide = |chars: &[char]| chars.iter().map(|c| terminal::width(*c)).sum::<usize>();
-        while from < self.at && wide(self.chars.get(from..self.at).unwrap_or_default()) >= columns {
+        while from < self.at && wide(chars.get(from..self.at).unwrap_or_default()) >= columns {
             from += 1;
         }
         let mut text = String::new();
         let mut used = 0;
-        for c in self.chars.get(from..).unwrap_or_default() {
+        for c in chars.get(from..).unwrap_or_default() {
             used += terminal::width(*c);
             if used > columns {
                 break;
@@ -102,9 +109,14 @@ impl Editor {
         }
         (
             terminal::line(&text),
-            wide(self.chars.get(from..self.at).unwrap_or_default()),
+            wide(chars.get(from..self.at).unwrap_or_default()),
         )
     }
+}
+
+/// A line break takes one column of the line that is typed.
+fn shown(c: char) -> char {
+    if c == '\n' { '\u{23ce}' } else { c }
 }
 
 #[cfg(test)]
@@ -137,6 +149,18 @@ mod tests {
         editor.delete_word();
         editor.left();
         assert_eq!(editor.view(10), (String::new(), 0));
+    }
+
+    // [SPEC 12.38]
+    #[test]
+    fn what_is_pasted_stays_one_text() {
+        let mut editor = typed("see ");
+        editor.paste("one\r\n/delete 3\rtwo\n");
+        assert_eq!(
+            editor.view(80).0,
+            "see one\u{23ce}/delete 3\u{23ce}two\u{23ce}"
+        );
+        assert_eq!(editor.take(), "see one\n/delete 3\ntwo\n");
     }
 
     #[test]

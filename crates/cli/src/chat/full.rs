@@ -115,6 +115,13 @@ impl Chat<'_> {
                             return Ok(());
                         }
                     }
+                    // Text that comes from elsewhere: what sends and commands is what was typed.
+                    // [SPEC 12.38]
+                    Input::Typed(Typed::Paste(text)) => {
+                        self.seen = true;
+                        self.idle.typed();
+                        self.editor.paste(&text);
+                    }
                     Input::Typed(_) => {}
                     Input::Happened(event) => {
                         self.tell(&event)?;

@@ -75,6 +75,14 @@ fn on_a_terminal_messages_live_and_burn() {
         .ok();
     terminal.wait_until(|screen| screen.contains("ben: gone \\u{1b}[2J soon ("));
     terminal.wait_until(|screen| !screen.contains("gone"));
+    // [SPEC 12.38]
+    terminal.type_in("\u{1b}[200~pasted\r/quit\rwhole\u{1b}[201~");
+    terminal.wait_until(|screen| screen.contains("/quit") && screen.contains("whole"));
+    terminal.type_in("\r");
+    assert_eq!(
+        ben.run(&["receive", "--wait", "20s"]).ok().out,
+        "ada: pasted\n    /quit\n    whole\n"
+    );
     terminal.type_in("/nonsense\r");
     terminal.wait_until(|screen| screen.contains("/burn TIME TEXT"));
     terminal.type_in("/quit\r");
