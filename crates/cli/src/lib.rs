@@ -5,6 +5,7 @@
 //!
 //! Start at [`run`].
 
+mod alarms;
 mod args;
 mod chat;
 mod command;

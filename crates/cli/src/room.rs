@@ -124,10 +124,7 @@ impl Room {
         };
         self.warn_of(status.vault.deadman.as_ref());
         self.warn_of_factors(&status.vault);
-        // [SPEC 9.37]
-        if let Some(ahead_s) = status.clock_ahead_s {
-            self.out.warn("clock_ahead", &words::clock_ahead(ahead_s));
-        }
+        self.warn_of_alarms(&status);
     }
 
     /// Says which relays do not keep their share for as long as was just set; and that no relay keeps it for longer.
@@ -290,9 +287,15 @@ impl Room {
             relay: known.into_iter().find(|known| known.relay == relay),
             timed_out: flushed.timed_out,
         });
+        let impostor = impostor(&session, &relay)?;
         session.close()?;
         if waits {
-            return Err(kept("the change", &relay, Some(&flushed)));
+            return Err(kept(
+                "the change",
+                &relay,
+                Some(&flushed),
+                impostor.as_deref(),
+            ));
         }
         self.out.done()
     }
@@ -418,8 +421,33 @@ pub(crate) fn contact(session: &Session, name: &str) -> Result<ContactInfo, Fail
     }
 }
 
-/// The relay has it not, but it is kept.
-pub(crate) fn kept(what: &str, relay: &str, flushed: Option<&Flushed>) -> Failure {
+/// Who answers at a relay's address is not the relay, as far as this session found.
+///
+/// # Errors
+/// When the vault was locked or cannot be read.
+pub(crate) fn impostor(session: &Session, relay: &str) -> Result<Option<String>, Failure> {
+    let relays = status(session)?.relays;
+    let found = relays.into_iter().find(|known| known.relay == relay);
+    let trouble = found
+        .filter(|known| !known.up)
+        .and_then(|known| known.trouble);
+    Ok(trouble.filter(|kind| matches!(kind.as_str(), "wrong_identity" | "wrong_certificate")))
+}
+
+/// The relay has it not, but it is kept. `impostor`: who answers in its place, see [`impostor`].
+pub(crate) fn kept(
+    what: &str,
+    relay: &str,
+    flushed: Option<&Flushed>,
+    impostor: Option<&str>,
+) -> Failure {
+    if let Some(kind) = impostor {
+        let why = words::relay_trouble(kind);
+        let text =
+            format!("whoever answers at {relay} {why}, and was sent nothing; {what} is kept");
+        return Failure::new(Exit::Kept, "kept", text)
+            .hint("compare the address with whoever runs the relay, or try from another network");
+    }
     let away = flushed.is_some_and(|flushed| {
         !flushed.timed_out && flushed.unreachable.iter().any(|away| away == relay)
     });

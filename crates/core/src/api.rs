@@ -10,8 +10,8 @@ mod line;
 mod value;
 
 pub use command::{
-    Command, Contact, ContactState, Fingerprint, InviteInfo, InviteState, Refused, RelayStatus,
-    Reply, Status,
+    Alarm, AlarmKind, Command, Contact, ContactState, Fingerprint, InviteInfo, InviteState,
+    Refused, RelayStatus, Reply, Status,
 };
 pub use event::{Event, GoneWhy, InviteFault, JoinFault, PeerTrouble, RelayTrouble, RestartReason};
 pub use line::{FailedWhy, GapKind, Line, LineBody, MessageState, Notice, Side};

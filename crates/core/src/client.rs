@@ -4,6 +4,7 @@
 //! [`Output::Persist`], and everything else that the step gives waits until that is durable. So there is no moment at which
 //! the world has seen something that this device could forget.
 
+mod alarms;
 mod commands;
 mod loading;
 mod outputs;
@@ -24,6 +25,7 @@ use crate::link::{LinkCtx, LinkOut, Tag};
 use crate::records;
 use crate::store::key::{self, ConversationId};
 use crate::store::{Overlay, Records, Value};
+use alarms::Alarms;
 pub use loading::LoadError;
 use outputs::Outputs;
 use relays::{PendingDestroy, Relay};
@@ -42,6 +44,7 @@ pub struct Client {
     relays: BTreeMap<IdentityHash, Relay>,
     conversations: BTreeMap<ConversationId, Conversation>,
     destroys: BTreeMap<u64, PendingDestroy>,
+    alarms: Alarms,
     wakes: BTreeMap<ConversationId, Mono>,
     flushes: Vec<CommandId>,
     next_link: u64,
@@ -96,6 +99,7 @@ impl Client {
         let conversations = loading::conversations(&store)?;
         let relays = relays::load(&store)?;
         let destroys = relays::load_destroys(&store)?;
+        let alarms = Alarms::load(&store)?;
         let mut client = Self {
             rng,
             settings,
@@ -108,6 +112,7 @@ impl Client {
             wakes: conversations.keys().map(|id| (*id, now.mono)).collect(),
             conversations,
             destroys,
+            alarms,
             flushes: Vec::new(),
             next_link: 0,
             stopped: false,
@@ -389,6 +394,7 @@ impl Client {
     // [SPEC 8.49]
     fn finish(&mut self, records: &dyn Records) {
         self.answer_flushes();
+        self.keep_alarms();
         let mark = self.clock.mark_due();
         let relays = std::mem::take(&mut self.step.relays_changed);
         let mut store = self.overlay.over(records);
@@ -408,6 +414,9 @@ impl Client {
         }
         let changed = std::mem::take(&mut self.step.destroys_changed);
         Self::save_destroys(changed, &self.destroys, &mut store);
+        if let Some(record) = self.alarms.unsaved() {
+            store.put(key::ALARMS.to_vec(), record);
+        }
         if std::mem::take(&mut self.step.global_changed) {
             let record = records::encode(VERSION, &self.global);
             store.put(key::SETTINGS.to_vec(), Value::new(record));

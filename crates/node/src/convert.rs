@@ -106,6 +106,7 @@ pub(crate) fn command(call: Call) -> Result<Option<Command>, Failure> {
             name: name(&given)?,
         },
         Call::Status {} => Command::Status,
+        Call::AlarmsTold {} => Command::AlarmsTold,
         Call::Flush { .. } => Command::Flush,
         Call::ChangeSecret { .. }
         | Call::SetPanic { .. }

@@ -118,6 +118,7 @@ pub const METHODS: &[&str] = &[
     "block",
     "allow_restart",
     "status",
+    "alarms_told",
     "flush",
     "change_secret",
     "vault_mode",

@@ -34,6 +34,7 @@ pub(crate) fn run(session: &Session, name: &str, out: Out, mut idle: Idle) -> Re
     let mut inbox = Inbox::of(out, name);
     inbox.show(session)?;
     let mut sent = Vec::new();
+    let mut refused = None;
     loop {
         let input = match inputs.recv_timeout(idle.left()) {
             Ok(input) => input,
@@ -47,28 +48,24 @@ pub(crate) fn run(session: &Session, name: &str, out: Out, mut idle: Idle) -> Re
         match input {
             Input::Typed(line) => {
                 idle.typed();
-                let text = line?;
-                if text.is_empty() {
-                    continue;
+                // What was taken before goes out first.
+                match line.and_then(|text| say(session, name, text)) {
+                    Ok(id) => sent.extend(id),
+                    Err(failure) => {
+                        refused = Some(failure);
+                        break;
+                    }
                 }
-                send::check(&text)?;
-                let call = Call::Send {
-                    to: name.to_owned(),
-                    text,
-                    burn_s: None,
-                    relay_days: None,
-                };
-                let Answer::Queued { id } = session.call(call)? else {
-                    return Err(room::unexpected());
-                };
-                sent.push(id);
             }
             Input::TypedAll => break,
             Input::Happened(event) => happened(session, name, out, &mut inbox, &event)?,
             Input::Locked => return Err(Failure::locked()),
         }
     }
-    let flushed = room::flush(session, LEAVE_WAIT)?;
+    let flushed = match (room::flush(session, LEAVE_WAIT), &refused) {
+        (Err(_), Some(refused)) => return Err(refused.clone()),
+        (flushed, _) => flushed?,
+    };
     inbox.show(session)?;
     let mut kept = false;
     for id in sent {
@@ -78,11 +75,44 @@ pub(crate) fn run(session: &Session, name: &str, out: Out, mut idle: Idle) -> Re
             _ => {}
         }
     }
-    if kept {
+    if let Some(refused) = refused {
+        if kept {
+            out.warn(
+                "kept",
+                "of what was sent before, some is kept and goes out with the next command",
+            );
+        }
+        Err(refused)
+    } else if kept {
         let relay = room::contact(session, name)?.relay;
-        Err(room::kept("what was not sent", &relay, Some(&flushed)))
+        let impostor = room::impostor(session, &relay)?;
+        let impostor = impostor.as_deref();
+        Err(room::kept(
+            "what was not sent",
+            &relay,
+            Some(&flushed),
+            impostor,
+        ))
     } else {
         Ok(())
+    }
+}
+
+/// Sends a line, if there is something in it.
+fn say(session: &Session, name: &str, text: String) -> Result<Option<u64>, Failure> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    send::check(&text)?;
+    let call = Call::Send {
+        to: name.to_owned(),
+        text,
+        burn_s: None,
+        relay_days: None,
+    };
+    match session.call(call)? {
+        Answer::Queued { id } => Ok(Some(id)),
+        _ => Err(room::unexpected()),
     }
 }
 

@@ -49,7 +49,8 @@ impl Invite {
             self.print(room, &link, expires_at, &state)?;
             if state == "waiting" {
                 let relay = room::contact(&session, &self.name)?.relay;
-                Err(not_yet(&relay, &flushed))
+                let impostor = room::impostor(&session, &relay)?;
+                Err(not_yet(&relay, &flushed, impostor.as_deref()))
             } else {
                 Ok(())
             }
@@ -97,8 +98,11 @@ impl Invite {
     }
 }
 
-fn not_yet(relay: &str, flushed: &Flushed) -> Failure {
-    let mut failure = room::kept("the invite", relay, Some(flushed));
+fn not_yet(relay: &str, flushed: &Flushed, impostor: Option<&str>) -> Failure {
+    let mut failure = room::kept("the invite", relay, Some(flushed), impostor);
+    if impostor.is_some() {
+        return failure;
+    }
     failure.hint = Some(
         "the link works once the relay has it: with the next command, or by `emptyroom daemon`"
             .to_owned(),

@@ -34,6 +34,11 @@ impl Join {
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         // One secret from the terminal after the other: first the vault's, then the link.
         let session = room.open()?;
+        let given = self.link.as_deref().filter(|link| *link != "-");
+        if given.is_some() {
+            let text = "other users of this machine can see a link that is given as an argument, and whoever is first takes it: pipe it in, or let the program ask for it";
+            room.out.warn("link_in_arguments", text);
+        }
         let link = secret::line_or_ask(self.link.as_deref(), "link")?;
         session.call(Call::Join {
             link: link.expose().to_owned(),
@@ -45,7 +50,13 @@ impl Join {
             room.out.result("joined", &value, || None)?;
             if state == "joining" {
                 let relay = room::contact(&session, &self.name)?.relay;
-                return Err(room::kept("the link", &relay, Some(&flushed)));
+                let impostor = room::impostor(&session, &relay)?;
+                return Err(room::kept(
+                    "the link",
+                    &relay,
+                    Some(&flushed),
+                    impostor.as_deref(),
+                ));
             }
             room::note(
                 room.out,

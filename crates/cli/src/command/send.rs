@@ -71,6 +71,7 @@ impl Send {
         )?;
         let state = state(&session, &self.name, id)?;
         let contact = room::contact(&session, &self.name)?;
+        let impostor = room::impostor(&session, &contact.relay)?;
         session.close()?;
         let value = state
             .as_ref()
@@ -83,7 +84,9 @@ impl Send {
         }
         room.out.result("sent", &value, || Some(id.to_string()))?;
         match state {
-            Some(MessageState::Queued) => Err(kept(&contact, flushed.as_ref())),
+            Some(MessageState::Queued) => {
+                Err(kept(&contact, flushed.as_ref(), impostor.as_deref()))
+            }
             Some(MessageState::Failed { why }) => Err(crate::words::send_failed(&why)),
             _ => Ok(()),
         }
@@ -91,14 +94,19 @@ impl Send {
 }
 
 /// Why the relay does not have it yet.
-fn kept(contact: &ContactInfo, flushed: Option<&Flushed>) -> Failure {
-    if contact.state != "restarting" {
-        return room::kept("the message", &contact.relay, flushed);
-    }
-    let text =
-        "the relay has lost this conversation, and it is being begun anew; the message is kept";
-    Failure::new(Exit::Kept, "kept", text)
-        .hint("it goes out when the other side has answered; where that is impossible, you are told after an hour")
+fn kept(contact: &ContactInfo, flushed: Option<&Flushed>, impostor: Option<&str>) -> Failure {
+    let (text, hint) = match contact.state.as_str() {
+        "restarting" if impostor.is_none() => (
+            "this conversation is being begun anew, and the other side has not answered yet; the message is kept",
+            "it goes out when the other side has answered; `emptyroom history` says why it was begun anew",
+        ),
+        "restart_waits" => (
+            "this conversation was begun anew ten times in a day and stands still; the message is kept",
+            "`emptyroom allow-restart` lets it be begun anew once more; then the message goes out",
+        ),
+        _ => return room::kept("the message", &contact.relay, flushed, impostor),
+    };
+    Failure::new(Exit::Kept, "kept", text).hint(hint)
 }
 
 /// Waits until the relay has the message, or a flush says that it cannot have it now.

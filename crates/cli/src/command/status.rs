@@ -4,7 +4,7 @@ use clap::Args;
 use emptyroom_node::api::{Answer, Call, Failure, ModeName, StatusInfo, VaultInfo};
 
 use crate::room::{self, Room};
-use crate::{span, terminal, words};
+use crate::{alarms, span, terminal, words};
 
 /// Show vault, relays and what is waiting
 #[derive(Args)]
@@ -22,8 +22,12 @@ impl Status {
         let Answer::Status(status) = session.call(Call::Status {})? else {
             return Err(room::unexpected());
         };
+        let shown = room.out.result("status", &status, || Some(text(&status)));
+        if shown.is_ok() && status.alarms.iter().any(|alarm| !alarm.told) {
+            session.call(Call::AlarmsTold {})?;
+        }
         session.close()?;
-        room.out.result("status", &status, || Some(text(&status)))
+        shown
     }
 }
 
@@ -110,12 +114,9 @@ fn text(status: &StatusInfo) -> String {
     }
     lines.push(format!("conversations: {}", status.conversations));
     lines.push(format!("waiting to go out: {}", status.waiting));
-    for name in &status.restarts_waiting {
-        lines.push(format!(
-            "{} waits for `emptyroom allow-restart`",
-            terminal::line(name)
-        ));
-    }
+    lines.extend(status.alarms.iter().map(alarms::text));
+    let waiting = status.restarts_waiting.iter();
+    lines.extend(waiting.map(|name| alarms::restart_waits(name)));
     lines.extend(status.clock_ahead_s.map(words::clock_ahead));
     lines.join("\n")
 }

@@ -1,4 +1,4 @@
-//! A relay that comes back from a copy: it knows less than its clients.
+//! A relay that comes back from a copy: it knows less than its clients. And one that is another than it says.
 
 use crate::world::{Person, Relay, pair};
 
@@ -43,4 +43,34 @@ fn two_people_go_on_after_their_relay_went_back() {
             && said.contains("the relay went back to an older state"),
         "{said}"
     );
+}
+
+// [SPEC 10.43]
+#[test]
+fn who_answers_in_the_relays_place_is_told_until_status_has_shown_it() {
+    const OTHER: &str = "is not the one that the address names";
+    let mut relay = Relay::start();
+    let (ada, ben) = pair(&relay);
+    relay.leave_to_another();
+    let kept = ada.run(&["send", "ben", "hello"]).ends(3);
+    assert!(kept.err.contains(OTHER), "{kept:?}");
+    relay.come_back();
+    for _ in 0..2 {
+        let told = ada.run(&["contacts"]).ok();
+        assert!(told.err.contains(OTHER), "{told:?}");
+    }
+    let told = ada.run(&["contacts", "--json"]).ok();
+    assert!(
+        told.err.contains("\"warning\":\"relay_trouble\""),
+        "{told:?}"
+    );
+    for told in [false, true] {
+        let status = ada.json(&["status"]);
+        let alarm = &status[0]["alarms"][0];
+        assert_eq!(alarm["kind"], "wrong_identity", "{status:?}");
+        assert_eq!(alarm["told"], told, "{status:?}");
+        let after = ada.run(&["contacts"]).ok();
+        assert!(!after.err.contains(OTHER), "{after:?}");
+    }
+    hears(&ben, &ada, "ada: hello");
 }

@@ -129,6 +129,8 @@ pub enum Command {
     },
     /// How things are.
     Status,
+    /// The user has seen the alarms of [`Reply::Status`].
+    AlarmsTold,
     /// Replied with [`Reply::Flushed`] when nothing is left that could be sent or fetched now, or when no relay that is needed can be
     /// reached.
     Flush,
@@ -199,6 +201,8 @@ pub enum Refused {
     BadAddress(String),
     /// The conversation does not stand: the invite was not taken, or the join is not done or failed.
     NotJoined,
+    /// The conversation never stood: its link has failed.
+    LinkFailed,
     /// The conversation is over.
     ConversationOver,
     /// The contact is blocked.
@@ -321,6 +325,32 @@ pub struct Status {
     pub restarts_waiting: Vec<Name>,
     /// So far the client's time is above the device's clock, where that is more than a day: one of both was wrong.
     pub clock_ahead_ms: Option<u64>,
+    /// What must not pass by: the last 64, those that were told for a month.
+    pub alarms: Vec<Alarm>,
+}
+
+/// Something that its user must know, whether somebody listened when it was told or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// The relay, by host and port.
+    pub relay: String,
+    /// The conversation where it showed, if any.
+    pub conversation: Option<Name>,
+    /// What it is.
+    pub kind: AlarmKind,
+    /// When it was noticed.
+    pub at: Wall,
+    /// [`Command::AlarmsTold`] was given since.
+    pub told: bool,
+}
+
+/// What an alarm is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlarmKind {
+    /// The relay did what an honest and healthy relay does not do.
+    Relay(super::RelayTrouble),
+    /// The conversation is over.
+    ConversationOver,
 }
 
 /// How a relay stands.

@@ -3,7 +3,7 @@
 use emptyroom_wire::address::RelayAddress;
 use emptyroom_wire::limits::INVITE_LIFE_MAX_MS;
 use emptyroom_wire::link::InviteLink;
-use emptyroom_wire::time::{DAY_MS, MINUTE_MS};
+use emptyroom_wire::time::MINUTE_MS;
 
 use super::{CONVERSATIONS_MAX, Client};
 use crate::api::{
@@ -43,6 +43,10 @@ impl Client {
             Command::Rename { from, to } => self.rename(records, &from, &to),
             Command::Forget { name } => self.forget(records, &name),
             Command::Status => Ok(Reply::Status(self.status())),
+            Command::AlarmsTold => {
+                self.alarms.told();
+                Ok(Reply::Done)
+            }
             other => self.in_conversation(records, other),
         };
         self.step.out.push(Output::Reply(id, outcome));
@@ -129,7 +133,7 @@ impl Client {
         .unwrap_or(Err(Refused::UnknownName))
     }
 
-    fn named(&self, name: &Name) -> Option<ConversationId> {
+    pub(super) fn named(&self, name: &Name) -> Option<ConversationId> {
         let found = self
             .conversations
             .iter()
@@ -332,6 +336,7 @@ impl Client {
                 .map(Conversation::name)
                 .collect(),
             clock_ahead_ms: self.clock.ahead_ms(),
+            alarms: self.alarms(),
         }
     }
 

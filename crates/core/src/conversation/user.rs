@@ -61,6 +61,9 @@ impl Conversation {
         if self.is_over() {
             return Err(Refused::ConversationOver);
         }
+        if self.has_failed() {
+            return Err(Refused::LinkFailed);
+        }
         if !self.state.phase.stands() && !self.repeats_join() {
             return Err(Refused::NotJoined);
         }

@@ -16,6 +16,8 @@ pub(crate) const ACCOUNT: &[u8] = b"a";
 pub(crate) const SETTINGS: &[u8] = b"s";
 /// What the device's clock said when the mark was reached.
 pub(crate) const DEVICE_CLOCK: &[u8] = b"t";
+/// Alarms.
+pub(crate) const ALARMS: &[u8] = b"w";
 /// Prefix of all conversations.
 pub(crate) const CONVERSATIONS: &[u8] = b"c";
 /// Prefix of all relays.

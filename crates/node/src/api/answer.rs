@@ -198,6 +198,23 @@ pub struct StatusInfo {
     pub restarts_waiting: Vec<String>,
     /// So far the client's time is above the device's clock, where that is more than a day.
     pub clock_ahead_s: Option<u64>,
+    /// What must not pass by; those that were told for a month.
+    pub alarms: Vec<AlarmInfo>,
+}
+
+/// Something that its user must know.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmInfo {
+    /// The relay, by host and port.
+    pub relay: String,
+    /// The contact, if it showed in a conversation.
+    pub conversation: Option<String>,
+    /// `conversation_over`, or what the relay did, as in `relay_trouble`.
+    pub kind: String,
+    /// When it was noticed.
+    pub at: u64,
+    /// `alarms_told` was called since.
+    pub told: bool,
 }
 
 /// What protects the vault.

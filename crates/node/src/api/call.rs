@@ -134,6 +134,8 @@ pub enum Call {
         /// On or off.
         on: bool,
     },
+    /// The user has seen the alarms of `status`.
+    AlarmsTold {},
     /// Allow one more restart after ten in a day.
     AllowRestart {
         /// The contact.

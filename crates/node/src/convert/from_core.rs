@@ -6,8 +6,8 @@ use emptyroom_core::api::{self as core, Name, Refused, Reply, Side};
 
 use super::{timer_s, words};
 use crate::api::{
-    Answer, ContactInfo, Event, Exit, Failure, InviteInfo, Line, LineBody, MessageState, RelayInfo,
-    StatusInfo, Unread, VaultInfo,
+    AlarmInfo, Answer, ContactInfo, Event, Exit, Failure, InviteInfo, Line, LineBody, MessageState,
+    RelayInfo, StatusInfo, Unread, VaultInfo,
 };
 
 /// A reply; `vault` is what only the shell knows for `status`.
@@ -58,6 +58,7 @@ pub(crate) fn answer(
             waiting: status.waiting,
             restarts_waiting: status.restarts_waiting.iter().map(text).collect(),
             clock_ahead_s: status.clock_ahead_ms.map(|ms| ms / 1_000),
+            alarms: status.alarms.into_iter().map(alarm).collect(),
         }),
         Reply::Flushed {
             waiting,
@@ -99,6 +100,16 @@ fn contact(contact: core::Contact) -> ContactInfo {
         unread: contact.unread,
         waiting: contact.waiting,
         relay: contact.relay,
+    }
+}
+
+fn alarm(alarm: core::Alarm) -> AlarmInfo {
+    AlarmInfo {
+        relay: alarm.relay,
+        conversation: alarm.conversation.as_ref().map(text),
+        kind: words::alarm_kind(alarm.kind).to_owned(),
+        at: alarm.at.0,
+        told: alarm.told,
     }
 }
 
@@ -295,6 +306,8 @@ pub(crate) fn refused(refused: Refused) -> Failure {
             .hint("copy the whole line; nothing of it may be missing"),
         Refused::NotJoined => failure(Exit::Refused, "not_joined", "this conversation does not stand yet")
             .hint("`emptyroom receive` fetches whether the link was taken; `emptyroom contacts` shows how it stands"),
+        Refused::LinkFailed => failure(Exit::Refused, "not_joined", "this conversation never stood: its link has failed")
+            .hint("`emptyroom contacts` says why; `emptyroom forget` and a new link are what helps"),
         Refused::ConversationOver => failure(Exit::Refused, "conversation_over", "the relay lost this conversation for good")
             .hint("invite this contact again under another name; the history stays until `emptyroom forget`"),
         Refused::Blocked => {

@@ -1,8 +1,8 @@
 //! The words that stand for enums of the core in JSON: part of the interface, so none of them ever changes its meaning.
 
 use emptyroom_core::api::{
-    ContactState, FailedWhy, GapKind, GoneWhy, InviteFault, InviteState, JoinFault, PeerTrouble,
-    RelayTrouble, RestartReason,
+    AlarmKind, ContactState, FailedWhy, GapKind, GoneWhy, InviteFault, InviteState, JoinFault,
+    PeerTrouble, RelayTrouble, RestartReason,
 };
 
 pub(super) fn invite_fault(fault: InviteFault) -> &'static str {
@@ -101,6 +101,13 @@ pub(super) fn relay_trouble(kind: RelayTrouble) -> &'static str {
         RelayTrouble::WrongCertificate => "wrong_certificate",
         RelayTrouble::Malformed => "malformed",
         RelayTrouble::WrongAnswer => "wrong_answer",
+    }
+}
+
+pub(super) fn alarm_kind(kind: AlarmKind) -> &'static str {
+    match kind {
+        AlarmKind::Relay(kind) => relay_trouble(kind),
+        AlarmKind::ConversationOver => "conversation_over",
     }
 }
 

@@ -65,6 +65,7 @@ fn every_call() -> Vec<Call> {
         },
         Call::AllowRestart { name: name() },
         Call::Status {},
+        Call::AlarmsTold {},
         Call::Flush { wait_ms: 10 },
         Call::ChangeSecret {
             old: SecretText::new("a".into()),

@@ -124,6 +124,21 @@ impl Relay {
         self.resume();
     }
 
+    /// Stops, and another relay answers in its place.
+    pub fn leave_to_another(&mut self) {
+        self.stop();
+        std::fs::rename(&self.data, self.scratch.path().join("away")).unwrap();
+        self.resume();
+    }
+
+    /// It answers itself again.
+    pub fn come_back(&mut self) {
+        self.stop();
+        std::fs::remove_dir_all(&self.data).unwrap();
+        std::fs::rename(self.scratch.path().join("away"), &self.data).unwrap();
+        self.resume();
+    }
+
     pub fn resume(&mut self) {
         let mut options = Options::new(self.data.clone(), self.listen);
         options.public = self.road.as_ref().map(Road::public);

@@ -1,0 +1,54 @@
+//! What every command says before it begins, because nobody may have listened when it was told.
+
+use emptyroom_node::api::{AlarmInfo, StatusInfo};
+
+use crate::room::Room;
+use crate::{span, terminal, words};
+
+impl Room {
+    /// What was not told yet, and what goes on.
+    // [SPEC 9.37] [SPEC 10.43]
+    pub(crate) fn warn_of_alarms(&self, status: &StatusInfo) {
+        for alarm in status.alarms.iter().filter(|alarm| !alarm.told) {
+            let name = match alarm.kind.as_str() {
+                OVER => OVER,
+                _ => "relay_trouble",
+            };
+            let told = "`emptyroom status` shows it, and it is not said again";
+            self.out.warn(name, &format!("{}; {told}", text(alarm)));
+        }
+        for name in &status.restarts_waiting {
+            self.out.warn("restart_waits", &restart_waits(name));
+        }
+        if let Some(ahead_s) = status.clock_ahead_s {
+            self.out.warn("clock_ahead", &words::clock_ahead(ahead_s));
+        }
+    }
+}
+
+const OVER: &str = "conversation_over";
+
+/// An alarm in words.
+pub(crate) fn text(alarm: &AlarmInfo) -> String {
+    let relay = terminal::line(&alarm.relay);
+    let name = alarm.conversation.as_deref().map(terminal::line);
+    let time = span::local(alarm.at);
+    match (alarm.kind.as_str(), name) {
+        (OVER, Some(name)) => format!(
+            "{name}: the relay {relay} lost this conversation for good ({time}); a new link is needed"
+        ),
+        (kind, Some(name)) => format!(
+            "the relay {relay} {} ({time}, in the conversation with {name})",
+            words::relay_trouble(kind)
+        ),
+        (kind, None) => format!("the relay {relay} {} ({time})", words::relay_trouble(kind)),
+    }
+}
+
+/// A conversation stands until its user allows a restart.
+pub(crate) fn restart_waits(name: &str) -> String {
+    let name = terminal::line(name);
+    format!(
+        "{name}: this conversation was begun anew ten times in a day and stands still until you allow another time: `emptyroom allow-restart {name}`"
+    )
+}
