@@ -5,23 +5,25 @@
 //! jumps forwards ends timers early rather than late. What others say of time only tells a loss from what ran out. Whether a
 //! link is over goes by the device's clock as it stands.
 //!
-//! A wall clock that was years ahead once leaves a mark in the future. From there time still passes: by what the wall clock
-//! adds, whether the program runs or not.
+//! A wall clock that was years ahead once leaves a mark in the future. From there time passes by what the wall clock adds from
+//! one start to the next, as long as it stays far below the mark. One that was behind for a moment and is right again adds nothing.
 
 use emptyroom_wire::time::{DAY_MS, Mono, Now, Wall};
 
 /// How far the clock may run before its mark is written again.
 const MARK_EVERY_MS: u64 = 60_000;
-/// So far above the device's clock it is worth a word, and moves on with that one, too.
+/// So far above the device's clock it is worth a word.
 // [SPEC 9.37]
 const AHEAD_MS: u64 = DAY_MS;
+/// And so far above it moves on with that one, too. Below, standing still brings both together again.
+const FAR_AHEAD_MS: u64 = 30 * DAY_MS;
+/// From one start to the next by so much at most: a clock that was wrong twice adds no years. The longest timer has four weeks.
+const MOVES_MS_MAX: u64 = 60 * DAY_MS;
 
 /// The client's time.
 pub(crate) struct Clock {
-    /// Where it was anchored last: its own time, and what the device's two clocks said then.
-    base: Wall,
     started: Mono,
-    anchored: Wall,
+    base: Wall,
     now: Now,
     marked: Mark,
     told: Wall,
@@ -39,14 +41,15 @@ impl Clock {
     // [SPEC 9.33] [SPEC 9.37]
     pub(crate) fn start(now: Now, mark: Mark) -> Self {
         let mut reached = mark.reached;
-        if is_ahead(reached, mark.device) {
-            reached = reached.plus_ms(now.wall.ms_since(mark.device));
+        let was_far = reached.ms_since(mark.device) > FAR_AHEAD_MS;
+        if was_far && reached.ms_since(now.wall) > FAR_AHEAD_MS {
+            let added = now.wall.ms_since(mark.device);
+            reached = reached.plus_ms(added.min(MOVES_MS_MAX));
         }
         let wall = now.wall.max(reached);
         Self {
             base: wall,
             started: now.mono,
-            anchored: now.wall,
             now: Now {
                 wall,
                 mono: now.mono,
@@ -58,20 +61,14 @@ impl Clock {
 
     /// Moves to the time that a step was given.
     pub(crate) fn advance(&mut self, now: Now) {
-        let mono = self.now.mono.max(now.mono);
-        let mut elapsed = mono.ms_since(self.started);
-        let by_mono = self.base.plus_ms(elapsed);
-        if is_ahead(self.base, self.anchored) {
-            elapsed = elapsed.max(now.wall.ms_since(self.anchored));
-        }
-        let wall = self.base.plus_ms(elapsed).max(now.wall).max(self.now.wall);
-        let went_back = now.wall < self.told;
         self.told = now.wall;
+        let mono = self.now.mono.max(now.mono);
+        let elapsed = mono.ms_since(self.started);
+        let wall = self.base.plus_ms(elapsed).max(now.wall).max(self.now.wall);
         self.now = Now { wall, mono };
-        if wall > by_mono || went_back {
+        if wall > self.base.plus_ms(elapsed) {
             self.base = wall;
             self.started = mono;
-            self.anchored = now.wall;
         }
     }
 
@@ -174,34 +171,60 @@ mod tests {
         let year = 365 * DAY_MS;
         let (right, wrong) = (60 * year, 70 * year);
         let mut clock = Clock::start(at(wrong, 0), mark(0, 0));
-        let mut last = clock.mark_due().unwrap();
+        assert_eq!(clock.mark_due(), Some(mark(wrong, wrong)));
         assert_eq!(clock.ahead_ms(), None);
         clock.advance(at(right, 1_000));
         assert_eq!(clock.now(), Wall(wrong + 1_000));
         assert_eq!(clock.ahead_ms(), Some(10 * year + 1_000));
-        last = clock.mark_due().unwrap_or(last);
+        let mut last = clock.mark_due().unwrap();
         assert_eq!(last, mark(wrong + 1_000, right));
-        // The machine sleeps while the program runs.
-        clock.advance(at(right + DAY_MS, 2_000));
-        assert_eq!(clock.now(), Wall(wrong + 1_000 + DAY_MS));
-        last = clock.mark_due().unwrap();
         // A moment of use each day.
-        for day in 2..30 {
+        for day in 1..30 {
             let mut clock = Clock::start(at(right + day * DAY_MS, 0), last);
             assert_eq!(clock.now(), Wall(wrong + 1_000 + day * DAY_MS));
             last = clock.mark_due().unwrap();
         }
-        // Whoever sets the clock back a little each time gains nothing, and loses nothing.
-        let before = last.reached;
-        for day in (2..29).rev() {
-            let mut clock = Clock::start(at(right + day * DAY_MS, 0), last);
-            assert!(clock.now() >= before);
-            clock.advance(at(right + day * DAY_MS + 60_000, 60_000));
-            last = clock.mark_due().unwrap();
-        }
-        assert_eq!(last.reached, before.plus_ms(27 * 60_000));
         // As far ahead as before, with the mark of a program that did not note the device's clock.
         let clock = Clock::start(at(right, 0), mark(wrong, wrong));
         assert_eq!(clock.now(), Wall(wrong));
+        // Wrong in both directions, one after the other: no years are added.
+        let clock = Clock::start(at(right, 0), mark(wrong, 0));
+        assert_eq!(clock.now(), Wall(wrong + MOVES_MS_MAX));
+    }
+
+    /// A device without a battery begins in 1970, until somebody tells it the time.
+    // [SPEC 9.37]
+    #[test]
+    fn a_clock_that_was_behind_for_a_moment_adds_nothing() {
+        let right = 56 * 365 * DAY_MS;
+        for starts in [false, true] {
+            let mut last = mark(right, right);
+            for day in 1..10 {
+                let mut clock = Clock::start(at(0, 0), last);
+                last = clock.mark_due().unwrap_or(last);
+                let now = right + day * DAY_MS;
+                if starts {
+                    clock = Clock::start(at(now, 0), last);
+                } else {
+                    clock.advance(at(now, 5_000));
+                }
+                assert_eq!(clock.now(), Wall(now), "day {day}");
+                assert_eq!(clock.ahead_ms(), None);
+                last = clock.mark_due().unwrap_or(last);
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_a_little_ahead_heals() {
+        let right = 56 * 365 * DAY_MS;
+        let ahead = 25 * 3_600_000;
+        let mut clock = Clock::start(at(right + ahead, 0), mark(right, right));
+        let mut last = clock.mark_due().unwrap();
+        clock = Clock::start(at(right, 0), last);
+        assert_eq!(clock.ahead_ms(), Some(ahead));
+        last = clock.mark_due().unwrap_or(last);
+        let clock = Clock::start(at(right + 2 * DAY_MS, 0), last);
+        assert_eq!(clock.now(), Wall(right + 2 * DAY_MS));
     }
 }
