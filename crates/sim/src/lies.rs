@@ -43,6 +43,10 @@ pub enum Lie {
     FalseRestart,
     /// Messages are stored twice, nonce and all, in one right chain.
     Twice,
+    /// So, and the second one is acknowledged.
+    SecondOfTwo,
+    /// Rubbish is stored before a message, under its nonce.
+    RubbishFirst,
 }
 
 /// All of them.
@@ -61,6 +65,8 @@ pub const LIES: &[Lie] = &[
     Lie::FalseRefusal,
     Lie::FalseRestart,
     Lie::Twice,
+    Lie::SecondOfTwo,
+    Lie::RubbishFirst,
 ];
 
 /// Those after which messages may be missing for good; their reader sees that. What is answered as stale and stored all the
@@ -70,7 +76,6 @@ pub(crate) const LEAVE_GAPS: &[Lie] = &[
     Lie::Withhold,
     Lie::WrongSequence,
     Lie::FalseStale,
-    Lie::Twice,
 ];
 
 /// What an operation was about.
@@ -95,19 +100,44 @@ pub(crate) fn asked(op: &StoreOp) -> Asked {
     }
 }
 
-/// Stores what was just stored once more, under the next number. False: it is none of the entries that a liar repeats.
+/// Stores rubbish under the nonce of what is to be stored. False: it is none of the entries that a liar does this to.
+pub(crate) fn store_rubbish(store: &mut MemoryStore, now: Wall, asked: &Asked) -> bool {
+    let Asked::Append(place, aad, body) = asked else {
+        return false;
+    };
+    if aad.commit {
+        return false;
+    }
+    let before = store.rows().clone();
+    let rubbish = StoreOp::Append(Append {
+        place: place.clone(),
+        entry: NewEntry {
+            aad: aad.clone(),
+            body: vec![7; body.len()].into(),
+        },
+        next: Vec::new(),
+    });
+    let reply = store
+        .apply(now, vec![rubbish])
+        .ok()
+        .and_then(|mut all| all.pop());
+    store.rows().forget_nonces(&before, &place.key());
+    matches!(reply, Some(StoreReply::Appended(_)))
+}
+
+/// Stores what was just stored once more, under the next number. Gives where; nothing for entries that a liar does not repeat.
 pub(crate) fn store_again(
     store: &mut MemoryStore,
     now: Wall,
     before: &Disk,
     asked: &Asked,
-) -> bool {
+) -> Option<Appended> {
     let Asked::Append(place, aad, body) = asked else {
-        return false;
+        return None;
     };
     // The slots that a commit expects are filled.
     if aad.commit {
-        return false;
+        return None;
     }
     store.rows().forget_nonces(before, &place.key());
     let again = StoreOp::Append(Append {
@@ -118,7 +148,13 @@ pub(crate) fn store_again(
         },
         next: Vec::new(),
     });
-    store.apply(now, vec![again]).is_ok()
+    match store.apply(now, vec![again]).ok()?.pop()? {
+        StoreReply::Appended(placed) => Some(Appended {
+            seq: placed.seq,
+            running_hash: placed.after,
+        }),
+        _ => None,
+    }
 }
 
 /// The answer to an append that a liar does not store.

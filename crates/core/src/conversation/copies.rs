@@ -57,7 +57,7 @@ impl Copies {
         print.is_some_and(|print| self.prints.contains(print))
     }
 
-    /// Notes an entry that was read. Of those that the outer seal did not open there is no content.
+    /// Notes an entry that was read; without a print its content may come again.
     pub(super) fn note(
         &mut self,
         store: &mut Store<'_>,

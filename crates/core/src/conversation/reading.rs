@@ -203,7 +203,10 @@ impl Conversation {
         entry: &EntryPush,
         opened: Option<&(u8, Vec<u8>)>,
     ) -> Option<Copied> {
-        let print = opened.and_then(|(kind, content)| copies::print(*kind, content));
+        // Whoever has not the log's keys repeats whole entries, or writes what does not open.
+        let (kind, content) = opened?;
+        // Of a commit the group alone says what it is, for all members alike.
+        let print = copies::print(*kind, content).filter(|_| !entry.commit);
         let read = &mut self.live.copies;
         let read = read.get_or_insert_with(|| Copies::load(&ctx.store, self.id));
         let copied = if read.has_nonce(&entry.nonce) {

@@ -150,7 +150,7 @@ impl Track {
         }
         let elsewhere = |own: &Ahead| own.nonce == entry.nonce && own.seq != entry.seq;
         if self.ahead.iter().any(elsewhere) {
-            return Err(RelayTrouble::WrongSequence);
+            return Err(RelayTrouble::TwoHistories);
         }
         let gap = self.gap_before(entry)?;
         if let Some(before) = self
@@ -402,7 +402,7 @@ mod tests {
             Ok(Acknowledged::Ahead)
         );
         let early = entry(0, RunningHash::default(), b"own");
-        assert_eq!(track.accept(&early, log), Err(RelayTrouble::WrongSequence));
+        assert_eq!(track.accept(&early, log), Err(RelayTrouble::TwoHistories));
         let other = EntryPush {
             nonce: [5; 16],
             ..early

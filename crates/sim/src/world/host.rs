@@ -293,8 +293,13 @@ impl World {
         let instead: Vec<_> = ops.iter().map(|op| lies::instead(host.lie, op)).collect();
         let stored = ops.into_iter().zip(&instead);
         let stored = stored.filter_map(|(op, instead)| instead.is_none().then_some(op));
-        let twice = host.lie == Some(Lie::Twice);
+        let twice = matches!(host.lie, Some(Lie::Twice | Lie::SecondOfTwo));
         let before = twice.then(|| host.store.rows().clone());
+        if let (Some(lie @ Lie::RubbishFirst), [asked]) = (host.lie, asked.as_slice())
+            && lies::store_rubbish(&mut host.store, now.wall, asked)
+        {
+            host.lies_told.insert(lie);
+        }
         let answer = host.store.apply(now.wall, stored.collect());
         let answer = answer.map(|replies| {
             let mut replies = replies.into_iter();
@@ -310,10 +315,15 @@ impl World {
                 .collect();
             if let Some(before) = &before {
                 // Of several at once one would undo another.
-                if let ([asked], [StoreReply::Appended(_)]) = (asked.as_slice(), replies.as_slice())
-                    && lies::store_again(&mut host.store, now.wall, before, asked)
+                if let ([asked], [reply @ StoreReply::Appended(_)]) =
+                    (asked.as_slice(), replies.as_mut_slice())
+                    && let Some(second) =
+                        lies::store_again(&mut host.store, now.wall, before, asked)
                 {
-                    host.lies_told.insert(Lie::Twice);
+                    host.lies_told.extend(host.lie);
+                    if host.lie == Some(Lie::SecondOfTwo) {
+                        *reply = StoreReply::Already(second);
+                    }
                 }
             } else if let Some(lie) = host.lie {
                 if host.kept.twist(lie, &asked, &mut replies) {

@@ -44,6 +44,8 @@ fn looks_like(lie: Lie) -> &'static [RelayTrouble] {
         Lie::FalseRefusal => &[],
         Lie::FalseRestart => &[WrongSequence, TwoHistories],
         Lie::Twice => &[WrongSequence],
+        Lie::SecondOfTwo => &[WrongSequence, TwoHistories],
+        Lie::RubbishFirst => &[ForeignEntry],
     }
 }
 
