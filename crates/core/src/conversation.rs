@@ -175,6 +175,11 @@ impl Conversation {
         self.state.phase.failed()
     }
 
+    /// Nobody is to be reached by it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.has_failed() || self.state.profile.blocked.0
+    }
+
     /// It has something to do at its relay, now or later.
     pub(crate) fn needs_relay(&self) -> bool {
         !self.state.profile.blocked.0 && !self.state.phase.failed()

@@ -24,7 +24,9 @@ const RELAYS_MAX: usize = 4_096;
 /// Orders that are kept.
 const DESTROYS_MAX: usize = 10_000;
 const RETRY_MS: u64 = 60_000;
-/// Stands before a host that the user does not name any more, and with the numbers of their conversations before one of links.
+/// Stands before a host that the user does not name any more.
+const BEFORE: char = '~';
+/// Stands with the numbers of their conversations before a host of links. Without numbers nobody knows any more which link it was.
 const OTHERS: char = '+';
 
 /// A relay and the link to it.
@@ -77,7 +79,7 @@ fn write_host(named: &Named) -> StoredText {
     let host = &named.host;
     let text = match &named.by {
         By::User => host.to_string(),
-        By::UserBefore => format!("{OTHERS}{host}"),
+        By::UserBefore => format!("{BEFORE}{host}"),
         By::Links(links) => {
             let links: Vec<String> = links.iter().map(|link| link.0.to_string()).collect();
             format!("{OTHERS}{} {host}", links.join(","))
@@ -88,17 +90,16 @@ fn write_host(named: &Named) -> StoredText {
 
 fn read_host(text: &StoredText) -> Option<Named> {
     let text = text.text();
-    let (by, host) = match text.expose().strip_prefix(OTHERS) {
-        None => (By::User, text.expose()),
-        Some(others) => match others.split_once(' ') {
-            None => (By::UserBefore, others),
-            Some((links, host)) => {
-                let links = links
-                    .split(',')
-                    .map(|link| link.parse().map(ConversationId));
-                (By::Links(links.collect::<Result<_, _>>().ok()?), host)
-            }
-        },
+    let text = text.expose();
+    let (by, host) = if let Some(host) = text.strip_prefix(BEFORE) {
+        (By::UserBefore, host)
+    } else if let Some(others) = text.strip_prefix(OTHERS) {
+        let (links, host) = others.split_once(' ').unwrap_or(("", others));
+        let links = links.split(',').filter(|link| !link.is_empty());
+        let links = links.map(|link| link.parse().map(ConversationId));
+        (By::Links(links.collect::<Result<_, _>>().ok()?), host)
+    } else {
+        (By::User, text)
     };
     let host = Host::parse(host).ok()?;
     Some(Named { host, by })
@@ -195,7 +196,7 @@ impl Client {
     // [SPEC 7.14]
     fn forget_hosts(&mut self) {
         let conversations = &self.conversations;
-        let is_gone = |id| conversations.get(&id).is_none_or(Conversation::has_failed);
+        let is_gone = |id| conversations.get(&id).is_none_or(Conversation::is_gone);
         for (identity, relay) in &mut self.relays {
             if relay.link.forget_hosts(is_gone) {
                 self.step.relays_changed.insert(*identity);

@@ -124,7 +124,7 @@ impl Hosts {
     // [SPEC 7.14]
     pub(super) fn forget(&mut self, is_gone: impl Fn(ConversationId) -> bool) -> bool {
         let is_stale = |named: &Named| match &named.by {
-            By::Links(links) => links.iter().any(|link| is_gone(*link)),
+            By::Links(links) => links.is_empty() || links.iter().any(|link| is_gone(*link)),
             _ => false,
         };
         // Orders may wait for a relay whose last conversation is gone.
