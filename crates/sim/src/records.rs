@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use emptyroom_core::api::{Change, Ticket};
-use emptyroom_core::{MemoryRecords, Value};
+use emptyroom_core::{MemoryRecords, VALUE_LEN_MAX, Value};
 
 /// Durable records. A clone is a copy of the vault.
 #[derive(Clone, Default)]
@@ -25,7 +25,12 @@ const LETTER_AT: usize = 5;
 
 impl Disk {
     /// A transaction to be written.
+    ///
+    /// # Panics
+    /// If a vault would not take a record for its length.
     pub fn write(&mut self, ticket: Ticket, changes: Vec<Change>) {
+        let len = |change: &Change| change.value.as_ref().map_or(0, Vec::len);
+        assert!(changes.iter().all(|change| len(change) <= VALUE_LEN_MAX));
         self.pending.push_back((ticket, changes));
     }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use emptyroom_core::api::{CommandId, Event, Input, LinkId, Output, Refused, Reply, Settings};
-use emptyroom_core::{Client, MemoryRecords};
+use emptyroom_core::api::{
+    Change, CommandId, Event, Input, LinkId, Output, Refused, Reply, Settings,
+};
+use emptyroom_core::{Client, MemoryRecords, VALUE_LEN_MAX};
 use emptyroom_relay::ConnId;
 use emptyroom_wire::time::{Now, Wall};
 
@@ -134,6 +136,8 @@ impl World {
                 }
                 *left -= 1;
             }
+            let len = |change: &Change| change.value.as_ref().map_or(0, Vec::len);
+            assert!(changes.iter().all(|change| len(change) <= VALUE_LEN_MAX));
             party.records.apply(&changes);
             self.input(number, Input::Persisted(ticket));
             return true;
