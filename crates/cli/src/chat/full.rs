@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use crossterm::event::{Event as Typed, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use emptyroom_node::api::{Call, Event, Failure, Line, LineBody};
+use emptyroom_node::api::{Answer, Call, Event, Failure, Line, LineBody};
 use emptyroom_node::{Events, Session};
 
 use super::INPUTS_WAITING_MAX;
@@ -268,6 +268,12 @@ impl Chat<'_> {
             }
         };
         match self.session.call(call) {
+            Ok(Answer::Deleted {
+                may_have_left: true,
+            }) => {
+                self.hint = "it was on its way: it may arrive all the same".to_owned();
+                Ok(Step::Stay)
+            }
             Ok(_) => Ok(Step::Stay),
             Err(failure) if has_ended(&failure) => Err(failure),
             Err(failure) => {
