@@ -194,6 +194,11 @@ impl Engine {
         let switch = Switch::begin(&mut vault, &here, home);
         let (watch, (switch, order)) = match (watch, switch) {
             (Ok(watch), Ok(switch)) => (watch, switch),
+            // [SPEC 11.66]
+            (Err(failure), Ok((_, Some(order)))) => {
+                let _ = vault.lock();
+                return Err(order.come_late(home).unwrap_or(failure));
+            }
             (Err(failure), _) | (_, Err(failure)) => {
                 factors::give_back(vault);
                 return Err(failure);
@@ -285,11 +290,13 @@ impl Engine {
                 // [SPEC 11.66] An order that came meanwhile, or stood behind whoever locks.
                 let end = self.ending.take().map_or(end, |(end, _)| end);
                 let (jobs, home) = (self.jobs.thread_end(), self.home.clone());
+                let was_guessed_at = self.vault.wrong_in_row() >= WRONG_IN_ROW_MAX;
                 let Ended { why, late, tell } = self.end(end, Some(answerer));
                 let late = refuse_rest(behind, messages, why.as_ref()).or(late);
                 tell();
                 jobs::wait_for(jobs);
-                return why.or_else(|| late?.come_late(&home));
+                let why = why.or_else(|| late?.come_late(&home));
+                return why.or_else(|| was_guessed_at.then(wrong_pins));
             }
             // A queue that is never empty must not keep timers from ending, nor timers the queue from being read.
             if self.sleep().is_zero() {
@@ -659,13 +666,15 @@ impl Engine {
         if set.is_err() || !self.vault.mode().asks_relays() {
             return answerer(set);
         }
-        if let Err(failure) = factors::change::note_due(&mut self.vault) {
-            return answerer(Err(failure));
-        }
+        // Where that cannot be noted they are renewed all the same: the time is set already.
+        let _ = factors::change::note_due(&mut self.vault);
         self.jobs.begin(Box::new(|access| {
             let renewed = Ways::of_machine().and_then(|ways| factors::change::renew(access, &ways));
-            if let Err(failure) = renewed {
-                let _ = factors::change::note_failed(access, &failure);
+            if let Err(failure) = renewed
+                && factors::change::note_failed(access, &failure).is_err()
+            {
+                // Nothing else tells it.
+                return answerer(Err(failure));
             }
             answerer(set);
         }));
@@ -685,6 +694,15 @@ impl Engine {
     fn is_destroying(&self) -> bool {
         self.ending.as_ref().is_some_and(|(end, _)| end.destroys())
     }
+}
+
+/// The vault was locked as somebody guessed.
+// [SPEC 12.75]
+fn wrong_pins() -> Failure {
+    let text =
+        "ten wrong PINs in a row were given for changes of what opens the vault: it was locked";
+    Failure::new(Exit::Vault, "wrong_pins", text)
+        .hint("see who did: a script with an old PIN, or somebody who guesses; from now on each try counts where the TPM or relays count")
 }
 
 /// Whether it is done after what is under way.

@@ -287,6 +287,7 @@ impl Asked {
     /// They belong to a vault that was not there.
     pub(crate) fn forget_counts(&mut self) {
         (self.counted, self.counted_by_relays) = (None, None);
+        self.heard.clear();
     }
 
     /// After the right one: how many came before, if there were some, and how many would have been left. Told from the first on:

@@ -345,13 +345,15 @@ pub(crate) fn renew(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Vault, "vault_relays_needed", text));
     }
     with(access, |vault| {
-        let mut noted = Noted::read(vault)?;
         let of_leases = |failed: &Failed| failed.text.starts_with(NO_LEASE);
-        if !noted.failed.as_ref().is_some_and(of_leases) {
-            return Ok(());
+        // They are renewed: what is noted is only for telling.
+        if let Ok(mut noted) = Noted::read(vault)
+            && noted.failed.as_ref().is_some_and(of_leases)
+        {
+            noted.failed = None;
+            let _ = noted.write(vault);
         }
-        noted.failed = None;
-        noted.write(vault).map_err(write_failure)
+        Ok(())
     })
 }
 

@@ -139,15 +139,17 @@ pub(super) struct Noted {
 // [SPEC 11.54]
 pub(super) const LEASE_DAYS: u16 = 400;
 
-/// A lease ends with one of every eight days.
-// [SPEC 4.71]
-const LEASE_ROUNDING_DAYS: u64 = 8;
+/// After so long nothing is left of a share, also where the clock was a year behind when it was noted: twice the longest lease.
+// [SPEC 11.121]
+const FORGOTTEN_DAYS: u64 = 800;
+
+/// 2026 began: a clock that said less when something was noted was not set yet.
+const NOTED_MS_MIN: u64 = 1_767_225_600_000;
 
 /// Whether a relay has a share no more that was noted then, whatever became of it; not where either time is not known.
 fn is_over(noted_ms: u64, certain_ms: Option<u64>) -> bool {
-    let days = u64::from(LEASE_DAYS) + LEASE_ROUNDING_DAYS + 1;
-    let over_ms = noted_ms.saturating_add(days * DAY_MS);
-    noted_ms > 0 && certain_ms.is_some_and(|now_ms| now_ms > over_ms)
+    let over_ms = noted_ms.saturating_add(FORGOTTEN_DAYS * DAY_MS);
+    noted_ms >= NOTED_MS_MIN && certain_ms.is_some_and(|now_ms| now_ms > over_ms)
 }
 
 impl NotedPlace {

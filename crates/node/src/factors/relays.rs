@@ -39,6 +39,8 @@ pub(super) use streams::{Open, Streams};
 const DELETE_TIME_MAX: Duration = Duration::from_secs(15);
 const DELETE_HURRIED_MAX: Duration = Duration::from_secs(5);
 const DELETE_OTHERS_HURRIED_MAX: Duration = Duration::from_secs(2);
+/// How long an answer may take on a stream that was open already, before another one is dialled: somebody may have stopped it.
+const OPEN_TIME_MAX: Duration = Duration::from_secs(3);
 /// How long using shares up may take.
 // [SPEC 11.59]
 const USE_UP_TIME_MAX: Duration = Duration::from_secs(8);
@@ -350,19 +352,20 @@ async fn delete_at(
 ) {
     let mut orders = orders;
     if let Some(mut errand) = open {
-        orders = delete_by(&mut errand, orders, gone).await;
+        orders = delete_by(&mut errand, orders, gone, OPEN_TIME_MAX).await;
     }
     let Some(first) = orders.first() else { return };
     if let Ok(mut errand) = dial(carrier, &Whom::of(&first.at)).await {
-        delete_by(&mut errand, orders, gone).await;
+        delete_by(&mut errand, orders, gone, DELETE_TIME_MAX).await;
     }
 }
 
-/// Gives back those of which nothing was heard, as the stream ended.
+/// Gives back those of which nothing was heard, as the stream ended or an answer took longer than that.
 async fn delete_by(
     errand: &mut Errand,
     orders: Vec<Delete>,
     gone: &mpsc::UnboundedSender<ShareId>,
+    time_max: Duration,
 ) -> Vec<Delete> {
     let mut orders = orders.into_iter();
     while let Some(order) = orders.next() {
@@ -371,11 +374,11 @@ async fn delete_by(
             id: id.clone(),
             signature: order.signature,
         };
-        match errand.ask(Request::ShareDelete(delete)).await {
-            Ok(Answer::Done) => drop(gone.send(id)),
-            Ok(answer) if is_gone(&answer) => drop(gone.send(id)),
-            Ok(_) => {}
-            Err(_) => return std::iter::once(order).chain(orders).collect(),
+        match timeout(time_max, errand.ask(Request::ShareDelete(delete))).await {
+            Ok(Ok(Answer::Done)) => drop(gone.send(id)),
+            Ok(Ok(answer)) if is_gone(&answer) => drop(gone.send(id)),
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => return std::iter::once(order).chain(orders).collect(),
         }
     }
     Vec::new()

@@ -821,10 +821,13 @@ fn what_is_noted_comes_back() {
     let with_key = old_of([5, 5, 5], (3, 2 | noted::TPM_TOO), true);
     assert_eq!(with_key, ["relay-1:443", "relay-2:443"]);
     // [SPEC 11.121]
-    let over = |now_ms: Option<u64>| read.over(now_ms).len();
-    let lease_ms = 409 * emptyroom_wire::time::DAY_MS;
-    let of_lease = [None, Some(5 + lease_ms), Some(6 + lease_ms)].map(over);
-    assert_eq!(of_lease, [0, 0, 1]);
+    let noted_ms = 1_800_000_000_000;
+    let mut late = read.clone();
+    late.shares[0].noted_ms = noted_ms;
+    let over = |now_ms: Option<u64>| (read.over(now_ms).len(), late.over(now_ms).len());
+    let end_ms = noted_ms + 800 * emptyroom_wire::time::DAY_MS;
+    let overs = [None, Some(end_ms), Some(end_ms + 1)].map(over);
+    assert_eq!(overs, [(0, 0), (0, 0), (0, 1)]);
 }
 
 /// A relay does not see by their owner keys which shares belong together.

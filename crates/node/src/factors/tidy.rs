@@ -89,7 +89,9 @@ pub(crate) fn errands(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
         let errands = Errands::decode(vault.errands()).unwrap_or_default();
         Ok((errands, Noted::read(vault)?, named(&area_of(vault))))
     })?;
-    if !of_header.is_empty() && run(access, ways, (&of_header, &named))? == of_header {
+    // Those of the header are of a vault that was destroyed: none of its relays is left out of waiting.
+    let all: Vec<IdentityHash> = of_header.deletes.iter().map(|of| of.at.relay).collect();
+    if !of_header.is_empty() && run(access, ways, (&of_header, &all))? == of_header {
         with(access, |vault| vault.errands_done().map_err(write_failure))?;
     }
     if noted.errands.is_empty() {

@@ -25,7 +25,8 @@ fn ten_wrong_pins_in_a_row_lock_it() {
     }
     person.run(&["contacts"]).ok();
     set("wrong").ends(5);
-    daemon.finish().ok();
+    let ended = daemon.finish().ends(5);
+    assert!(ended.err.contains("ten wrong PINs in a row"), "{ended:?}");
     assert!(!person.home.join("daemon.sock").exists());
     person.run(&["contacts"]).ok();
 }

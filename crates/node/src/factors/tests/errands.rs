@@ -62,9 +62,15 @@ fn the_newest_of_many_are_noted() {
     assert!(read.errands == noted.errands);
     assert_eq!(read.errands.deletes.len(), NOTED_ERRANDS_MAX);
     assert!(read.errands.deletes.last() == Some(&delete(599)));
-    let end_ms = noted.errands_ms + 409 * DAY_MS;
+    let end_ms = noted.errands_ms + 800 * DAY_MS;
     assert!(!read.are_errands_over(Some(end_ms)) && read.are_errands_over(Some(end_ms + 1)));
     assert!(!read.are_errands_over(None));
+    // A clock that was not set yet says nothing of when they were noted.
+    let early = Noted {
+        errands_ms: 1_000,
+        ..noted
+    };
+    assert!(!early.are_errands_over(Some(end_ms + 1)));
 }
 
 /// What opens the vault can be changed whatever became of the record.
