@@ -8,7 +8,7 @@
 //!   key-chain     records of the stream keys of the last 30 days
 //!   version       which version of this list it is
 //!   day-keys      of a node: the keys under which rows in databases are sealed once more
-//!   on-databases  of a node: its databases were served, and none of them is new
+//!   not-begun     of a node whose databases do not all have tables yet
 //!   exported, importing     its rows are on the move, and it is not served
 //!   control       a socket: `emptyroom-relay status` and `backup` ask there
 //!   address       the address line of the last start, for `emptyroom-relay address`

@@ -95,8 +95,6 @@ pub enum Event<'a> {
     WakeBack,
     /// So many rows were moved by now.
     RowsMoved(u64),
-    /// So many did not open, and were not moved.
-    RowsStay(u64),
     /// The store can write no more; what is stored is served.
     StoreFailed(&'a StoreFailure),
     /// No more connections can be accepted for now.
@@ -168,7 +166,6 @@ impl Event<'_> {
             Self::WakeAway(_) => ("wake-away", Level::Warning),
             Self::WakeBack => ("wake-back", Level::Info),
             Self::RowsMoved(_) => ("rows-moved", Level::Info),
-            Self::RowsStay(_) => ("rows-stay", Level::Warning),
             Self::StoreFailed(_) => ("store-failed", Level::Error),
             Self::CannotAccept => ("cannot-accept", Level::Error),
             Self::BackupBegins => ("backup-begins", Level::Info),
@@ -219,9 +216,6 @@ impl Event<'_> {
                 );
             }
             Self::RowsMoved(number) => return format!("{number} rows so far"),
-            Self::RowsStay(number) => {
-                return format!("{number} rows did not open, and are not in the file");
-            }
             Self::DatabaseRefused(code) => {
                 return format!("the database answered with error {code}; its own log says more");
             }

@@ -19,7 +19,7 @@ use emptyroom_relay::store::{RowKey, StoreFailure};
 use emptyroom_wire::limits::ENTRY_LEN_MAX;
 use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::time::Day;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
@@ -69,6 +69,8 @@ pub(crate) enum MoveError {
     Busy,
     /// They do, and not all databases could be told that this was in vain.
     HalfTaken,
+    /// None of its rows opens.
+    NoneOpens,
     /// The store.
     Store(StoreFailure),
 }
@@ -95,6 +97,7 @@ impl std::fmt::Display for MoveError {
             Self::OtherImport => f.write_str("an import of another file was begun there"),
             Self::HalfImported => f.write_str("an import into it is not whole"),
             Self::Busy => f.write_str("a relay is running on the store"),
+            Self::NoneOpens => f.write_str("none of the rows of the store opens"),
             Self::HalfTaken => f.write_str(
                 "a relay is running on the store, and a database that went away meanwhile still says that its rows are on the move",
             ),
@@ -161,7 +164,12 @@ fn is_left_over(half: &Path) -> bool {
         return false;
     }
     let mut begins = Vec::with_capacity(MAGIC.len());
-    let Ok(file) = File::open(half) else {
+    // Whatever is put there since is not followed, nor waited for.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true);
+    let opened = options.custom_flags(flags.bits().cast_signed()).open(half);
+    let Ok(file) = opened else {
         return false;
     };
     // Another export writes it.
@@ -218,6 +226,9 @@ pub(crate) fn export(
         tell(rows);
         Ok(())
     })?;
+    if rows == 0 && lost > 0 {
+        return Err(MoveError::NoneOpens);
+    }
     let finished = (|| {
         out.put(&[END])?;
         out.put(&rows.to_be_bytes())?;

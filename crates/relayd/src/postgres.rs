@@ -33,6 +33,7 @@ use schema::{ServerClock, number};
 use standing::{IS_AWAY, Standing};
 
 use crate::clock;
+use crate::data::write_private;
 
 mod address;
 pub mod chain;
@@ -284,7 +285,10 @@ fn bring_up(
 ) -> Result<DayKeys, Unusable> {
     link.connect()?;
     link.run(Phase::Before, async |session| {
-        let make = || DayKeys::make(directory, today);
+        let make = || {
+            write_private(&directory.join(cluster::NOT_BEGUN), b"")?;
+            DayKeys::make(directory, today)
+        };
         Ok(schema::bring_up(session, seat, keys, make).await)
     })?
 }

@@ -52,6 +52,9 @@ pub(super) struct Arguments {
     /// Let the store be served again: its rows were brought nowhere, or what they were brought to was never served.
     #[arg(long, conflicts_with = "to")]
     undo: bool,
+    /// With --undo: although a database is empty by now, because it was lost. What it held is gone.
+    #[arg(long, requires = "undo")]
+    database_was_lost: bool,
 }
 
 /// What both ways ask for.
@@ -87,7 +90,10 @@ pub(super) fn for_owner(
 
 fn export(data: &DataDir, choice: Option<Choice>, arguments: &Arguments) -> Result<(), Failure> {
     let first = first_of(choice.as_ref()).cloned();
-    let moving = (choice, Purpose::Leaving);
+    let moving = match arguments.database_was_lost {
+        true => (choice, Purpose::StayingAfterLoss),
+        false => (choice, Purpose::Leaving),
+    };
     let (identity, mut keeper) = keeper(data, moving, &arguments.care)?;
     let Some(to) = &arguments.to else {
         return Ok(keeper.stay(data)?);
@@ -101,7 +107,10 @@ fn export(data: &DataDir, choice: Option<Choice>, arguments: &Arguments) -> Resu
     let Moved { rows, over, lost } = moved.inspect_err(|_| moving::discard(to))?;
     console::result(&format!("{}: {rows} rows{}", to.display(), left(over)))?;
     if lost > 0 {
-        log(&Event::RowsStay(lost));
+        let what = format!("{lost} rows did not open, and are not in the file");
+        return Err(Failure::new(Exit::Data, what).hint(
+            "they are lost to who goes on from it; `export --undo` lets the store be served as it is",
+        ));
     }
     Ok(())
 }
@@ -111,7 +120,10 @@ fn export(data: &DataDir, choice: Option<Choice>, arguments: &Arguments) -> Resu
 fn keep_chain(data: &DataDir, first: &Address) -> Result<(), MoveError> {
     let identity = RelayIdentity::from_seed(&identity::load_or_make(data)?);
     let mut own = Chain::load(data, &identity.verify_key())?;
-    let (_, records) = SharedChain::open(first, identity.verify_key(), own.records())?;
+    let records = SharedChain::look(first, identity.verify_key())?;
+    if records.is_empty() {
+        return Ok(());
+    }
     // As a whole: it need not go on from what lies here.
     Ok(own.replace(clock::wall(), &records)?)
 }
@@ -153,9 +165,13 @@ pub(super) fn keeper(
     let keeper = keeper.map_err(StartError::Store)?;
     // What lies in a node's directory is older than the databases'.
     if let Some(first) = first.filter(|_| !care.clock_is_right) {
-        let opened = SharedChain::open(&first, key, own.records());
-        let (_, records) = opened.map_err(MoveError::Store)?;
-        check_clock(&records, clock::wall())?;
+        let there = SharedChain::look(&first, key).map_err(MoveError::Store)?;
+        let known = if there.is_empty() {
+            own.records()
+        } else {
+            &there
+        };
+        check_clock(known, clock::wall())?;
     }
     Ok((identity_of(data)?, keeper))
 }
@@ -201,6 +217,9 @@ impl From<MoveError> for Failure {
             ),
             MoveError::Busy => Self::new(Exit::InUse, text).hint(
                 "stop all its nodes first; where none runs, the server still keeps the connection of one that was cut off, and pg_terminate_backend ends it",
+            ),
+            MoveError::NoneOpens => Self::new(Exit::Data, text).hint(
+                "are its day keys those of the store? `export --undo` lets it be served again",
             ),
             MoveError::HalfTaken => Self::new(Exit::Storage, text).hint(
                 "when it is back, `export --undo` lets it be served; an import is run again, when no node runs",

@@ -297,7 +297,7 @@ fn database_hint(why: &Unusable) -> &'static str {
             "copy the file day-keys from the data directory of a node that runs; nothing was changed"
         }
         Unusable::Empty => {
-            "is it the right one? bring back the one that was lost (a replica has it); if there is none, `serve` it once with --database-was-lost: what it held is gone, and so are logs in others that only it knew of; nothing was changed"
+            "is it the right one? bring back the one that was lost (a replica has it); if there is none, `serve` it once with --database-was-lost (in the middle of an export, `export --undo --database-was-lost` first): what it held is gone, and so are logs in others that only it knew of; nothing was changed"
         }
         Unusable::HalfImported => HALF_IMPORTED,
         Unusable::Exported => EXPORTED,

@@ -17,6 +17,9 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 /// Whatever it is, and without reading it.
 const THIS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// What lies deeper is not ours.
+const LEVELS_MAX: u32 = 8;
+
 /// Gives everything in a data directory to whoever owns that. Its owner may change it meanwhile, and must not lead root elsewhere: so each file
 /// is opened first, and no link followed but those to a whole store, which must be his.
 ///
@@ -31,7 +34,7 @@ pub(crate) fn give_to_owner(data: &DataDir) -> Result<(), DataError> {
 fn give_all(path: &std::path::Path) -> Result<(), Errno> {
     let top = open(path, DIRECTORY, Mode::empty())?;
     let owner = fstat(&top)?;
-    give_below(&top.into(), &owner)?;
+    give_below(&top.into(), &owner, LEVELS_MAX)?;
     let top = open(path, DIRECTORY, Mode::empty())?;
     for kind in [Kind::Sqlite, Kind::Segments] {
         let name = kind.directory();
@@ -40,13 +43,13 @@ fn give_all(path: &std::path::Path) -> Result<(), Errno> {
             && let Ok(linked) = openat(&top, name, DIRECTORY, Mode::empty())
             && fstat(&linked)?.st_uid == owner.st_uid
         {
-            give_below(&linked.into(), &owner)?;
+            give_below(&linked.into(), &owner, LEVELS_MAX)?;
         }
     }
     Ok(())
 }
 
-fn give_below(directory: &File, owner: &Stat) -> Result<(), Errno> {
+fn give_below(directory: &File, owner: &Stat, levels: u32) -> Result<(), Errno> {
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -66,9 +69,9 @@ fn give_below(directory: &File, owner: &Stat) -> Result<(), Errno> {
             let (user, group) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
             chownat(&this, c"", Some(user), Some(group), AtFlags::EMPTY_PATH)?;
         }
-        if is_directory {
+        if is_directory && levels > 0 {
             let below = openat(&this, c".", DIRECTORY, Mode::empty())?;
-            give_below(&below.into(), owner)?;
+            give_below(&below.into(), owner, levels - 1)?;
         }
     }
     Ok(())

@@ -8,8 +8,8 @@ use emptyroom_wire::limits::KEY_RECORD_LIFE_MS;
 use emptyroom_wire::relay_key::{IdentityHash, KeyRecord};
 use emptyroom_wire::sign::VerifyKey;
 use emptyroom_wire::time::{SECOND_MS, Wall};
-use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Error, Row};
 
 use super::address::Address;
 use super::link::{Link, Phase, Session, failure};
@@ -74,6 +74,32 @@ impl SharedChain {
         Ok((chain, records))
     }
 
+    /// The records that a database has, if it has a chain; nothing is changed there.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn look(
+        address: &Address,
+        identity: VerifyKey,
+    ) -> Result<Vec<KeyRecord>, StoreFailure> {
+        let mut chain = Self {
+            link: Link::new(address)?,
+            identity,
+            last_known: 0,
+            standing: None,
+        };
+        let rows =
+            chain.run(
+                async |session| match session.client.query(AFTER, &[&-1_i64]).await {
+                    Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                        Ok(Vec::new())
+                    }
+                    outcome => outcome,
+                },
+            )?;
+        chain.read(rows)
+    }
+
     /// From now on nothing waits for the database while it is known to be away.
     pub(crate) fn heed(&mut self, standing: Option<Standing>) {
         self.standing = standing.filter(|standing| standing.databases() > 1);
@@ -86,8 +112,11 @@ impl SharedChain {
     ) -> Result<Appended, StoreFailure> {
         let known = self.last_known;
         let inserted = self.insert(record);
-        if let (Some(standing), Err(StoreFailure::Full)) = (&self.standing, &inserted) {
-            standing.notice_full(0, true);
+        // [SPEC 6.218]
+        match (&self.standing, &inserted) {
+            (Some(standing), Err(StoreFailure::Full)) => standing.notice_full(0, true),
+            (Some(standing), Ok(true)) => standing.notice_full(0, false),
+            _ => {}
         }
         if !inserted? {
             return Ok(Appended::Overtaken(self.after(known)?));
@@ -102,6 +131,10 @@ impl SharedChain {
     pub(crate) fn after(&mut self, number: u64) -> Result<Vec<KeyRecord>, StoreFailure> {
         let after = signed(number)?;
         let rows = self.run(async |session| session.client.query(AFTER, &[&after]).await)?;
+        self.read(rows)
+    }
+
+    fn read(&mut self, rows: Vec<Row>) -> Result<Vec<KeyRecord>, StoreFailure> {
         let mut records = Vec::with_capacity(rows.len());
         for row in rows {
             let encoded: &[u8] = row.try_get(0).map_err(|_| STRANGE)?;

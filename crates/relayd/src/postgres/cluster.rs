@@ -25,6 +25,7 @@ use super::upkeep::Slice;
 use super::{PostgresRows, Unusable};
 use crate::entropy;
 
+pub(super) use opening::NOT_BEGUN;
 pub use opening::Purpose;
 
 mod opening;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Error;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Refused};
 use super::link::Session;
 use super::peers::LEASE_DAYS;
 use super::schema::{Movement, entries_of};
@@ -257,7 +257,10 @@ impl Cluster {
     pub(crate) fn has_all_of(&mut self, hash: &[u8]) -> Result<bool, MediumError> {
         match self.coming(hash, true) {
             Ok(coming) => Ok(coming == Coming::Served),
-            Err(MoveError::Store(failure)) => Err(MediumError::Store(failure)),
+            Err(MoveError::Store(failure)) => Err(MediumError::Database(Refused {
+                address: "of the list".to_owned(),
+                why: failure.into(),
+            })),
             Err(_) => Ok(false),
         }
     }

@@ -9,7 +9,7 @@ use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::Day;
 
 use super::{Cluster, Refused, Shard, THREAD_ENDED};
-use crate::data::{DataError, write_private};
+use crate::data::DataError;
 use crate::medium::mark;
 use crate::postgres::homes::{Homes, Remembered, SharedKeys};
 use crate::postgres::link::{Link, Phase};
@@ -18,9 +18,9 @@ use crate::postgres::schema;
 use crate::postgres::standing::Standing;
 use crate::postgres::{Address, PostgresRows, Seat, Shared, Unusable, bring_up, look_at};
 
-/// Is in a data directory from which databases were served: none of them is empty from then on.
+/// Is in a data directory from when its day keys are made until all databases have tables: without it none of them is empty.
 // [SPEC 6.214]
-const SERVED: &str = "on-databases";
+pub(in crate::postgres) const NOT_BEGUN: &str = "not-begun";
 
 /// What databases are opened for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,11 +33,17 @@ pub enum Purpose {
     Coming,
     /// Rows are brought out, or that is taken back.
     Leaving,
+    /// That is taken back, although one of them was lost.
+    StayingAfterLoss,
 }
 
 impl Purpose {
     pub(crate) fn serves(self) -> bool {
         matches!(self, Self::Serving | Self::ServingAfterLoss)
+    }
+
+    fn takes_empty(self) -> bool {
+        matches!(self, Self::ServingAfterLoss | Self::StayingAfterLoss)
     }
 }
 
@@ -114,9 +120,9 @@ impl Cluster {
             }
             links.push((link, seat, address));
         }
-        let was_used = was_used(purpose, keys.as_ref(), (directory, today));
+        let was_used = was_used(purpose, keys.is_some(), directory);
         let was_used = was_used.map_err(|error| refused(None, error))?;
-        if purpose != Purpose::ServingAfterLoss {
+        if !purpose.takes_empty() {
             expect_none_lost(&mut links, &found, (keys.is_some(), was_used))?;
         }
         for (link, seat, address) in &mut links {
@@ -133,9 +139,8 @@ impl Cluster {
             addresses: addresses.into(),
         };
         let cluster = Self::begin(links, shared, today)?;
-        if serves {
-            // Where there is no space for it, the next start looks once more.
-            let _ = write_private(&directory.join(SERVED), b"");
+        if !found.contains(&Found::Away) {
+            has_begun(directory).map_err(|error| refused(None, error))?;
         }
         Ok(cluster)
     }
@@ -172,29 +177,30 @@ enum Found {
     Away,
 }
 
-/// Whether none of them can be new, whatever is in the others.
+/// Whether none of them can be new, whatever is in the others: the keys are those of a relay that has begun.
 // [SPEC 6.214]
-fn was_used(
-    purpose: Purpose,
-    keys: Option<&DayKeys>,
-    (directory, today): (&Path, Day),
-) -> Result<bool, DataError> {
+fn was_used(purpose: Purpose, has_keys: bool, directory: &Path) -> Result<bool, DataError> {
     match purpose {
         Purpose::Serving => {
-            let is_older = keys.is_some_and(|keys| keys.day() < today);
-            Ok(was_served(directory)? || is_older)
+            let mark = directory.join(NOT_BEGUN);
+            let there = mark.try_exists();
+            let begins = there.map_err(|error| DataError::io("look for", &mark, error))?;
+            Ok(has_keys && !begins || mark::is_there(directory)?)
         }
         Purpose::Leaving => Ok(true),
-        Purpose::Coming | Purpose::ServingAfterLoss => Ok(false),
+        Purpose::Coming | Purpose::ServingAfterLoss | Purpose::StayingAfterLoss => Ok(false),
     }
 }
 
-/// Whether databases were served from this directory, or got rows.
-fn was_served(directory: &Path) -> Result<bool, DataError> {
-    let served = directory.join(SERVED);
-    let there = served.try_exists();
-    let there = there.map_err(|error| DataError::io("look for", &served, error))?;
-    Ok(there || mark::is_there(directory)?)
+/// All databases have tables.
+fn has_begun(directory: &Path) -> Result<(), DataError> {
+    let mark = directory.join(NOT_BEGUN);
+    match std::fs::remove_file(&mark) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(DataError::io("remove", &mark, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One that is empty was lost if the relay has run before, or others have rows, or may have. With it is lost where logs of the others are:

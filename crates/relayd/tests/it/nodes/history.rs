@@ -366,7 +366,11 @@ fn read_at_last(cluster: &Cluster, node: usize, log: &Log) -> (OpenedLog, Vec<En
         let mut client = cluster.client(node).unwrap();
         match client.open(log, 0) {
             Ok(read) => return read,
-            Err(code) => assert!(Instant::now() < until, "{code:?}"),
+            // That it does not know the log would be another thing.
+            Err(code) => {
+                let waits = code == RefusalCode::StoreFailed;
+                assert!(waits && Instant::now() < until, "{code:?}");
+            }
         }
         thread::sleep(QUIET);
     }

@@ -7,15 +7,17 @@ use emptyroom_relayd::postgres::Unusable;
 use super::apart::{making, root, rows_in};
 use super::*;
 
-/// Says in a directory that its databases were served.
-const SERVED: &str = "on-databases";
+/// Says in a directory that its databases do not all have tables yet.
+const NOT_BEGUN: &str = "not-begun";
 
 // [SPEC 6.214]
 #[test]
 fn an_empty_database_beside_used_ones_is_refused_unless_it_was_lost() {
     let subject = Subjected::on(2);
     // So far nobody has used any: a start that was cut off goes on.
-    fs::remove_file(subject.keys.path().join(SERVED)).unwrap();
+    let begins = subject.keys.path().join(NOT_BEGUN);
+    assert!(!begins.exists());
+    fs::write(&begins, b"").unwrap();
     database::shared().execute(
         name_of(&subject.addresses[1]),
         "DROP TABLE emptyroom, lasting",
@@ -24,6 +26,7 @@ fn an_empty_database_beside_used_ones_is_refused_unless_it_was_lost() {
         node: subject.another(),
         ..subject
     };
+    assert!(!begins.exists());
     root(&mut subject, 0);
     root(&mut subject, 1);
     for (lost, used) in [(0, 1), (1, 0)] {
@@ -78,10 +81,12 @@ fn the_only_database_is_not_empty_once_it_was_served() {
     subject.node.expire(NOW).unwrap();
     is_refused(NOW.day());
     try_open(&subject.addresses, 7, subject.keys.path(), NOW.day()).unwrap();
-    // A program before did not say that it served it, and its keys do.
-    fs::remove_file(subject.keys.path().join(SERVED)).unwrap();
-    is_refused(Day(NOW.day().0 + 1));
-    assert!(!subject.keys.path().join(SERVED).exists());
+    // Nor for a node that has a copy of the keys.
+    let another = Scratch::in_memory("lost-another");
+    let keys = subject.keys.path().join("day-keys");
+    fs::copy(keys, another.path().join("day-keys")).unwrap();
+    let refused = try_open(&empty, 7, another.path(), NOW.day()).err();
+    assert!(matches!(refused.unwrap().why, Unusable::Empty));
 }
 
 // [SPEC 6.202] [SPEC 6.214]
