@@ -4,6 +4,7 @@
 //! to be stored by all inputs that wait already is stored in one transaction (group commit). Blocking disk work is at home
 //! here: sockets live on another runtime.
 
+mod calls;
 mod drilling;
 mod end;
 mod jobs;
@@ -11,6 +12,7 @@ pub(crate) mod own;
 mod records;
 mod secrets;
 mod switch;
+mod turning;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,26 +20,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use emptyroom_core::api::{
-    Command, CommandId, Input, LinkId, Output, Refused, Reply, Settings, Ticket,
-};
-use emptyroom_core::{Client, LoadError};
+use emptyroom_core::Client;
+use emptyroom_core::api::{Command, CommandId, Input, LinkId, Ticket};
 use emptyroom_vault::{Change, Vault, WriteError};
 use emptyroom_wire::time::{DAY_MS, Mono};
 use tokio::sync::mpsc;
 
 use crate::api::{Answer, Call, Event, Exit, Failure};
-use crate::carrier::{Carrier, Target};
+use crate::carrier::Carrier;
+use crate::clock;
 use crate::drill::Outcome;
 use crate::factors::{self, Ways, Work};
 use crate::link::{FromLink, Links};
+use crate::stack::wipe_stack;
 use crate::switch::Ordered;
-use crate::{clock, convert, policy, seed};
+use calls::Waiting;
 use end::{End, Ended, refuse_rest};
 use jobs::Jobs;
 pub(crate) use jobs::Patience;
-use own::OutsideInfo;
-use records::Stored;
 use switch::Switch;
 use watch::Watch;
 pub(crate) use watch::deadman_days;
@@ -58,9 +58,6 @@ const TICK_MS_MAX: u64 = 15_000;
 /// After so many wrong present secrets in a row the vault is locked: then the factors count again.
 // [SPEC 12.75]
 const WRONG_IN_ROW_MAX: u32 = 10;
-
-/// Three times what was found in use (90 KiB, decrypting a message). The thread's stack has 2 MiB.
-const STACK_WIPED_BYTES: usize = 256 * 1024;
 
 /// Takes the answer of a call.
 pub(crate) type Answerer = Box<dyn FnOnce(Result<Answer, Failure>) + Send>;
@@ -128,14 +125,6 @@ pub(crate) struct Engine {
     patience: Patience,
     /// Reading failed: nothing that the client says from then on can be trusted.
     broken: Option<Failure>,
-}
-
-/// A call that has no answer yet.
-struct Waiting {
-    answerer: Answerer,
-    /// `flush` comes back at this time in any case.
-    until: Option<Mono>,
-    timed_out: bool,
 }
 
 /// Starts the engine's thread over an open vault. It ends, and locks the vault, after [`Call::Lock`], and when the machine wakes
@@ -319,39 +308,6 @@ impl Engine {
         }
     }
 
-    /// A client over what is stored.
-    fn load(&mut self) -> Result<(), Failure> {
-        let generator = seed::generator()?;
-        let stored = Stored::new(&self.vault);
-        let client = Client::load(
-            clock::now(),
-            Box::new(generator),
-            &stored,
-            Settings::default(),
-        );
-        if let Some(error) = stored.failure() {
-            return Err(error);
-        }
-        self.client = Some(client.map_err(|e| {
-            match e {
-                LoadError::Newer => Failure::new(
-                    Exit::Vault,
-                    "vault_newer",
-                    "the vault's records were written by a newer version",
-                )
-                .hint("update this program"),
-                LoadError::Damaged => Failure::new(
-                    Exit::Vault,
-                    "vault_corrupt",
-                    "the vault's records are damaged",
-                )
-                .hint("restore the vault from a backup, or begin a new one"),
-            }
-        })?);
-        self.drain();
-        Ok(())
-    }
-
     /// Takes one message: calls become inputs, unless the engine answers them itself.
     fn take(&mut self, message: Message) {
         match message {
@@ -380,87 +336,6 @@ impl Engine {
         }
     }
 
-    fn call(&mut self, call: Call, answerer: Answerer) {
-        match call {
-            Call::Lock {} => return self.ending = Some((End::Lock, answerer)),
-            Call::Panic {} => match policy::allows_panic() {
-                Ok(()) => return self.ending = Some((End::Panic, answerer)),
-                Err(failure) => return answerer(Err(failure)),
-            },
-            _ => {}
-        }
-        if let Some(failure) = &self.broken {
-            return answerer(Err(failure.clone()));
-        }
-        // [SPEC 12.60] It would be made when nobody waits for it any more.
-        self.drilling &= self.jobs.are_under_way();
-        if self.drilling && waits_for_jobs(&call, self.vault.mode().asks_relays()) {
-            return answerer(Err(drilling::running()));
-        }
-        if self.client.is_none()
-            && let Err(failure) = self.load()
-        {
-            return answerer(Err(failure));
-        }
-        let until = match &call {
-            Call::Flush { wait_ms } => Some(clock::now().mono.plus_ms(*wait_ms)),
-            _ => None,
-        };
-        match call {
-            Call::Drill {} => self.drill(answerer),
-            Call::SetDeadman { secret, days } => {
-                let set = self.set_deadman(&secret, days);
-                self.answer_renewed(set, answerer);
-            }
-            Call::SuspendDeadman { secret, days } => {
-                let set = self.suspend_deadman(&secret, days);
-                self.answer_renewed(set, answerer);
-            }
-            Call::VaultMode { relays } => self.jobs.begin(Box::new(move |access| {
-                let relays = secrets::addresses(&relays);
-                answerer(relays.and_then(|relays| factors::vault_mode(access, &relays)));
-            })),
-            Call::ChangeSecret { .. }
-            | Call::SetMode { .. }
-            | Call::SetPanic { .. }
-            | Call::UnsetPanic { .. }
-            | Call::ForgetLeft { .. }
-            | Call::SetRecovery { .. } => self.jobs.begin(Box::new(move |access| {
-                answerer(secrets::change(access, call));
-                // After the answer: a change that was made is not taken back by what could not be destroyed, and words are
-                // shown before anything is waited for. What is not destroyed stays noted.
-                let _ = Ways::of_machine().and_then(|ways| factors::tidy::tidy(access, &ways));
-            })),
-            Call::SetSwitch {
-                secret,
-                switch,
-                owner,
-            } => answerer(self.set_switch(&secret, &switch, &owner)),
-            Call::UnsetSwitch { secret } => self.unset_switch(&secret, answerer),
-            call => match convert::command(call) {
-                Ok(Some(command)) => {
-                    let id = self.next_command();
-                    self.waiting.insert(
-                        id,
-                        Waiting {
-                            answerer,
-                            until,
-                            timed_out: false,
-                        },
-                    );
-                    self.inputs.push_back(Input::Command(id, command));
-                }
-                Ok(None) => answerer(Err(Failure::fault("this call belongs to the connection"))),
-                Err(failure) => answerer(Err(failure)),
-            },
-        }
-    }
-
-    fn next_command(&mut self) -> CommandId {
-        self.command_last += 1;
-        CommandId(self.command_last)
-    }
-
     /// Inputs into the client and outputs out of it, until nothing is left to do but wait.
     fn settle(&mut self, messages: &mut mpsc::Receiver<Message>) {
         let mut taken = 0;
@@ -485,124 +360,6 @@ impl Engine {
             self.store();
             taken = 0;
         }
-    }
-
-    fn feed(&mut self, input: Input) {
-        let Some(client) = &mut self.client else {
-            return;
-        };
-        let stored = Stored::new(&self.vault);
-        client.handle(clock::now(), input, &stored);
-        match stored.failure() {
-            None => self.drain(),
-            // Nothing that came of a record that could not be read may leave.
-            Some(failure) => self.give_up(&failure, true),
-        }
-    }
-
-    /// Carries out what the client asks for, in its order.
-    fn drain(&mut self) {
-        while let Some(output) = self.client.as_mut().and_then(Client::poll) {
-            match output {
-                Output::Persist(ticket, changes) => self
-                    .unstored
-                    .push((ticket, changes.into_iter().map(change).collect())),
-                Output::Dial(id, endpoint) => {
-                    self.links.dial(
-                        id,
-                        Target {
-                            host: endpoint.host,
-                            port: endpoint.port,
-                        },
-                    );
-                }
-                Output::Frame(id, bytes) => {
-                    if !self.links.frame(id, bytes) {
-                        self.inputs.push_back(Input::LinkDown(id));
-                    }
-                }
-                Output::Hangup(id) => self.links.hang_up(id),
-                Output::Event(event) => {
-                    if let Some(event) = convert::event(event) {
-                        self.tell(&event);
-                    }
-                }
-                Output::Reply(id, reply) => self.reply(id, reply),
-            }
-        }
-    }
-
-    /// Stores everything handed out so far in one transaction.
-    fn store(&mut self) {
-        let Some((last, _)) = self.unstored.last() else {
-            return;
-        };
-        let last = *last;
-        let changes = std::mem::take(&mut self.unstored)
-            .into_iter()
-            .flat_map(|(_, changes)| changes)
-            .collect();
-        match self.vault.apply(changes) {
-            Ok(()) => self.inputs.push_back(Input::Persisted(last)),
-            Err(error) => {
-                // Neither is a damage: nothing of it was written.
-                let again = matches!(error, WriteError::Full | WriteError::TooLong);
-                self.give_up(&own::write_failure(error), !again);
-            }
-        }
-    }
-
-    /// The client is in doubt: it goes, with everything that waits for it. For good where the vault is damaged; else the
-    /// next call loads it anew, as after a crash.
-    fn give_up(&mut self, failure: &Failure, for_good: bool) {
-        self.client = None;
-        self.inputs.clear();
-        self.unstored.clear();
-        self.links.hang_up_all();
-        for (_, waiting) in std::mem::take(&mut self.waiting) {
-            (waiting.answerer)(Err(failure.clone()));
-        }
-        if for_good {
-            self.broken = Some(failure.clone());
-        }
-        self.tell(&Event::StorageFailed {
-            why: failure.error.clone(),
-        });
-    }
-
-    fn reply(&mut self, id: CommandId, reply: Result<Reply, Refused>) {
-        let Some(waiting) = self.waiting.remove(&id) else {
-            return;
-        };
-        let answer = match reply {
-            // A flush that ran out of time asked for the status instead.
-            Ok(Reply::Status(status)) if waiting.timed_out => Ok(Answer::Flushed {
-                waiting: status.waiting,
-                unreachable: status
-                    .relays
-                    .into_iter()
-                    .filter(|r| !r.up)
-                    .map(|r| r.relay)
-                    .collect(),
-                timed_out: true,
-            }),
-            Ok(reply) => convert::answer(reply, || {
-                own::vault_info(&self.vault, &self.home, self.outside_info())
-            }),
-            Err(refused) => Err(convert::refused(refused)),
-        };
-        (waiting.answerer)(answer);
-    }
-
-    fn outside_info(&self) -> OutsideInfo {
-        OutsideInfo {
-            deadman: self.watch.info(&clock::here()),
-            killcode: self.switch.info(),
-        }
-    }
-
-    fn tell(&mut self, event: &Event) {
-        self.watchers.retain_mut(|watcher| watcher(event));
     }
 
     /// How long nothing needs to be done unless somebody says something.
@@ -659,38 +416,6 @@ impl Engine {
         }
     }
 
-    /// Has relays keep their shares for a time that was set, and then answers: whoever sets it and leaves must know of those that do
-    /// not.
-    // [SPEC 11.54]
-    fn answer_renewed(&mut self, set: Result<Answer, Failure>, answerer: Answerer) {
-        if set.is_err() || !self.vault.mode().asks_relays() {
-            return answerer(set);
-        }
-        // Where that cannot be noted they are renewed all the same: the time is set already.
-        let _ = factors::change::note_due(&mut self.vault);
-        self.jobs.begin(Box::new(|access| {
-            let renewed = Ways::of_machine().and_then(|ways| factors::change::renew(access, &ways));
-            if let Err(failure) = renewed
-                && factors::change::note_failed(access, &failure).is_err()
-            {
-                // Nothing else tells it.
-                return answerer(Err(failure));
-            }
-            answerer(set);
-        }));
-    }
-
-    /// Has relays keep their shares for longer. What fails is tried again the next day, and has a year for that.
-    // [SPEC 11.54]
-    fn renew_leases(&mut self) {
-        self.renewed_at = clock::now().mono;
-        if self.vault.mode().asks_relays() {
-            self.jobs.begin(Box::new(|access| {
-                let _ = Ways::of_machine().and_then(|ways| factors::change::renew(access, &ways));
-            }));
-        }
-    }
-
     fn is_destroying(&self) -> bool {
         self.ending.as_ref().is_some_and(|(end, _)| end.destroys())
     }
@@ -703,34 +428,4 @@ fn wrong_pins() -> Failure {
         "ten wrong PINs in a row were given for changes of what opens the vault: it was locked";
     Failure::new(Exit::Vault, "wrong_pins", text)
         .hint("see who did: a script with an old PIN, or somebody who guesses; from now on each try counts where the TPM or relays count")
-}
-
-/// Whether it is done after what is under way.
-fn waits_for_jobs(call: &Call, asks_relays: bool) -> bool {
-    match call {
-        Call::Drill {}
-        | Call::VaultMode { .. }
-        | Call::ChangeSecret { .. }
-        | Call::SetMode { .. }
-        | Call::SetPanic { .. }
-        | Call::UnsetPanic { .. }
-        | Call::ForgetLeft { .. }
-        | Call::SetRecovery { .. } => true,
-        Call::SetDeadman { .. } | Call::SuspendDeadman { .. } => asks_relays,
-        _ => false,
-    }
-}
-
-/// Overwrites what decrypting left below on the stack, which no allocator zeroes: nothing waits there while the engine does.
-// [SPEC 12.13]
-#[inline(never)]
-fn wipe_stack() {
-    std::hint::black_box(&mut [0_u8; STACK_WIPED_BYTES]);
-}
-
-fn change(mut change: emptyroom_core::api::Change) -> Change {
-    Change {
-        key: std::mem::take(&mut change.key),
-        value: change.value.take(),
-    }
 }

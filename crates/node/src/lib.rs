@@ -29,6 +29,7 @@ pub mod rpc;
 mod seed;
 mod session;
 pub mod shares;
+mod stack;
 mod storage;
 mod switch;
 

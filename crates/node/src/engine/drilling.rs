@@ -94,8 +94,8 @@ mod tests {
 
     use super::*;
     use crate::api::{Call, ModeName, SecretText};
+    use crate::engine::calls::waits_for_jobs;
     use crate::engine::switch::tests::over;
-    use crate::engine::waits_for_jobs;
     use crate::home::{Kdf, create_vault};
     use crate::session::runtime;
 

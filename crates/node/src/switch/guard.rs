@@ -12,7 +12,7 @@ use emptyroom_vault::{Directory, is_there, mode_of};
 use emptyroom_wire::kill::Watched;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::Notify;
-use tokio::sync::watch::Sender;
+use tokio::sync::watch::{Receiver, Sender};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::ordered::RECEIPT_TIME_MAX;
@@ -169,19 +169,9 @@ impl Guard<'_> {
                 && Ordered::left(&outside).is_none()
                 && let Some(untold) = Untold::left(&outside)
             {
-                let is_told = untold.tell(&self.home, carrier).await;
-                // [SPEC 11.115] A vault that was put there since is watched.
-                let is_there = is_there(&OsDirectory::at(&self.home));
-                if is_told && !is_there {
-                    return self.wiped();
-                }
-                if !is_told {
-                    tokio::select! {
-                        () = sleep(self.again_after) => {}
-                        ordered = watch(&mut switch, carrier, &self.heard), if is_there => {
-                            pending = Some(ordered);
-                        }
-                    }
+                match self.tell_left(&untold, &mut switch, carrier).await {
+                    Ok(ordered) => pending = ordered,
+                    Err(over) => return over,
                 }
                 continue;
             }
@@ -231,6 +221,25 @@ impl Guard<'_> {
                 }
             }
             sleep(self.again_after).await;
+        }
+    }
+
+    /// Tells what was carried out. Gives an order that came while it could not, or why there is nothing more to be done.
+    async fn tell_left(
+        &self,
+        untold: &Untold,
+        switch: &mut Receiver<Option<Watched>>,
+        carrier: &dyn Carrier,
+    ) -> Result<Option<Ordered>, Failure> {
+        let is_told = untold.tell(&self.home, carrier).await;
+        // [SPEC 11.115] A vault that was put there since is watched.
+        match (is_told, is_there(&OsDirectory::at(&self.home))) {
+            (true, false) => Err(self.wiped()),
+            (true, true) => Ok(None),
+            (false, is_there) => tokio::select! {
+                () = sleep(self.again_after) => Ok(None),
+                ordered = watch(switch, carrier, &self.heard), if is_there => Ok(Some(ordered)),
+            },
         }
     }
 
