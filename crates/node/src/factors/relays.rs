@@ -46,7 +46,7 @@ const OPEN_TIME_MAX: Duration = Duration::from_secs(3);
 const USE_UP_TIME_MAX: Duration = Duration::from_secs(8);
 /// How long relays may take to renew; the same when somebody waits for the end.
 const RENEW_TIME_MAX: Duration = Duration::from_secs(15);
-const RENEW_HURRIED_MAX: Duration = Duration::from_secs(3);
+const RENEW_HURRIED_MAX: Duration = Duration::from_secs(8);
 
 const OWNER: &str = "emptyroom v1 vault share owner";
 

@@ -279,7 +279,13 @@ impl Guard<'_> {
         match ordered.wipe(&self.home, lock) {
             Ok(left) => Carried::Out(left),
             Err((failure, left)) => {
-                self.left_before.borrow_mut().extend(left);
+                let mut before = self.left_before.borrow_mut();
+                for left in left {
+                    if !before.contains(&left) {
+                        before.push(left);
+                    }
+                }
+                drop(before);
                 Carried::Failed(failure)
             }
         }

@@ -109,8 +109,10 @@ impl Keys {
     pub(crate) fn overtaken(&mut self, now: Now, ticket: Ticket, records: Vec<KeyRecord>) {
         // [SPEC 6.231]
         if self.next.take_if(|(at, _)| *at == ticket).is_some() {
+            // Who was told of none would ask the same again, without end.
+            let pause_ms = if records.is_empty() { self.retry_ms } else { 0 };
             self.learn(now, records);
-            self.turn_at = now.mono;
+            self.turn_at = now.mono.plus_ms(pause_ms);
         }
     }
 

@@ -12,7 +12,7 @@ use super::Vault;
 use super::open::input;
 use crate::derive::{LABEL_CHECK, LABEL_PANIC, LABEL_RELAYS, LABEL_TPM, stretch, subkey};
 use crate::error::{SecretError, WriteError};
-use crate::factors::{Answers, Factors, Share};
+use crate::factors::{Answers, Factors, Mode, Share};
 use crate::header::{Found, Others, Places, VERSION, Wrapping, draw_places, fits_area, try_all};
 use crate::memory::LockedKey;
 use crate::secret::Passphrase;
@@ -237,7 +237,10 @@ impl Vault {
             self.wrong_in_row.store(0, Ordering::Relaxed);
             Ok(stretched)
         } else {
-            self.wrong_in_row.fetch_add(1, Ordering::Relaxed);
+            // Without either nothing can tell a right one, so there is nothing to guess.
+            if self.check.is_some() || self.mode() == Mode::Passphrase {
+                self.wrong_in_row.fetch_add(1, Ordering::Relaxed);
+            }
             Err(SecretError::WrongSecret)
         }
     }

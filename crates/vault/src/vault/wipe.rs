@@ -88,9 +88,10 @@ pub fn wipe_held(
         }
         // [SPEC 11.110]
         Err(_) => match HeaderFile::exists(&*dir) {
-            // It was not even opened, as where there are no descriptors: it stays for the next try, which may learn what it names.
+            // It was not even opened, as where there are no descriptors: all stays for the next try, which may learn what it names,
+            // and overwrite what cannot be overwritten now.
             Err(e) if e.kind() != io::ErrorKind::PermissionDenied => {
-                let _ = remove_files(&*dir, &random, names_but_header());
+                let _ = scrub_files(&*dir, &random);
                 Err(e)
             }
             // Nobody can say which copy counts, nor what it names.
@@ -154,25 +155,17 @@ pub(super) fn destroy(
 
 /// Overwrites the record keys, and removes all files, the header first.
 fn remove(dir: &dyn Directory, random: &Random, outside: OutsideFile) -> io::Result<()> {
-    remove_files(dir, random, names())?;
-    match outside {
-        OutsideFile::Goes => outside::remove(dir),
-        OutsideFile::Stays => Ok(()),
-    }
-}
-
-fn remove_files(
-    dir: &dyn Directory,
-    random: &Random,
-    names: impl Iterator<Item = &'static str>,
-) -> io::Result<()> {
     let scrubbed = scrub_files(dir, random);
-    let removed = names.map(|name| match dir.remove(name) {
+    let removed = names().map(|name| match dir.remove(name) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     });
     let removed = removed.fold(Ok(()), io::Result::and);
-    scrubbed.and(removed).and(dir.sync())
+    scrubbed.and(removed).and(dir.sync())?;
+    match outside {
+        OutsideFile::Goes => outside::remove(dir),
+        OutsideFile::Stays => Ok(()),
+    }
 }
 
 /// All files that a vault's directory may hold.
@@ -182,9 +175,6 @@ pub fn file_names() -> impl Iterator<Item = &'static str> {
 
 /// The files of a vault, but for the lock and what lies outside.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    header::NAMES.into_iter().chain(names_but_header())
-}
-
-fn names_but_header() -> impl Iterator<Item = &'static str> {
-    keys::NAMES.into_iter().chain([RECORDS_NAME])
+    let keys = keys::NAMES.into_iter();
+    header::NAMES.into_iter().chain(keys).chain([RECORDS_NAME])
 }

@@ -9,7 +9,7 @@ use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::Day;
 
 use super::{Cluster, Refused, Shard, THREAD_ENDED};
-use crate::data::DataError;
+use crate::data::{DataError, sync_directory};
 use crate::medium::mark;
 use crate::postgres::homes::{Homes, Remembered, SharedKeys};
 use crate::postgres::link::{Link, Phase};
@@ -199,7 +199,8 @@ fn has_begun(directory: &Path) -> Result<(), DataError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(DataError::io("remove", &mark, error))
         }
-        _ => Ok(()),
+        // Else a power cut brings it back.
+        _ => sync_directory(&mark),
     }
 }
 
