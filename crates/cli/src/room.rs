@@ -287,7 +287,7 @@ impl Room {
             relay: known.into_iter().find(|known| known.relay == relay),
             timed_out: flushed.timed_out,
         });
-        let impostor = impostor(&session, &relay)?;
+        let impostor = impostor(&session, &relay);
         session.close()?;
         if waits {
             return Err(kept(
@@ -421,17 +421,13 @@ pub(crate) fn contact(session: &Session, name: &str) -> Result<ContactInfo, Fail
     }
 }
 
-/// Who answers at a relay's address is not the relay, as far as this session found.
-///
-/// # Errors
-/// When the vault was locked or cannot be read.
-pub(crate) fn impostor(session: &Session, relay: &str) -> Result<Option<String>, Failure> {
-    let relays = status(session)?.relays;
+/// Who answers at a relay's address is not the relay, as far as this session found. What stands in the way of asking is no reason
+/// to fail: something was stored before.
+pub(crate) fn impostor(session: &Session, relay: &str) -> Option<String> {
+    let relays = status(session).ok()?.relays;
     let found = relays.into_iter().find(|known| known.relay == relay);
-    let trouble = found
-        .filter(|known| !known.up)
-        .and_then(|known| known.trouble);
-    Ok(trouble.filter(|kind| matches!(kind.as_str(), "wrong_identity" | "wrong_certificate")))
+    let trouble = found.filter(|known| !known.up)?.trouble;
+    trouble.filter(|kind| matches!(kind.as_str(), "wrong_identity" | "wrong_certificate"))
 }
 
 /// The relay has it not, but it is kept. `impostor`: who answers in its place, see [`impostor`].

@@ -369,6 +369,13 @@ impl Link {
             .up(ctx.now.mono, opened.terms.reconnect_spread_s);
         self.failures = 0;
         self.update_needed = false;
+        // Whoever answered in the relay's place is gone.
+        if matches!(
+            self.trouble,
+            Some(RelayTrouble::WrongIdentity | RelayTrouble::WrongCertificate)
+        ) {
+            self.trouble = None;
+        }
         self.hosts.answers();
         self.pages = Pages::new();
         self.trail = None;

@@ -1,5 +1,7 @@
 //! The line that is being typed.
 
+use emptyroom_node::api::TEXT_BYTES_MAX;
+
 use crate::terminal;
 
 /// Longer than any message may be is not typed.
@@ -20,10 +22,15 @@ impl Editor {
         }
     }
 
-    /// Inserts a text as it is, line breaks included.
-    pub(crate) fn paste(&mut self, text: &str) {
+    /// Inserts a text as it is, line breaks included. False: it would not fit whole, and nothing was inserted.
+    pub(crate) fn paste(&mut self, text: &str) -> bool {
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
-        text.chars().for_each(|c| self.insert(c));
+        let typed: usize = self.chars.iter().map(|c| c.len_utf8()).sum();
+        let fits = typed + text.len() <= TEXT_BYTES_MAX;
+        if fits {
+            text.chars().for_each(|c| self.insert(c));
+        }
+        fits
     }
 
     pub(crate) fn backspace(&mut self) {
@@ -93,10 +100,15 @@ impl Editor {
     /// What fits into so many columns, with the cursor in it, and the cursor's column.
     pub(crate) fn view(&self, columns: usize) -> (String, usize) {
         let chars: Vec<char> = self.chars.iter().map(|c| shown(*c)).collect();
-        let mut from = 0;
-        let wide = |chars: &[char]| chars.iter().map(|c| terminal::width(*c)).sum::<usize>();
-        while from < self.at && wide(chars.get(from..self.at).unwrap_or_default()) >= columns {
-            from += 1;
+        let mut from = self.at;
+        let mut before = 0;
+        for c in chars.get(..self.at).unwrap_or_default().iter().rev() {
+            let width = terminal::width(*c);
+            if before + width >= columns {
+                break;
+            }
+            before += width;
+            from -= 1;
         }
         let mut text = String::new();
         let mut used = 0;
@@ -107,10 +119,7 @@ impl Editor {
             }
             text.push(*c);
         }
-        (
-            terminal::line(&text),
-            wide(chars.get(from..self.at).unwrap_or_default()),
-        )
+        (terminal::line(&text), before)
     }
 }
 
@@ -155,7 +164,11 @@ mod tests {
     #[test]
     fn what_is_pasted_stays_one_text() {
         let mut editor = typed("see ");
-        editor.paste("one\r\n/delete 3\rtwo\n");
+        assert!(editor.paste("one\r\n/delete 3\rtwo\n"));
+        assert!(
+            !editor.paste(&"y".repeat(TEXT_BYTES_MAX)),
+            "all of it or nothing"
+        );
         assert_eq!(
             editor.view(80).0,
             "see one\u{23ce}/delete 3\u{23ce}two\u{23ce}"

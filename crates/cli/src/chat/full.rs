@@ -32,6 +32,9 @@ const BURNS_ON_KEY: &str = "a message burns as soon as you press a key";
 /// Shown while messages wait that do not fit: they do not count as read before they were seen.
 const ABOVE: &str = "unread messages above do not fit: leave, `emptyroom receive` prints them";
 
+/// Shown where a pasted text does not fit into a message.
+const TOO_LONG: &str = "too long to paste: a message has 16 KiB";
+
 /// What can come.
 enum Input {
     Typed(Typed),
@@ -120,7 +123,9 @@ impl Chat<'_> {
                     Input::Typed(Typed::Paste(text)) => {
                         self.seen = true;
                         self.idle.typed();
-                        self.editor.paste(&text);
+                        if !self.editor.paste(&text) {
+                            self.hint = TOO_LONG.to_owned();
+                        }
                     }
                     Input::Typed(_) => {}
                     Input::Happened(event) => {
@@ -278,6 +283,9 @@ impl Chat<'_> {
             Err(failure) if has_ended(&failure) => Err(failure),
             Err(failure) => {
                 self.hint = failure.text;
+                if !line.starts_with('/') {
+                    self.editor.paste(line);
+                }
                 Ok(Step::Stay)
             }
         }

@@ -85,7 +85,7 @@ pub(crate) fn run(session: &Session, name: &str, out: Out, mut idle: Idle) -> Re
         Err(refused)
     } else if kept {
         let relay = room::contact(session, name)?.relay;
-        let impostor = room::impostor(session, &relay)?;
+        let impostor = room::impostor(session, &relay);
         let impostor = impostor.as_deref();
         Err(room::kept(
             "what was not sent",

@@ -50,7 +50,7 @@ impl Join {
             room.out.result("joined", &value, || None)?;
             if state == "joining" {
                 let relay = room::contact(&session, &self.name)?.relay;
-                let impostor = room::impostor(&session, &relay)?;
+                let impostor = room::impostor(&session, &relay);
                 return Err(room::kept(
                     "the link",
                     &relay,

@@ -95,6 +95,10 @@ impl Conversation {
             Err(trouble) => return self.main_trouble(ctx, trouble),
         };
         let (next_seq, hash) = (main.track.next_seq(), main.track.hash());
+        // A slow network withholds nothing.
+        if let Some(by) = &mut self.live.read_first_by {
+            *by = ctx.clock.mono().plus_ms(DELIVER_MS_MAX);
+        }
         if let Some(missing) = accepted.gap {
             self.gap(ctx, missing);
         }

@@ -123,26 +123,25 @@ impl Hosts {
     /// Forgets the hosts of links that led to nothing, or whose conversation is gone. False: there are none.
     // [SPEC 7.14]
     pub(super) fn forget(&mut self, is_gone: impl Fn(ConversationId) -> bool) -> bool {
-        let is_stale = |named: &Named| match &named.by {
-            By::Links(links) => links.is_empty() || links.iter().any(|link| is_gone(*link)),
-            _ => false,
-        };
-        // Orders may wait for a relay whose last conversation is gone.
+        let before = self.all.len();
         let is_needed = |named: &Named| match &named.by {
             By::Links(links) => links.iter().any(|link| !is_gone(*link)),
             _ => true,
         };
-        if !self.all.iter().any(is_stale) || !self.all.iter().any(is_needed) {
-            return false;
-        }
-        self.all.retain(is_needed);
-        for named in &mut self.all {
-            if let By::Links(links) = &mut named.by {
-                links.retain(|link| !is_gone(*link));
-            }
-        }
+        let is_of_link = |named: &Named| matches!(named.by, By::Links(_));
+        // Where the user named none, the first link's stay: they are known to work, and orders may wait.
+        let first = if self.all.iter().all(is_of_link) {
+            self.named_len().max(1)
+        } else {
+            0
+        };
+        let mut seen = 0;
+        self.all.retain(|named| {
+            seen += 1;
+            seen <= first || is_needed(named)
+        });
         self.next = self.next.min(self.all.len());
-        true
+        self.all.len() != before
     }
 
     /// Whose turn it is; after that it is the next one's.

@@ -199,6 +199,7 @@ pub struct StatusInfo {
     /// So far the client's time is above the device's clock, where that is more than a day.
     pub clock_ahead_s: Option<u64>,
     /// What must not pass by; those that were told for a month.
+    #[serde(default)]
     pub alarms: Vec<AlarmInfo>,
 }
 
