@@ -231,15 +231,26 @@ impl Guard<'_> {
         switch: &mut Receiver<Option<Watched>>,
         carrier: &dyn Carrier,
     ) -> Result<Option<Ordered>, Failure> {
-        let is_told = untold.tell(&self.home, carrier).await;
-        // [SPEC 11.115] A vault that was put there since is watched.
-        match (is_told, is_there(&OsDirectory::at(&self.home))) {
-            (true, false) => Err(self.wiped()),
-            (true, true) => Ok(None),
-            (false, is_there) => tokio::select! {
-                () = sleep(self.again_after) => Ok(None),
-                ordered = watch(switch, carrier, &self.heard), if is_there => Ok(Some(ordered)),
+        let there = || is_there(&OsDirectory::at(&self.home));
+        let was_there = there();
+        let tells = async {
+            while !untold.tell(&self.home, carrier).await {
+                sleep(self.again_after).await;
+                if there() != was_there {
+                    return false;
+                }
+            }
+            true
+        };
+        // [SPEC 11.115] A vault that was put there since is watched, by one look at its log and not by a new one each time.
+        tokio::select! {
+            is_told = tells => match is_told && !there() {
+                true => Err(self.wiped()),
+                false => Ok(None),
             },
+            ordered = watch(switch, carrier, &self.heard), if was_there => Ok(Some(ordered)),
+            // [SPEC 11.66] Somebody else has begun one.
+            () = self.noted.notified() => Ok(None),
         }
     }
 
