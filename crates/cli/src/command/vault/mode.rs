@@ -23,7 +23,7 @@ use crate::{failure, passphrase, prompt, span, terminal};
 Examples:
   emptyroom vault mode               what it is, what this machine has, what is recommended
   emptyroom vault mode --relays FILE
-                                     the same with these relays: whether they can be reached and keep shares
+                                     the same, and whether these relays are reached and keep shares
   emptyroom vault mode tpm           from now on this machine's TPM is needed, too
   emptyroom vault mode relays --relays FILE
                                      from now on relays are needed, too
