@@ -338,12 +338,15 @@ fn restart_why(why: &str) -> &str {
 pub(crate) fn relay_trouble(kind: &str) -> &str {
     match kind {
         "rolled_back" => "went back to an older state: it lost what it had confirmed",
-        "two_histories" => "showed two different histories",
+        // Where it says so, a contact who means ill can bring it about as well.
+        "two_histories" => "showed two different histories, or a contact makes it look so",
         "log_lost" => "lost a log that it should have",
         "withheld" => "left out entries that it should have",
         "wrong_sequence" => "gave numbers that do not fit together",
-        "foreign_entry" => "delivered an entry of another log",
-        "key_chain" => "has keys that do not form one chain: restored, or two-faced",
+        "foreign_entry" => "delivered an entry of another log, or a contact wrote rubbish",
+        "key_chain" => {
+            "has keys that do not form one chain (restored, or two-faced), or a contact says so"
+        }
         "wrong_identity" => "is not the one that the address names",
         "wrong_certificate" => "shows a certificate that it did not sign",
         "malformed" => "sent what no relay of this version sends",

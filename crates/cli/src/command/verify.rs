@@ -3,11 +3,12 @@
 use std::io::IsTerminal;
 
 use clap::Args;
-use emptyroom_node::api::{Answer, Call, Failure};
+use emptyroom_node::api::{Answer, Call, Exit, Failure};
+use emptyroom_node::is_same_code;
 use serde_json::json;
 
 use crate::room::{self, Room};
-use crate::{out, qr};
+use crate::{out, qr, secret};
 
 /// Compare keys with a contact
 ///
@@ -17,22 +18,32 @@ use crate::{out, qr};
 #[command(after_long_help = "\
 Examples:
   emptyroom verify bob                  sixty digits, and on a terminal a QR code
-  emptyroom verify bob --confirm        they were compared and are the same")]
+  emptyroom verify bob --confirm        they were compared and are the same
+  emptyroom verify bob --scanned -      the QR code from Bob's screen, as a scanner reads it")]
 pub(crate) struct Verify {
     /// The contact
     name: String,
     /// The numbers were compared and are the same
     #[arg(long)]
     confirm: bool,
+    /// The text of the other's QR code; `-` reads standard input, or asks for it
+    ///
+    /// Where it holds the same keys the contact is verified, as by --confirm.
+    #[arg(long, value_name = "CODE", conflicts_with = "confirm")]
+    scanned: Option<String>,
 }
 
 impl Verify {
+    fn confirmed(&self, room: &Room) -> Result<(), Failure> {
+        let name = self.name.clone();
+        room.change_here(Call::ConfirmVerified { name })?;
+        room::note(room.out, &format!("{} is verified", self.name));
+        Ok(())
+    }
+
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         if self.confirm {
-            let name = self.name.clone();
-            room.change_here(Call::ConfirmVerified { name })?;
-            room::note(room.out, &format!("{} is verified", self.name));
-            return Ok(());
+            return self.confirmed(room);
         }
         let session = room.open()?;
         room::meet(&session, &self.name)?;
@@ -47,7 +58,16 @@ impl Verify {
         else {
             return Err(room::unexpected());
         };
+        let is_same = self.scanned.as_deref().map(|given| {
+            let scanned = secret::line_or_ask(Some(given), "scanned code")?;
+            is_same_code(&qr, scanned.expose())
+        });
         room.leave(session)?;
+        match is_same.transpose()? {
+            Some(true) => return self.confirmed(room),
+            Some(false) => return Err(differs(&self.name)),
+            None => {}
+        }
         let value =
             json!({ "conversation": self.name, "number": number, "qr": qr, "verified": verified });
         room.out
@@ -67,6 +87,14 @@ impl Verify {
         });
         Ok(())
     }
+}
+
+/// The keys are not those that the other one sees.
+fn differs(name: &str) -> Failure {
+    let text = format!("the code is not that of {name}'s keys as they are seen here");
+    Failure::new(Exit::Refused, "keys_differ", text).hint(
+        "look that it is the code of this conversation, fresh from the other's screen; if it is, somebody else has taken the link: do not talk",
+    )
 }
 
 /// Twelve groups of five digits.
