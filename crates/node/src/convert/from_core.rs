@@ -1,7 +1,5 @@
 //! What the core says, as the interface says it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use emptyroom_core::api::{self as core, Name, Refused, Reply, Side};
 
 use super::{timer_s, words};
@@ -44,7 +42,7 @@ pub(crate) fn answer(
         },
         Reply::Fingerprint(print) => Answer::Fingerprint {
             number: print.digits,
-            qr: URL_SAFE_NO_PAD.encode(print.qr),
+            qr: print.qr,
             verified: print.verified,
         },
         Reply::Status(status) => Answer::Status(StatusInfo {
