@@ -1,8 +1,8 @@
 //! What two people compare to know that nobody sits between them: a number of 60 digits, or its QR code.
 //!
 //! Both are over both identity keys and the same on both sides. Keys are compared, not people: who finds the numbers equal
-//! over a channel that he trusts knows that both clients talk to each other. The QR code carries the reader's position,
-//! too, so that a relay that shows the two different histories is found out as well.
+//! over a channel that he trusts knows that both clients talk to each other. The QR code carries the shower's position,
+//! too, for whoever compares histories at the same place; messages say it as well, so no client has to.
 
 use emptyroom_wire::hash::labelled;
 use sha2::{Digest as _, Sha512};

@@ -35,14 +35,14 @@ pub(crate) struct Verify {
 
 impl Verify {
     fn confirmed(&self, room: &Room) -> Result<(), Failure> {
-        let name = self.name.clone();
-        room.change_here(Call::ConfirmVerified { name })?;
         room::note(room.out, &format!("{} is verified", self.name));
         Ok(())
     }
 
     pub(crate) fn run(self, room: &Room) -> Result<(), Failure> {
         if self.confirm {
+            let name = self.name.clone();
+            room.change_here(Call::ConfirmVerified { name })?;
             return self.confirmed(room);
         }
         let session = room.open()?;
@@ -62,9 +62,17 @@ impl Verify {
             let scanned = secret::line_or_ask(Some(given), "scanned code")?;
             is_same_code(&qr, scanned.expose())
         });
+        let is_same = is_same.transpose();
+        if let Ok(Some(true)) = is_same {
+            let name = self.name.clone();
+            session.call(Call::ConfirmVerified { name })?;
+        }
         room.leave(session)?;
-        match is_same.transpose()? {
-            Some(true) => return self.confirmed(room),
+        match is_same? {
+            Some(true) => {
+                room.out.done()?;
+                return self.confirmed(room);
+            }
             Some(false) => return Err(differs(&self.name)),
             None => {}
         }

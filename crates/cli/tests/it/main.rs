@@ -33,4 +33,5 @@ mod relay_modes;
 mod restored;
 mod signals;
 mod slow;
+mod verify;
 mod world;

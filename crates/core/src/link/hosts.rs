@@ -129,7 +129,7 @@ impl Hosts {
             _ => true,
         };
         let is_of_link = |named: &Named| matches!(named.by, By::Links(_));
-        // Where the user named none, the first link's stay: they are known to work, and orders may wait.
+        // Where the user named none, the first link's stay: they may be the only ones that work, and orders may wait. But behind all others.
         let first = if self.all.iter().all(is_of_link) {
             self.named_len().max(1)
         } else {
@@ -140,6 +140,7 @@ impl Hosts {
             seen += 1;
             seen <= first || is_needed(named)
         });
+        self.all.sort_by_key(|named| !is_needed(named));
         self.next = self.next.min(self.all.len());
         self.all.len() != before
     }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod content;
-#[path = "../../../../fuzz/corpus.rs"]
+#[path = "../../../wire/tests/it/corpus.rs"]
 mod corpus;
 mod fuzz;
 mod keys;

@@ -249,8 +249,18 @@ impl Guard<'_> {
                 false => Ok(None),
             },
             ordered = watch(switch, carrier, &self.heard), if was_there => Ok(Some(ordered)),
-            // [SPEC 11.66] Somebody else has begun one.
-            () = self.noted.notified() => Ok(None),
+            () = self.begun() => Ok(None),
+        }
+    }
+
+    /// Somebody else has begun an order. Each look also wakes for what is to be told, which is under way.
+    // [SPEC 11.66]
+    async fn begun(&self) {
+        loop {
+            self.noted.notified().await;
+            if Ordered::left(&read(&self.home)).is_some() {
+                return;
+            }
         }
     }
 

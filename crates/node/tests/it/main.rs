@@ -2,6 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod carrier;
-#[path = "../../../../fuzz/corpus.rs"]
+#[path = "../../../wire/tests/it/corpus.rs"]
 mod corpus;
 mod fuzz;

@@ -13,7 +13,7 @@ mod appends;
 mod at_rest;
 mod away;
 mod casts;
-#[path = "../../../../fuzz/corpus.rs"]
+#[path = "../../../wire/tests/it/corpus.rs"]
 mod corpus;
 mod fairness;
 mod full;

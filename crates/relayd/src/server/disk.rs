@@ -19,7 +19,7 @@ use crate::entropy;
 use crate::medium::{Choice, Keeper, MediumError};
 use crate::metrics::Metrics;
 use crate::postgres::chain::SharedChain;
-use crate::postgres::cluster::{Purpose, Refused};
+use crate::postgres::cluster::Refused;
 use crate::postgres::{Address, Unusable};
 use crate::wake::letter::WakeSecret;
 use crate::wake::{self, Wake};
@@ -62,9 +62,7 @@ impl Disk {
         } else {
             KeptChain::Own(own)
         };
-        // Where it was lost, what this node had of its own stands in it.
-        let is_anew = options.store.purpose == Purpose::ServingAfterLoss;
-        if first.is_some() && !is_anew && !options.clock_is_right {
+        if first.is_some() && !options.clock_is_right {
             check_clock(&records, now)?;
         }
         Ok(Self {

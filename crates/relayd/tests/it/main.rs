@@ -14,7 +14,7 @@ mod backup;
 mod client;
 mod confined;
 mod conformance;
-#[path = "../../../../fuzz/corpus.rs"]
+#[path = "../../../wire/tests/it/corpus.rs"]
 mod corpus;
 mod database;
 mod disk;

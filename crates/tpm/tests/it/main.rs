@@ -10,7 +10,7 @@
 
 mod attacks;
 mod bus;
-#[path = "../../../../fuzz/corpus.rs"]
+#[path = "../../../wire/tests/it/corpus.rs"]
 mod corpus;
 mod fuzz;
 mod hostile;

@@ -9,7 +9,7 @@
 )]
 
 mod basics;
-#[path = "../../../../fuzz/corpus.rs"]
+#[path = "../../../wire/tests/it/corpus.rs"]
 mod corpus;
 mod crash;
 mod damage;

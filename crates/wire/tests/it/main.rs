@@ -12,7 +12,6 @@
 mod address;
 mod chain;
 mod codec;
-#[path = "../../../../fuzz/corpus.rs"]
 mod corpus;
 mod entry;
 mod framing;
