@@ -15,20 +15,27 @@ use crate::{run, system};
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "for-this-machine-only";
 
+/// Where servers listen: below what systems give to connections, one of which could have the port of a server that is away.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+
 /// So many ports that are free now.
 ///
 /// # Errors
 /// When there are none.
 pub(crate) fn free_ports(number: usize) -> Result<Vec<u16>, String> {
-    let failed = |e: std::io::Error| format!("no free port: {e}");
-    let listeners: Result<Vec<TcpListener>, _> = (0..number)
-        .map(|_| TcpListener::bind("127.0.0.1:0").map_err(failed))
+    // Two rooms on one machine look in different places.
+    let offset = std::process::id() as usize % PORTS.len();
+    let free: Vec<u16> = PORTS
+        .cycle()
+        .skip(offset)
+        .take(PORTS.len())
+        .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .take(number)
         .collect();
-    let listeners = listeners?;
-    let ports = listeners.iter().map(TcpListener::local_addr);
-    ports
-        .map(|address| Ok(address.map_err(failed)?.port()))
-        .collect()
+    match free.len() == number {
+        true => Ok(free),
+        false => Err("no free port".into()),
+    }
 }
 
 fn free_port() -> Result<u16, String> {
@@ -40,7 +47,7 @@ struct Server(Option<Child>);
 
 impl Server {
     fn spawn(command: &mut Command) -> Result<Server, String> {
-        command.stdin(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null());
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.spawn();
         let child = child.map_err(|e| format!("cannot run {program}: {e}"))?;
@@ -49,6 +56,11 @@ impl Server {
 
     fn id(&self) -> u32 {
         self.0.as_ref().map_or(0, Child::id)
+    }
+
+    fn has_ended(&mut self) -> bool {
+        let ended = self.0.as_mut().map(Child::try_wait);
+        !matches!(ended, Some(Ok(None)))
     }
 
     fn kill(&mut self) {
@@ -136,9 +148,35 @@ impl Database {
         Ok(database)
     }
 
+    /// Starts it. It refuses to while processes of one that was killed are there: then it is tried again.
+    ///
     /// # Errors
-    /// When it does not start.
+    /// When it does not start, with the last it said.
     pub(crate) fn run(&mut self) -> Result<(), String> {
+        let until = Instant::now() + STARTS_WITHIN;
+        loop {
+            self.spawn()?;
+            while !self.server.has_ended() {
+                if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                    return Ok(());
+                }
+                if Instant::now() > until {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            if Instant::now() > until {
+                let log = fs::read_to_string(self.log()).unwrap_or_default();
+                let last = log.lines().last().unwrap_or("it says nothing");
+                return Err(format!("PostgreSQL does not start: {last}"));
+            }
+        }
+    }
+
+    fn spawn(&mut self) -> Result<(), String> {
+        let path = self.log();
+        let log = fs::OpenOptions::new().create(true).append(true).open(&path);
+        let log = log.map_err(|e| format!("{}: {e}", path.display()))?;
         let mut command = self.command("postgres");
         command
             .arg("-D")
@@ -147,9 +185,14 @@ impl Database {
             .args(["-c", "unix_socket_directories="])
             .arg("-c")
             .arg(format!("port={}", self.port))
-            .stdout(Stdio::null());
+            .stdout(Stdio::null())
+            .stderr(log);
         self.server = Server::spawn(&mut command)?;
-        listens(self.port, "PostgreSQL")
+        Ok(())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("log")
     }
 
     /// With all its processes: they end when they see that the first one is gone.
@@ -246,7 +289,8 @@ impl Nats {
         let mut command = Command::new(system::nats_program().ok_or("NATS is not installed")?);
         command
             .args(["-a", "127.0.0.1", "-p", &self.port.to_string()])
-            .stdout(Stdio::null());
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         self.server = Server::spawn(&mut command)?;
         listens(self.port, "NATS")
     }
@@ -306,7 +350,8 @@ impl Node {
             .args(["serve", "--data"])
             .arg(&self.data)
             .args(&self.arguments)
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         self.server = Server::spawn(&mut command)?;
         let output = self.server.0.as_mut().and_then(|child| child.stdout.take());
         let mut line = String::new();

@@ -14,6 +14,7 @@ use emptyroom_wire::secret::Private;
 use emptyroom_wire::sign::SignKey;
 use emptyroom_wire::wipe::{ACTION_WIPE, OrderBody, OrderHash};
 use rand_chacha::ChaCha20Rng;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tokio::runtime::Runtime;
 
 use super::holder::{Wiped, receipts, wipe};
@@ -178,9 +179,11 @@ pub(crate) fn take_away(home: &Path) {
     std::fs::create_dir(home.join("outside")).unwrap();
 }
 
+/// At once: there is no moment in which nothing lies there.
 pub(crate) fn give_back(home: &Path) {
-    std::fs::remove_dir(home.join("outside")).unwrap();
-    std::fs::rename(home.join("kept"), home.join("outside")).unwrap();
+    let (kept, outside) = (home.join("kept"), home.join("outside"));
+    renameat_with(CWD, &kept, CWD, &outside, RenameFlags::EXCHANGE).unwrap();
+    std::fs::remove_dir(kept).unwrap();
 }
 
 fn signed(body: OrderBody, by: &SignKey) -> Said {
