@@ -17,6 +17,7 @@ pub use answer::{
 pub use call::{Call, SecretText};
 pub use event::{Event, EventLine};
 pub use failure::{Exit, Failure, reason};
+pub(crate) use failure::{left_kinds, left_words};
 pub use line::{Line, LineBody, MessageState, Unread};
 
 /// The version that every JSON object of the interface carries as `"v"`.

@@ -198,7 +198,7 @@ impl Order {
             left.is_ok_and(|left| left.is_some_and(|left| is(&left)))
         };
         let is_begun = noted(&|left| Ordered::left(left).is_some());
-        ordered.done(&place.0);
+        ordered.done(&place.0, &[]);
         if is_begun && noted(&|left| ordered.is_done(left)) {
             return Ok(());
         }

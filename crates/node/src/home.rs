@@ -321,7 +321,10 @@ pub(crate) fn wipe_held(
     let _ = drill::clear(home);
     wait_for_header(home);
     let mut left = Vec::new();
-    let besides = &mut |area: &[u8]| left = factors::destroy_named(area);
+    let besides = &mut |area: &[u8]| {
+        left = factors::destroy_named(area);
+        switch::note_left(home, &left);
+    };
     let wiped = emptyroom_vault::wipe_held(directory, lock, generator, besides, outside);
     match wiped {
         Ok(()) => Ok(left),

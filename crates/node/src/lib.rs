@@ -36,6 +36,7 @@ mod switch;
 
 pub use clock::uptime;
 pub use daemon::{CLIENTS_MAX, serve};
+pub use emptyroom_wire::kill::Left;
 pub use factors::{WrongBefore, tpm_device};
 pub use home::{Kdf, had_vault, make as make_home};
 pub use phrase::{WORDS, is_recovery_phrase, new_recovery_words};

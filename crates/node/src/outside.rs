@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use emptyroom_vault::{Directory, outside};
 use emptyroom_wire::codec;
-use emptyroom_wire::kill::Watched;
+use emptyroom_wire::kill::{Left, Watched};
 use emptyroom_wire::wipe::{OrderHash, WipeOrder};
 
 use crate::deadman::Deadline;
@@ -20,6 +20,7 @@ const KIND_HEARD: u8 = 3;
 const KIND_ORDERED: u8 = 4;
 const KIND_UNTOLD: u8 = 5;
 const KIND_TROUBLE: u8 = 6;
+const KIND_LEFT: u8 = 7;
 
 /// The kinds of what belongs to the dead-man time.
 pub(crate) const OF_DEADLINE: &[u8] = &[KIND_DEADLINE];
@@ -30,6 +31,7 @@ pub(crate) const OF_SWITCH: &[u8] = &[
     KIND_ORDERED,
     KIND_UNTOLD,
     KIND_TROUBLE,
+    KIND_LEFT,
 ];
 
 /// What keeps a switch from being relied on: since when, in unix milliseconds, and 0 where it does not.
@@ -53,6 +55,8 @@ pub(crate) struct Outside {
     pub(crate) ordered: Option<WipeOrder>,
     /// One that was carried out, and is to be told. It destroys nothing any more.
     pub(crate) untold: Option<OrderHash>,
+    /// What is left elsewhere of the vault that one of these destroys, or has destroyed, as far as that is known.
+    pub(crate) left: Option<Left>,
     /// Parts that this version does not know or cannot understand. They are as if they were not there, and stay as they are.
     others: Vec<(u8, Vec<u8>)>,
 }
@@ -119,6 +123,7 @@ impl Outside {
             (KIND_ORDERED, ordered),
             (KIND_UNTOLD, self.untold.map(|order| order.0.into())),
             (KIND_TROUBLE, self.trouble.encode()),
+            (KIND_LEFT, self.left.map(|left| vec![left.0])),
         ];
         let known = parts
             .into_iter()
@@ -168,6 +173,7 @@ impl Outside {
             KIND_ORDERED => self.ordered = Some(codec::decode(part).ok()?),
             KIND_UNTOLD => self.untold = Some(OrderHash(part.try_into().ok()?)),
             KIND_TROUBLE => self.trouble = Trouble::decode(part.try_into().ok()?)?,
+            KIND_LEFT => self.left = Some(Left(u8::from_be_bytes(part.try_into().ok()?))),
             _ => return None,
         }
         Some(())
@@ -247,6 +253,7 @@ mod tests {
                 filled_ms: 9,
             },
             untold: Some(OrderHash([5; 32])),
+            left: Some(Left::TPM),
             ..Outside::default()
         };
         let whole = outside.encode();

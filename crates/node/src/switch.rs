@@ -6,6 +6,7 @@
 pub(crate) mod guard;
 mod heard;
 pub(crate) mod holder;
+mod known;
 pub(crate) mod log;
 mod ordered;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use crate::errand::{Errand, NoRelay, Whom};
 use crate::outside::Outside;
 use crate::{clock, seed};
 pub(crate) use heard::Heard;
-pub(crate) use ordered::{Ordered, Untold, patiently};
+pub(crate) use ordered::{Ordered, Untold, note_left, patiently};
 
 /// How long a relay that cannot be reached is left alone, first and at most; and as much again, drawn.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);

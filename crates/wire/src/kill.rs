@@ -32,6 +32,7 @@ const READ: &str = "emptyroom v1 switch read key";
 const OUTER: &str = "emptyroom v1 switch outer key";
 const RECEIPT_KEY: &str = "emptyroom v1 switch receipt key";
 const RECEIPT: &str = "emptyroom v1 wipe receipt";
+const REMAINS: &str = "emptyroom v1 wipe remains";
 const VERSION: u8 = 1;
 /// What the text of a kill code begins with, in either case.
 pub const SCHEME: &str = "emptyroom-kill:";
@@ -47,6 +48,7 @@ pub const KILL_CODE_LEN: usize = 16;
 
 const KIND_ORDER: u8 = 1;
 const KIND_RECEIPT: u8 = 2;
+const KIND_REMAINS: u8 = 3;
 
 /// Sixteen random bytes, from which all else derives.
 pub struct KillCode(Secret<KILL_CODE_LEN>);
@@ -73,6 +75,8 @@ pub enum Said {
     Order(WipeOrder),
     /// The device has carried an order out.
     Receipt(Receipt),
+    /// What of its vault is left elsewhere then.
+    Remains(Remains),
 }
 
 /// A device's word that it has carried an order out.
@@ -84,6 +88,23 @@ pub struct Receipt {
     pub at_ms: u64,
     signature: Signature,
 }
+
+/// A device's word of what is left elsewhere of a vault that it destroyed by an order.
+#[derive(Clone, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+pub struct Remains {
+    /// Which order.
+    pub order: OrderHash,
+    /// What.
+    pub left: Left,
+    signature: Signature,
+}
+
+/// Kinds of things that could not be destroyed with a vault: a set, whose other bits later versions may know.
+// [SPEC 11.116]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes,
+)]
+pub struct Left(pub u8);
 
 /// A kill code with where its switch is.
 pub struct KillLink {
@@ -252,6 +273,28 @@ impl Switch {
         key.verify(RECEIPT, &parts, &receipt.signature)
     }
 
+    /// The device's word of what is left.
+    #[must_use]
+    pub fn remains(&self, order: OrderHash, left: Left) -> Remains {
+        // [SPEC 11.116]
+        let parts: [&[u8]; 3] = [&self.id.0, &order.0, &[left.0]];
+        Remains {
+            order,
+            left,
+            signature: self.receipt.sign(REMAINS, &parts),
+        }
+    }
+
+    /// Whether this switch's device said so.
+    ///
+    /// # Errors
+    /// [`BadSignature`].
+    pub fn verify_remains(&self, remains: &Remains) -> Result<(), BadSignature> {
+        let parts: [&[u8]; 3] = [&self.id.0, &remains.order.0, &[remains.left.0]];
+        let key = self.receipt.verify_key();
+        key.verify(REMAINS, &parts, &remains.signature)
+    }
+
     /// Seals an entry, to be appended where the log holds no commits, with this nonce.
     ///
     /// # Errors
@@ -266,6 +309,7 @@ impl Switch {
         let (kind, content) = match said {
             Said::Order(order) => (KIND_ORDER, codec::encode(order)?),
             Said::Receipt(receipt) => (KIND_RECEIPT, codec::encode(receipt)?),
+            Said::Remains(remains) => (KIND_REMAINS, codec::encode(remains)?),
         };
         let aad = Aad::first(self.id, Ttl::Life, nonce);
         entry::seal(&self.outer, &aad, kind, &content, rng)
@@ -282,8 +326,43 @@ impl Switch {
         match kind {
             KIND_ORDER => codec::decode(&content).ok().map(Said::Order),
             KIND_RECEIPT => codec::decode(&content).ok().map(Said::Receipt),
+            KIND_REMAINS => codec::decode(&content).ok().map(Said::Remains),
             _ => None,
         }
+    }
+}
+
+impl Left {
+    /// A key in the TPM.
+    pub const TPM: Self = Left(1);
+    /// Shares at relays.
+    pub const RELAYS: Self = Left(2);
+    /// What nobody knows, as the header that named it was damaged.
+    pub const UNKNOWN: Self = Left(4);
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Left(self.0 | other.0)
+    }
+
+    /// Whether some of the other is in it.
+    #[must_use]
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The kinds, without those that a later version knows: of those it is only known that something is left.
+    #[must_use]
+    pub fn known(self) -> Self {
+        let known = Self::TPM.and(Self::RELAYS).and(Self::UNKNOWN);
+        let is_other = self.0 & !known.0 != 0;
+        let other = if is_other {
+            Self::UNKNOWN
+        } else {
+            Self::default()
+        };
+        Left(self.0 & known.0).and(other)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::{Args, Subcommand};
 use emptyroom_node::api::Failure;
-use emptyroom_node::{Killcode as Code, Wiped};
+use emptyroom_node::{Killcode as Code, Left, Wiped};
 use serde_json::json;
 
 use crate::command::panic::LEGAL_HOLD;
@@ -172,6 +172,7 @@ pub(super) fn value(wiped: Wiped) -> serde_json::Value {
     json!({
         "orders": wiped.orders,
         "device_at": wiped.device_at,
+        "left": wiped.left.map(names),
         "until": wiped.until,
         "relay_checked": wiped.relay_checked,
         "clocks_agree": wiped.clocks_agree,
@@ -181,9 +182,79 @@ pub(super) fn value(wiped: Wiped) -> serde_json::Value {
 pub(super) fn text(wiped: Wiped) -> String {
     match wiped.device_at {
         Some(at) => format!(
-            "the device, or whoever has its files, says that the vault was destroyed at {}",
-            span::local(at)
+            "the device, or whoever has its files, says that the vault was destroyed at {}{}",
+            span::local(at),
+            wiped.left.map(left).unwrap_or_default()
         ),
         None => "the device has given no receipt yet".to_owned(),
+    }
+}
+
+/// What could not be destroyed elsewhere: its name for scripts, and for people with what that means.
+const LEFT: [(Left, &str, &str); 3] = [
+    (
+        Left::TPM,
+        "tpm",
+        "not its key in the TPM: a copy of its disk from before opens with the PIN on the machine with that TPM",
+    ),
+    (
+        Left::RELAYS,
+        "relays",
+        "not its shares at relays: a copy of its disk from before may open with the PIN until they end",
+    ),
+    (
+        Left::UNKNOWN,
+        "unknown",
+        "nobody knows what of it is left in a TPM or at relays, where copies of its disk from before may open with the PIN",
+    ),
+];
+
+// [SPEC 11.116]
+fn names(left: Left) -> Vec<&'static str> {
+    let there = LEFT.iter().filter(|(kind, ..)| left.has(*kind));
+    there.map(|(_, name, _)| *name).collect()
+}
+
+fn left(left: Left) -> String {
+    let there = LEFT.iter().filter(|(kind, ..)| left.has(*kind));
+    let there: Vec<&str> = there.map(|(.., text)| *text).collect();
+    match there.as_slice() {
+        [] => ", and that nothing of it is left in a TPM or at relays".to_owned(),
+        there => format!(", but {}", there.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That nothing is left is told from that nothing is known.
+    // [SPEC 11.116]
+    #[test]
+    fn what_is_left_is_named() {
+        let wiped = Wiped {
+            orders: 1,
+            device_at: Some(0),
+            left: None,
+            until: None,
+            relay_checked: true,
+            clocks_agree: true,
+        };
+        assert_eq!(value(wiped)["left"], json!(null));
+        assert!(!text(wiped).contains("TPM"));
+        let told = |left| {
+            let wiped = Wiped {
+                left: Some(left),
+                ..wiped
+            };
+            (value(wiped)["left"].clone(), text(wiped))
+        };
+        let (names, text) = told(Left::default());
+        assert_eq!(names, json!([]));
+        assert!(text.ends_with("and that nothing of it is left in a TPM or at relays"));
+        let (names, text) = told(Left::TPM.and(Left::UNKNOWN));
+        assert_eq!(names, json!(["tpm", "unknown"]));
+        assert!(text.contains("but not its key in the TPM") && text.contains("nobody knows"));
+        assert_eq!(told(Left::RELAYS).0, json!(["relays"]));
     }
 }

@@ -84,6 +84,11 @@ fn a_daemon_carries_an_order_out_and_says_so() {
     let wiped = ordered(&code, "30s");
     assert!(wiped["device_at"].is_u64(), "{wiped}");
     assert_eq!(wiped["relay_checked"], json!(true));
+    // [SPEC 11.116]
+    assert_eq!(
+        (&before["left"], &wiped["left"]),
+        (&Value::Null, &json!([]))
+    );
     let ended = daemon.finish().ends(5);
     assert!(ended.err.contains("an order to wipe came"), "{ended:?}");
     assert_eq!(names(&ada.home), ["lock"]);

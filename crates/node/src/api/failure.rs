@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use emptyroom_wire::kill::Left;
 use serde::{Deserialize, Serialize};
 
 /// The exit code of a command, by what the caller can do about it.
@@ -160,9 +161,12 @@ fn remains(left: &[String]) -> String {
 
 /// What to do about it.
 fn remove(left: &[String]) -> String {
-    let in_tpm = left.iter().any(|left| left.ends_with("of the TPM"));
-    let at_relays = left.iter().any(|left| left.contains("at the relays"));
-    let hints = [(in_tpm || !at_relays, REMOVE), (at_relays, SHARES)];
+    let kinds = left_kinds(left);
+    let at_relays = kinds.has(Left::RELAYS);
+    let hints = [
+        (kinds.has(Left::TPM) || !at_relays, REMOVE),
+        (at_relays, SHARES),
+    ];
     let hints: Vec<&str> = hints
         .iter()
         .filter(|(is, _)| *is)
@@ -170,6 +174,32 @@ fn remove(left: &[String]) -> String {
         .collect();
     hints.join("; ")
 }
+
+/// What kinds of things these are, in words, which could not be destroyed.
+// [SPEC 11.116]
+pub(crate) fn left_kinds(left: &[String]) -> Left {
+    let kind = |left: &String| match left {
+        left if left.ends_with(IN_TPM) => Left::TPM,
+        left if left.contains(AT_RELAYS) => Left::RELAYS,
+        _ => Left::UNKNOWN,
+    };
+    left.iter().map(kind).fold(Left::default(), Left::and)
+}
+
+/// The same kinds in words, where nobody knows any more what it was.
+pub(crate) fn left_words(left: Left) -> Vec<String> {
+    let left = left.known();
+    let words = [
+        (Left::TPM, format!("a key {IN_TPM}")),
+        (Left::RELAYS, format!("its shares {AT_RELAYS}")),
+        (Left::UNKNOWN, "what its damaged header named".to_owned()),
+    ];
+    let words = words.into_iter().filter(|(kind, _)| left.has(*kind));
+    words.map(|(_, words)| words).collect()
+}
+
+const IN_TPM: &str = "of the TPM";
+const AT_RELAYS: &str = "at the relays";
 
 const REMOVE: &str = "when the TPM can be reached, remove it by its number (`tpm2_nvundefine 0x...`). Clearing the TPM ends it, too, and \
      everything else that is tied to it: other vaults, the encryption of disks";

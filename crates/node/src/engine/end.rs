@@ -11,7 +11,7 @@ use super::{Answerer, Engine, Message, own};
 use crate::api::{Answer, Call, Event, Failure};
 use crate::carrier::Carrier;
 use crate::factors::Elsewhere;
-use crate::switch::Ordered;
+use crate::switch::{Ordered, note_left};
 use crate::{clock, drill};
 
 /// How the engine ends.
@@ -131,10 +131,11 @@ impl Engine {
                     left = elsewhere.destroy_in_tpm();
                     // Before the files are removed: when it is cut off here, the next start still finds whom to ask.
                     left.extend(elsewhere.delete_shares(&left));
+                    note_left(&home, &left);
                 };
                 let destroyed = vault.wipe(&mut besides, outside);
                 if let (Err(_), Some(Err(_)), Some(order)) = (&destroyed, noted, &order) {
-                    order.note_late(&home);
+                    order.note_late(&home, &left);
                 }
                 let ordered = order.is_some();
                 let event = match destroyed {
@@ -170,7 +171,7 @@ impl Engine {
         let is_said = left.is_empty() || is_heard;
         let tell = move || {
             if let (End::Wipe, Ok(()), Some(order)) = (end, ended, order) {
-                tell(order, is_said, &home, carrier, &runtime);
+                tell(order, (left, is_said), &home, carrier, &runtime);
             }
         };
         Ended {
@@ -184,11 +185,17 @@ impl Engine {
 /// Tells whoever gave an order that it was carried out, unless something is left elsewhere that nobody here was told yet: that is said
 /// before a relay takes its time, and a guard tells.
 // [SPEC 11.111]
-fn tell(order: Ordered, is_said: bool, home: &Path, carrier: Arc<dyn Carrier>, runtime: &Handle) {
+fn tell(
+    order: Ordered,
+    (left, is_said): (Vec<String>, bool),
+    home: &Path,
+    carrier: Arc<dyn Carrier>,
+    runtime: &Handle,
+) {
     let (told, waits) = std::sync::mpsc::channel::<()>();
     let home = home.to_owned();
     runtime.spawn(async move {
-        order.done(&home);
+        order.done(&home, &left);
         if is_said {
             // What it does not come to, a guard does.
             order.tell(&home, &*carrier).await;

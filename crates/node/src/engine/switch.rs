@@ -279,7 +279,8 @@ fn lay_outside(vault: &Vault, watched: Option<&Watched>) -> Result<(), WriteErro
             found.ordered = None;
         }
         if found.switch.as_ref() != watched {
-            (found.switch, found.heard_ms, found.untold) = (watched.cloned(), None, None);
+            (found.switch, found.heard_ms) = (watched.cloned(), None);
+            (found.untold, found.left) = (None, None);
             found.trouble = Trouble::default();
         }
     };

@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::ordered::RECEIPT_TIME_MAX;
 use super::{Heard, Ordered, Untold, lying_outside, watch};
-use crate::api::{DeadmanInfo, Failure, reason};
+use crate::api::{DeadmanInfo, Failure, left_kinds, left_words, reason};
 use crate::carrier::Carrier;
 use crate::deadman::start;
 use crate::outside::{Outside, Stamp, stamp};
@@ -186,10 +186,7 @@ impl Guard<'_> {
             self.was_ordered.set(true);
             match self.carry_out(&ordered).await {
                 Carried::Out(left) => {
-                    // What an earlier try could not end is left all the same.
-                    let before = self.left_before.take();
-                    let new = left.iter().filter(|left| !before.contains(left));
-                    let left: Vec<String> = before.iter().chain(new).cloned().collect();
+                    let left = self.with_left_before(left);
                     // Before the relay is asked, which takes its time: nothing on the disk names it any more.
                     // [SPEC 12.46]
                     if !left.is_empty() {
@@ -224,6 +221,16 @@ impl Guard<'_> {
         }
     }
 
+    /// What an earlier try could not end is left all the same; where that was noted alone, it is known here by name.
+    fn with_left_before(&self, left: Vec<String>) -> Vec<String> {
+        let before = self.left_before.take();
+        let noted = left_words(left_kinds(&before));
+        let new = left
+            .iter()
+            .filter(|left| !before.contains(left) && !noted.contains(left));
+        before.iter().chain(new).cloned().collect()
+    }
+
     /// Tells what was carried out. Gives an order that came while it could not, or why there is nothing more to be done.
     async fn tell_left(
         &self,
@@ -245,7 +252,9 @@ impl Guard<'_> {
         // [SPEC 11.115] A vault that was put there since is watched, by one look at its log and not by a new one each time.
         tokio::select! {
             is_told = tells => match is_told && !there() {
-                true => Err(self.wiped()),
+                // What it has destroyed itself it knows by name.
+                true if self.left.borrow().is_some() => Err(self.wiped()),
+                true => Err(untold.wiped()),
                 false => Ok(None),
             },
             ordered = watch(switch, carrier, &self.heard), if was_there => Ok(Some(ordered)),
@@ -330,7 +339,7 @@ impl Guard<'_> {
                 continue;
             }
             if is_begun {
-                ordered.done(&self.home);
+                ordered.done(&self.home, &[]);
             }
             return;
         }

@@ -5,18 +5,18 @@ use std::time::Duration;
 use emptyroom_wire::address::{AddressFault, Host, RelayAddress, parse_hosts};
 use emptyroom_wire::kill::{KillCode, KillLink, Said, Switch};
 use emptyroom_wire::link::LinkFault;
-use emptyroom_wire::op::{
-    Answer as Answered, Create, EntryPush, NewLog, Push, Refusal, RefusalCode, Request,
-};
+use emptyroom_wire::op::{Answer as Answered, Create, NewLog, Push, Refusal, RefusalCode, Request};
 use emptyroom_wire::rng;
 use emptyroom_wire::secret::Private;
 use emptyroom_wire::sign::SignKey;
-use emptyroom_wire::time::{DAY_MS, Wall};
-use emptyroom_wire::wipe::{ACTION_WIPE, OrderBody, OrderHash, WipeOrder, WipePolicy, judge};
+use emptyroom_wire::time::DAY_MS;
+use emptyroom_wire::wipe::{ACTION_WIPE, OrderBody, WipeOrder};
 use rand_chacha::ChaCha20Rng;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zeroize::Zeroizing;
 
+use super::known::Known;
+pub use super::known::Wiped;
 use super::log::{append, destroy, open};
 use crate::api::{Answer, Call, Exit, Failure, SecretText};
 use crate::carrier::Direct;
@@ -40,21 +40,6 @@ pub struct Killcode {
     pub words: SecretText,
     /// The relay's address, without an access code.
     pub at: String,
-}
-
-/// What is known of a switch's orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wiped {
-    /// Orders in the log that this code gave.
-    pub orders: usize,
-    /// When one was carried out, as a receipt says that the device gave, or who has its files (unix milliseconds).
-    pub device_at: Option<u64>,
-    /// Until when the new order holds.
-    pub until: Option<u64>,
-    /// Whoever answered is the switch's relay for sure.
-    pub relay_checked: bool,
-    /// The relay's clock and this machine's are less than a day apart.
-    pub clocks_agree: bool,
 }
 
 /// Makes a kill code for an open vault at a relay. Nothing is left where it fails.
@@ -154,7 +139,7 @@ pub fn wipe(
 ) -> Result<Wiped, Failure> {
     let held = Held::read(code, at)?;
     let wiped = held.place.run(async |carrier, random| {
-        let mut known = Known::new(&held);
+        let mut known = held.known();
         let mut errand = held.place.dial(carrier, random).await?;
         let handle = held.open(&mut errand).await?;
         let (theirs, ours) = (errand.terms().time_ms, clock::now().wall.0);
@@ -220,7 +205,7 @@ fn again(failure: Failure, hint: &str) -> Failure {
 pub fn receipts(code: &SecretText, at: Option<&str>) -> Result<Wiped, Failure> {
     let held = Held::read(code, at)?;
     let read = held.place.run(async |carrier, random| {
-        let mut known = Known::new(&held);
+        let mut known = held.known();
         let mut errand = held.place.dial(carrier, random).await?;
         held.open(&mut errand).await?;
         let read = async {
@@ -237,70 +222,6 @@ pub fn receipts(code: &SecretText, at: Option<&str>) -> Result<Wiped, Failure> {
         Ok(known.told())
     });
     read.map_err(|failure| again(failure, "run the command again later"))
-}
-
-/// What a switch log says to whoever has the code.
-struct Known<'a> {
-    switch: &'a Switch,
-    policy: WipePolicy,
-    orders: Vec<OrderHash>,
-    wiped: Wiped,
-}
-
-impl<'a> Known<'a> {
-    fn new(held: &'a Held) -> Self {
-        Self {
-            switch: &held.switch,
-            policy: held.code.policy(),
-            orders: Vec::new(),
-            wiped: Wiped {
-                orders: 0,
-                device_at: None,
-                until: None,
-                relay_checked: matches!(held.place.whom, Whom::Known(_)),
-                clocks_agree: true,
-            },
-        }
-    }
-
-    /// An order counts if this code signed it, a receipt if it is for one that was there before it.
-    // [SPEC 11.68]
-    fn take(&mut self, entry: &EntryPush) {
-        match self.switch.open(entry) {
-            // Also one that is over: a device may have obeyed it before.
-            Some(Said::Order(order)) if judge(&order, &self.policy, Wall(0)).is_ok() => {
-                let hash = order.body.hash();
-                if !self.orders.contains(&hash) {
-                    self.orders.push(hash);
-                }
-            }
-            Some(Said::Receipt(receipt))
-                if self.orders.contains(&receipt.order) && self.switch.verify(&receipt).is_ok() =>
-            {
-                // The first: what a device repeats says no more.
-                self.wiped.device_at.get_or_insert(receipt.at_ms);
-            }
-            _ => {}
-        }
-    }
-
-    /// Comes back with a receipt, or when the stream ended.
-    async fn wait(&mut self, errand: &mut Errand) {
-        while self.wiped.device_at.is_none() {
-            match errand.next_push().await {
-                Ok(Some((_, Push::Entry(entry)))) => self.take(&entry),
-                Ok(Some((_, Push::Gone(_)))) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
-    }
-
-    fn told(self) -> Wiped {
-        Wiped {
-            orders: self.orders.len(),
-            ..self.wiped
-        }
-    }
 }
 
 /// A relay, and how it is known.
@@ -377,6 +298,11 @@ impl Held {
             code,
             switch,
         }
+    }
+
+    fn known(&self) -> Known<'_> {
+        let is_checked = matches!(self.place.whom, Whom::Known(_));
+        Known::new(&self.switch, self.code.policy(), is_checked)
     }
 
     async fn open(&self, errand: &mut Errand) -> Result<emptyroom_wire::op::Handle, Failure> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Directory, OutsideFile, is_there, outside};
 use emptyroom_wire::address::Host;
-use emptyroom_wire::kill::{KillCode, Said, Watched};
+use emptyroom_wire::kill::{KillCode, Left, Said, Watched};
 use emptyroom_wire::op::{Refusal, RefusalCode};
 use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::rng;
@@ -16,7 +16,7 @@ use emptyroom_wire::time::Wall;
 use emptyroom_wire::wipe::{ACTION_WIPE, OrderBody, OrderHash, WipeOrder, judge};
 
 use super::log::{append, open};
-use crate::api::{Failure, reason};
+use crate::api::{Failure, left_kinds, left_words, reason};
 use crate::carrier::Carrier;
 use crate::deadman::start;
 use crate::errand::{Errand, Whom};
@@ -41,6 +41,7 @@ pub(crate) struct Ordered {
 pub(crate) struct Untold {
     watched: Watched,
     order: OrderHash,
+    left: Option<Left>,
 }
 
 impl Ordered {
@@ -77,14 +78,6 @@ impl Ordered {
         })
     }
 
-    /// What is to be told when it was carried out.
-    fn untold(&self) -> Untold {
-        Untold {
-            watched: self.watched.clone(),
-            order: self.order.body.hash(),
-        }
-    }
-
     /// Whether it was carried out, as what lies outside says.
     pub(crate) fn is_done(&self, outside: &Outside) -> bool {
         outside.untold == Some(self.order.body.hash())
@@ -95,9 +88,10 @@ impl Ordered {
         outside.ordered.as_ref() == Some(&self.order)
     }
 
-    /// The vault is destroyed: from now on the note leads to nothing but to tell, whatever vault is put there later.
+    /// The vault is destroyed, but for what is left, in words: from now on the note leads to nothing but to tell, whatever vault is put
+    /// there later.
     // [SPEC 11.67]
-    pub(crate) fn done(&self, home: &Path) {
+    pub(crate) fn done(&self, home: &Path, left: &[String]) {
         let directory = OsDirectory::at(home);
         // What cannot be written now is when it is told again.
         let Ok(_lock) = patiently(|| directory.lock()) else {
@@ -111,6 +105,10 @@ impl Ordered {
             if self.is_begun(outside) || is_unnoted {
                 outside.untold = Some(self.order.body.hash());
                 outside.deadline = None;
+                // What an earlier try noted is left all the same.
+                // [SPEC 11.116]
+                let noted = outside.left.unwrap_or_default();
+                outside.left = Some(noted.and(left_kinds(left)));
             }
             outside.ordered = None;
         });
@@ -120,6 +118,9 @@ impl Ordered {
     // [SPEC 11.66]
     pub(crate) fn note(&self, directory: &dyn Directory) -> io::Result<()> {
         Outside::change(directory, |outside| {
+            if !self.is_begun(outside) {
+                outside.left = None;
+            }
             outside.switch = Some(self.watched.clone());
             outside.ordered = Some(self.order.clone());
         })
@@ -127,10 +128,11 @@ impl Ordered {
 
     /// The same where it could not be noted before, as on a full disk, and the wipe failed, too: there may be room now.
     // [SPEC 11.112]
-    pub(crate) fn note_late(&self, home: &Path) {
+    pub(crate) fn note_late(&self, home: &Path, left: &[String]) {
         let directory = OsDirectory::at(home);
         if let Ok(_lock) = patiently(|| directory.lock()) {
             let _ = self.note(&directory);
+            note_left(home, left);
         }
     }
 
@@ -149,13 +151,16 @@ impl Ordered {
         let wiped = home::wipe_held(home, lock, OutsideFile::Stays);
         let left = wiped.map_err(|(failure, left)| {
             if noted.is_err() {
-                self.note_late(home);
+                self.note_late(home, &left);
             }
             let failure = Failure::wipe_failed(true, &failure.text, &left);
             (failure, left)
         })?;
-        self.done(home);
-        Ok(left)
+        self.done(home, &left);
+        match left.is_empty() {
+            true => Ok(left_words(noted_left(home).unwrap_or_default())),
+            false => Ok(left),
+        }
     }
 
     /// Carries out one that came when the vault was just locked, if its switch still lies outside.
@@ -210,7 +215,12 @@ impl Ordered {
 
     /// Tells whoever gave the order that it is done ([`Untold::tell`]).
     pub(crate) async fn tell(&self, home: &Path, carrier: &dyn Carrier) -> bool {
-        self.untold().tell(home, carrier).await
+        let untold = Untold {
+            watched: self.watched.clone(),
+            order: self.order.body.hash(),
+            left: noted_left(home),
+        };
+        untold.tell(home, carrier).await
     }
 }
 
@@ -220,7 +230,14 @@ impl Untold {
         Some(Self {
             order: outside.untold?,
             watched: outside.switch.clone()?,
+            left: outside.left,
         })
+    }
+
+    /// What became of the vault, for whoever knows nothing else of that.
+    // [SPEC 11.116]
+    pub(super) fn wiped(&self) -> Failure {
+        Failure::wiped(true, &left_words(self.left.unwrap_or_default()))
     }
 
     /// Tells whoever gave the order that it is done, and says whether the relay has that. Then nothing is left to be told, and the
@@ -243,12 +260,17 @@ impl Untold {
             Ok(handle) => handle,
             Err(refusal) => return is_for_good(refusal),
         };
-        let said = Said::Receipt(switch.receipt(self.order, clock::now().wall.0));
-        let appended = append(&mut errand, &switch, handle, &said, &mut rng).await;
-        appended
-            .ok()?
-            .or_else(|refusal| is_for_good(refusal).ok_or(refusal))
-            .ok()
+        // [SPEC 11.116] The receipt last: whoever has it has all.
+        let remains = self.left.map(|left| switch.remains(self.order, left));
+        let receipt = switch.receipt(self.order, clock::now().wall.0);
+        let said = remains.map(Said::Remains).into_iter();
+        for said in said.chain([Said::Receipt(receipt)]) {
+            let appended = append(&mut errand, &switch, handle, &said, &mut rng).await;
+            if let Err(refusal) = appended.ok()? {
+                return is_for_good(refusal);
+            }
+        }
+        Some(())
     }
 
     /// Removes what lies outside of a vault that is gone, and says whether it is. What cannot be removed now is by whoever tells
@@ -266,11 +288,33 @@ impl Untold {
         }
         if is_there(&directory) {
             // Another one, whose switch this is as well.
-            Outside::change(&directory, |outside| outside.untold = None).is_ok()
+            Outside::change(&directory, |outside| {
+                (outside.untold, outside.left) = (None, None)
+            })
+            .is_ok()
         } else {
             outside::remove(&directory).is_ok()
         }
     }
+}
+
+/// Notes what could not be destroyed, in words, of a vault that an order destroys: what names it is removed next. Whoever calls this has
+/// the directory's lock.
+// [SPEC 11.116]
+pub(crate) fn note_left(home: &Path, left: &[String]) {
+    let directory = OsDirectory::at(home);
+    let is_ordered = |outside: &Outside| outside.ordered.is_some();
+    if Outside::read(&directory).is_ok_and(|found| found.as_ref().is_some_and(is_ordered)) {
+        // What cannot be noted is known to this process alone.
+        let _ = Outside::change(&directory, |outside| {
+            outside.left = Some(left_kinds(left));
+        });
+    }
+}
+
+/// What is left, as it was noted.
+fn noted_left(home: &Path) -> Option<Left> {
+    Outside::read(&OsDirectory::at(home)).ok().flatten()?.left
 }
 
 /// A switch that takes no receipt any more: there is nobody to be told by it.

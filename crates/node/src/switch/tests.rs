@@ -7,7 +7,7 @@ use std::time::Duration;
 use emptyroom_relayd::server::{Options, Server};
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_wire::address::RelayAddress;
-use emptyroom_wire::kill::KillCode;
+use emptyroom_wire::kill::{KillCode, Left};
 use emptyroom_wire::op::{Answer, Create, Handle, NewLog, Request};
 use emptyroom_wire::rng;
 use emptyroom_wire::secret::Private;
@@ -18,6 +18,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tokio::runtime::Runtime;
 
 use super::holder::{Wiped, receipts, wipe};
+use super::ordered::note_left;
 use super::*;
 use crate::api::{Exit, SecretText};
 use crate::deadman::start;
@@ -74,7 +75,7 @@ impl Stage {
     }
 
     /// The code as text, as its holder has it.
-    fn text(&self) -> SecretText {
+    pub(super) fn text(&self) -> SecretText {
         let link = emptyroom_wire::kill::KillLink {
             hosts: self.address.hosts().cloned().collect(),
             relay: self.address.identity,
@@ -372,6 +373,7 @@ fn a_receipt_counts_for_an_order_of_the_code_alone() {
     let nothing = Wiped {
         orders: 0,
         device_at: None,
+        left: None,
         until: None,
         relay_checked: true,
         clocks_agree: true,
@@ -385,6 +387,39 @@ fn a_receipt_counts_for_an_order_of_the_code_alone() {
     let again = wipe(&text, None, Duration::from_secs(86_400), LONG).unwrap();
     assert_eq!((again.orders, again.device_at), (1, Some(3)));
     assert_eq!(receipts(&text, None).unwrap().orders, 2);
+}
+
+/// It belongs to a receipt; and a device that says it twice, after a backup was taken back, says both.
+// [SPEC 11.116]
+#[test]
+fn what_is_left_is_shown_with_a_receipt() {
+    let mut stage = Stage::new("remains");
+    let (watched, text, kill) = (stage.watched(), stage.text(), stage.code.kill_key());
+    let switch = watched.switch();
+    let (body, stranger) = (stage.body(), KillCode::generate(&mut stage.random));
+    let hash = body.hash();
+    let remains = |order, left| Said::Remains(switch.remains(order, Left(left)));
+    let entries = [
+        remains(hash, 1),
+        signed(body, &kill),
+        remains(OrderHash([7; 32]), 1),
+        Said::Remains(stranger.switch().remains(hash, Left(1))),
+    ];
+    stage.append(&watched, entries);
+    assert_eq!(receipts(&text, None).unwrap().left, None);
+    stage.append(&watched, [Said::Receipt(switch.receipt(hash, 3))]);
+    let told = receipts(&text, None).unwrap();
+    // As of a device whose program does not know it.
+    assert_eq!((told.device_at, told.left), (Some(3), None));
+    for (said, left) in [
+        (0, Left(0)),
+        (2, Left::RELAYS),
+        (0, Left::RELAYS),
+        (0x40, Left(6)),
+    ] {
+        stage.append(&watched, [remains(hash, said)]);
+        assert_eq!(receipts(&text, None).unwrap().left, Some(left));
+    }
 }
 
 fn home(name: &str) -> PathBuf {
@@ -421,9 +456,50 @@ fn a_start_goes_on_with_a_wipe_that_was_cut_off() {
             .map(|e| e.unwrap().file_name())
             .collect();
         assert_eq!(left, ["lock"], "told, and nothing left to be done");
-        assert!(receipts(&stage.text(), None).unwrap().device_at.is_some());
+        let told = receipts(&stage.text(), None).unwrap();
+        assert!(told.device_at.is_some() && told.left == Some(Left::default()));
         std::fs::remove_dir_all(&home).unwrap();
     }
+}
+
+/// The header that named it went before: it was noted, and is told by the start and, with the receipt, by a guard.
+// [SPEC 11.111, 11.116]
+#[test]
+fn what_a_wipe_left_that_was_cut_off_is_told() {
+    let mut stage = Stage::new("cut-off-left");
+    let home = home("cut-off-left");
+    begin(&home, &mut stage);
+    note_left(&home, &["index 0x01800007 of the TPM".to_owned()]);
+    std::fs::remove_file(home.join("header")).unwrap();
+    let ended = start::look(&home, &clock::here()).unwrap_err();
+    assert!(ended.text.contains("a key of the TPM"), "{}", ended.text);
+    assert!(receipts(&stage.text(), None).unwrap().device_at.is_none());
+    let ended = guard::guard(&home, |_| Ok(()), |_| {}).unwrap_err();
+    assert!(ended.text.contains("a key of the TPM"), "{}", ended.text);
+    let told = receipts(&stage.text(), None).unwrap();
+    assert!(told.device_at.is_some() && told.left == Some(Left::TPM));
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// Nothing is noted of a vault that no order destroys, nor left there for the next order.
+// [SPEC 11.116]
+#[test]
+fn what_is_left_is_noted_for_one_order() {
+    let mut stage = Stage::new("noted-once");
+    let home = home("noted-once");
+    let directory = OsDirectory::at(&home);
+    let noted = || Outside::read(&directory).unwrap().unwrap_or_default().left;
+    let words = ["its shares at the relays".to_owned()];
+    note_left(&home, &words);
+    assert_eq!(noted(), None);
+    let mut ordered = begin(&home, &mut stage);
+    note_left(&home, &words);
+    ordered.note(&directory).unwrap();
+    assert_eq!(noted(), Some(Left::RELAYS), "it is the same one again");
+    ordered.order.body.order_id.0 = [9; 16];
+    ordered.note(&directory).unwrap();
+    assert_eq!(noted(), None);
+    std::fs::remove_dir_all(&home).unwrap();
 }
 
 /// Killed between the wipe and its receipt: nothing stands in the way of a new vault, and a guard tells.
@@ -465,7 +541,7 @@ fn what_is_only_to_be_told_destroys_nothing_that_is_put_there_later() {
         order: order(&stage.code),
     };
     ordered.note(&OsDirectory::at(&home)).unwrap();
-    ordered.done(&home);
+    ordered.done(&home, &[]);
     let left = Outside::read(&OsDirectory::at(&home)).unwrap().unwrap();
     assert!(left.ordered.is_none() && ordered.is_done(&left));
     assert_eq!(start::look(&home, &clock::here()), Ok(None));
@@ -490,7 +566,7 @@ fn a_switch_that_is_gone_keeps_no_guard_waiting() {
     let watched = stage.watched();
     crate::home::destroy_vault(&home).unwrap();
     untold.note(&OsDirectory::at(&home)).unwrap();
-    untold.done(&home);
+    untold.done(&home, &[]);
     let owner = SignKey::from_seed(&stage.code.owner_seed());
     let carrier = direct().unwrap();
     let destroyed = log::destroy(&carrier, &watched, &owner);

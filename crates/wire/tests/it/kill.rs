@@ -1,8 +1,9 @@
 //! Kill codes and the entries of switch logs.
 
 use emptyroom_wire::address::Host;
+use emptyroom_wire::derive::expand;
 use emptyroom_wire::entry::{self, Aad, OuterKey, RunningHash, Ttl};
-use emptyroom_wire::kill::{KillCode, KillLink, Said, Switch};
+use emptyroom_wire::kill::{KillCode, KillLink, Left, Said, Switch};
 use emptyroom_wire::link::LinkFault;
 use emptyroom_wire::op::EntryPush;
 use emptyroom_wire::relay_key::IdentityHash;
@@ -94,6 +95,9 @@ fn entries_of_a_switch_open_and_others_are_none() {
     let receipt = own.receipt(OrderHash([9; 32]), 7);
     let told = pushed(sealed(&Said::Receipt(receipt.clone())), [6; 16]);
     assert!(matches!(own.open(&told), Some(Said::Receipt(found)) if found == receipt));
+    let remains = own.remains(OrderHash([9; 32]), Left::TPM);
+    let told = pushed(sealed(&Said::Remains(remains.clone())), [6; 16]);
+    assert!(matches!(own.open(&told), Some(Said::Remains(found)) if found == remains));
     // By somebody else's switch, under another nonce, as a commit, closing, of an unknown kind.
     assert!(switch(2).open(&right).is_none());
     let moved = EntryPush {
@@ -113,6 +117,13 @@ fn entries_of_a_switch_open_and_others_are_none() {
     let stranger = OuterKey::new(Secret32::new([1; 32]));
     let forged = entry::seal(&stranger, &aad, 1, b"x", &mut rng(5)).unwrap();
     assert!(own.open(&pushed(forged, [6; 16])).is_none());
+    let outer = expand(
+        code(1).device_secret().expose(),
+        "emptyroom v1 switch outer key",
+        &[],
+    );
+    let later = entry::seal(&OuterKey::new(outer), &aad, 4, b"x", &mut rng(5)).unwrap();
+    assert!(own.open(&pushed(later, [6; 16])).is_none());
 }
 
 // [SPEC 11.67]
@@ -128,6 +139,30 @@ fn a_receipt_is_the_devices_and_about_one_order() {
     let mut later = receipt;
     later.at_ms += 1;
     assert!(own.verify(&later).is_err());
+}
+
+// [SPEC 11.116]
+#[test]
+fn what_is_left_is_the_devices_word_about_one_order() {
+    let own = switch(1);
+    let remains = own.remains(OrderHash([9; 32]), Left::default());
+    assert!(own.verify_remains(&remains).is_ok());
+    assert!(switch(2).verify_remains(&remains).is_err());
+    let mut other = remains.clone();
+    other.order = OrderHash([8; 32]);
+    assert!(own.verify_remains(&other).is_err());
+    let mut more = remains;
+    more.left = Left::TPM;
+    assert!(own.verify_remains(&more).is_err());
+}
+
+// [SPEC 11.116]
+#[test]
+fn what_a_later_version_says_is_left_is_left() {
+    assert_eq!(Left::default().known(), Left::default());
+    assert_eq!(Left(3).known(), Left::TPM.and(Left::RELAYS));
+    assert_eq!(Left(0x81).known(), Left::TPM.and(Left::UNKNOWN));
+    assert!(Left(3).has(Left::RELAYS) && !Left(3).has(Left::UNKNOWN));
 }
 
 // [SPEC 11.64]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use emptyroom_vault::OutsideFile;
 use emptyroom_wire::address::Host;
-use emptyroom_wire::kill::{KillCode, Said};
+use emptyroom_wire::kill::{KillCode, Left, Said};
 use emptyroom_wire::relay_key::IdentityHash;
 use tokio::time::timeout;
 
@@ -13,6 +13,7 @@ use crate::api::SecretText;
 use crate::carrier::{DialFault, Dialled, Direct, Target};
 use crate::factors::tests::{software, tied};
 use crate::home::{Kdf, create_vault, holds_vault};
+use crate::switch::holder::receipts;
 use crate::switch::tests::{LONG, Stage, give_back, order, take_away};
 
 fn watched(code: u8) -> Watched {
@@ -290,6 +291,25 @@ fn a_guard_leaves_a_moment_to_whoever_obeys() {
     std::fs::remove_dir_all(&home).unwrap();
 }
 
+/// He was killed when the header that names it was gone: it was noted before, and is told with the receipt.
+// [SPEC 11.116]
+#[test]
+fn what_is_left_is_noted_before_the_files_go() {
+    let home = home("noted-left");
+    let tell = |_: GuardNews<'_>| {};
+    let (guard, ordered) = (guard(&home, &tell), ordered());
+    ordered.note(&OsDirectory::at(&home)).unwrap();
+    std::fs::write(home.join("header"), [7; 8_192]).unwrap();
+    let lock = OsDirectory::at(&home).lock().unwrap();
+    assert!(crate::home::wipe_held(&home, lock, OutsideFile::Stays).is_ok());
+    assert_eq!(readable(&home).unwrap().left, Some(Left::UNKNOWN));
+    runtime().unwrap().block_on(guard.let_another_tell(&ordered));
+    let untold = readable(&home).unwrap();
+    assert!(ordered.is_done(&untold));
+    assert_eq!(untold.left, Some(Left::UNKNOWN));
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
 /// A backup is taken back beside what is still to be told: it is told, and the backup is watched, for which the order holds, too.
 // [SPEC 11.115]
 #[test]
@@ -300,7 +320,7 @@ fn a_guard_that_has_told_watches_the_vault_that_is_there() {
     stage.append(&watched, [Said::Order(order.clone())]);
     let ordered = Ordered { watched, order };
     ordered.note(&OsDirectory::at(&home)).unwrap();
-    ordered.done(&home);
+    ordered.done(&home, &[]);
     let tell = |_: GuardNews<'_>| {};
     let guard = Guard {
         switch: Sender::new(Some(ordered.watched.clone())),
@@ -322,7 +342,7 @@ fn an_order_that_was_begun_comes_before_what_is_to_be_told() {
     let home = home("before-telling");
     let first = ordered();
     first.note(&OsDirectory::at(&home)).unwrap();
-    first.done(&home);
+    first.done(&home, &[]);
     let mut second = ordered();
     second.order.body.order_id.0 = [8; 16];
     let signature = second
@@ -464,6 +484,9 @@ fn a_start_says_what_is_left_before_any_receipt() {
     let ended = super::guard(&home, |_| Ok(()), |_| {}).unwrap_err();
     assert_eq!(ended.error, "vault_destroyed");
     assert!(!home.join("outside").exists());
+    // [SPEC 11.116]
+    let told = receipts(&stage.text(), None).unwrap();
+    assert!(told.device_at.is_some() && told.left == Some(Left::TPM));
     std::fs::remove_dir_all(&home).unwrap();
 }
 

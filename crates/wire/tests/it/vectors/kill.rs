@@ -2,7 +2,7 @@
 
 use emptyroom_wire::address::Host;
 use emptyroom_wire::codec::encode;
-use emptyroom_wire::kill::{KillCode, KillLink};
+use emptyroom_wire::kill::{KillCode, KillLink, Left};
 use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::sign::SignKey;
 use emptyroom_wire::wipe::OrderHash;
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::compare;
 use crate::support::hex;
 
-// [SPEC 11.62] [SPEC 11.63] [SPEC 11.64] [SPEC 11.67]
+// [SPEC 11.62] [SPEC 11.63] [SPEC 11.64] [SPEC 11.67] [SPEC 11.116]
 #[test]
 fn kill_codes() {
     let code = KillCode::new([1; 16]);
@@ -22,6 +22,7 @@ fn kill_codes() {
         code: KillCode::new([1; 16]),
     };
     let receipt = switch.receipt(OrderHash([4; 32]), 5);
+    let remains = switch.remains(OrderHash([4; 32]), Left::TPM.and(Left::RELAYS));
     compare(
         "kill.json",
         &json!({
@@ -41,6 +42,8 @@ fn kill_codes() {
             "at_ms": 5,
             "watched": hex(&code.watched(link.hosts.clone(), link.relay).encode().unwrap()),
             "receipt": hex(&encode(&receipt).unwrap()),
+            "left": 3,
+            "remains": hex(&encode(&remains).unwrap()),
         }),
     );
 }
