@@ -247,6 +247,7 @@ impl Asked {
     /// outvoted.
     // [SPEC 11.49]
     pub(crate) fn doubt(&self) -> Option<String> {
+            ..Errands::default()
         let shares = self.area.shares.iter().enumerate();
         let names = |heard: bool| {
             let was_heard = |at: usize| self.heard.iter().any(|(number, ..)| *number == at);

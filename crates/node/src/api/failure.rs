@@ -112,7 +112,7 @@ impl Failure {
         let text = format!("the vault was destroyed, but {}", remains(left));
         let failure = Self::new(Exit::Vault, "left_behind", text);
         if is_remembered {
-            let open = "open what is left with the panic PIN when TPM and relays can be reached: that removes it. Do not run `emptyroom panic` before";
+            let open = "open what is left with the panic PIN when TPM and relays can be reached: that removes it, an hour after the last try in vain at the latest. Do not run `emptyroom panic` before";
             return failure.hint(format!("{open}; or {}", remove(left)));
         }
         failure.hint(remove(left))

@@ -19,8 +19,10 @@ use crate::clock;
 use crate::engine::own::read_failure;
 use crate::shares::{RELAYS_MAX, SLOTS, USES, unlock};
 use bytes::{Reader, put_at, put_bytes, put_head, put_list};
+pub(super) use pause::Pause;
 
 mod bytes;
+mod pause;
 
 /// The record's name.
 const NAME: &[u8] = b"nf";
@@ -105,6 +107,7 @@ pub(super) struct Area {
 pub(super) struct Errands {
     pub(super) places: Vec<Place>,
     pub(super) deletes: Vec<Delete>,
+    pub(super) pause: Pause,
 }
 
 /// A place in the TPM that may be used, and what sets its tries back, once it was enrolled.
@@ -263,6 +266,7 @@ impl Errands {
             put_at(out, &delete.at);
             out.extend_from_slice(&delete.signature.0);
         });
+        self.pause.put(&mut out);
         out
     }
 
@@ -276,6 +280,7 @@ impl Errands {
                     signature: Signature(reader.array()?),
                 })
             })?,
+            pause: Pause::read(&mut reader),
         })
     }
 
@@ -287,6 +292,19 @@ impl Errands {
     pub(super) fn strike(&mut self, done: &Errands) {
         self.places.retain(|place| !done.places.contains(place));
         self.deletes.retain(|delete| !done.deletes.contains(delete));
+    }
+
+    /// The same, after its orders were tried then, if they were.
+    // [SPEC 11.122]
+    pub(super) fn tried(&mut self, done: &Errands, tried_ms: Option<u64>) {
+        self.strike(done);
+        match tried_ms {
+            _ if self.deletes.is_empty() || !done.deletes.is_empty() => {
+                self.pause = Pause::default();
+            }
+            Some(tried_ms) => self.pause.in_vain(tried_ms),
+            None => {}
+        }
     }
 }
 
@@ -315,6 +333,8 @@ impl Noted {
         let is_changed = add(&mut self.errands.deletes, errands.deletes) || places;
         if is_changed {
             self.errands_ms = clock::now().wall.0;
+            // [SPEC 11.122]
+            self.errands.pause = Pause::default();
         }
         is_changed
     }

@@ -19,7 +19,9 @@ use rand_core::SeedableRng;
 
 use super::change::{Access, To, Ways, Work, is_due, refresh, rewrap};
 use super::chip::Chip;
-use super::noted::{self, Area, At, Errands, Failed, HOSTS_LEN_MAX, Noted, NotedPlace, NotedShare};
+use super::noted::{
+    self, Area, At, Errands, Failed, HOSTS_LEN_MAX, Noted, NotedPlace, NotedShare, Pause,
+};
 use super::{Asked, ask, tidy, told, vault_mode};
 use crate::api::{Answer, Failure};
 use crate::drill::{self, InUse, Outcome};

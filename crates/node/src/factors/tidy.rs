@@ -6,7 +6,7 @@ use emptyroom_wire::relay_key::IdentityHash;
 
 use super::change::{Access, Ways, with};
 use super::chip::Of;
-use super::noted::{Area, At, Delete, Errands, Noted, area_known, area_of, in_words};
+use super::noted::{Area, At, Delete, Errands, Noted, Pause, area_known, area_of, in_words};
 use super::relays::{self, Open};
 use crate::api::Failure;
 use crate::clock;
@@ -91,24 +91,39 @@ pub(crate) fn errands(access: &dyn Access, ways: &Ways) -> Result<(), Failure> {
     })?;
     // Those of the header are of a vault that was destroyed: none of its relays is left out of waiting.
     let all: Vec<IdentityHash> = of_header.deletes.iter().map(|of| of.at.relay).collect();
-    if !of_header.is_empty() && run(access, ways, (&of_header, &all))? == of_header {
-        with(access, |vault| vault.errands_done().map_err(write_failure))?;
+    if !of_header.is_empty() {
+        let mut left = of_header.clone();
+        let (done, tried_ms) = run(access, ways, (&of_header, &all))?;
+        left.tried(&done, tried_ms);
+        if left != of_header {
+            keep_in_header(access, left)?;
+        }
     }
     if noted.errands.is_empty() {
         return Ok(());
     }
-    let mut done = run(access, ways, (&noted.errands, &named))?;
-    if noted.are_errands_over(certain_ms()) {
+    let (mut done, tried_ms) = run(access, ways, (&noted.errands, &named))?;
+    if tried_ms.is_some() && noted.are_errands_over(certain_ms()) {
         done.deletes.clone_from(&noted.errands.deletes);
     }
-    if done.is_empty() {
+    if done.is_empty() && tried_ms.is_none() {
         return Ok(());
     }
     with(access, move |vault| {
         let mut now = Noted::read(vault)?;
         // Others may have come meanwhile.
-        now.errands.strike(&done);
+        now.errands.tried(&done, tried_ms);
         now.write(vault).map_err(write_failure)
+    })
+}
+
+fn keep_in_header(access: &dyn Access, left: Errands) -> Result<(), Failure> {
+    with(access, move |vault| {
+        let kept = match left.is_empty() {
+            true => vault.errands_done(),
+            false => vault.set_errands(left.encode()),
+        };
+        kept.map_err(write_failure)
     })
 }
 
@@ -147,22 +162,31 @@ pub(crate) fn remember(access: &dyn Access, other: &Vault) -> Result<(), Failure
     })
 }
 
-/// Does them as far as they can be done now; gives those that are done.
+/// Does them as far as they can be done now; gives those that are done, and when the relays were tried, if they were.
 fn run(
     access: &dyn Access,
     ways: &Ways,
     (errands, named): (&Errands, &[IdentityHash]),
-) -> Result<Errands, Failure> {
+) -> Result<(Errands, Option<u64>), Failure> {
+    let now_ms = clock::now().wall.0;
+    // [SPEC 11.122]
+    let is_tried = !errands.deletes.is_empty() && !errands.pause.lasts(now_ms);
+    let orders = match is_tried {
+        true => errands.deletes.clone(),
+        false => Vec::new(),
+    };
     let places: Vec<Of> = errands.places.iter().map(|place| (*place, None)).collect();
     let places = ways.chip.destroy(&places);
-    let orders = (errands.deletes.clone(), named);
-    let gone = relays::delete(&ways.carrier, orders, None, &|| access.is_hurried())?;
+    let hurried = || access.is_hurried();
+    let gone = relays::delete(&ways.carrier, (orders, named), None, &hurried)?;
     let deletes = errands.deletes.iter();
     let deletes = deletes.filter(|delete| gone.contains(&delete.at.id));
-    Ok(Errands {
+    let done = Errands {
         places,
         deletes: deletes.cloned().collect(),
-    })
+        ..Errands::default()
+    };
+    Ok((done, is_tried.then_some(now_ms)))
 }
 
 /// The places that an open vault may have, each with the TPM that it is one of, as far as that is known.
@@ -181,6 +205,8 @@ pub(super) fn places(vault: &Vault) -> Vec<Of> {
 pub(super) fn all(vault: &Vault) -> Errands {
     let area = area_of(vault);
     let mut errands = Errands::decode(vault.errands()).unwrap_or_default();
+    // [SPEC 11.122] Whoever destroys the vault tries all.
+    errands.pause = Pause::default();
     // What cannot be read cannot be ended, and must not stop the rest.
     let noted = Noted::read(vault).unwrap_or_default();
     let places = noted.places.iter().map(|entry| entry.place);

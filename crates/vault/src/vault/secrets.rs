@@ -199,7 +199,17 @@ impl Vault {
     /// # Errors
     /// See [`WriteError`].
     pub fn errands_done(&mut self) -> Result<(), WriteError> {
-        self.errands.clear();
+        self.set_errands(Vec::new())
+    }
+
+    /// This is still left to be destroyed; what the header has no room for is not taken.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn set_errands(&mut self, errands: Vec<u8>) -> Result<(), WriteError> {
+        if fits_area(&errands) {
+            self.errands = errands;
+        }
         self.rotate()
     }
 

@@ -38,7 +38,7 @@ fn what_is_left_is_told_but_not_of_a_vault_that_is_gone() {
         }],
         errands: Errands {
             places: vec![Place::from_number(0x0180_0008).unwrap()],
-            deletes: Vec::new(),
+            ..Errands::default()
         },
         ..Noted::default()
     };
@@ -246,9 +246,18 @@ fn areas_and_errands_are_what_they_were() {
         deletes: (0..5)
             .map(|n| super::super::relays::order(&[n; 32], &at(n)))
             .collect(),
+        ..Errands::default()
     };
     let encoded = errands.encode();
     assert!(encoded.len() <= 2_700);
     assert!(Errands::decode(&encoded).unwrap() == errands);
     assert!(Errands::decode(&encoded[1..]).is_none());
+    // [SPEC 11.122]
+    let pause = Pause {
+        count: 2,
+        last_ms: 9,
+    };
+    let paused = Errands { pause, ..errands };
+    assert_eq!(paused.encode().len(), encoded.len() + 9);
+    assert!(Errands::decode(&paused.encode()).unwrap() == paused);
 }
