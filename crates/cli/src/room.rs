@@ -367,7 +367,11 @@ pub(crate) fn warn_of_phrase(by_phrase: bool, out: Out) {
 // [SPEC 11.48]
 pub(crate) fn warn_of_wrong(before: Option<WrongBefore>, out: Out) {
     let Some(before) = before else { return };
-    let WrongBefore { wrong, left, .. } = before;
+    let WrongBefore {
+        wrong,
+        left,
+        unnoted,
+    } = before;
     if wrong > 0 {
         out.warn(
             "wrong_pins",
@@ -378,15 +382,18 @@ pub(crate) fn warn_of_wrong(before: Option<WrongBefore>, out: Out) {
         );
     }
     // [SPEC 11.53]
-    if !before.is_noted {
-        out.warn(
-            "not_renewed",
-            &format!(
-                "the vault could not be written, as on a disk that is full, so nothing is made anew; the relays answer {} attempts more, then only the recovery words open it: make room",
-                left.saturating_sub(1)
-            ),
-        );
+    if let Some(why) = unnoted {
+        out.warn("not_renewed", &not_renewed(&why, left.saturating_sub(1)));
     }
+}
+
+fn not_renewed(why: &Failure, left: u32) -> String {
+    let hint = why.hint.as_ref().map(|hint| format!("; {hint}"));
+    format!(
+        "{}: nothing that opens the vault is made anew; the relays answer {left} attempts more, then only the recovery words open it{}",
+        why.text,
+        hint.unwrap_or_default()
+    )
 }
 
 /// The state of everything.

@@ -19,6 +19,7 @@ use emptyroom_vault::{Answers, Locked, Mode, Stretched, Vault};
 use emptyroom_wire::address::RelayAddress;
 
 use crate::api::{Exit, Failure, NotRenewed};
+use crate::engine::own::write_failure;
 use crate::shares::USES;
 pub(crate) use change::{Access, To, Ways, Work};
 pub(crate) use mode::vault_mode;
@@ -55,8 +56,8 @@ pub(crate) struct Asked {
     counted_by_relays: Option<(u32, u32)>,
     /// How the relays' answers begin, by their number in the area, and how many more they give.
     heard: Vec<(usize, Begin, u8)>,
-    /// What they count could not be noted.
-    is_unnoted: bool,
+    /// Why what they count could not be noted.
+    unnoted: Option<Failure>,
     area: Area,
 }
 
@@ -196,9 +197,13 @@ impl Asked {
             return;
         }
         // Where it cannot be noted that is told, as nothing is made anew then.
-        self.is_unnoted = true;
-        let Ok(mut noted) = Noted::read(vault) else {
-            return;
+        let mut noted = match Noted::read(vault) {
+            Ok(noted) => noted,
+            Err(failure) => {
+                self.counted_by_relays = Some((0, self.left_at_relays()));
+                self.unnoted = Some(failure);
+                return;
+            }
         };
         // The most that one of them counted: whoever tries may choose whom he asks.
         let mut others = 0;
@@ -219,7 +224,15 @@ impl Asked {
         }
         self.counted_by_relays = Some((u32::from(others), noted.attempts(&self.area)));
         noted.wrong = wrong;
-        self.is_unnoted = noted.write(vault).is_err();
+        self.unnoted = noted.write(vault).err().map(write_failure);
+    }
+
+    /// How many more attempts the relays allow, by those that answered alone.
+    fn left_at_relays(&self) -> u32 {
+        let mut left: Vec<u8> = self.heard.iter().map(|(.., left)| *left).collect();
+        left.sort_unstable_by(|a, b| b.cmp(a));
+        let least = left.get(self.area.needed.saturating_sub(1));
+        u32::from(least.copied().unwrap_or(0))
     }
 
     /// By who counts the most.
@@ -234,6 +247,7 @@ impl Asked {
         let errands = Errands {
             places: self.area.place().into_iter().collect(),
             deletes: shares.map(|at| relays::order(panic_secret, at)).collect(),
+            ..Errands::default()
         };
         errands.encode()
     }
@@ -247,7 +261,6 @@ impl Asked {
     /// outvoted.
     // [SPEC 11.49]
     pub(crate) fn doubt(&self) -> Option<String> {
-            ..Errands::default()
         let shares = self.area.shares.iter().enumerate();
         let names = |heard: bool| {
             let was_heard = |at: usize| self.heard.iter().any(|(number, ..)| *number == at);
@@ -296,10 +309,10 @@ impl Asked {
     /// not be noted.
     pub(crate) fn wrong_before(&self) -> Option<WrongBefore> {
         let (wrong, left) = self.counted()?;
-        (wrong > 0 || self.is_unnoted).then(|| WrongBefore {
+        (wrong > 0 || self.unnoted.is_some()).then(|| WrongBefore {
             wrong,
             left: left + 1,
-            is_noted: !self.is_unnoted,
+            unnoted: self.unnoted.clone(),
         })
     }
 }
@@ -324,14 +337,14 @@ fn damaged() -> Failure {
 }
 
 /// Attempts that came before the right PIN.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct WrongBefore {
     /// So many: wrong PINs, or programs that were killed just after the right one.
     pub wrong: u32,
     /// So many could have followed.
     pub left: u32,
-    /// What the relays count could be noted: else nothing can be made anew, and this opening was one of those.
-    pub is_noted: bool,
+    /// Why what the relays count could not be noted: then nothing can be made anew, and this opening was one of those.
+    pub unnoted: Option<Failure>,
 }
 
 /// Ends what a locked vault has elsewhere whose header named it in `area`; gives what could not be ended, in words.

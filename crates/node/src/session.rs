@@ -172,7 +172,7 @@ impl Session {
 
     /// Wrong PINs that were entered before the one that opened this session, where somebody counts.
     pub fn wrong_before(&self) -> Option<WrongBefore> {
-        self.wrong_before
+        self.wrong_before.clone()
     }
 
     /// Whether a daemon holds the vault.

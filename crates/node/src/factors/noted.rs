@@ -414,7 +414,11 @@ impl Noted {
     }
 
     pub(super) fn read(vault: &Vault) -> Result<Noted, Failure> {
-        let damaged = || Failure::fault("what the vault notes of its factors is damaged");
+        let damaged = || {
+            Failure::fault("what the vault notes of its factors is damaged").hint(
+                "`emptyroom vault mode passphrase` makes that anew; choose the mode again then",
+            )
+        };
         let record = vault.get(NAME).map_err(read_failure)?;
         record.map_or_else(
             || Ok(Noted::default()),

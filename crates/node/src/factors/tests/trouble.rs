@@ -29,7 +29,7 @@ fn opened(disk: &Disk, ways: &Ways) -> (Vault, Option<(u32, u32, bool)>) {
     let mut vault = vault.unwrap();
     asked.settle(&mut vault);
     let before = asked.wrong_before();
-    let told = before.map(|before| (before.wrong, before.left, before.is_noted));
+    let told = before.map(|before| (before.wrong, before.left, before.unnoted.is_none()));
     (vault, told)
 }
 
@@ -40,13 +40,14 @@ fn opened(disk: &Disk, ways: &Ways) -> (Vault, Option<(u32, u32, bool)>) {
 fn what_an_opening_spends_is_told_where_it_cannot_be_noted() {
     let (relays, ways) = ([Relay::start()], at(PathBuf::from("/nowhere")));
     let disk = with_relays(&relays, &ways, Mode::Relays);
+    let error = || "vault_write".to_owned();
     for left in [10, 9, 8] {
         let (vault, mut asked) = asked(&disk, SECRET, &ways);
         let mut vault = vault.unwrap();
         disk.refuse_writes_to(Some("records"));
         asked.settle(&mut vault);
         let told = asked.wrong_before().unwrap();
-        assert_eq!((told.left, told.is_noted), (left, false));
+        assert_eq!((told.left, told.unnoted.unwrap().error), (left, error()));
         let (vault, made) = refreshed(vault, &ways);
         assert!(made.is_err());
         drop(vault);
@@ -107,6 +108,32 @@ fn a_tpm_with_an_owners_password_costs_no_use() {
     let (vault, told) = opened(&disk, &ways);
     assert!(has_record(&vault));
     assert_eq!(told, None);
+}
+
+/// That is told as what it is, with what the relays that answered allow yet; and another choice of the mode puts it right.
+// [SPEC 11.53, 11.121]
+#[test]
+fn a_damaged_record_is_told_as_damaged() {
+    let (relays, ways) = ([Relay::start()], at(PathBuf::from("/nowhere")));
+    let disk = with_relays(&relays, &ways, Mode::Relays);
+    let mut vault = asked(&disk, SECRET, &ways).0.unwrap();
+    let record = Change {
+        key: b"nf".to_vec(),
+        value: Some(vec![0xff]),
+    };
+    vault.apply(vec![record]).unwrap();
+    drop(vault);
+    let (vault, mut asked) = asked(&disk, SECRET, &ways);
+    let mut vault = vault.unwrap();
+    asked.settle(&mut vault);
+    let told = asked.wrong_before().unwrap();
+    let why = told.unnoted.unwrap();
+    assert_eq!((told.wrong, told.left), (0, 9));
+    assert!(why.text.contains("damaged"), "{}", why.text);
+    assert!(why.hint.unwrap().contains("vault mode passphrase"));
+    let (vault, set) = set_mode(vault, &ways, Mode::Passphrase);
+    set.unwrap();
+    assert!(Noted::read(&vault).is_ok());
 }
 
 /// As another program does it.
