@@ -156,7 +156,7 @@ fn step(
     };
     let mut drill = Drill::prepare(&ground, kdf, way).map_err(|error| match error {
         // [SPEC 11.92]
-        error if error.is_full() => Stopped::Before(not_begun(&error.to_string())),
+        error if error.is_full() => Stopped::Before(not_begun_by(error)),
         error => Stopped::By(error),
     })?;
     let order = Order::begin(way, &place)?;
@@ -253,6 +253,9 @@ impl Drop for Place {
 }
 
 fn in_the_way(error: &io::Error) -> Failure {
+    if let io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded = error.kind() {
+        return full();
+    }
     let why = format!(
         "the directory `{DIRECTORY_NAME}` in the home: {}",
         reason(error.kind())
@@ -267,6 +270,22 @@ fn not_begun(why: &str) -> Failure {
         format!("the drill could not begin: {why}"),
     )
     .hint("see to the disk, then run it again")
+}
+
+fn not_begun_by(error: impl Into<DrillError>) -> Failure {
+    let error = error.into();
+    if error.is_full() {
+        return full();
+    }
+    not_begun(&error.to_string())
+}
+
+// [SPEC 11.92]
+fn full() -> Failure {
+    let text = "the drill could not begin: the disk is full";
+    Failure::new(Exit::Vault, "vault_full", text).hint(
+        "make room for a vault of a few MiB beside the real one, then run it again; the last drill that ended still counts",
+    )
 }
 
 fn failed(text: String) -> Failure {
@@ -354,6 +373,49 @@ mod tests {
             panic!("it cannot begin");
         };
         assert_eq!(failure.error, "vault_write");
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
+    /// It says what to do, and is not taken for one that failed.
+    // [SPEC 11.92]
+    #[test]
+    fn one_without_room_says_what_to_do() {
+        struct Full(OsDirectory);
+
+        impl Directory for Full {
+            fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+                self.0.lock()
+            }
+
+            fn create(&self, _name: &str) -> io::Result<Box<dyn File>> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+
+            fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+                self.0.open(name)
+            }
+
+            fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+                self.0.rename(from, to)
+            }
+
+            fn remove(&self, name: &str) -> io::Result<()> {
+                self.0.remove(name)
+            }
+
+            fn sync(&self) -> io::Result<()> {
+                Directory::sync(&self.0)
+            }
+        }
+
+        let home = home("drill-full");
+        let opens = |path: &Path| -> Box<dyn Directory> { Box::new(Full(OsDirectory::at(path))) };
+        let Outcome::NotBegun(failure) = run_on(&home, KdfParams::minimum(), &opens) else {
+            panic!("it cannot begin");
+        };
+        assert_eq!(failure.error, "vault_full");
+        assert!(failure.hint.unwrap().starts_with("make room"));
+        assert_eq!(in_the_way(&io::ErrorKind::StorageFull.into()), full());
         std::fs::remove_dir_all(&home).unwrap();
     }
 

@@ -11,7 +11,7 @@ use emptyroom_wire::address::RelayAddress;
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
-use super::{Place, Stopped, Times, in_the_way, not_begun};
+use super::{Place, Stopped, Times, in_the_way, not_begun_by};
 use crate::api::Failure;
 use crate::factors::{self, Access, To, Ways, Work, change, tidy};
 use crate::{home, seed};
@@ -92,7 +92,7 @@ fn prepare(
 ) -> Result<Copy, Failure> {
     let rng = Box::new(seed::generator()?);
     let vault = Vault::create(place.directory(), &typed(pin), kdf, rng);
-    let vault = vault.map_err(|error| not_begun(&error.to_string()))?;
+    let vault = vault.map_err(not_begun_by)?;
     let noted = Noted {
         vault: RefCell::new(vault),
         real: in_use.real,
@@ -101,7 +101,7 @@ fn prepare(
     let none = To::default();
     change::rewrap(&noted, &in_use.ways, none, move |vault| {
         let begun = vault.with_panic(&present, &set);
-        begun.map_err(|error| not_begun(&error.to_string()))
+        begun.map_err(not_begun_by)
     })?;
     let to = To {
         mode: Some(in_use.mode),
@@ -110,15 +110,15 @@ fn prepare(
     let present = typed(pin);
     change::rewrap(&noted, &in_use.ways, to, move |vault| {
         let begun = vault.with_same(&present);
-        begun.map_err(|error| not_begun(&error.to_string()))
+        begun.map_err(not_begun_by)
     })?;
     let locked = noted.vault.into_inner().lock();
-    locked.map_err(|error| not_begun(&error.to_string()))?;
+    locked.map_err(not_begun_by)?;
     let locked = read(place)?;
     let stretched = locked.stretch(&typed(pin));
     let copy = Copy {
         area: locked.area().to_vec(),
-        stretched: stretched.map_err(|error| not_begun(&error.to_string()))?,
+        stretched: stretched.map_err(not_begun_by)?,
     };
     // Who asks in vain must have been answered before.
     let asked = factors::ask_area(in_use.mode, &copy.area, &copy.stretched, &in_use.ways);
