@@ -82,8 +82,8 @@ pub(crate) enum Message {
     Drilled(Outcome, Answerer),
     /// A job wants something of the vault.
     Vault(Work),
-    /// A job is done.
-    Done,
+    /// A job is done, by the thread of this number.
+    Done(u32),
 }
 
 /// An engine that was started.
@@ -332,7 +332,7 @@ impl Engine {
                 }
             }),
             Message::Vault(work) => work(&mut self.vault),
-            Message::Done => self.jobs.done(),
+            Message::Done(number) => self.jobs.done(number),
         }
     }
 

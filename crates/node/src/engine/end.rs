@@ -235,7 +235,7 @@ pub(super) fn refuse(message: Message, why: Option<&Failure>) {
         | Message::Link(..)
         | Message::Ordered(_)
         | Message::Vault(_)
-        | Message::Done => {}
+        | Message::Done(_) => {}
     }
 }
 

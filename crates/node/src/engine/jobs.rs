@@ -40,8 +40,9 @@ pub(super) type Job = Box<dyn FnOnce(&dyn Access) + Send>;
 /// The jobs of an engine.
 pub(super) struct Jobs {
     engine: mpsc::Sender<Message>,
-    /// To the thread, once there is one.
+    /// To the thread, once there is one; and how many there were.
     thread: Option<Sender<Job>>,
+    number: u32,
     open: usize,
     /// Somebody waits for the end.
     hurried: Arc<AtomicBool>,
@@ -54,6 +55,7 @@ impl Jobs {
         Self {
             engine,
             thread: None,
+            number: 0,
             open: 0,
             hurried: Arc::default(),
             ended: None,
@@ -76,11 +78,13 @@ impl Jobs {
         let (sender, jobs) = channel::<Job>();
         let engine = ToVault(self.engine.clone(), self.hurried.clone());
         let (alive, ended) = channel();
+        self.number = self.number.wrapping_add(1);
+        let number = self.number;
         let run = move || {
             let _alive: Sender<()> = alive;
             for job in jobs {
                 job(&engine);
-                if engine.0.blocking_send(Message::Done).is_err() {
+                if engine.0.blocking_send(Message::Done(number)).is_err() {
                     return;
                 }
             }
@@ -107,8 +111,11 @@ impl Jobs {
         self.ended.take()
     }
 
-    pub(super) fn done(&mut self) {
-        self.open = self.open.saturating_sub(1);
+    /// The thread of this number has done one: one that fell meanwhile had others.
+    pub(super) fn done(&mut self, number: u32) {
+        if number == self.number {
+            self.open = self.open.saturating_sub(1);
+        }
     }
 }
 
@@ -129,7 +136,7 @@ impl Engine {
         while self.jobs.are_under_way() && !self.is_destroying() {
             match timeout_at(until, messages.recv()).await {
                 Ok(Some(Message::Vault(work))) => work(&mut self.vault),
-                Ok(Some(Message::Done)) => self.jobs.done(),
+                Ok(Some(Message::Done(number))) => self.jobs.done(number),
                 // [SPEC 11.66]
                 Ok(Some(Message::Ordered(ordered))) => self.ordered(ordered),
                 Ok(Some(other)) => refuse(other, None),
@@ -148,5 +155,40 @@ impl Access for ToVault {
 
     fn is_hurried(&self) -> bool {
         self.1.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Told late by one that fell, and not taken for one of the thread in its place.
+    // [SPEC 12.31]
+    #[test]
+    fn what_a_fallen_thread_did_ends_nothing_of_the_next() {
+        let (sender, mut messages) = mpsc::channel(8);
+        let mut jobs = Jobs::new(sender);
+        jobs.begin(Box::new(|_| {}));
+        jobs.begin(Box::new(|_| panic!("as a job may")));
+        let since = std::time::Instant::now();
+        while !jobs.have_fallen() {
+            assert!(since.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let (release, hangs) = channel::<()>();
+        jobs.begin(Box::new(move |_| {
+            let _ = hangs.recv();
+        }));
+        let Ok(Message::Done(late)) = messages.try_recv() else {
+            panic!("the first job was done");
+        };
+        jobs.done(late);
+        assert!(jobs.are_under_way());
+        drop(release);
+        let Some(Message::Done(done)) = messages.blocking_recv() else {
+            panic!("it is done");
+        };
+        jobs.done(done);
+        assert!(!jobs.are_under_way());
     }
 }
