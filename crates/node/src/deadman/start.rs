@@ -27,7 +27,7 @@ pub(crate) fn look(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Fail
         && let Ok(lock) = directory.lock()
     {
         // [SPEC 11.66] A wipe by order that was cut off. Where nothing is left but to tell, a guard does.
-        if let Some(left) = Ordered::left(&found(&directory))
+        if let Some(left) = order_begun(&directory)
             && is_there(&directory)
         {
             return Err(left.finish(home, lock));
@@ -70,6 +70,13 @@ pub(crate) fn look_at_time(home: &Path, here: &Here) -> Result<Option<DeadmanInf
     Ok(Some(deadline.info(here)))
 }
 
+/// An order that was begun. Whoever calls this has the lock: what lies there is what there is.
+// [SPEC 11.112]
+fn order_begun(directory: &OsDirectory) -> Option<Ordered> {
+    let found = patiently(|| Outside::read(directory));
+    Ordered::left(&found.ok().flatten()?)
+}
+
 /// Damaged is as if there was nothing; the next opening tells.
 fn found(directory: &OsDirectory) -> Outside {
     let found = Outside::read(directory).ok().flatten();
@@ -110,6 +117,9 @@ pub(crate) fn unreadable(why: &io::Error) -> Failure {
 mod tests {
     use std::path::PathBuf;
 
+    use emptyroom_wire::address::Host;
+    use emptyroom_wire::kill::KillCode;
+    use emptyroom_wire::relay_key::IdentityHash;
     use emptyroom_wire::time::{DAY_MS, HOUR_MS};
 
     use super::*;
@@ -118,6 +128,7 @@ mod tests {
     use crate::deadman::tests::{Machine, begun};
     use crate::home::{Kdf, create_vault, holds_vault};
 
+    use crate::switch::tests::{give_back, order, take_away};
     fn home(name: &str) -> PathBuf {
         let home =
             std::env::temp_dir().join(format!("emptyroom-node-{}-{name}", std::process::id()));
@@ -232,6 +243,33 @@ mod tests {
 
     /// Nobody can say any more what it had elsewhere.
     // [SPEC 11.110]
+    /// It cannot be read in the very moment in which the lock is there.
+    // [SPEC 11.112]
+    #[test]
+    fn an_order_that_cannot_be_read_for_a_moment_is_waited_for() {
+        let home = home("begun-moment");
+        let code = KillCode::new([1; 16]);
+        let ordered = Ordered {
+            watched: code.watched(
+                Host::parse("relay.invalid:443").into_iter().collect(),
+                IdentityHash([3; 32]),
+            ),
+            order: order(&code),
+        };
+        let directory = OsDirectory::at(&home);
+        ordered.note(&directory).unwrap();
+        take_away(&home);
+        let again = home.clone();
+        let given_back = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            give_back(&again);
+        });
+        let found = order_begun(&directory);
+        given_back.join().unwrap();
+        assert!(found.is_some_and(|found| found.order == ordered.order));
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
     #[test]
     fn what_a_damaged_header_named_is_told_as_left() {
         let home = home("damaged");
