@@ -2,8 +2,8 @@
 //! secret: a machine that is told what was done and what time it is.
 //!
 //! The order is what counts: new ids are noted, new shares put, then the header that needs them is written, and only then are the old ones
-//! deleted. So whenever it is cut off there is a header whose shares are there, and whatever else lies at relays was noted:
-//! [`unwanted`] names it.
+//! deleted. So whenever it is cut off there is a header whose shares are there, and whatever else lies at relays was noted,
+//! and is in no header.
 
 use std::collections::VecDeque;
 
@@ -274,13 +274,6 @@ impl Refresh {
             secrets,
         }
     }
-}
-
-/// What was noted and is in no header: to be deleted, until it was.
-#[must_use]
-pub fn unwanted(noted: &[Noted], header: &[Noted]) -> Vec<Noted> {
-    let noted = noted.iter().filter(|share| !header.contains(share));
-    noted.cloned().collect()
 }
 
 fn place(relay: usize, terms: &Terms<'_>, slots: &[Input], rng: &mut dyn CryptoRng) -> Place {

@@ -141,16 +141,6 @@ impl Unlock {
         now >= self.wake_at() || !self.asked.iter().any(waits)
     }
 
-    /// How many more tries the relays allow together, where each try needs `needed` of them.
-    #[must_use]
-    pub fn tries_left(&self) -> usize {
-        let left = self.asked.iter().map(|asked| match asked.state {
-            State::Answered { uses_left, .. } => usize::from(uses_left),
-            State::Waiting | State::Not(_) => 0,
-        });
-        left.sum::<usize>() / self.area.needed
-    }
-
     /// What each relay answered begins so, and so many more answers it gives; by its number.
     pub fn heard_from(&self) -> impl Iterator<Item = (usize, [u8; 16], u8)> {
         let asked = self.asked.iter().enumerate();

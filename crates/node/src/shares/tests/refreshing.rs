@@ -6,9 +6,7 @@ use emptyroom_wire::share::Share;
 use emptyroom_wire::sign::VerifyKey;
 use zeroize::Zeroizing;
 
-use super::super::refresh::{
-    ENOUGH_MS, Input, NewArea, Noted, Refresh, Relays, Step, Terms, unwanted,
-};
+use super::super::refresh::{ENOUGH_MS, Input, NewArea, Noted, Refresh, Relays, Step, Terms};
 use super::*;
 
 const INPUTS: [(u8, u8); 2] = [(1, 7), (3, 8)];
@@ -104,8 +102,9 @@ impl Room {
 
     fn delete(&mut self) {
         let header = self.header.as_ref().map_or(&[][..], |area| &area.shares);
-        for Noted { relay, id, .. } in unwanted(&self.noted, header) {
-            self.relays[relay].remove(id.expose());
+        let unwanted = self.noted.iter().filter(|share| !header.contains(share));
+        for Noted { relay, id, .. } in unwanted {
+            self.relays[*relay].remove(id.expose());
         }
         self.noted = header.to_vec();
     }
