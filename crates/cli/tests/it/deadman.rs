@@ -213,17 +213,23 @@ fn an_opening_that_cannot_be_written_down_is_told() {
 #[test]
 fn nothing_is_made_in_a_directory_that_holds_no_vault() {
     let ada = Person::new();
-    std::fs::create_dir(&ada.home).unwrap();
-    for command in [
-        &["lock"][..],
-        &["deadman"],
-        &["status"],
-        &["panic", "--yes"],
-        &["wipe", "--drill"],
-    ] {
-        let missing = ada.run(&[&["--json"], command].concat()).ends(5);
-        assert_eq!(missing.failure()["error"], "vault_missing");
-        assert_eq!(std::fs::read_dir(&ada.home).unwrap().count(), 0);
+    // As where a disk is not mounted: neither the home nor what is in it is there.
+    for is_there in [false, true] {
+        if is_there {
+            std::fs::create_dir(&ada.home).unwrap();
+        }
+        for command in [
+            &["lock"][..],
+            &["deadman"],
+            &["status"],
+            &["panic", "--yes"],
+            &["wipe", "--drill"],
+        ] {
+            let missing = ada.run(&[&["--json"], command].concat()).ends(5);
+            assert_eq!(missing.failure()["error"], "vault_missing");
+            let left = std::fs::read_dir(&ada.home).ok().map(Iterator::count);
+            assert_eq!(left, is_there.then_some(0), "{command:?}");
+        }
     }
 }
 

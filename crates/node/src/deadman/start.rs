@@ -121,14 +121,15 @@ mod tests {
     use emptyroom_wire::kill::KillCode;
     use emptyroom_wire::relay_key::IdentityHash;
     use emptyroom_wire::time::{DAY_MS, HOUR_MS};
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
 
     use super::*;
     use crate::api::SecretText;
     use crate::deadman::Deadline;
     use crate::deadman::tests::{Machine, begun};
     use crate::home::{Kdf, create_vault, holds_vault};
-
     use crate::switch::tests::{give_back, order, take_away};
+
     fn home(name: &str) -> PathBuf {
         let home =
             std::env::temp_dir().join(format!("emptyroom-node-{}-{name}", std::process::id()));
@@ -231,8 +232,9 @@ mod tests {
         std::fs::create_dir(&header).unwrap();
         let given_back = std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_millis(100));
-            std::fs::remove_dir(&header).unwrap();
-            std::fs::rename(&kept, &header).unwrap();
+            // At once: there is no moment in which nothing lies there.
+            renameat_with(CWD, &kept, CWD, &header, RenameFlags::EXCHANGE).unwrap();
+            std::fs::remove_dir(&kept).unwrap();
         });
         let over = look(&home, &here).unwrap_err();
         given_back.join().unwrap();
@@ -241,8 +243,6 @@ mod tests {
         std::fs::remove_dir_all(&home).unwrap();
     }
 
-    /// Nobody can say any more what it had elsewhere.
-    // [SPEC 11.110]
     /// It cannot be read in the very moment in which the lock is there.
     // [SPEC 11.112]
     #[test]
@@ -270,6 +270,8 @@ mod tests {
         std::fs::remove_dir_all(&home).unwrap();
     }
 
+    /// Nobody can say any more what it had elsewhere.
+    // [SPEC 11.110]
     #[test]
     fn what_a_damaged_header_named_is_told_as_left() {
         let home = home("damaged");

@@ -40,6 +40,7 @@ const DELETE_TIME_MAX: Duration = Duration::from_secs(15);
 const DELETE_HURRIED_MAX: Duration = Duration::from_secs(5);
 const DELETE_OTHERS_HURRIED_MAX: Duration = Duration::from_secs(2);
 /// How long an answer may take on a stream that was open already, before another one is dialled: somebody may have stopped it.
+// [SPEC 11.52]
 const OPEN_TIME_MAX: Duration = Duration::from_secs(3);
 /// How long using shares up may take.
 // [SPEC 11.59]
@@ -416,3 +417,6 @@ pub(super) fn needs_relays() -> Failure {
 fn left(until: Mono) -> Duration {
     Duration::from_millis(until.0.saturating_sub(clock::now().mono.0).max(1))
 }
+
+#[cfg(test)]
+mod tests;

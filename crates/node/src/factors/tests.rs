@@ -44,7 +44,7 @@ mod cuts;
 mod errands;
 mod formats;
 mod lying;
-mod relay;
+pub(super) mod relay;
 mod trouble;
 
 const SECRET: &str = "1357";

@@ -438,6 +438,32 @@ fn begin(home: &Path, stage: &mut Stage) -> Ordered {
     ordered
 }
 
+/// It could not be noted when it came, and the wipe failed, too: it is when there is room.
+// [SPEC 11.112]
+#[test]
+fn an_order_is_noted_late() {
+    let stage = Stage::new("late");
+    let home = home("late");
+    let directory = OsDirectory::at(&home);
+    let ordered = Ordered {
+        watched: stage.watched(),
+        order: order(&stage.code),
+    };
+    let heard = |outside: &mut Outside| outside.heard_ms = Some(1);
+    Outside::change(&directory, heard).unwrap();
+    take_away(&home);
+    assert!(ordered.note(&directory).is_err());
+    give_back(&home);
+    ordered.note_late(&home, &["index 0x01800007 of the TPM".to_owned()]);
+    let noted = Outside::read(&directory).unwrap().unwrap();
+    assert!(Ordered::left(&noted).is_some_and(|left| left.order == ordered.order));
+    assert_eq!(noted.left, Some(Left::TPM));
+    // The next start goes on with it.
+    let ended = start::look(&home, &clock::here()).unwrap_err();
+    assert_eq!(ended.error, "vault_destroyed");
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
 /// The power failed in the middle: the next start goes on with it, and tells, whatever is left.
 // [SPEC 11.66, 11.67]
 #[test]

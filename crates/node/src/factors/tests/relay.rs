@@ -14,16 +14,16 @@ use super::*;
 use crate::errand::{Errand, Whom};
 use crate::shares::USES;
 
-pub(super) struct Relay {
+pub(in crate::factors) struct Relay {
     runtime: Runtime,
     server: Option<Server>,
     data: PathBuf,
     listen: SocketAddr,
-    pub(super) address: RelayAddress,
+    pub(in crate::factors) address: RelayAddress,
 }
 
 impl Relay {
-    pub(super) fn start() -> Self {
+    pub(in crate::factors) fn start() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("emptyroom-node-{}-relay-{number}", std::process::id());
