@@ -391,15 +391,29 @@ fn calls_that_wait_hear_that_it_was_locked() {
     relay.stop();
     let daemon = ada.daemon(&[]);
     let waiting = ada.spawn(&["--json", "receive", "--wait", "1h"]);
-    // Let it reach the daemon: its connection is one more that subscribes, which the daemon tells nobody; so lock only
-    // after a command of ours that came later was answered.
-    without_pin(&ada, &["contacts"]).ok();
+    // Whoever comes too late finds no daemon, and opens the vault himself.
+    let until = Instant::now() + DEADLINE;
+    while !has_caller(&ada.home) {
+        assert!(Instant::now() < until, "it does not come");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     daemon.signal("TERM");
     daemon.finish().ok();
     let ended = waiting.finish();
     assert_eq!(ended.code, Some(5), "{ended:?}");
     let error = ended.failure()["error"].clone();
     assert!(error == "vault_locked", "{error}");
+}
+
+/// Whether somebody is connected to the daemon of a home, as the kernel tells.
+fn has_caller(home: &Path) -> bool {
+    const CONNECTED: &str = "03";
+    let socket = home.join("daemon.sock");
+    let table = std::fs::read_to_string("/proc/net/unix").unwrap();
+    table.lines().any(|line| {
+        line.split_whitespace().nth(5) == Some(CONNECTED)
+            && line.ends_with(socket.to_str().unwrap())
+    })
 }
 
 // [SPEC 12.33]

@@ -303,7 +303,9 @@ fn what_is_left_is_noted_before_the_files_go() {
     let lock = OsDirectory::at(&home).lock().unwrap();
     assert!(crate::home::wipe_held(&home, lock, OutsideFile::Stays).is_ok());
     assert_eq!(readable(&home).unwrap().left, Some(Left::UNKNOWN));
-    runtime().unwrap().block_on(guard.let_another_tell(&ordered));
+    runtime()
+        .unwrap()
+        .block_on(guard.let_another_tell(&ordered));
     let untold = readable(&home).unwrap();
     assert!(ordered.is_done(&untold));
     assert_eq!(untold.left, Some(Left::UNKNOWN));
