@@ -145,6 +145,34 @@ fn a_key_that_a_panic_could_not_destroy_is_told() {
     owner.run_in(&copy, PIN, &socket, &contacts).ok();
 }
 
+/// Whoever has the kill code sees it, too, though a guard without that TPM obeys.
+// [SPEC 11.116]
+#[test]
+fn a_receipt_says_what_is_left_in_the_tpm() {
+    let Some(owner) = Owner::new("a_receipt_says_what_is_left_in_the_tpm") else {
+        return;
+    };
+    let relay = Relay::start();
+    owner.run(&["vault", "mode", "tpm", "--yes"]).ok();
+    let create = owner.command(&["--json", "killcode", "create", "-"]);
+    let code = finish(create, &relay.address).ok().json().remove(0);
+    let mut guard = owner.person.command(&["guard"]);
+    guard.env(VARIABLE, "/nowhere");
+    let mut guard = Running::start(guard);
+    guard.wait_for_line(|line| line.starts_with("watching"));
+    let by_code = |arguments: &[&str]| {
+        let mut command = program();
+        command.args(arguments);
+        finish(command, code["code"].as_str().unwrap()).ok()
+    };
+    let wiped = by_code(&["--json", "wipe", "-"]).json().remove(0);
+    assert_eq!(wiped["left"], json!(["tpm"]), "{wiped}");
+    let told = by_code(&["killcode", "receipts", "-"]);
+    assert!(told.out.contains("but not its key in the TPM"), "{told:?}");
+    let ended = guard.finish().ends(5);
+    assert!(ended.err.contains("index 0x01"), "{ended:?}");
+}
+
 /// After a TPM was cleared only its owner knows that what was in it is gone.
 // [SPEC 12.62]
 #[test]
