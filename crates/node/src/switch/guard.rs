@@ -3,12 +3,12 @@
 //! It holds no secret of the vault. While somebody has the vault open, he watches himself, and the guard waits.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use emptyroom_vault::os::OsDirectory;
-use emptyroom_vault::{Directory, is_there, mode_of};
+use emptyroom_vault::{Directory, is_there};
 use emptyroom_wire::kill::Watched;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::Notify;
@@ -22,7 +22,10 @@ use crate::carrier::Carrier;
 use crate::deadman::start;
 use crate::outside::{Outside, Stamp, stamp};
 use crate::session::{direct, runtime};
-use crate::{clock, daemon, factors, home};
+use crate::{clock, daemon, home};
+use found::{is_noted, is_over, read, readable, tpm_away};
+
+mod found;
 
 /// How often it is looked whether another switch lies outside.
 // [SPEC 11.90]
@@ -487,33 +490,6 @@ impl Guard<'_> {
         let switch = self.switch.borrow();
         Some(switch.as_ref()?.hosts.first()?.to_string())
     }
-}
-
-/// Why the key that the vault has in the TPM could not be destroyed now, if it has one.
-// [SPEC 12.61]
-fn tpm_away(home: &Path) -> Option<String> {
-    mode_of(&OsDirectory::at(home)).filter(|mode| mode.asks_tpm())?;
-    Some(factors::tpm_away()?.text)
-}
-
-/// Whether there is neither a vault nor an order that is to be carried out.
-fn is_over(home: &Path, outside: &Outside) -> bool {
-    *outside == Outside::default() && !is_there(&OsDirectory::at(home))
-}
-
-/// Whether something is to be carried out, or to be told.
-fn is_noted(outside: &Outside) -> bool {
-    Ordered::left(outside).is_some() || Untold::left(outside).is_some()
-}
-
-/// What lies outside. What cannot be read is as if there was nothing.
-fn read(home: &Path) -> Outside {
-    readable(home).unwrap_or_default()
-}
-
-fn readable(home: &Path) -> io::Result<Outside> {
-    let outside = Outside::read(&OsDirectory::at(home))?;
-    Ok(outside.unwrap_or_default())
 }
 
 #[cfg(test)]
