@@ -12,7 +12,7 @@
 //!   exported, importing     its rows are on the move, and it is not served
 //!   control       a socket: `emptyroom-relay status` and `backup` ask there
 //!   address       the address line of the last start, for `emptyroom-relay address`
-//!   store/        headers, entries and day keys: see `store`
+//!   store/        headers, entries and day keys: see `sqlite`
 //! ```
 //!
 //! Every file is for its owner only, written beside its place, synced and renamed.

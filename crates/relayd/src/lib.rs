@@ -28,9 +28,9 @@ pub mod postgres;
 mod seal;
 pub mod segments;
 pub mod server;
+pub mod sqlite;
 mod stack;
 mod status;
-pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod tls;

@@ -19,7 +19,7 @@ use crate::postgres::{Address, ratchet};
 use crate::seal::Table;
 use crate::segments::disk::OsDisk;
 use crate::segments::{OnDamage, ROW_MEMORY, SegmentRows, Settled, Sizes, Unopened};
-use crate::store::SqliteRows;
+use crate::sqlite::SqliteRows;
 
 pub(crate) mod mark;
 pub(crate) mod moved;

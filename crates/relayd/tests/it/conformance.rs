@@ -5,7 +5,7 @@ use std::path::Path;
 
 use emptyroom_relay::conformance::{CHECKS, Subject};
 use emptyroom_relay::store::{Ledger, Store};
-use emptyroom_relayd::store::SqliteRows;
+use emptyroom_relayd::sqlite::SqliteRows;
 use emptyroom_wire::time::Day;
 
 use crate::client::generator;

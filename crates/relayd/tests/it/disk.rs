@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use emptyroom_relay::store::{
     Append, Ledger, NewEntry, NewPlace, Place, Store, StoreOp, StoreReply,
 };
-use emptyroom_relayd::store::SqliteRows;
+use emptyroom_relayd::sqlite::SqliteRows;
 use emptyroom_wire::entry::Ttl;
 use emptyroom_wire::op::{Answer, RefusalCode, Request};
 use emptyroom_wire::time::{DAY_MS, Day, Wall};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use emptyroom_relay::store::{Ledger, ShareOp, SharePlace, ShareReply, Store, StoreOp, StoreReply};
 use emptyroom_relayd::segments::SegmentRows;
-use emptyroom_relayd::store::SqliteRows;
+use emptyroom_relayd::sqlite::SqliteRows;
 use emptyroom_wire::address::RelayAddress;
 use emptyroom_wire::derive::expand;
 use emptyroom_wire::op::{Answer, DeleteShare, EvaluateShare, PutShare, RefusalCode, Request};
