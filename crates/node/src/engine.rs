@@ -125,6 +125,19 @@ pub(crate) struct Engine {
     patience: Patience,
     /// Reading failed: nothing that the client says from then on can be trusted.
     broken: Option<Failure>,
+    /// What lets the client be loaded anew, where a write failed.
+    anew: Anew,
+}
+
+/// When the client is loaded anew after a write that failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Anew {
+    /// With the next tick or call: what stood in the way may be over by itself.
+    ByTime,
+    /// With the next call: tried by time, it would fail so without end.
+    ByCall,
+    /// Never.
+    Not,
 }
 
 /// Starts the engine's thread over an open vault. It ends, and locks the vault, after [`Call::Lock`], and when the machine wakes
@@ -218,6 +231,7 @@ impl Engine {
             renewed_at: here.now.mono,
             patience: Patience::Long,
             broken: None,
+            anew: Anew::ByTime,
         };
         if engine.ending.is_some() {
             return Ok(engine);
@@ -384,7 +398,8 @@ impl Engine {
             self.renew_leases();
         }
         // After a full disk: timers and the queue must not wait for somebody to ask.
-        if self.client.is_none() && self.broken.is_none() {
+        // [SPEC 12.39]
+        if self.client.is_none() && self.broken.is_none() && self.anew == Anew::ByTime {
             // What stands in the way is told to the next call.
             let _ = self.load();
         }
@@ -412,7 +427,7 @@ impl Engine {
         if let Err(error) = self.vault.rotate_if_due(now.0)
             && !matches!(error, WriteError::Full)
         {
-            self.give_up(&own::write_failure(error), true);
+            self.give_up(&own::write_failure(error), Anew::Not);
         }
     }
 

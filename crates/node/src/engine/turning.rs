@@ -6,7 +6,7 @@ use emptyroom_vault::{Change, WriteError};
 
 use super::own::OutsideInfo;
 use super::records::Stored;
-use super::{Engine, own};
+use super::{Anew, Engine, own};
 use crate::api::{Event, Exit, Failure};
 use crate::carrier::Target;
 use crate::{clock, convert, seed};
@@ -41,6 +41,7 @@ impl Engine {
                 .hint("restore the vault from a backup, or begin a new one"),
             }
         })?);
+        self.anew = Anew::ByTime;
         self.drain();
         Ok(())
     }
@@ -54,7 +55,7 @@ impl Engine {
         match stored.failure() {
             None => self.drain(),
             // Nothing that came of a record that could not be read may leave.
-            Some(failure) => self.give_up(&failure, true),
+            Some(failure) => self.give_up(&failure, Anew::Not),
         }
     }
 
@@ -103,24 +104,30 @@ impl Engine {
         match self.vault.apply(changes) {
             Ok(()) => self.inputs.push_back(Input::Persisted(last)),
             Err(error) => {
-                // Neither is a damage: nothing of it was written.
-                let again = matches!(error, WriteError::Full | WriteError::TooLong);
-                self.give_up(&own::write_failure(error), !again);
+                // Of neither of the first two is anything written.
+                let anew = match error {
+                    WriteError::Full => Anew::ByTime,
+                    WriteError::TooLong => Anew::ByCall,
+                    WriteError::Corrupt(_) | WriteError::Io(_) => Anew::Not,
+                };
+                self.give_up(&own::write_failure(error), anew);
             }
         }
     }
 
-    /// The client is in doubt: it goes, with everything that waits for it. For good where the vault is damaged; else the
-    /// next call loads it anew, as after a crash.
-    pub(super) fn give_up(&mut self, failure: &Failure, for_good: bool) {
+    /// The client is in doubt: it goes, with everything that waits for it. For good where the vault is damaged; else it is loaded
+    /// anew, as after a crash.
+    // [SPEC 12.39]
+    pub(super) fn give_up(&mut self, failure: &Failure, anew: Anew) {
         self.client = None;
+        self.anew = anew;
         self.inputs.clear();
         self.unstored.clear();
         self.links.hang_up_all();
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             (waiting.answerer)(Err(failure.clone()));
         }
-        if for_good {
+        if anew == Anew::Not {
             self.broken = Some(failure.clone());
         }
         self.tell(&Event::StorageFailed {
@@ -146,3 +153,6 @@ fn change(mut change: emptyroom_core::api::Change) -> Change {
         value: change.value.take(),
     }
 }
+
+#[cfg(test)]
+mod tests;
