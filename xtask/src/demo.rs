@@ -276,9 +276,10 @@ fn say(
         .fold(String::new(), |shown, option| format!("{shown} {option}"));
     teller.typed(
         from.name,
-        &format!("emptyroom send {} \"{text}\"{shown}", to.name),
+        &format!("emptyroom send {}{shown} <<< \"{text}\"", to.name),
     );
-    from.run(&[&["send", to.name, text], options].concat(), "")?;
+    // Not as an argument, which other users of the machine would see.
+    from.run(&[&["send", to.name], options].concat(), text)?;
     teller.typed(to.name, "emptyroom receive");
     let mut received = Vec::new();
     let start = Instant::now();

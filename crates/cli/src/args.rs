@@ -24,7 +24,7 @@ Examples:
   emptyroom init --relay -            make a vault; the relay's address is asked for
   emptyroom invite bob                print a link for bob, to be given to him in private
   emptyroom join --as alice           take alice's link; the link is asked for
-  emptyroom send alice \"I am there\"   send a message
+  emptyroom send alice                type a message and send it
   emptyroom chat alice                talk
 
 Exit codes:

@@ -15,18 +15,22 @@ use crate::ear::{Ear, Heard};
 use crate::room::{self, Flushed, Room};
 use crate::{failure, out, span};
 
+// [SPEC 12.77]
+const IN_ARGUMENTS: &str = "other users of this machine can see a message that is given as an argument: leave it out, and it is read from standard input";
+
 /// Send a message
 ///
 /// Prints the message's number. The exit code says where the message is: 0 the relay has it, 3 it is kept here and goes out
 /// with the next command or by the daemon, 4 it will not arrive. Without TEXT it is read from standard input, up to 16 KiB,
-/// which keeps it out of the shell's history.
+/// where neither the shell's history nor other users of this machine see it.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
-  emptyroom send bob \"I am there\"
+  emptyroom send bob                          type it, then Ctrl-D on a line of its own
   emptyroom send bob < note.txt
-  emptyroom send bob --burn 30s \"the code is 7731\"    gone 30 seconds after it was read
-  emptyroom send bob --burn read \"once\"               gone as soon as it was read")]
+  emptyroom send bob --burn 30s < code.txt    gone 30 seconds after it was read
+  emptyroom send bob --burn read < once.txt   gone as soon as it was read
+  emptyroom send bob \"I am there\"             other users of this machine may see it")]
 pub(crate) struct Send {
     /// The contact
     name: String,
@@ -48,7 +52,10 @@ impl Send {
         let session = room.open()?;
         let ear = Ear::to(&session)?;
         let text = match &self.text {
-            Some(text) => Zeroizing::new(text.clone()),
+            Some(text) => {
+                room.out.warn("text_in_arguments", IN_ARGUMENTS);
+                Zeroizing::new(text.clone())
+            }
             None => from_stdin()?,
         };
         check(&text)?;
