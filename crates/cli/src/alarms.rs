@@ -1,6 +1,6 @@
 //! What every command says before it begins, because nobody may have listened when it was told.
 
-use emptyroom_node::api::{AlarmInfo, StatusInfo};
+use emptyroom_node::api::{AlarmInfo, DamagedInfo, StatusInfo};
 
 use crate::room::Room;
 use crate::{span, terminal, words};
@@ -19,6 +19,9 @@ impl Room {
         }
         for name in &status.restarts_waiting {
             self.out.warn("restart_waits", &restart_waits(name));
+        }
+        for lost in &status.damaged {
+            self.out.warn("conversation_damaged", &damaged(lost));
         }
         if let Some(ahead_s) = status.clock_ahead_s {
             self.out.warn("clock_ahead", &words::clock_ahead(ahead_s));
@@ -42,6 +45,20 @@ pub(crate) fn text(alarm: &AlarmInfo) -> String {
             words::relay_trouble(kind)
         ),
         (kind, None) => format!("the relay {relay} {} ({time})", words::relay_trouble(kind)),
+    }
+}
+
+/// A conversation that cannot be read.
+// [SPEC 8.67]
+pub(crate) fn damaged(lost: &DamagedInfo) -> String {
+    let name = terminal::line(&lost.conversation);
+    match lost.why.as_str() {
+        "newer_version" => format!(
+            "{name}: this conversation was written by a newer version of this program; nothing of it is read or sent until you update the program"
+        ),
+        _ => format!(
+            "{name}: what the vault has of this conversation is damaged; nothing of it is read or sent. `emptyroom forget {name}` removes it; then meet again by a new link"
+        ),
     }
 }
 

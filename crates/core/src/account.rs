@@ -18,7 +18,7 @@ use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes};
 use zeroize::Zeroizing;
 
 use crate::certificate::{Certificate, CertificateFault};
-use crate::records;
+use crate::records::{self, RecordFault};
 
 const IDENTITY_LABEL: &str = "emptyroom v1 identity key";
 const RECOVERY_LABEL: &str = "emptyroom v1 recovery key";
@@ -130,6 +130,16 @@ impl OwnKeys {
                 && certificate.recovery() == *recovery;
             ours.then_some(certificate).ok_or(KeysFault::NotOurs)
         })
+    }
+
+    /// Whether a record has the form that [`OwnKeys::record`] gave it. Whether its keys are of this account is not looked at.
+    ///
+    /// # Errors
+    /// It is damaged, or from a later version.
+    pub(crate) fn check(record: &[u8]) -> Result<(), RecordFault> {
+        let record: KeysRecord = records::decode(RECORD_VERSION, record)?;
+        let certificate = Certificate::of_member(record.certificate.as_slice());
+        certificate.map(|_| ()).map_err(|_| RecordFault::Malformed)
     }
 
     /// The keys as a record for the vault. It needs the account's root to be of use.

@@ -10,7 +10,7 @@ mod line;
 mod value;
 
 pub use command::{
-    Alarm, AlarmKind, Command, Contact, ContactState, Fingerprint, InviteInfo, InviteState,
+    Alarm, AlarmKind, Command, Contact, ContactState, Damage, Fingerprint, InviteInfo, InviteState,
     Refused, RelayStatus, Reply, Status,
 };
 pub use event::{Event, GoneWhy, InviteFault, JoinFault, PeerTrouble, RelayTrouble, RestartReason};

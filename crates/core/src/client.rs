@@ -6,6 +6,7 @@
 
 mod alarms;
 mod commands;
+mod damaged;
 mod loading;
 mod outputs;
 mod relays;
@@ -26,6 +27,7 @@ use crate::records;
 use crate::store::key::{self, ConversationId};
 use crate::store::{Overlay, Records, Value};
 use alarms::Alarms;
+use damaged::{Damaged, Found};
 pub use loading::LoadError;
 use outputs::Outputs;
 use relays::{PendingDestroy, Relay};
@@ -43,6 +45,8 @@ pub struct Client {
     global: Global,
     relays: BTreeMap<IdentityHash, Relay>,
     conversations: BTreeMap<ConversationId, Conversation>,
+    /// Those that cannot be read.
+    damaged: BTreeMap<ConversationId, Damaged>,
     destroys: BTreeMap<u64, PendingDestroy>,
     alarms: Alarms,
     wakes: BTreeMap<ConversationId, Mono>,
@@ -96,7 +100,7 @@ impl Client {
             None => reached,
         };
         let root = loading::root(&mut store, &mut *rng)?;
-        let conversations = loading::conversations(&store)?;
+        let found = Found::load(&store)?;
         let relays = relays::load(&store)?;
         let destroys = relays::load_destroys(&store)?;
         let alarms = Alarms::load(&store)?;
@@ -109,8 +113,9 @@ impl Client {
             root,
             global,
             relays,
-            wakes: conversations.keys().map(|id| (*id, now.mono)).collect(),
-            conversations,
+            wakes: found.whole.keys().map(|id| (*id, now.mono)).collect(),
+            conversations: found.whole,
+            damaged: found.damaged,
             destroys,
             alarms,
             flushes: Vec::new(),
@@ -174,7 +179,9 @@ impl Client {
             .destroys
             .values()
             .filter_map(|destroy| destroy.retry_at);
+        let damaged = self.damaged_end_at().map(|at| self.clock.mono_at(at));
         links
+            .chain(damaged)
             .chain(self.wakes.values().copied())
             .chain(destroys)
             .min()
@@ -183,6 +190,7 @@ impl Client {
     /// Does what is due by now.
     fn tick(&mut self, records: &dyn Records) {
         let now = self.clock.mono();
+        self.expire_damaged(records);
         self.carry(records);
         let due: Vec<ConversationId> = self
             .wakes

@@ -39,11 +39,12 @@ use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::time::Mono;
 
-use crate::account::AccountRoot;
+use crate::account::{AccountRoot, OwnKeys};
 use crate::api::{Event, InviteFault, Name, RestartReason, Settings};
 use crate::clock::Clock;
 use crate::link::{Op, Role, Route};
-use crate::records;
+use crate::mls::Group;
+use crate::records::{self, RecordFault};
 use crate::store::key::ConversationId;
 use crate::store::{Store, Value};
 
@@ -55,6 +56,7 @@ use live::{Live, Unsaved};
 use origin::Origin;
 use shown::Shown;
 use stage::Staged;
+pub(crate) use state::name_in;
 use state::{MainLog, Phase, State};
 
 /// Version of the state record.
@@ -100,25 +102,37 @@ impl Conversation {
     /// The conversation whose state record this is.
     ///
     /// # Errors
-    /// The record is damaged or from a later version.
+    /// A record of it is damaged or from a later version.
+    // [SPEC 8.67]
     pub(crate) fn load(
         id: ConversationId,
         record: &[u8],
         store: &Store<'_>,
-    ) -> Result<Self, records::RecordFault> {
+    ) -> Result<Self, RecordFault> {
         let state: State = records::decode(VERSION, record)?;
+        let staged = |key: Vec<u8>| store.get(&key).map(|record| Staged::read(&record));
         let mut conversation = Self::assemble(id, state);
         conversation.live.saved = Value::new(record.to_vec());
-        conversation.stage = store
-            .get(&id.stage())
-            .and_then(|record| Staged::read(&record));
-        let restart_stage = store.get(&id.restart_stage());
-        conversation.restart_stage = restart_stage.and_then(|record| Staged::read(&record));
+        conversation.stage = staged(id.stage()).transpose()?;
+        conversation.restart_stage = staged(id.restart_stage()).transpose()?;
+        conversation.live.origin = Origin::load(store, id)?;
+        conversation.check_keys(store)?;
         conversation.shown = Shown::load(store, id);
-        conversation.live.origin = Origin::load(store, id);
         conversation.live.group_missing = store.get(&id.group()).is_none();
         conversation.derive_access();
         Ok(conversation)
+    }
+
+    /// Its keys must be whole. A group need not be, as a restart makes another (10.1); but not over one of a later version.
+    fn check_keys(&self, store: &Store<'_>) -> Result<(), RecordFault> {
+        match store.get(&self.id.own_keys()) {
+            Some(record) => OwnKeys::check(&record)?,
+            None if self.has_failed() => {}
+            None => return Err(RecordFault::Malformed),
+        }
+        let groups = [self.id.group(), self.id.message_keys(), self.id.candidate()];
+        let mut groups = groups.iter().filter_map(|key| store.get(key));
+        groups.try_for_each(|record| Group::check_version(&record))
     }
 
     /// Ends a step: what changed becomes part of its transaction.

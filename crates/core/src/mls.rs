@@ -36,7 +36,7 @@ use zeroize::Zeroizing;
 
 use crate::account::{IdentityKey, OwnKeys};
 use crate::certificate::Certificate;
-use crate::records;
+use crate::records::{self, RecordFault};
 use provider::{DeviceSigner, Provider};
 use store::Store;
 
@@ -175,6 +175,14 @@ impl Group {
         let store =
             Store::restore(snapshot.state.as_slice()).map_err(|_| SnapshotFault::Malformed)?;
         Self::restore(&snapshot, store)
+    }
+
+    /// Whether a later program wrote a record of a group.
+    ///
+    /// # Errors
+    /// [`RecordFault::Newer`].
+    pub(crate) fn check_version(record: &[u8]) -> Result<(), RecordFault> {
+        records::check_version(RECORD_VERSION, record)
     }
 
     /// The same, with the [`Group::message_keys`] that may be later.

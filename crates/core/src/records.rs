@@ -33,6 +33,20 @@ pub fn encode<T: Serialize>(version: u16, value: &T) -> Vec<u8> {
     out
 }
 
+/// Whether a later program wrote a record; what else is wrong with it is no matter here.
+///
+/// # Errors
+/// [`RecordFault::Newer`].
+pub fn check_version(known: u16, record: &[u8]) -> Result<(), RecordFault> {
+    match record.split_first_chunk() {
+        Some((found, _)) if u16::from_be_bytes(*found) > known => Err(RecordFault::Newer {
+            found: u16::from_be_bytes(*found),
+            known,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The value of a record.
 ///
 /// # Errors

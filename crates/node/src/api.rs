@@ -11,8 +11,8 @@ mod failure;
 mod line;
 
 pub use answer::{
-    AlarmInfo, Answer, ContactInfo, DeadmanInfo, DrillInfo, DrillStep, InviteInfo, KillcodeInfo,
-    ModeInfo, ModeName, NotRenewed, RelayInfo, StatusInfo, VaultInfo,
+    AlarmInfo, Answer, ContactInfo, DamagedInfo, DeadmanInfo, DrillInfo, DrillStep, InviteInfo,
+    KillcodeInfo, ModeInfo, ModeName, NotRenewed, RelayInfo, StatusInfo, VaultInfo,
 };
 pub use call::{Call, SecretText};
 pub use event::{Event, EventLine};

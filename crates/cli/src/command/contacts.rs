@@ -32,6 +32,13 @@ impl Contacts {
 }
 
 fn text(contact: &ContactInfo) -> String {
+    let name = terminal::line(&contact.name);
+    if contact.state == "damaged" {
+        return format!(
+            "{name}  {}",
+            words::with_why(&contact.state, contact.why.as_deref())
+        );
+    }
     let mut parts = vec![words::with_why(&contact.state, contact.why.as_deref())];
     parts.push(
         if contact.verified {
@@ -53,5 +60,5 @@ fn text(contact: &ContactInfo) -> String {
     if contact.waiting > 0 {
         parts.push(format!("{} waiting", contact.waiting));
     }
-    format!("{}  {}", terminal::line(&contact.name), parts.join(", "))
+    format!("{name}  {}", parts.join(", "))
 }

@@ -118,6 +118,7 @@ fn text(status: &StatusInfo) -> String {
     lines.extend(status.alarms.iter().map(alarms::text));
     let waiting = status.restarts_waiting.iter();
     lines.extend(waiting.map(|name| alarms::restart_waits(name)));
+    lines.extend(status.damaged.iter().map(alarms::damaged));
     lines.extend(status.clock_ahead_s.map(words::clock_ahead));
     lines.join("\n")
 }

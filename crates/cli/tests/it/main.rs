@@ -14,6 +14,7 @@ mod commands;
 mod confined;
 mod crash;
 mod daemon;
+mod damaged;
 mod deadman;
 mod disk;
 mod drill;

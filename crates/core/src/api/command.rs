@@ -205,6 +205,8 @@ pub enum Refused {
     LinkFailed,
     /// The conversation is over.
     ConversationOver,
+    /// The conversation's records cannot be read: all that is left is [`Command::Forget`].
+    Damaged(Damage),
     /// The contact is blocked.
     Blocked,
     /// The text is empty or longer than [`Command::TEXT_BYTES_MAX`].
@@ -297,6 +299,17 @@ pub enum ContactState {
     RestartWaits,
     /// Its relay lost everything.
     Over,
+    /// Its records cannot be read. Of what else is said of the contact only the name means anything.
+    Damaged(Damage),
+}
+
+/// Why a conversation's records cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// One is missing, or not what was written.
+    Unreadable,
+    /// One was written by a later version of this program.
+    NewerVersion,
 }
 
 /// What two people compare.
@@ -323,6 +336,8 @@ pub struct Status {
     pub waiting: usize,
     /// Contacts whose restart waits for the user.
     pub restarts_waiting: Vec<Name>,
+    /// Contacts whose conversation cannot be read, and why.
+    pub damaged: Vec<(Name, Damage)>,
     /// So far the client's time is above the device's clock, where that is more than a day: one of both was wrong.
     pub clock_ahead_ms: Option<u64>,
     /// What must not pass by: the last 64, those that were told for a month.

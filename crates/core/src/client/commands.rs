@@ -123,7 +123,7 @@ impl Client {
         name: &Name,
         act: impl FnOnce(&mut Conversation, &mut Ctx<'_>) -> Outcome,
     ) -> Outcome {
-        let id = self.named(name).ok_or(Refused::UnknownName)?;
+        let id = self.usable(name)?;
         self.with_conversation(records, id, |conversation, ctx| {
             conversation.expire_lines(ctx);
             let outcome = act(conversation, ctx);
@@ -152,10 +152,10 @@ impl Client {
     }
 
     fn new_conversation(&mut self, name: &Name) -> Result<ConversationId, Refused> {
-        if self.named(name).is_some() {
+        if self.is_taken(name) {
             return Err(Refused::NameTaken);
         }
-        if self.conversations.len() >= CONVERSATIONS_MAX {
+        if self.conversations.len() + self.damaged.len() >= CONVERSATIONS_MAX {
             return Err(Refused::TooMany);
         }
         let number = self
@@ -244,11 +244,12 @@ impl Client {
         let contact = |conversation: &Conversation| {
             conversation.contact(self.relay_name(&conversation.relay()))
         };
-        Reply::Contacts(self.conversations.values().map(contact).collect())
+        let whole = self.conversations.values().map(contact);
+        Reply::Contacts(whole.chain(self.damaged_contacts()).collect())
     }
 
     fn rename(&mut self, records: &dyn Records, from: &Name, to: &Name) -> Outcome {
-        if from != to && self.named(to).is_some() {
+        if from != to && self.is_taken(to) {
             return Err(Refused::NameTaken);
         }
         self.at(records, from, |conversation, _| {
@@ -258,7 +259,11 @@ impl Client {
     }
 
     fn forget(&mut self, records: &dyn Records, name: &Name) -> Outcome {
-        let id = self.named(name).ok_or(Refused::UnknownName)?;
+        if self.forget_damaged(records, name) {
+            self.forget_relays();
+            return Ok(Reply::Done);
+        }
+        let id = self.usable(name)?;
         if let Some(conversation) = self.conversations.remove(&id) {
             self.wakes.remove(&id);
             self.with_ctx(records, conversation.relay(), |ctx| {
@@ -272,7 +277,7 @@ impl Client {
     fn unread(&mut self, records: &dyn Records, name: Option<&Name>, limit: usize) -> Outcome {
         let limit = limit.min(Command::LINES_MAX);
         let ids: Vec<ConversationId> = match name {
-            Some(name) => vec![self.named(name).ok_or(Refused::UnknownName)?],
+            Some(name) => vec![self.usable(name)?],
             None => self.conversations.keys().copied().collect(),
         };
         let mut unread = Vec::new();
@@ -327,13 +332,18 @@ impl Client {
         Status {
             relay: self.global.relay.map(|relay| self.relay_name(&relay)),
             relays: relays.collect(),
-            conversations: self.conversations.len(),
+            conversations: self.conversations.len() + self.damaged.len(),
             waiting: self.waiting(),
             restarts_waiting: self
                 .conversations
                 .values()
                 .filter(waits)
                 .map(Conversation::name)
+                .collect(),
+            damaged: self
+                .damaged
+                .values()
+                .map(|damaged| (damaged.name.clone(), damaged.why))
                 .collect(),
             clock_ahead_ms: self.clock.ahead_ms(),
             alarms: self.alarms(),

@@ -1,15 +1,12 @@
 //! A client from its records, or why not.
 
-use std::collections::BTreeMap;
-
 use emptyroom_wire::rng::CryptoRng;
 use emptyroom_wire::secret::Secret32;
 
 use super::VERSION;
 use crate::account::AccountRoot;
-use crate::conversation::Conversation;
 use crate::records::{self, RecordFault};
-use crate::store::key::{self, ConversationId};
+use crate::store::key;
 use crate::store::{Store, Value};
 
 /// Why stored records cannot be used. Nothing was changed.
@@ -38,27 +35,6 @@ pub(super) fn root(
             Ok(root)
         }
         None => Err(LoadError::Damaged),
-    }
-}
-
-/// All conversations of the records.
-pub(super) fn conversations(
-    store: &Store<'_>,
-) -> Result<BTreeMap<ConversationId, Conversation>, LoadError> {
-    let mut conversations = BTreeMap::new();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = store.scan(key::CONVERSATIONS, after.as_deref(), 1, false);
-        let Some((found, _)) = page.first() else {
-            return Ok(conversations);
-        };
-        let id = ConversationId::of_key(found).ok_or(LoadError::Damaged)?;
-        // A conversation without its state was forgotten by halves, which one transaction excludes.
-        let record = store.get(&id.head()).ok_or(LoadError::Damaged)?;
-        conversations.insert(id, Conversation::load(id, &record, store)?);
-        let mut end = id.all();
-        end.push(u8::MAX);
-        after = Some(end);
     }
 }
 

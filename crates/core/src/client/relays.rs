@@ -9,7 +9,6 @@ use emptyroom_wire::time::{DAY_MS, Mono};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes};
 
 use super::{Client, LoadError, VERSION};
-use crate::conversation::Conversation;
 use crate::link::{By, Link, Named, Tag};
 use crate::records;
 use crate::store::key::{self, ConversationId};
@@ -195,8 +194,11 @@ impl Client {
     /// Nothing of a link stays that led to nothing, or whose conversation is forgotten.
     // [SPEC 7.14]
     fn forget_hosts(&mut self) {
-        let conversations = &self.conversations;
-        let is_gone = |id| conversations.get(&id).is_none_or(Conversation::is_gone);
+        let (conversations, damaged) = (&self.conversations, &self.damaged);
+        let is_gone = |id| match conversations.get(&id) {
+            Some(conversation) => conversation.is_gone(),
+            None => !damaged.contains_key(&id),
+        };
         for (identity, relay) in &mut self.relays {
             if relay.link.forget_hosts(is_gone) {
                 self.step.relays_changed.insert(*identity);
@@ -207,7 +209,10 @@ impl Client {
     /// Relays that nobody needs any more are forgotten: nothing here says that one ever used them.
     pub(super) fn forget_relays(&mut self) {
         let needed = |relay: &IdentityHash| {
-            self.global.relay == Some(*relay)
+            // Nobody knows which relay a damaged conversation is at.
+            // [SPEC 8.67]
+            !self.damaged.is_empty()
+                || self.global.relay == Some(*relay)
                 || self
                     .conversations
                     .values()

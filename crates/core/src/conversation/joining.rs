@@ -370,7 +370,7 @@ impl Conversation {
         let staged = link
             .join
             .as_ref()
-            .and_then(|join| Staged::read(join.as_slice()));
+            .and_then(|join| Staged::read(join.as_slice()).ok());
         let Some(staged) = staged else {
             return false;
         };

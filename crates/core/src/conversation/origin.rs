@@ -4,7 +4,7 @@ use emptyroom_wire::op::NewLog;
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes};
 
 use super::state::LogKey;
-use crate::records;
+use crate::records::{self, RecordFault};
 use crate::store::key::ConversationId;
 use crate::store::value::{Flag, StoredText};
 use crate::store::{Store, Value};
@@ -49,9 +49,14 @@ pub(crate) struct Link {
 }
 
 impl Origin {
-    pub(crate) fn load(store: &Store<'_>, id: ConversationId) -> Option<Self> {
-        let record = store.get(&id.origin())?;
-        records::decode(VERSION, &record).ok()
+    /// How the conversation began, where that is still kept.
+    ///
+    /// # Errors
+    /// The record is damaged or from a later version.
+    pub(crate) fn load(store: &Store<'_>, id: ConversationId) -> Result<Option<Self>, RecordFault> {
+        let record = store.get(&id.origin());
+        let origin = record.map(|record| records::decode(VERSION, &record));
+        origin.transpose()
     }
 
     pub(crate) fn save(&self, store: &mut Store<'_>, id: ConversationId) {

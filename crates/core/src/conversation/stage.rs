@@ -9,7 +9,7 @@ use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes};
 
 use super::track::OwnAppend;
 use crate::content::Receipt;
-use crate::records;
+use crate::records::{self, RecordFault};
 use crate::store::Value;
 use crate::store::value::{Flag, StoredSecret};
 
@@ -180,7 +180,11 @@ impl Staged {
         Value::new(records::encode(VERSION, self))
     }
 
-    pub(crate) fn read(record: &[u8]) -> Option<Self> {
-        records::decode(VERSION, record).ok()
+    /// The append whose record this is.
+    ///
+    /// # Errors
+    /// The record is damaged or from a later version.
+    pub(crate) fn read(record: &[u8]) -> Result<Self, RecordFault> {
+        records::decode(VERSION, record)
     }
 }

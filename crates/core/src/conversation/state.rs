@@ -6,7 +6,7 @@ use emptyroom_wire::op::NewLog;
 use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::sign::SignKey;
-use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes};
+use tls_codec::{DeserializeBytes, TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes};
 
 use super::lines::Lines;
 use super::track::Track;
@@ -19,6 +19,7 @@ use crate::store::value::{Flag, StoredBurn, StoredSecret, StoredText};
 /// Everything about a conversation but texts, keys and what is under way.
 #[derive(TlsSize, TlsSerialize, TlsDeserializeBytes)]
 pub(crate) struct State {
+    /// First, as its name is.
     pub(crate) profile: Profile,
     pub(crate) phase: Phase,
     pub(crate) lines: Lines,
@@ -68,6 +69,14 @@ impl State {
             recovery: None,
         }
     }
+}
+
+/// The name in a state record of whatever version, as far as it can be read: it stands first in each.
+// [SPEC 8.67]
+pub(crate) fn name_in(record: &[u8]) -> Option<Name> {
+    let (_version, rest) = record.split_at_checked(2)?;
+    let (name, _) = StoredText::tls_deserialize_bytes(rest).ok()?;
+    Name::parse(name.text().expose()).ok()
 }
 
 /// What its user chose.

@@ -4,6 +4,7 @@ mod acknowledged;
 mod claims;
 mod counterexamples;
 mod crashes;
+mod damaged;
 mod delivery;
 mod hostile;
 mod invites;

@@ -152,9 +152,10 @@ pub struct InviteInfo {
 pub struct ContactInfo {
     /// What it is called here.
     pub name: String,
-    /// `invited`, `joining`, `invite_failed`, `join_failed`, `active`, `restarting`, `restart_waits` or `over`.
+    /// `invited`, `joining`, `invite_failed`, `join_failed`, `active`, `restarting`, `restart_waits`, `over` or `damaged`. Of a
+    /// damaged one only name and `why` mean anything.
     pub state: String,
-    /// Why it failed.
+    /// Why it failed; of a damaged one `unreadable` or `newer_version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// The numbers were compared.
@@ -171,7 +172,7 @@ pub struct ContactInfo {
     pub unread: u64,
     /// Messages and changes that wait for the relay.
     pub waiting: usize,
-    /// Its relay, by host and port.
+    /// Its relay, by host and port; empty for a damaged one.
     pub relay: String,
 }
 
@@ -196,11 +197,23 @@ pub struct StatusInfo {
     pub waiting: usize,
     /// Contacts whose restart waits for the user.
     pub restarts_waiting: Vec<String>,
+    /// Contacts whose conversation cannot be read.
+    #[serde(default)]
+    pub damaged: Vec<DamagedInfo>,
     /// So far the client's time is above the device's clock, where that is more than a day.
     pub clock_ahead_s: Option<u64>,
     /// What must not pass by; those that were told for a month.
     #[serde(default)]
     pub alarms: Vec<AlarmInfo>,
+}
+
+/// A conversation that cannot be read.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedInfo {
+    /// The contact, by the name that could be read.
+    pub conversation: String,
+    /// `unreadable` or `newer_version`.
+    pub why: String,
 }
 
 /// Something that its user must know.

@@ -1,11 +1,11 @@
 //! What the core says, as the interface says it.
 
-use emptyroom_core::api::{self as core, Name, Refused, Reply, Side};
+use emptyroom_core::api::{self as core, Damage, Name, Refused, Reply, Side};
 
 use super::{timer_s, words};
 use crate::api::{
-    AlarmInfo, Answer, ContactInfo, Event, Exit, Failure, InviteInfo, Line, LineBody, MessageState,
-    RelayInfo, StatusInfo, Unread, VaultInfo,
+    AlarmInfo, Answer, ContactInfo, DamagedInfo, Event, Exit, Failure, InviteInfo, Line, LineBody,
+    MessageState, RelayInfo, StatusInfo, Unread, VaultInfo,
 };
 
 /// A reply; `vault` is what only the shell knows for `status`.
@@ -55,6 +55,14 @@ pub(crate) fn answer(
             conversations: status.conversations,
             waiting: status.waiting,
             restarts_waiting: status.restarts_waiting.iter().map(text).collect(),
+            damaged: status
+                .damaged
+                .iter()
+                .map(|(name, why)| DamagedInfo {
+                    conversation: text(name),
+                    why: words::damage(*why).to_owned(),
+                })
+                .collect(),
             clock_ahead_s: status.clock_ahead_ms.map(|ms| ms / 1_000),
             alarms: status.alarms.into_iter().map(alarm).collect(),
         }),
@@ -308,6 +316,10 @@ pub(crate) fn refused(refused: Refused) -> Failure {
             .hint("`emptyroom contacts` says why; `emptyroom forget` and a new link are what helps"),
         Refused::ConversationOver => failure(Exit::Refused, "conversation_over", "the relay lost this conversation for good")
             .hint("invite this contact again under another name; the history stays until `emptyroom forget`"),
+        Refused::Damaged(Damage::Unreadable) => failure(Exit::Vault, "conversation_damaged", "what the vault has of this conversation is damaged")
+            .hint("`emptyroom forget NAME` removes it; then meet again by a new link"),
+        Refused::Damaged(Damage::NewerVersion) => failure(Exit::Vault, "conversation_damaged", "what the vault has of this conversation was written by a newer version")
+            .hint("update this program; or `emptyroom forget NAME` removes it, and you meet again by a new link"),
         Refused::Blocked => {
             failure(Exit::Refused, "blocked", "this contact is blocked").hint("`emptyroom block NAME --off` ends that")
         }

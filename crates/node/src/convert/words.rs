@@ -1,8 +1,8 @@
 //! The words that stand for enums of the core in JSON: part of the interface, so none of them ever changes its meaning.
 
 use emptyroom_core::api::{
-    AlarmKind, ContactState, FailedWhy, GapKind, GoneWhy, InviteFault, InviteState, JoinFault,
-    PeerTrouble, RelayTrouble, RestartReason,
+    AlarmKind, ContactState, Damage, FailedWhy, GapKind, GoneWhy, InviteFault, InviteState,
+    JoinFault, PeerTrouble, RelayTrouble, RestartReason,
 };
 
 pub(super) fn invite_fault(fault: InviteFault) -> &'static str {
@@ -48,6 +48,14 @@ pub(super) fn contact_state(state: ContactState) -> (&'static str, Option<String
         ContactState::Restarting => ("restarting", None),
         ContactState::RestartWaits => ("restart_waits", None),
         ContactState::Over => ("over", None),
+        ContactState::Damaged(why) => ("damaged", Some(damage(why).to_owned())),
+    }
+}
+
+pub(super) fn damage(why: Damage) -> &'static str {
+    match why {
+        Damage::Unreadable => "unreadable",
+        Damage::NewerVersion => "newer_version",
     }
 }
 

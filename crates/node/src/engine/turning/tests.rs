@@ -12,6 +12,9 @@ use crate::engine::switch::tests::over;
 use crate::home::{Kdf, create_vault};
 use crate::session::runtime;
 
+/// The state of the first conversation.
+const HEAD: &[u8] = b"c\0\0\0\x01h";
+
 fn home(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!(
         "emptyroom-node-{}-turning-{name}",
@@ -70,4 +73,56 @@ fn a_record_that_is_too_long_is_told_once() {
     engine.tick();
     assert!(engine.client.is_some());
     std::fs::remove_dir_all(&home).unwrap();
+}
+
+// [SPEC 8.67, 12.78]
+#[test]
+fn a_damaged_conversation_is_shown_and_the_vault_opens() {
+    for (name, record, why) in [
+        ("cut", vec![0, 1, 0, 0], "unreadable"),
+        ("other", vec![0x55; 300], "newer_version"),
+        (
+            "newer",
+            vec![0, 2, 0, 0, 0, 3, b'b', b'e', b'n'],
+            "newer_version",
+        ),
+    ] {
+        let home = home(name);
+        let mut vault = vault(&home);
+        vault.apply(vec![change(HEAD, record.clone())]).unwrap();
+        // There is an account already.
+        let account = [&[0, 1][..], &[7; 32]].concat();
+        vault.apply(vec![change(b"a", account)]).unwrap();
+        let runtime = runtime().unwrap();
+        let (mut engine, ..) = over(vault, &home, &runtime);
+        let called = if name == "newer" { "ben" } else { "damaged-1" };
+        let Ok(Answer::Contacts { contacts }) = ask(&mut engine, Call::Contacts {}) else {
+            panic!("no contacts");
+        };
+        assert_eq!(contacts.len(), 1);
+        let contact = &contacts[0];
+        let shown = (&*contact.name, &*contact.state, contact.why.as_deref());
+        assert_eq!(shown, (called, "damaged", Some(why)));
+        let Ok(Answer::Status(status)) = ask(&mut engine, Call::Status {}) else {
+            panic!("no status");
+        };
+        assert_eq!(status.damaged.len(), 1);
+        assert_eq!(status.damaged[0].conversation, called);
+        assert_eq!(status.damaged[0].why, why);
+        let to = called.to_owned();
+        let send = Call::Send {
+            to,
+            text: "hello".to_owned(),
+            burn_s: None,
+            relay_days: None,
+        };
+        let refused = ask(&mut engine, send).err().unwrap();
+        let refused = (refused.exit, &*refused.error);
+        assert_eq!(refused, (Exit::Vault, "conversation_damaged"));
+        assert_eq!(engine.vault.get(HEAD).unwrap().unwrap().as_slice(), record);
+        let name = called.to_owned();
+        assert!(ask(&mut engine, Call::Forget { name }).is_ok());
+        assert!(engine.vault.get(HEAD).unwrap().is_none());
+        std::fs::remove_dir_all(&home).unwrap();
+    }
 }
