@@ -12,6 +12,7 @@ impl Room {
         for alarm in status.alarms.iter().filter(|alarm| !alarm.told) {
             let name = match alarm.kind.as_str() {
                 OVER => OVER,
+                DESTROYED => DESTROYED,
                 _ => "relay_trouble",
             };
             let told = "`emptyroom status` shows it, and it is not said again";
@@ -30,6 +31,7 @@ impl Room {
 }
 
 const OVER: &str = "conversation_over";
+const DESTROYED: &str = "log_destroyed";
 
 /// An alarm in words.
 pub(crate) fn text(alarm: &AlarmInfo) -> String {
@@ -39,6 +41,10 @@ pub(crate) fn text(alarm: &AlarmInfo) -> String {
     match (alarm.kind.as_str(), name) {
         (OVER, Some(name)) => format!(
             "{name}: the relay {relay} lost this conversation for good ({time}); a new link is needed"
+        ),
+        (DESTROYED, Some(name)) => format!(
+            "{} ({time})",
+            words::log_destroyed(&name, &format!("the relay {relay}"))
         ),
         (kind, Some(name)) => format!(
             "the relay {relay} {} ({time}, in the conversation with {name})",

@@ -259,6 +259,9 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             });
             format!("the relay {} {}{at}", safe(relay), relay_trouble(kind))
         }
+        Event::PeerTrouble { conversation, kind } if kind == "log_destroyed" => {
+            log_destroyed(&safe(conversation), "its relay")
+        }
         Event::PeerTrouble { conversation, kind } => {
             format!(
                 "{}: the other side's program sent {}; it was not used",
@@ -320,7 +323,7 @@ fn restarted(name: &str, own: bool, why: &str, unlinked: bool) -> String {
 
 fn restart_why(why: &str) -> &str {
     match why {
-        "log_lost" => "the relay lost its log",
+        "log_lost" => "its log is not at the relay any more",
         "relay_rolled_back" => "the relay went back to an older state",
         "closed_without_commit" => "its log was closed without a reason",
         "cannot_follow" => "a change could not be followed",
@@ -353,6 +356,15 @@ pub(crate) fn relay_trouble(kind: &str) -> &str {
         "wrong_answer" => "gave an answer that does not fit the question",
         other => other,
     }
+}
+
+/// The log was destroyed. The name, and what the relay is called, are safe for a terminal.
+// [SPEC 10.26]
+pub(crate) fn log_destroyed(name: &str, relay: &str) -> String {
+    format!(
+        "{name}: the log of this conversation at {relay} was destroyed, as each of you two can order: the other side may have forgotten you, or this vault came from an older copy. \
+         What you send waits until the other side takes the conversation up again"
+    )
 }
 
 fn peer_trouble(kind: &str) -> &str {

@@ -60,6 +60,8 @@ pub struct Client {
 #[derive(Default)]
 struct Step {
     events: Vec<Event>,
+    /// What relays did outside of any conversation, to be kept as alarms.
+    troubles: Vec<(IdentityHash, RelayTrouble)>,
     out: Vec<Output>,
     links: VecDeque<(IdentityHash, LinkOut)>,
     relays_changed: BTreeSet<IdentityHash>,
@@ -276,6 +278,7 @@ impl Client {
     }
 
     fn relay_event(&mut self, relay: IdentityHash, kind: RelayTrouble) {
+        self.step.troubles.push((relay, kind));
         let relay = self.relay_name(&relay);
         self.step.events.push(Event::RelayTrouble {
             relay,

@@ -112,9 +112,9 @@ impl Link {
         self.chain.relay()
     }
 
-    /// Its first host, for people.
+    /// The host that people call it by.
     pub(crate) fn name(&self) -> String {
-        self.hosts.first().map(Host::to_string).unwrap_or_default()
+        self.hosts.name().map(Host::to_string).unwrap_or_default()
     }
 
     /// Where it is dialled.

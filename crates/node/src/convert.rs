@@ -7,6 +7,7 @@ mod words;
 
 use emptyroom_core::api::{Burn, Command, LineId, Name, Refused, RelayLife, Text};
 use emptyroom_wire::address::RelayAddress;
+use emptyroom_wire::time::Wall;
 
 use crate::api::{Call, Exit, Failure};
 
@@ -106,7 +107,7 @@ pub(crate) fn command(call: Call) -> Result<Option<Command>, Failure> {
             name: name(&given)?,
         },
         Call::Status {} => Command::Status,
-        Call::AlarmsTold {} => Command::AlarmsTold,
+        Call::AlarmsTold { until } => Command::AlarmsTold { until: Wall(until) },
         Call::Flush { .. } => Command::Flush,
         Call::ChangeSecret { .. }
         | Call::SetPanic { .. }

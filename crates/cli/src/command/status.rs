@@ -23,9 +23,10 @@ impl Status {
             return Err(room::unexpected());
         };
         let shown = room.out.result("status", &status, || Some(text(&status)));
-        if shown.is_ok() && status.alarms.iter().any(|alarm| !alarm.told) {
+        let untold = status.alarms.iter().filter(|alarm| !alarm.told);
+        if let (Ok(()), Some(until)) = (&shown, untold.map(|alarm| alarm.at).max()) {
             // It was shown; a vault that cannot be written says so again.
-            let _ = session.call(Call::AlarmsTold {});
+            let _ = session.call(Call::AlarmsTold { until });
         }
         session.close()?;
         shown

@@ -130,7 +130,10 @@ pub enum Command {
     /// How things are.
     Status,
     /// The user has seen the alarms of [`Reply::Status`].
-    AlarmsTold,
+    AlarmsTold {
+        /// The latest [`Alarm::at`] of those he has seen: what came meanwhile was not told.
+        until: Wall,
+    },
     /// Replied with [`Reply::Flushed`] when nothing is left that could be sent or fetched now, or when no relay that is needed can be
     /// reached.
     Flush,
@@ -353,9 +356,9 @@ pub struct Alarm {
     pub conversation: Option<Name>,
     /// What it is.
     pub kind: AlarmKind,
-    /// When it was noticed.
+    /// When it was noticed. No two are of the same time.
     pub at: Wall,
-    /// [`Command::AlarmsTold`] was given since.
+    /// [`Command::AlarmsTold`] was given for it.
     pub told: bool,
 }
 
@@ -366,6 +369,8 @@ pub enum AlarmKind {
     Relay(super::RelayTrouble),
     /// The conversation is over.
     ConversationOver,
+    /// The conversation's log was destroyed.
+    LogDestroyed,
 }
 
 /// How a relay stands.

@@ -269,6 +269,9 @@ pub enum PeerTrouble {
     RubbishRestart,
     /// It sent content of a kind this version must understand and does not.
     UnknownContent,
+    /// The log that this device lives in was destroyed, as only a member can order: the other side has forgotten the conversation, or
+    /// this device went back to an older state.
+    LogDestroyed,
 }
 
 impl PeerTrouble {
@@ -280,6 +283,7 @@ impl PeerTrouble {
             Self::RubbishMessage => "rubbish_message",
             Self::RubbishRestart => "rubbish_restart",
             Self::UnknownContent => "unknown_content",
+            Self::LogDestroyed => "log_destroyed",
         }
     }
 }

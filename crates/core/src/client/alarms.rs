@@ -5,7 +5,7 @@ use emptyroom_wire::time::{DAY_MS, Wall};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize};
 
 use super::{Client, LoadError, VERSION};
-use crate::api::{Alarm, AlarmKind, Event, RelayTrouble};
+use crate::api::{Alarm, AlarmKind, Event, Name, PeerTrouble, RelayTrouble};
 use crate::records;
 use crate::store::key::{self, ConversationId};
 use crate::store::value::Flag;
@@ -53,80 +53,83 @@ impl Alarms {
         std::mem::take(&mut self.changed).then(|| Value::new(records::encode(VERSION, &self.kept)))
     }
 
-    fn raise(&mut self, new: Kept) {
-        let same = |kept: &&mut Kept| {
+    fn raise(&mut self, mut new: Kept) {
+        let same = |kept: &Kept| {
             (kept.relay, kept.conversation, kept.kind) == (new.relay, new.conversation, new.kind)
         };
-        match self.kept.iter_mut().find(same) {
-            Some(kept) if !kept.told.0 || new.at_ms.saturating_sub(kept.at_ms) < AGAIN_MS => return,
-            Some(kept) => *kept = new,
-            None => self.kept.push(new),
+        let age = |kept: &Kept| new.at_ms.saturating_sub(kept.at_ms);
+        let is_as_told = |kept: &Kept| !kept.told.0 || age(kept) < AGAIN_MS;
+        if self.kept.iter().any(|kept| same(kept) && is_as_told(kept)) {
+            return;
         }
-        self.changed = true;
         self.kept
-            .retain(|kept| !kept.told.0 || new.at_ms.saturating_sub(kept.at_ms) < SHOWN_MS);
+            .retain(|kept| !same(kept) && (!kept.told.0 || age(kept) < SHOWN_MS));
+        // Each has a time of its own, so that a time says which were shown.
+        let last = self.kept.iter().map(|kept| kept.at_ms).max();
+        let after_last = last.map_or(0, |last| last.saturating_add(1));
+        new.at_ms = new.at_ms.max(after_last);
+        self.kept.push(new);
+        self.changed = true;
         if self.kept.len() > ALARMS_MAX {
             self.kept.remove(0);
         }
     }
 
-    /// All of them were told.
-    pub(super) fn told(&mut self) {
-        for kept in self.kept.iter_mut().filter(|kept| !kept.told.0) {
+    /// Those up to this time were told.
+    // [SPEC 10.44]
+    pub(super) fn told(&mut self, until: Wall) {
+        let told = |kept: &&mut Kept| !kept.told.0 && kept.at_ms <= until.0;
+        for kept in self.kept.iter_mut().filter(told) {
             kept.told = Flag(true);
             self.changed = true;
         }
     }
+
+    fn retain(&mut self, keep: impl FnMut(&Kept) -> bool) {
+        let before = self.kept.len();
+        self.kept.retain(keep);
+        self.changed |= self.kept.len() != before;
+    }
 }
 
 impl Client {
-    /// Keeps what this step tells and nobody may hear.
-    // [SPEC 10.43]
+    /// Keeps what this step tells and nobody may hear; and nothing about whom the user has forgotten.
+    // [SPEC 10.43, 10.44]
     pub(super) fn keep_alarms(&mut self) {
-        let now_ms = self.clock.now().0;
-        for event in &self.step.events {
-            let (relay, conversation, kind) = match event {
-                Event::RelayTrouble {
-                    relay,
-                    conversation,
-                    kind,
-                } => {
-                    let known = self
-                        .relays
-                        .iter()
-                        .find(|(_, known)| known.link.name() == *relay);
-                    let Some((relay, _)) = known else { continue };
-                    let conversation = conversation.as_ref().and_then(|name| self.named(name));
-                    (*relay, conversation, AlarmKind::Relay(*kind))
-                }
-                Event::ConversationOver { conversation } => {
-                    let Some(id) = self.named(conversation) else {
-                        continue;
-                    };
-                    let Some(relay) = self.conversations.get(&id).map(|found| found.relay()) else {
-                        continue;
-                    };
-                    (relay, Some(id), AlarmKind::ConversationOver)
-                }
-                _ => continue,
-            };
+        let at_ms = self.clock.now().0;
+        let troubles = std::mem::take(&mut self.step.troubles).into_iter();
+        let of_relays = troubles.map(|(relay, kind)| (relay, 0, AlarmKind::Relay(kind)));
+        let of_conversations = self.step.events.iter().filter_map(|event| {
+            let (name, kind) = in_conversation(event)?;
+            let id = self.named(name)?;
+            Some((self.conversations.get(&id)?.relay(), id.0, kind))
+        });
+        let all: Vec<_> = of_relays.chain(of_conversations).collect();
+        for (relay, conversation, kind) in all {
             self.alarms.raise(Kept {
                 relay,
-                conversation: conversation.map_or(0, |id| id.0),
+                conversation,
                 kind: code(kind),
-                at_ms: now_ms,
+                at_ms,
                 told: Flag(false),
             });
         }
+        let (relays, conversations, damaged) = (&self.relays, &self.conversations, &self.damaged);
+        self.alarms.retain(|kept| {
+            let id = ConversationId(kept.conversation);
+            let is_known =
+                id.0 == 0 || conversations.contains_key(&id) || damaged.contains_key(&id);
+            relays.contains_key(&kept.relay) && is_known
+        });
     }
 
-    /// Those of relays and conversations that are still known.
+    /// All of them.
     pub(super) fn alarms(&self) -> Vec<Alarm> {
         let kept = self.alarms.kept.iter();
         let alarm = |kept: &Kept| {
             let conversation = match kept.conversation {
                 0 => None,
-                id => Some(self.conversations.get(&ConversationId(id))?.name()),
+                id => Some(self.name_of(ConversationId(id))?),
             };
             Some(Alarm {
                 relay: self.relays.get(&kept.relay)?.link.name(),
@@ -140,7 +143,25 @@ impl Client {
     }
 }
 
+/// The conversation and what happened in it, if that is to be kept.
+fn in_conversation(event: &Event) -> Option<(&Name, AlarmKind)> {
+    match event {
+        Event::RelayTrouble {
+            conversation, kind, ..
+        } => Some((conversation.as_ref()?, AlarmKind::Relay(*kind))),
+        Event::ConversationOver { conversation } => {
+            Some((conversation, AlarmKind::ConversationOver))
+        }
+        Event::PeerTrouble {
+            conversation,
+            kind: PeerTrouble::LogDestroyed,
+        } => Some((conversation, AlarmKind::LogDestroyed)),
+        _ => None,
+    }
+}
+
 const OVER: u8 = 100;
+const DESTROYED: u8 = 101;
 
 const TROUBLES: &[RelayTrouble] = &[
     RelayTrouble::RolledBack,
@@ -161,6 +182,7 @@ fn code(kind: AlarmKind) -> u8 {
     let trouble = match kind {
         AlarmKind::Relay(trouble) => trouble,
         AlarmKind::ConversationOver => return OVER,
+        AlarmKind::LogDestroyed => return DESTROYED,
     };
     let found = TROUBLES.iter().position(|known| *known == trouble);
     found.and_then(|at| u8::try_from(at).ok()).unwrap_or(OVER)
@@ -169,6 +191,7 @@ fn code(kind: AlarmKind) -> u8 {
 fn kind(code: u8) -> Option<AlarmKind> {
     match code {
         OVER => Some(AlarmKind::ConversationOver),
+        DESTROYED => Some(AlarmKind::LogDestroyed),
         code => TROUBLES
             .get(usize::from(code))
             .map(|known| AlarmKind::Relay(*known)),
@@ -192,7 +215,8 @@ mod tests {
     #[test]
     fn every_kind_has_its_number() {
         let all = TROUBLES.iter().map(|known| AlarmKind::Relay(*known));
-        for known in all.chain([AlarmKind::ConversationOver]) {
+        let others = [AlarmKind::ConversationOver, AlarmKind::LogDestroyed];
+        for known in all.chain(others) {
             assert_eq!(kind(code(known)), Some(known));
         }
         assert_eq!(kind(77), None);
@@ -206,12 +230,12 @@ mod tests {
         alarms.raise(kept(1, 2));
         assert_eq!(alarms.kept.len(), 1);
         assert!(alarms.unsaved().is_some() && alarms.unsaved().is_none());
-        alarms.told();
+        alarms.told(Wall(u64::MAX));
         alarms.raise(kept(1, DAY_MS));
         assert!(alarms.kept[0].told.0);
         alarms.raise(kept(1, DAY_MS + 1));
         assert!(!alarms.kept[0].told.0);
-        alarms.told();
+        alarms.told(Wall(u64::MAX));
         alarms.raise(kept(2, 32 * DAY_MS));
         assert_eq!(alarms.kept.len(), 1, "the other one was told a month ago");
         for n in 0..100 {

@@ -43,8 +43,8 @@ impl Client {
             Command::Rename { from, to } => self.rename(records, &from, &to),
             Command::Forget { name } => self.forget(records, &name),
             Command::Status => Ok(Reply::Status(self.status())),
-            Command::AlarmsTold => {
-                self.alarms.told();
+            Command::AlarmsTold { until } => {
+                self.alarms.told(until);
                 Ok(Reply::Done)
             }
             other => self.in_conversation(records, other),

@@ -27,6 +27,8 @@ const RETRY_MS: u64 = 60_000;
 const BEFORE: char = '~';
 /// Stands with the numbers of their conversations before a host of links. Without numbers nobody knows any more which link it was.
 const OTHERS: char = '+';
+/// Stands right before the host that a relay is called by.
+const LEADS: char = '!';
 
 /// A relay and the link to it.
 pub(super) struct Relay {
@@ -75,9 +77,13 @@ pub(super) fn load(store: &Store<'_>) -> Result<BTreeMap<IdentityHash, Relay>, L
 }
 
 fn write_host(named: &Named) -> StoredText {
-    let host = &named.host;
+    let host = if named.leads {
+        format!("{LEADS}{}", named.host)
+    } else {
+        named.host.to_string()
+    };
     let text = match &named.by {
-        By::User => host.to_string(),
+        By::User => host,
         By::UserBefore => format!("{BEFORE}{host}"),
         By::Links(links) => {
             let links: Vec<String> = links.iter().map(|link| link.0.to_string()).collect();
@@ -100,8 +106,9 @@ fn read_host(text: &StoredText) -> Option<Named> {
     } else {
         (By::User, text)
     };
-    let host = Host::parse(host).ok()?;
-    Some(Named { host, by })
+    let leads = host.starts_with(LEADS);
+    let host = Host::parse(host.strip_prefix(LEADS).unwrap_or(host)).ok()?;
+    Some(Named { host, by, leads })
 }
 
 /// All orders of the records.

@@ -74,7 +74,7 @@ impl Conversation {
             Phase::Invited => self.invite_gone(ctx, refusal.code),
             Phase::Taking | Phase::Entering => self.joining_gone(ctx, refusal.code),
             Phase::Member | Phase::Alone => {
-                self.tell_trouble(ctx, RelayTrouble::LogLost);
+                self.tell_gone(ctx, refusal.code);
                 self.trouble(ctx, RestartReason::LogLost);
             }
             _ => {}

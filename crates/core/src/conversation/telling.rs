@@ -1,6 +1,9 @@
 //! What a conversation tells its user.
 
+use emptyroom_wire::op::RefusalCode;
+
 use super::lines::{LineContent, LineRecord};
+use super::state::Phase;
 use super::{Conversation, Ctx};
 use crate::api::{Event, Line, LineId, PeerTrouble, RelayTrouble};
 
@@ -31,6 +34,15 @@ impl Conversation {
                 kind,
             });
         }
+    }
+
+    /// Says that the log it lives in is gone. Only members can have a generation's log destroyed, and an honest relay does nothing else.
+    // [SPEC 10.26]
+    pub(super) fn tell_gone(&mut self, ctx: &mut Ctx<'_>, code: RefusalCode) {
+        if code == RefusalCode::Destroyed && self.state.phase == Phase::Member {
+            return self.peer_trouble(ctx, PeerTrouble::LogDestroyed);
+        }
+        self.tell_trouble(ctx, RelayTrouble::LogLost);
     }
 
     /// Says what the other side did; once per kind and link.

@@ -22,6 +22,8 @@ pub(crate) struct Hosts {
 pub(crate) struct Named {
     pub(crate) host: Host,
     pub(crate) by: By,
+    /// It stands first in the address or link that named it: the relay is called so.
+    pub(crate) leads: bool,
 }
 
 /// Who named a host.
@@ -40,9 +42,12 @@ impl Hosts {
         Self { all, next: 0 }
     }
 
-    /// The first one, for people.
-    pub(super) fn first(&self) -> Option<&Host> {
-        self.all.first().map(|first| &first.host)
+    /// The one that people call the relay by: the first of its address, whichever is tried first.
+    // [SPEC 10.44]
+    pub(super) fn name(&self) -> Option<&Host> {
+        let mut named = self.all.iter().take(self.named_len());
+        let leads = named.find(|named| named.leads);
+        leads.or(self.all.first()).map(|named| &named.host)
     }
 
     /// All of them.
@@ -79,6 +84,7 @@ impl Hosts {
     /// known relays are dialled.
     pub(super) fn add(&mut self, hosts: &[Host], link: ConversationId, rng: &mut dyn CryptoRng) {
         // [SPEC 7.11]
+        let first = hosts.first().cloned();
         let mut hosts = hosts.to_vec();
         shuffle(&mut hosts, rng);
         for host in hosts {
@@ -90,7 +96,8 @@ impl Hosts {
                 }
                 None => {
                     let by = By::Links(BTreeSet::from([link]));
-                    self.all.push(Named { host, by });
+                    let leads = first.as_ref() == Some(&host);
+                    self.all.push(Named { host, by, leads });
                 }
             }
         }
@@ -102,9 +109,11 @@ impl Hosts {
         // [SPEC 7.11]
         let mut preferred = hosts.to_vec();
         shuffle(&mut preferred, rng);
-        let preferred = preferred
-            .into_iter()
-            .map(|host| Named { host, by: By::User });
+        let preferred = preferred.into_iter().map(|host| Named {
+            leads: hosts.first() == Some(&host),
+            by: By::User,
+            host,
+        });
         let others = self.all.drain(..);
         let others = others.filter(|named| !hosts.contains(&named.host));
         let others = others.map(|named| match named.by {

@@ -1,6 +1,7 @@
 //! Clients against a real relay.
 
 mod acknowledged;
+mod alarms;
 mod claims;
 mod counterexamples;
 mod crashes;

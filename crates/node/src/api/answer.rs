@@ -223,11 +223,11 @@ pub struct AlarmInfo {
     pub relay: String,
     /// The contact, if it showed in a conversation.
     pub conversation: Option<String>,
-    /// `conversation_over`, or what the relay did, as in `relay_trouble`.
+    /// `conversation_over`, `log_destroyed`, or what the relay did, as in `relay_trouble`.
     pub kind: String,
-    /// When it was noticed.
+    /// When it was noticed; each has a time of its own.
     pub at: u64,
-    /// `alarms_told` was called since.
+    /// `alarms_told` was called for it.
     pub told: bool,
 }
 

@@ -135,7 +135,11 @@ pub enum Call {
         on: bool,
     },
     /// The user has seen the alarms of `status`.
-    AlarmsTold {},
+    // [SPEC 10.44]
+    AlarmsTold {
+        /// The latest `at` of those that were shown: what came meanwhile was not.
+        until: u64,
+    },
     /// Allow one more restart after ten in a day.
     AllowRestart {
         /// The contact.

@@ -116,6 +116,7 @@ pub(super) fn alarm_kind(kind: AlarmKind) -> &'static str {
     match kind {
         AlarmKind::Relay(kind) => relay_trouble(kind),
         AlarmKind::ConversationOver => "conversation_over",
+        AlarmKind::LogDestroyed => "log_destroyed",
     }
 }
 
@@ -125,5 +126,6 @@ pub(super) fn peer_trouble(kind: PeerTrouble) -> &'static str {
         PeerTrouble::RubbishMessage => "rubbish_message",
         PeerTrouble::RubbishRestart => "rubbish_restart",
         PeerTrouble::UnknownContent => "unknown_content",
+        PeerTrouble::LogDestroyed => "log_destroyed",
     }
 }

@@ -65,7 +65,7 @@ fn every_call() -> Vec<Call> {
         },
         Call::AllowRestart { name: name() },
         Call::Status {},
-        Call::AlarmsTold {},
+        Call::AlarmsTold { until: 7 },
         Call::Flush { wait_ms: 10 },
         Call::ChangeSecret {
             old: SecretText::new("a".into()),
