@@ -19,7 +19,7 @@ use crate::{span, terminal, words};
 const LEAVE_WAIT: Duration = Duration::from_secs(5);
 
 /// The state of a contact whose link nobody took yet, as far as is known here.
-pub(crate) const INVITED: &str = "invited";
+const INVITED: &str = "invited";
 
 /// The options of every command, checked.
 pub(crate) struct Room {
@@ -36,8 +36,6 @@ pub(crate) struct Flushed {
 
 /// What may still wait at the end of a command about one contact.
 pub(crate) struct After {
-    /// As it was before.
-    pub(crate) before: ContactInfo,
     /// Gone where the command ended it.
     pub(crate) contact: Option<ContactInfo>,
     /// The contact's relay; gone where nothing needs it any more.
@@ -277,12 +275,10 @@ impl Room {
         for call in calls {
             session.call(call)?;
         }
-        let before = before?;
-        let relay = before.relay.clone();
+        let relay = before?.relay;
         let flushed = flush(&session, LEAVE_WAIT)?;
         let known = status(&session)?.relays;
         let waits = waits(&After {
-            before,
             contact: contact(&session, name).ok(),
             relay: known.into_iter().find(|known| known.relay == relay),
             timed_out: flushed.timed_out,

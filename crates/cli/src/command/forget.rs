@@ -3,13 +3,14 @@
 use clap::Args;
 use emptyroom_node::api::{Call, Failure};
 
-use crate::room::{INVITED, Room};
+use crate::room::Room;
 
 /// Delete a contact and the whole conversation
 ///
-/// Messages, keys and name are destroyed on this device, at once and for good; nobody can undo it. What the other side has
-/// stays there, and he is not told. An open invite is made worthless at the relay; exit code 3 says that the relay has not
-/// heard it yet.
+/// Messages, keys and name are destroyed on this device, at once and for good; nobody can undo it. The relay is told to destroy
+/// the conversation's log, with what the other side has not fetched yet: wait for `delivered` where he is to read it. Exit code
+/// 3 says that the relay has not heard that yet. What he has fetched stays with him, and his program shows that the log is
+/// gone; to be silent, use `emptyroom block`. An open invite is made worthless.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -25,8 +26,8 @@ impl Forget {
             name: self.name.clone(),
         };
         room.change_at_relay(&self.name, [call], |after| {
-            let orders = after.relay.as_ref().map_or(0, |relay| relay.orders_waiting);
-            after.before.state == INVITED && orders > 0
+            let relay = after.relay.as_ref();
+            relay.is_some_and(|relay| relay.orders_waiting > 0)
         })
     }
 }

@@ -197,6 +197,7 @@ fn the_relays_of_others_do_not_matter() {
         &["send", "carol", "hello"],
         &["invites", "--cancel", "emil"],
         &["forget", "fritz"],
+        &["forget", "carol"],
     ] {
         let kept = ada.run(arguments).ends(3);
         assert!(

@@ -43,7 +43,7 @@ pub enum Command {
         /// Its new name.
         to: Name,
     },
-    /// Destroy everything this device knows about a contact. An open invite is cancelled.
+    /// Destroy everything this device knows about a contact, and the conversation's log at the relay. An open invite is cancelled.
     Forget {
         /// The contact's name.
         name: Name,

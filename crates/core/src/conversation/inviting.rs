@@ -6,9 +6,10 @@
 use emptyroom_wire::address::Host;
 use emptyroom_wire::entry::{self, Ttl};
 use emptyroom_wire::link::{InviteBinding, InviteLink};
-use emptyroom_wire::log_keys;
+use emptyroom_wire::log_keys::{self, LogAccess};
 use emptyroom_wire::op::{Answer, Create, Destroy, EntryPush, NewLog, RefusalCode, Request};
 use emptyroom_wire::proof;
+use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::rng;
 use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::sign::SignKey;
@@ -338,11 +339,7 @@ impl Conversation {
             .access
             .as_ref()
             .filter(|_| self.state.phase == Phase::Invited)?;
-        let owner = access.owner.as_ref()?;
-        Some(Destroy {
-            capability: access.capability.clone(),
-            signature: proof::sign_destroy(owner, &ctx.port.relay, access.log_id),
-        })
+        destroy(access, &ctx.port.relay)
     }
 
     pub(super) fn fail_invite(&mut self, ctx: &mut Ctx<'_>, why: InviteFault) {
@@ -384,6 +381,15 @@ impl Conversation {
             link: (self.state.phase == Phase::Invited).then(|| invite.link.text()),
         })
     }
+}
+
+/// The order to destroy a log, by who owns it.
+pub(super) fn destroy(access: &LogAccess, relay: &IdentityHash) -> Option<Destroy> {
+    let owner = access.owner.as_ref()?;
+    Some(Destroy {
+        capability: access.capability.clone(),
+        signature: proof::sign_destroy(owner, relay, access.log_id),
+    })
 }
 
 /// How long the relay must keep the first entry.

@@ -3,12 +3,15 @@
 //! An entry passes three judges: the track (is it the relay's next one), the outer seal (is it of this log), the group (what
 //! is it for all members). What the relay did wrong and what a peer did wrong are told apart by where it fails.
 
+use emptyroom_wire::codec;
 use emptyroom_wire::entry;
 use emptyroom_wire::op::{Answer, EntryPush, Refusal};
+use emptyroom_wire::secret::Secret32;
 use emptyroom_wire::time::DAY_MS;
 use zeroize::Zeroizing;
 
 use super::copies::{self, Copies};
+use super::inviting::destroy;
 use super::lines::{GapLine, LineContent};
 use super::stage::What;
 use super::state::{LogKey, MainLog, Phase};
@@ -21,10 +24,6 @@ use crate::link::Role;
 use crate::mls::{Admission, PeerFault, Processed, Slot, Staged as StagedCommit, Trouble};
 use crate::position::LogPoint;
 use crate::store::value::Flag;
-use emptyroom_wire::codec;
-use emptyroom_wire::op::Destroy;
-use emptyroom_wire::proof;
-use emptyroom_wire::secret::Secret32;
 
 /// What the relay said it has must come in this time.
 // [SPEC 10.25]
@@ -335,17 +334,8 @@ impl Conversation {
         let (Some(old), Some(access)) = (&self.state.main, &self.live.access) else {
             return;
         };
-        let destroy_before = access
-            .owner
-            .as_ref()
-            .filter(|_| old.generation > 0)
-            .and_then(|owner| {
-                let order = Destroy {
-                    capability: access.capability.clone(),
-                    signature: proof::sign_destroy(owner, &ctx.port.relay, access.log_id),
-                };
-                codec::encode(&order).ok().map(Into::into)
-            });
+        let order = destroy(access, &ctx.port.relay).filter(|_| old.generation > 0);
+        let destroy_before = order.and_then(|order| codec::encode(&order).ok().map(Into::into));
         let now_ms = ctx.clock.now().0;
         let key = LogKey::generation(secret);
         let mut main = MainLog::new(key, old.restart, old.generation + 1, now_ms);

@@ -7,6 +7,7 @@ mod counterexamples;
 mod crashes;
 mod damaged;
 mod delivery;
+mod forgotten;
 mod hostile;
 mod invites;
 mod links;
