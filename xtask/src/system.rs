@@ -65,6 +65,12 @@ const TESTING: &[Need] = &[
     POSTGRES,
     NATS,
     Need {
+        what: "dbus-daemon (for tests with what a desktop says)",
+        is_there: || succeeds("dbus-daemon", &["--version"]),
+        packages: &["dbus-daemon"],
+        otherwise: "",
+    },
+    Need {
         what: "clippy",
         is_there: || succeeds("cargo", &["clippy", "--version"]),
         packages: &[],

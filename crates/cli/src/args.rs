@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Deadman(command::deadman::Deadman),
     Guard(command::guard::Guard),
     Daemon(command::daemon::Daemon),
+    #[command(hide = true)]
+    Desktop(command::desktop::Desktop),
     Completions(command::completions::Completions),
     Man(command::man::Man),
 }
@@ -107,7 +109,17 @@ impl Command {
         match self {
             Self::Wipe(wipe) => wipe.needs_home(),
             Self::Killcode(killcode) => killcode.needs_home(),
+            Self::Desktop(_) => false,
             _ => true,
+        }
+    }
+
+    /// Whether it may open a vault.
+    pub(crate) fn opens(&self) -> bool {
+        match self {
+            Self::Completions(_) | Self::Man(_) | Self::Desktop(_) => false,
+            Self::Guard(_) | Self::Lock(_) => false,
+            _ => self.needs_home(),
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod contacts;
 pub(crate) mod daemon;
 pub(crate) mod deadman;
 pub(crate) mod delete;
+pub(crate) mod desktop;
 pub(crate) mod forget;
 pub(crate) mod guard;
 pub(crate) mod history;

@@ -1,5 +1,5 @@
 //! What the program may still open once it knows what it is to do: its home, the files that were named, and what the
-//! system needs. It listens on no port and runs no other program.
+//! system needs. It listens on no port and, from here on, runs no program.
 
 use std::path::PathBuf;
 
@@ -19,6 +19,8 @@ pub(crate) fn begin(room: &Room, command: &Command) -> Result<(), Failure> {
     let named = match command {
         // They write where they are told, and read nothing.
         Command::Completions(_) | Command::Man(_) => return Ok(()),
+        // It confines itself further.
+        Command::Desktop(_) => return Ok(()),
         // What is not there cannot be allowed, and what is above it is not to be.
         Command::Init(_) => emptyroom_node::make_home(&room.home).map(|()| None)?,
         Command::Pin(pin) => pin.file(),

@@ -42,7 +42,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             let json = arguments.common.json;
             (
                 json,
-                Room::new(arguments.common, arguments.command.needs_home()).and_then(|room| {
+                Room::new(arguments.common, &arguments.command).and_then(|room| {
                     confined::begin(&room, &arguments.command)?;
                     carry_out(&room, arguments.command)
                 }),
@@ -158,6 +158,10 @@ fn carry_out(room: &Room, command: Command) -> Result<(), Failure> {
         Command::Deadman(command) => command.run(room),
         Command::Guard(command) => command.run(room),
         Command::Daemon(command) => command.run(room),
+        Command::Desktop(command) => {
+            command.run();
+            Ok(())
+        }
         Command::Completions(command) => command.run(room.out),
         Command::Man(command) => command.run(room.out),
     }

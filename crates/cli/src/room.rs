@@ -1,6 +1,7 @@
 //! What every command begins and ends with: where the home is, opening the vault or finding its daemon, and letting
 //! what waits go out before the end.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use emptyroom_node::api::{
     Answer, Call, ContactInfo, DeadmanInfo, Exit, Failure, ModeName, RelayInfo, SecretText,
     StatusInfo, VaultInfo,
 };
-use emptyroom_node::{Session, WrongBefore};
+use emptyroom_node::{Desktop, Session, WrongBefore};
 
-use crate::args::Common;
+use crate::args::{Command, Common};
+use crate::command::desktop;
 use crate::out::{self, Out};
 use crate::secret::Source;
-use crate::{span, terminal, words};
+use crate::{signals, span, terminal, words};
 
 /// How long the end of a command waits for what waits to go out.
 const LEAVE_WAIT: Duration = Duration::from_secs(5);
@@ -26,6 +28,8 @@ pub(crate) struct Room {
     pub(crate) home: PathBuf,
     pub(crate) out: Out,
     pub(crate) pin: Source,
+    /// Gone when the vault is open.
+    pub(crate) desktop: Cell<Option<Desktop>>,
 }
 
 /// How far a flush came.
@@ -51,20 +55,22 @@ impl After {
 }
 
 impl Room {
-    /// Finds the home; for a command that needs none it may be nowhere.
+    /// Finds the home; for a command that needs none it may be nowhere. For one that opens a vault, the process is begun that will listen to the desktop.
     ///
     /// # Errors
     /// When no option and no variable says where it is.
-    pub(crate) fn new(common: Common, needs_home: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(common: Common, command: &Command) -> Result<Self, Failure> {
         let home = common.home.map_or_else(default_home, Ok);
         let home = match home {
-            Err(_) if !needs_home => PathBuf::new(),
+            Err(_) if !command.needs_home() => PathBuf::new(),
             home => home?,
         };
+        let desktop = command.opens().then(desktop::begin).flatten();
         Ok(Self {
             home,
             out: Out { json: common.json },
             pin: Source::new(common.pin_file, common.pin_fd),
+            desktop: Cell::new(desktop),
         })
     }
 
@@ -75,6 +81,8 @@ impl Room {
     // [SPEC 12.32]
     pub(crate) fn open(&self) -> Result<Session, Failure> {
         if let Some(session) = Session::of_daemon(&self.home)? {
+            // The daemon has its own.
+            drop(self.desktop());
             self.warn_of_vault(&session);
             return Ok(session);
         }
@@ -85,6 +93,11 @@ impl Room {
         warn_of_phrase(emptyroom_node::is_recovery_phrase(&pin), self.out);
         warn_of_wrong(session.wrong_before(), self.out);
         Ok(session)
+    }
+
+    /// What tells when the vault is to be locked, for whoever opens it.
+    pub(crate) fn desktop(&self) -> Option<Desktop> {
+        self.desktop.take()
     }
 
     /// Whether there is a vault, before anybody is asked for a PIN. Gives its dead-man time, where one lies outside.
@@ -177,6 +190,9 @@ impl Room {
 
     /// The vault was opened; `before` is what was found outside.
     fn opened(&self, session: &Session, before: Option<&DeadmanInfo>) {
+        if let Some(desktop) = self.desktop() {
+            session.lock_by(desktop, signals::end_what_is_held_up);
+        }
         self.warn_of_journey(before);
         self.warn_of_vault(session);
     }
@@ -197,6 +213,7 @@ impl Room {
         let daemon = Session::of_daemon(&self.home)?;
         let deadman = match &daemon {
             Some(session) => {
+                drop(self.desktop());
                 self.warn_of_vault(session);
                 None
             }

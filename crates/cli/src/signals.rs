@@ -3,11 +3,12 @@
 //! Outside of a [`Watch`] they end the program as they always do; what was acknowledged is on the disk then.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use emptyroom_node::api::Failure;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use signal_hook::low_level::emulate_default_handler;
+use signal_hook::low_level::{emulate_default_handler, raise};
 
 /// What a signal comes to.
 pub(crate) enum Then {
@@ -18,6 +19,9 @@ pub(crate) enum Then {
 }
 
 type Task = Box<dyn FnMut() -> Then + Send>;
+
+/// How long a program may take to end by itself once its vault was locked from outside.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// What is done when a signal comes.
 static TASK: Mutex<Option<Task>> = Mutex::new(None);
@@ -46,6 +50,14 @@ impl Drop for Watch {
     fn drop(&mut self) {
         *current() = None;
     }
+}
+
+/// Ends this program as SIGTERM does, if it has not ended by itself a moment later: the vault is locked, and what is held up by
+/// a prompt or a reader would hold up the suspend, too.
+// [SPEC 11.91]
+pub(crate) fn end_what_is_held_up() {
+    std::thread::sleep(MOMENT);
+    let _ = raise(SIGTERM);
 }
 
 /// Begins to listen, for the rest of the program's life: a handler that is taken off would leave the signals ignored.

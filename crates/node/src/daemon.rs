@@ -1,8 +1,8 @@
 //! The daemon: keeps a vault open and connected, and serves the calls of this user's programs on a unix socket.
 //!
 //! The socket lies in the home, mode 0600, and every peer's user is checked besides. It ends, and the vault is locked, on
-//! `lock`, when the machine wakes from a suspend, after an idle time without any call, and on SIGTERM, SIGINT or SIGHUP: a locked daemon would be a process that
-//! can do nothing, and the end of a process is the surest end of what is in its memory.
+//! `lock`, when the desktop says so, when the machine wakes from a suspend, after an idle time without any call, and on SIGTERM, SIGINT or SIGHUP: a locked
+//! daemon would be a process that can do nothing, and the end of a process is the surest end of what is in its memory.
 
 mod connection;
 
@@ -16,10 +16,11 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::api::{Call, Exit, Failure, SecretText};
 use crate::clock;
+use crate::desktop::Desktop;
 use crate::engine::{self, Message, Patience, Started};
 use crate::factors::WrongBefore;
 use crate::home;
@@ -45,6 +46,7 @@ pub fn serve(
     home: &Path,
     secret: SecretText,
     idle: Option<Duration>,
+    desktop: Option<Desktop>,
     ready: impl FnOnce(&Path, Option<WrongBefore>, bool) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let path = home::socket_path(home)?;
@@ -57,7 +59,23 @@ pub fn serve(
     let ready = |path: &Path, is_unwritten| ready(path, before, is_unwritten);
     let links = runtime.handle().clone();
     let started = engine::start(opened.vault, home, carrier, links, Patience::Short)?;
-    run(runtime, started, &path, idle, ready)
+    run(runtime, started, &path, idle, told_to_lock(desktop), ready)
+}
+
+/// Comes back when the desktop says that the vault is to be locked.
+// [SPEC 11.91]
+fn told_to_lock(desktop: Option<Desktop>) -> impl Future<Output = ()> {
+    let (tells, told) = oneshot::channel();
+    if let Some(desktop) = desktop {
+        desktop.on_lock(move || {
+            let _ = tells.send(());
+        });
+    }
+    async {
+        if told.await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// Serves an engine until it ends.
@@ -66,6 +84,7 @@ pub(crate) fn run(
     started: Started,
     path: &Path,
     idle: Option<Duration>,
+    told_to_lock: impl Future<Output = ()>,
     ready: impl FnOnce(&Path, bool) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let Started {
@@ -84,6 +103,7 @@ pub(crate) fn run(
             outcome = accept(&socket, &clients, &engine, &last_call) => outcome,
             () = engine.closed() => Ok(()),
             () = idle_for(idle, &last_call) => Ok(()),
+            () = told_to_lock => Ok(()),
             () = signals.told_to_end() => Ok(()),
         }
     });

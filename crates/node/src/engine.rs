@@ -84,6 +84,8 @@ pub(crate) enum Message {
     Vault(Work),
     /// A job is done, by the thread of this number.
     Done(u32),
+    /// Nobody may be there any more: it is to be locked, and waits for no command's rest.
+    Leave,
 }
 
 /// An engine that was started.
@@ -177,8 +179,7 @@ pub(crate) fn start_until(
         woken.await;
         // [SPEC 11.91]
         if let Some(engine) = engine.upgrade() {
-            let lock = Message::Call(Call::Lock {}, Box::new(drop));
-            let _ = engine.send(lock).await;
+            let _ = engine.send(Message::Leave).await;
         }
     });
     Ok(started)
@@ -326,6 +327,10 @@ impl Engine {
     fn take(&mut self, message: Message) {
         match message {
             Message::Call(call, answerer) => self.call(call, answerer),
+            Message::Leave => {
+                self.patience = Patience::Short;
+                self.ending = Some((End::Lock, Box::new(drop)));
+            }
             Message::Drilled(outcome, answerer) => self.drilled(outcome, answerer),
             Message::Ordered(ordered) => self.ordered(ordered),
             Message::Watch(mut watcher) => {

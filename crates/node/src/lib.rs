@@ -15,6 +15,7 @@ mod clock;
 mod convert;
 mod daemon;
 mod deadman;
+mod desktop;
 mod drill;
 mod engine;
 mod errand;
@@ -36,6 +37,7 @@ mod switch;
 
 pub use clock::uptime;
 pub use daemon::{CLIENTS_MAX, serve};
+pub use desktop::Desktop;
 pub use emptyroom_wire::kill::Left;
 pub use factors::{WrongBefore, tpm_device};
 pub use home::{Kdf, had_vault, make as make_home};

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::api::{Answer, Call, DeadmanInfo, Event, Exit, Failure, SecretText, StatusInfo};
 use crate::carrier::Direct;
+use crate::desktop::Desktop;
 use crate::engine::Watcher;
 use crate::factors::WrongBefore;
 use crate::home::{self, Kdf};
@@ -222,6 +223,19 @@ impl Session {
         match &self.inner {
             Inner::Local(local) => local.events(),
             Inner::Remote(remote) => remote.events(),
+        }
+    }
+
+    /// Locks the vault when the desktop says so, if this process has it open: a daemon hears that by itself. Then calls `locked`,
+    /// for a program that may be held up by something else; on a thread of its own.
+    // [SPEC 11.91]
+    pub fn lock_by(&self, desktop: Desktop, locked: impl FnOnce() + Send + 'static) {
+        if let Inner::Local(local) = &self.inner {
+            let leave = local.leaver();
+            desktop.on_lock(|| {
+                leave();
+                locked();
+            });
         }
     }
 

@@ -107,6 +107,24 @@ const DENIED: &[libc::c_long] = &[
     FILE_SETATTR,
 ];
 
+/// What opens files and sockets, and reaches other processes.
+const OPENING: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_socket,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+];
+
 /// Denied where they are: older names of the same, and ports of a PC.
 #[cfg(target_arch = "x86_64")]
 const DENIED_HERE: &[libc::c_long] = &[
@@ -173,6 +191,16 @@ pub(crate) fn confine() -> bool {
         .all(|program| {
             program.is_some_and(|program| seccompiler::apply_filter_all_threads(&program).is_ok())
         })
+}
+
+/// Denies what opens anything. What is open can be used on.
+pub(crate) fn confine_to_what_is_open() {
+    if let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) {
+        let rules = OPENING.iter().map(|call| (*call, Vec::new())).collect();
+        if let Some(program) = program(rules, libc::EPERM, machine) {
+            let _ = seccompiler::apply_filter_all_threads(&program);
+        }
+    }
 }
 
 fn denied(machine: TargetArch) -> Option<BpfProgram> {

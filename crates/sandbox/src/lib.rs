@@ -86,6 +86,16 @@ pub fn confine(allowed: &Allowed) -> InForce {
     *IN_FORCE.get_or_init(|| reached)
 }
 
+/// Confines this process further, for good and as far as the kernel can, once it has opened all that it needs: no file and no
+/// socket more, and no signals to others.
+// [SPEC 11.130]
+pub fn confine_to_what_is_open() {
+    if std::env::var_os(VARIABLE).is_none_or(|value| value != OFF) {
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        calls::confine_to_what_is_open();
+    }
+}
+
 /// How far this process is confined.
 pub fn in_force() -> InForce {
     IN_FORCE.get().copied().unwrap_or(InForce::Nothing)

@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("vault", &[], &[]),
     ("tpm", &[], &[]),
     ("sandbox", &[], &[]),
+    ("desktop", &["sandbox"], &[]),
     ("relay", &["wire"], &[]),
     ("relayd", &["relay", "sandbox", "wire"], &[]),
     (
@@ -19,7 +20,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "cli",
-        &["node", "sandbox"],
+        &["desktop", "node", "sandbox"],
         &["core", "relay", "relayd", "tpm", "vault", "wire"],
     ),
     ("sim", &["core", "relay", "vault", "wire"], &[]),

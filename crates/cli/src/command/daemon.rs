@@ -15,8 +15,8 @@ use crate::span::{self, Timer};
 /// Keep the vault open and connected, and serve the other commands
 ///
 /// While it runs, messages go out and come in by themselves, timers run, and every command of this user works on this home
-/// without the PIN. It ends, and the vault is locked, with `emptyroom lock`, after the idle time without any command, and on
-/// SIGTERM. It stays in the foreground and prints the path of its socket, on which it speaks JSON-RPC 2.0 (chapter 12 of the
+/// without the PIN. It ends, and the vault is locked, with `emptyroom lock`, after the idle time without any command, before
+/// the machine suspends and when the screen is locked (where logind says so), and on SIGTERM. It stays in the foreground and prints the path of its socket, on which it speaks JSON-RPC 2.0 (chapter 12 of the
 /// specification).
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -48,6 +48,7 @@ impl Daemon {
             &room.home,
             pin,
             idle,
+            room.desktop(),
             |socket, wrong_before, is_unwritten| {
                 // From here on signals are the daemon's.
                 watch = Some(Watch::with(|| Then::Stay)?);

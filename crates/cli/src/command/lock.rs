@@ -38,6 +38,7 @@ impl Lock {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io::{BufRead, BufReader};
     use std::os::unix::net::UnixListener;
     use std::path::PathBuf;
@@ -67,6 +68,7 @@ mod tests {
             home: home.clone(),
             out: Out { json: false },
             pin: Source::Prompt,
+            desktop: Cell::default(),
         };
         let outcome = Lock {}.run(&room);
         daemon.join().unwrap();

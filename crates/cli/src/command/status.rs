@@ -52,6 +52,7 @@ fn text(status: &StatusInfo) -> String {
             }
         ),
         format!("sandbox: {}", sandbox(status)),
+        format!("suspend and screen: {}", desktop(status)),
         format!(
             "relay for invites: {}",
             status
@@ -186,6 +187,18 @@ fn drill(vault: &VaultInfo) -> String {
             "{}, FAILED: do not rely on destroying this vault",
             span::local(drill.ended_at)
         ),
+    }
+}
+
+/// Whether keys are gone before nobody is there any more.
+// [SPEC 11.91]
+fn desktop(status: &StatusInfo) -> &'static str {
+    match (status.daemon, status.desktop) {
+        (false, _) => "no daemon has the vault open",
+        (true, true) => "the daemon locks before a suspend, and with the screen",
+        (true, false) => {
+            "not heard of (logind does not answer, or lets no suspend be delayed): the daemon locks when the machine has woken; `emptyroom lock` locks before"
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod crash;
 mod daemon;
 mod damaged;
 mod deadman;
+mod desktop;
 mod disk;
 mod drill;
 mod endings;

@@ -1,5 +1,6 @@
 //! The stage: a relay in this process, people with homes of their own, the program under test as their processes.
 
+pub mod logind;
 mod relay;
 mod running;
 

@@ -185,6 +185,8 @@ pub struct StatusInfo {
     pub daemon: bool,
     /// How far the kernel confines this program: `full`, `part` or `none`.
     pub sandbox: String,
+    /// Whoever has the vault open is told before the machine suspends, and when the screen is locked.
+    pub desktop: bool,
     /// The vault.
     pub vault: VaultInfo,
     /// Where new invites are made.

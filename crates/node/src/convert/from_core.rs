@@ -49,6 +49,7 @@ pub(crate) fn answer(
             version: env!("CARGO_PKG_VERSION").to_owned(),
             daemon: false,
             sandbox: emptyroom_sandbox::in_force().name().to_owned(),
+            desktop: crate::desktop::is_heard(),
             vault: vault()?,
             relay: status.relay,
             relays: status.relays.into_iter().map(relay).collect(),

@@ -235,6 +235,7 @@ pub(super) fn refuse(message: Message, why: Option<&Failure>) {
         | Message::Link(..)
         | Message::Ordered(_)
         | Message::Vault(_)
+        | Message::Leave
         | Message::Done(_) => {}
     }
 }

@@ -19,7 +19,7 @@ use crate::factors::{Access, Work};
 pub(crate) enum Patience {
     /// A command that ends: what it does not come to would have to be done by the next one, again with the same relays.
     Long,
-    /// A daemon that is told to lock: keys are to be gone from memory within seconds.
+    /// A daemon that is told to lock, and whoever hears that nobody may be there any more: keys are to be gone from memory within seconds.
     Short,
 }
 
@@ -131,7 +131,7 @@ impl Engine {
     /// Lets jobs come to their end, though not for ever; whoever wants something else is refused.
     pub(super) async fn finish_jobs(&mut self, messages: &mut mpsc::Receiver<Message>) {
         self.jobs.hurried.store(true, Ordering::Relaxed);
-        let until = Instant::now() + self.patience.time();
+        let mut until = Instant::now() + self.patience.time();
         // [SPEC 11.66] What destroys waits for nothing.
         while self.jobs.are_under_way() && !self.is_destroying() {
             match timeout_at(until, messages.recv()).await {
@@ -139,6 +139,10 @@ impl Engine {
                 Ok(Some(Message::Done(number))) => self.jobs.done(number),
                 // [SPEC 11.66]
                 Ok(Some(Message::Ordered(ordered))) => self.ordered(ordered),
+                // [SPEC 11.91]
+                Ok(Some(Message::Leave)) => {
+                    until = until.min(Instant::now() + Patience::Short.time());
+                }
                 Ok(Some(other)) => refuse(other, None),
                 Ok(None) | Err(_) => return,
             }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use emptyroom_vault::Vault;
 use tokio::runtime::Runtime;
@@ -11,6 +12,9 @@ use super::{Events, events};
 use crate::api::{Call, Failure};
 use crate::carrier::Carrier;
 use crate::engine::{self, Answerer, Message, Patience, Started, Thread};
+
+/// How often it is looked whether the engine has ended.
+const LOOKS_EVERY: Duration = Duration::from_millis(5);
 
 /// The engine's thread, or why it ended.
 enum State {
@@ -72,6 +76,17 @@ impl Local {
         why
     }
 
+    /// What locks the vault as whoever leaves it wants it, from another thread, and comes back when that is done.
+    pub(super) fn leaver(&self) -> impl FnOnce() + Send + 'static {
+        let engine = self.engine.clone();
+        move || {
+            let _ = engine.blocking_send(Message::Leave);
+            while !engine.is_closed() {
+                std::thread::sleep(LOOKS_EVERY);
+            }
+        }
+    }
+
     pub(super) fn events(&self) -> Result<Events, Failure> {
         let (watcher, events) = events();
         self.engine
@@ -108,7 +123,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::sync_channel;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
     use crate::api::SecretText;

@@ -62,6 +62,8 @@ pub fn program() -> Command {
 pub fn program_at(path: &Path) -> Command {
     let mut command = Command::new(path);
     command.env_clear().env("TZ", "UTC").env("HOME", "/nowhere");
+    // This machine's screen may be locked while tests run.
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere");
     without_terminal(&mut command);
     command
 }

@@ -147,7 +147,8 @@ fn a_daemon_whose_time_is_over_destroys_its_vault_and_tells_everybody_why() {
             ready.send(()).unwrap();
             Ok(())
         };
-        daemon::run(running.runtime, started, &path, None, ready)
+        let never = std::future::pending();
+        daemon::run(running.runtime, started, &path, None, never, ready)
     });
     is_ready.recv().unwrap();
     let session = Session::of_daemon(&home).unwrap().unwrap();
