@@ -11,6 +11,7 @@ mod forgotten;
 mod hostile;
 mod invites;
 mod links;
+mod lying;
 mod nodes;
 mod oversized;
 mod raw;

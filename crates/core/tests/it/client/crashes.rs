@@ -1,5 +1,8 @@
 //! A client dies between any two outputs, and before anything is stored: whatever was said is shown exactly once.
 
+use emptyroom_core::api::{Command, Event, Input, Refused, Ticket};
+
+use super::hostile::both_talk;
 use super::world::{DAY, MINUTE, SECOND, World};
 
 /// Invite, join, messages both ways, receipts. `start` prepares a death.
@@ -162,4 +165,19 @@ fn a_relay_that_loses_connections_all_the_time_delays_and_nothing_else() {
             assert_eq!(world.received(party), expected, "seed {seed} party {party}");
         }
     }
+}
+
+// [SPEC 8.49]
+#[test]
+fn a_client_that_cannot_store_stops_and_says_so() {
+    let mut world = World::talk(53);
+    world.input(0, Input::PersistFailed(Ticket(1)));
+    world.run();
+    assert!(world.events(0).contains(&Event::StorageFailed));
+    assert_eq!(
+        world.command(0, Command::Status),
+        Err(Refused::StorageFailed)
+    );
+    world.kill(0);
+    both_talk(&mut world, "after the disk had room again");
 }

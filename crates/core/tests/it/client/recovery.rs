@@ -427,3 +427,45 @@ fn the_answer_to_one_hint_is_not_taken_for_that_to_the_next() {
     let after = raw.open(&mut world, &left).1.next_seq;
     assert_eq!(after - before, 2, "a hint of each restart");
 }
+
+// [SPEC 10.14]
+#[test]
+fn more_than_ten_restarts_in_a_day_wait_for_the_user() {
+    let mut world = World::talk(56);
+    for n in 0..10 {
+        world.lose_group(0);
+        world.pass(30 * MINUTE);
+        assert_eq!(world.contact(0).state, ContactState::Active, "{n}");
+    }
+    assert_eq!(world.contact(0).state, ContactState::Active);
+    world.lose_group(0);
+    world.pass(30 * MINUTE);
+    world.send(0, "waits");
+    assert_eq!(world.contact(0).state, ContactState::RestartWaits);
+    let waits = |event: &Event| {
+        matches!(
+            event,
+            Event::RestartWaits {
+                reason: RestartReason::StateLost,
+                ..
+            }
+        )
+    };
+    assert_eq!(
+        world.events(0).iter().filter(|event| waits(event)).count(),
+        1
+    );
+    let allow = Command::AllowRestart {
+        name: World::peer_name(0),
+    };
+    world.command(0, allow).unwrap();
+    let allow = Command::AllowRestart {
+        name: World::peer_name(1),
+    };
+    world.pass(MINUTE);
+    // The other side has followed ten of them and must be asked, too.
+    let _may_be_refused = world.command(1, allow);
+    world.pass(2 * DAY);
+    assert_eq!(world.contact(0).state, ContactState::Active);
+    assert_eq!(world.received(1), ["waits"]);
+}

@@ -1,8 +1,8 @@
 //! The rules of one conversation, each where it can be seen from outside.
 
 use emptyroom_core::api::{
-    Command, ContactState, Event, InviteFault, LineBody, MessageState, Notice, RelayTrouble, Reply,
-    RestartReason,
+    Command, ContactState, Event, InviteFault, LineBody, MessageState, Notice, Refused,
+    RelayTrouble, Reply, RestartReason,
 };
 use emptyroom_core::kind;
 use emptyroom_wire::op::{Answer, Open, OpenLog, OpenOutcome, RefusalCode, Request};
@@ -385,4 +385,29 @@ fn the_relays_record_is_written_when_it_changes() {
     world.start_relay();
     world.pass(MINUTE);
     assert!(written(&world));
+}
+
+// [SPEC 8.58]
+#[test]
+fn nothing_of_a_blocked_contact_is_read_or_sent() {
+    let mut world = World::talk(55);
+    let block = |on| Command::Block {
+        name: World::peer_name(0),
+        on,
+    };
+    world.command(0, block(true)).unwrap();
+    world.send(1, "can you hear me");
+    world.pass(DAY);
+    assert_eq!(world.received(0).len(), 0);
+    let id = world.start_send(0, "x", None);
+    world.run();
+    assert_eq!(world.reply(0, id), Some(Err(Refused::Blocked)));
+    assert_eq!(
+        world.states(1),
+        [MessageState::Sent],
+        "the peer is not told"
+    );
+    world.command(0, block(false)).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.received(0), ["can you hear me"]);
 }
