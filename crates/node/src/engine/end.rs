@@ -1,16 +1,21 @@
 //! The end of the engine: the vault is locked, or destroyed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use emptyroom_vault::{Besides, OutsideFile, Vault};
+use emptyroom_core::Client;
+use emptyroom_core::api::CommandId;
+use emptyroom_vault::{Besides, OutsideFile, Vault, WriteError};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::{Answerer, Engine, Message, own};
+use super::calls::Waiting;
+use super::{Answerer, Engine, Message, Watcher, own};
 use crate::api::{Answer, Call, Event, Failure};
 use crate::carrier::Carrier;
 use crate::factors::Elsewhere;
+use crate::link::Links;
 use crate::switch::{Ordered, note_left};
 use crate::{clock, drill};
 
@@ -68,9 +73,9 @@ impl Engine {
         let Engine {
             mut vault,
             client,
-            mut links,
+            links,
             waiting,
-            mut watchers,
+            watchers,
             mut watch,
             home,
             order,
@@ -78,78 +83,33 @@ impl Engine {
             ..
         } = self;
         let (carrier, runtime) = links.ways();
-        let is_heard = !watchers.is_empty();
-        let others = |last: Option<&Event>| {
-            links.hang_up_all();
-            let why = last.and_then(Event::end);
-            for waiting in waiting.into_values() {
-                (waiting.answerer)(Err(why.clone().unwrap_or_else(Failure::locked)));
-            }
-            watchers
-                .retain_mut(|watcher| last.is_none_or(&mut *watcher) && watcher(&Event::Locked {}));
-            drop(client);
+        let mut others = Others {
+            client,
+            links,
+            waiting,
+            watchers,
         };
+        let is_heard = !others.watchers.is_empty();
         let (mut why, mut late) = (None, None);
         let (mut left, mut is_remembered) = (Vec::new(), false);
         let ended = match end {
             End::Lock => {
-                others(None);
+                others.end(None);
                 watch.close(&vault, &clock::here());
                 // [SPEC 11.112]
                 late = switch.close(&mut vault, &clock::here(), &home);
                 vault.lock()
             }
             End::Panic => {
-                let (elsewhere, has_panic) = (Elsewhere::of(&vault), vault.has_panic());
-                let destroyed = vault.panic(Besides {
-                    errands: &mut |_| elsewhere.errands(),
-                    destroy: &mut || {
-                        left = elsewhere.destroy_in_tpm();
-                        // Before the files are removed, as below.
-                        if !has_panic {
-                            left.extend(elsewhere.delete_shares(&left));
-                        }
-                    },
-                });
-                // An empty vault remembers them, too; but when it is opened, if ever, may be too late.
-                if has_panic {
-                    left.extend(elsewhere.delete_shares(&left));
-                }
+                let destroyed = panic(vault, &mut left);
                 is_remembered = matches!(destroyed, Ok(Some(_)));
-                others(None);
+                others.end(None);
                 destroyed.and_then(|empty| empty.map_or(Ok(()), Vault::lock))
             }
             End::Wipe => {
-                let elsewhere = Elsewhere::of(&vault);
-                // What cannot be noted is destroyed all the same.
-                let noted = order.as_ref().map(|order| order.note(vault.directory()));
-                let outside = match order {
-                    Some(_) => OutsideFile::Stays,
-                    None => OutsideFile::Goes,
-                };
-                let mut besides = || {
-                    left = elsewhere.destroy_in_tpm();
-                    // Before the files are removed: when it is cut off here, the next start still finds whom to ask.
-                    left.extend(elsewhere.delete_shares(&left));
-                    note_left(&home, &left);
-                };
-                let destroyed = vault.wipe(&mut besides, outside);
-                if let (Err(_), Some(Err(_)), Some(order)) = (&destroyed, noted, &order) {
-                    order.note_late(&home, &left);
-                }
-                let ordered = order.is_some();
-                let event = match destroyed {
-                    Ok(()) => Event::Wiped {
-                        ordered,
-                        left: left.clone(),
-                    },
-                    Err(error) => Event::WipeFailed {
-                        why: own::write_failure(error).error,
-                        ordered,
-                        left: left.clone(),
-                    },
-                };
-                others(Some(&event));
+                let destroyed = wipe(vault, order.as_ref(), &home, &mut left);
+                let event = wiped(destroyed, order.is_some(), &left);
+                others.end(Some(&event));
                 why = event.end();
                 destroyed
             }
@@ -159,13 +119,7 @@ impl Engine {
             let _ = drill::clear(&home);
         }
         if let Some(answerer) = answerer {
-            // [SPEC 12.44]
-            let told = match ended {
-                Err(error) => Err(own::write_failure(error).and_left(&left)),
-                Ok(()) if left.is_empty() => Ok(Answer::Done {}),
-                Ok(()) => Err(Failure::left_behind(&left, is_remembered)),
-            };
-            answerer(told);
+            answerer(answer(ended, &left, is_remembered));
         }
         // [SPEC 11.111]
         let is_said = left.is_empty() || is_heard;
@@ -179,6 +133,105 @@ impl Engine {
             late,
             tell: Box::new(tell),
         }
+    }
+}
+
+/// All who have to do with the engine, but for its vault.
+struct Others {
+    client: Option<Client>,
+    links: Links,
+    waiting: BTreeMap<CommandId, Waiting>,
+    watchers: Vec<Watcher>,
+}
+
+impl Others {
+    /// Links are closed, whoever waits is answered, and whoever hears is told what came last, and that it is the end.
+    fn end(&mut self, last: Option<&Event>) {
+        self.links.hang_up_all();
+        let why = last.and_then(Event::end);
+        for waiting in std::mem::take(&mut self.waiting).into_values() {
+            (waiting.answerer)(Err(why.clone().unwrap_or_else(Failure::locked)));
+        }
+        self.watchers
+            .retain_mut(|watcher| last.is_none_or(&mut *watcher) && watcher(&Event::Locked {}));
+        self.client = None;
+    }
+}
+
+/// Destroys the vault as the panic PIN does; gives the empty one, if it leaves one, and in words what is left elsewhere.
+fn panic(vault: Vault, left: &mut Vec<String>) -> Result<Option<Vault>, WriteError> {
+    let (elsewhere, has_panic) = (Elsewhere::of(&vault), vault.has_panic());
+    let destroyed = vault.panic(Besides {
+        errands: &mut |_| elsewhere.errands(),
+        destroy: &mut || {
+            *left = elsewhere.destroy_in_tpm();
+            // Before the files are removed, as below.
+            if !has_panic {
+                let shares = elsewhere.delete_shares(left);
+                left.extend(shares);
+            }
+        },
+    });
+    // An empty vault remembers them, too; but when it is opened, if ever, may be too late.
+    if has_panic {
+        let shares = elsewhere.delete_shares(left);
+        left.extend(shares);
+    }
+    destroyed
+}
+
+/// Destroys the vault with everything in it; gives in words what is left elsewhere.
+fn wipe(
+    vault: Vault,
+    order: Option<&Ordered>,
+    home: &Path,
+    left: &mut Vec<String>,
+) -> Result<(), WriteError> {
+    let elsewhere = Elsewhere::of(&vault);
+    // What cannot be noted is destroyed all the same.
+    let noted = order.map(|order| order.note(vault.directory()));
+    let outside = match order {
+        Some(_) => OutsideFile::Stays,
+        None => OutsideFile::Goes,
+    };
+    let mut besides = || {
+        *left = elsewhere.destroy_in_tpm();
+        // Before the files are removed: when it is cut off here, the next start still finds whom to ask.
+        let shares = elsewhere.delete_shares(left);
+        left.extend(shares);
+        note_left(home, left);
+    };
+    let destroyed = vault.wipe(&mut besides, outside);
+    if let (Err(_), Some(Err(_)), Some(order)) = (&destroyed, noted, order) {
+        order.note_late(home, left);
+    }
+    destroyed
+}
+
+/// What whoever asked for the end is told.
+// [SPEC 12.44]
+fn answer(
+    ended: Result<(), WriteError>,
+    left: &[String],
+    is_remembered: bool,
+) -> Result<Answer, Failure> {
+    match ended {
+        Err(error) => Err(own::write_failure(error).and_left(left)),
+        Ok(()) if left.is_empty() => Ok(Answer::Done {}),
+        Ok(()) => Err(Failure::left_behind(left, is_remembered)),
+    }
+}
+
+/// What whoever hears events is told of a wipe.
+fn wiped(destroyed: Result<(), WriteError>, ordered: bool, left: &[String]) -> Event {
+    let left = left.to_vec();
+    match destroyed {
+        Ok(()) => Event::Wiped { ordered, left },
+        Err(error) => Event::WipeFailed {
+            why: own::write_failure(error).error,
+            ordered,
+            left,
+        },
     }
 }
 
