@@ -15,7 +15,7 @@ static LISTENS: AtomicBool = AtomicBool::new(false);
 pub struct Desktop(Child);
 
 impl Desktop {
-    /// Begins the process, which waits for [`Desktop::on_lock`].
+    /// Begins the process, which waits until a vault is open ([`Session::lock_by`](crate::Session::lock_by), [`serve`](crate::serve)).
     ///
     /// # Errors
     /// When it cannot be begun.

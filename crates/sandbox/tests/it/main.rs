@@ -11,7 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use emptyroom_sandbox::{Allowed, InForce, Reads, confine, in_force};
+use emptyroom_sandbox::{Allowed, InForce, Reads, confine, confine_to_what_is_open, in_force};
 
 #[path = "../../../relayd/tests/it/machine.rs"]
 #[allow(unreachable_pub)]
@@ -122,6 +122,7 @@ fn inside() {
     if calls {
         calls_are_refused();
     }
+    let named = stage.join("named");
     // A thread that is started later has no more.
     let thread = std::thread::spawn(move || {
         if files {
@@ -135,6 +136,13 @@ fn inside() {
         }
     });
     thread.join().unwrap();
+    let mut open = fs::File::open(&named).unwrap();
+    confine_to_what_is_open();
+    open.read_exact(&mut [0]).unwrap();
+    match calls {
+        true => nothing_more_opens(&named),
+        false => drop(fs::File::open(&named).unwrap()),
+    }
     println!("all was tried");
 }
 
@@ -304,6 +312,17 @@ fn calls_are_refused() {
         let why = std::io::Error::last_os_error().raw_os_error();
         assert_eq!(why, Some(libc::EPERM));
     }
+}
+
+// [SPEC 11.130]
+fn nothing_more_opens(named: &Path) {
+    let denied = ErrorKind::PermissionDenied;
+    assert_eq!(refusal(fs::File::open(named)), denied);
+    let port: u16 = std::env::var(PORT).unwrap().parse().unwrap();
+    assert_eq!(refusal(TcpStream::connect(("127.0.0.1", port))), denied);
+    assert_eq!(refusal(UnixStream::connect(named)), denied);
+    assert_eq!(refusal(UnixListener::bind(named)), denied);
+    assert_eq!(unsafe { libc::kill(libc::getppid(), 0) }, -1);
 }
 
 /// Of a file that is there.
