@@ -188,11 +188,17 @@ impl Room {
         }
     }
 
-    /// The vault was opened; `before` is what was found outside.
-    fn opened(&self, session: &Session, before: Option<&DeadmanInfo>) {
+    /// The vault was opened: from now on the desktop may say that it is to be locked.
+    // [SPEC 11.91]
+    pub(crate) fn listen_for(&self, session: &Session) {
         if let Some(desktop) = self.desktop() {
             session.lock_by(desktop, signals::end_what_is_held_up);
         }
+    }
+
+    /// The vault was opened; `before` is what was found outside.
+    fn opened(&self, session: &Session, before: Option<&DeadmanInfo>) {
+        self.listen_for(session);
         self.warn_of_journey(before);
         self.warn_of_vault(session);
     }

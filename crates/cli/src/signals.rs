@@ -21,7 +21,7 @@ pub(crate) enum Then {
 type Task = Box<dyn FnMut() -> Then + Send>;
 
 /// How long a program may take to end by itself once its vault was locked from outside.
-const MOMENT: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// What is done when a signal comes.
 static TASK: Mutex<Option<Task>> = Mutex::new(None);
@@ -58,6 +58,9 @@ impl Drop for Watch {
 pub(crate) fn end_what_is_held_up() {
     std::thread::sleep(MOMENT);
     let _ = raise(SIGTERM);
+    // Whoever ends by himself then may be held up by the terminal, too.
+    std::thread::sleep(MOMENT);
+    let _ = emulate_default_handler(SIGTERM);
 }
 
 /// Begins to listen, for the rest of the program's life: a handler that is taken off would leave the signals ignored.

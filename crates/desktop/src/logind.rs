@@ -5,10 +5,12 @@
 //! waited for meanwhile, and what the present owner of logind's name did not send goes no further.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep, timeout};
 use zbus::fdo::DBusProxy;
@@ -116,6 +118,16 @@ fn is_locked(said: &Message) -> bool {
     })
 }
 
+/// What was asked of logind, and what it said.
+enum Answer {
+    /// What delays every suspend until it is closed; nothing where logind is not there, or refuses.
+    Delay(Option<OwnedFd>),
+    /// Whether this session is of this process' user.
+    IsOurs(OwnedObjectPath, bool),
+}
+
+type Asked<'a> = Pin<Box<dyn Future<Output = Answer> + 'a>>;
+
 async fn listen(
     bus: &Connection,
     owner: &Owner,
@@ -127,32 +139,44 @@ async fn listen(
         names.add_match_rule(rule).await?;
     }
     // Where it does not run yet, it may by being asked for something.
-    let now = names.get_name_owner(BusName::try_from(NAME)?).await;
-    if let Ok(now) = now {
-        owner.replace(Some(now.to_string()));
+    if let Ok(now) = names.get_name_owner(BusName::try_from(NAME)?).await {
+        owner.borrow_mut().get_or_insert(now.to_string());
     }
-    let mut delay = None;
+    let mut asked: FuturesUnordered<Asked<'_>> = FuturesUnordered::new();
+    let mut sessions = HashSet::new();
+    // What delays a suspend is held from here on, also while another is asked for.
+    let (mut _delay, mut is_delayed) = (None, false);
+    asked.push(Box::pin(delay(bus, Duration::ZERO)));
+    // Whatever is asked, a suspend is heard meanwhile.
     loop {
-        if delay.is_none() {
-            delay = delayed(bus).await;
-            if delay.is_some() {
-                tell(LISTENS);
-            }
-            if is_preparing(bus).await {
-                break;
-            }
-        }
-        let said = tokio::select! {
-            said = heard.recv() => said,
-            () = sleep(AGAIN), if delay.is_none() => continue,
-        };
-        match said {
-            None => return Ok(()),
-            Some(Heard::Sleeps) => break,
-            Some(Heard::Locks(session)) if is_ours(bus, &session).await => break,
-            Some(Heard::Locks(_)) => {}
-            Some(Heard::Came) => delay = None,
-            Some(Heard::Went) => tell(DEAF),
+        tokio::select! {
+            said = heard.recv() => match said {
+                None => return Ok(()),
+                Some(Heard::Sleeps) => break,
+                Some(Heard::Locks(session)) => {
+                    if sessions.insert(session.clone()) {
+                        asked.push(Box::pin(is_ours(bus, session)));
+                    }
+                }
+                Some(Heard::Went) => {
+                    is_delayed = false;
+                    tell(DEAF);
+                }
+                Some(Heard::Came) if is_delayed => {}
+                Some(Heard::Came) => asked.push(Box::pin(delay(bus, Duration::ZERO))),
+            },
+            Some(answer) = asked.next() => match answer {
+                Answer::IsOurs(_, true) => break,
+                Answer::IsOurs(session, false) => {
+                    sessions.remove(&session);
+                }
+                Answer::Delay(Some(delay)) => {
+                    (_delay, is_delayed) = (Some(delay), true);
+                    tell(LISTENS);
+                }
+                Answer::Delay(None) if is_delayed => {}
+                Answer::Delay(None) => asked.push(Box::pin(delay(bus, AGAIN))),
+            },
         }
     }
     tell(LOCK);
@@ -168,38 +192,32 @@ fn rules() -> zbus::Result<[MatchRule<'static>; 3]> {
     ])
 }
 
-/// What delays every suspend until it is closed; nothing where logind is not there, or refuses.
-async fn delayed(bus: &Connection) -> Option<OwnedFd> {
+async fn delay(bus: &Connection, after: Duration) -> Answer {
+    sleep(after).await;
     // What, who, why, how.
     let delay = ("sleep", "Emptyroom", "The vault is locked first", "delay");
     let asked = async {
         let manager = object(bus, PATH, MANAGER).await?;
         manager.call("Inhibit", &delay).await
     };
-    timeout(ANSWERS_WITHIN, asked).await.ok()?.ok()
+    let answer = timeout(ANSWERS_WITHIN, asked).await;
+    Answer::Delay(answer.ok().and_then(zbus::Result::ok))
 }
 
-/// Whether a suspend has begun: what was said before anybody listened is not said again.
-async fn is_preparing(bus: &Connection) -> bool {
-    let asked = async {
-        let manager = object(bus, PATH, MANAGER).await?;
-        manager.get_property("PreparingForSleep").await
-    };
-    matches!(timeout(ANSWERS_WITHIN, asked).await, Ok(Ok(true)))
-}
-
-/// Whether a session is of this process' user. One whose user logind does not name counts as that: a vault that is locked for
-/// nothing is opened again.
-async fn is_ours(bus: &Connection, session: &OwnedObjectPath) -> bool {
+/// One whose user logind does not name in time counts as ours: a vault that is locked for nothing is opened again. One that it
+/// does not know, as it has gone meanwhile, does not.
+async fn is_ours(bus: &Connection, session: OwnedObjectPath) -> Answer {
     let asked = async {
         let session = object(bus, session.as_str(), SESSION).await?;
         let user: (u32, OwnedObjectPath) = session.get_property("User").await?;
         zbus::Result::Ok(user.0)
     };
-    match timeout(ANSWERS_WITHIN, asked).await {
+    let is_ours = match timeout(ANSWERS_WITHIN, asked).await {
         Ok(Ok(user)) => user == rustix::process::getuid().as_raw(),
-        _ => true,
-    }
+        Ok(Err(_)) => false,
+        Err(_) => true,
+    };
+    Answer::IsOurs(session, is_ours)
 }
 
 async fn object<'a>(

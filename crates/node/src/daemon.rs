@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::api::{Call, Exit, Failure, SecretText};
 use crate::clock;
@@ -59,23 +59,14 @@ pub fn serve(
     let ready = |path: &Path, is_unwritten| ready(path, before, is_unwritten);
     let links = runtime.handle().clone();
     let started = engine::start(opened.vault, home, carrier, links, Patience::Short)?;
-    run(runtime, started, &path, idle, told_to_lock(desktop), ready)
-}
-
-/// Comes back when the desktop says that the vault is to be locked.
-// [SPEC 11.91]
-fn told_to_lock(desktop: Option<Desktop>) -> impl Future<Output = ()> {
-    let (tells, told) = oneshot::channel();
     if let Some(desktop) = desktop {
+        let engine = started.sender.clone();
+        // [SPEC 11.91]
         desktop.on_lock(move || {
-            let _ = tells.send(());
+            let _ = engine.blocking_send(Message::Leave);
         });
     }
-    async {
-        if told.await.is_err() {
-            std::future::pending().await
-        }
-    }
+    run(runtime, started, &path, idle, ready)
 }
 
 /// Serves an engine until it ends.
@@ -84,7 +75,6 @@ pub(crate) fn run(
     started: Started,
     path: &Path,
     idle: Option<Duration>,
-    told_to_lock: impl Future<Output = ()>,
     ready: impl FnOnce(&Path, bool) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let Started {
@@ -103,7 +93,6 @@ pub(crate) fn run(
             outcome = accept(&socket, &clients, &engine, &last_call) => outcome,
             () = engine.closed() => Ok(()),
             () = idle_for(idle, &last_call) => Ok(()),
-            () = told_to_lock => Ok(()),
             () = signals.told_to_end() => Ok(()),
         }
     });

@@ -28,7 +28,7 @@ impl Desktop {
             .map(Self)
     }
 
-    /// From now on it listens: calls `lock` when the desktop says so, on a thread of its own. The machine does not suspend before
+    /// From now on it listens: calls `lock` when the desktop says so, or when it has heard and ends, on a thread of its own. The machine does not suspend before
     /// this process is gone, for as long as the system lets it be delayed.
     // [SPEC 11.91, 11.131]
     pub(crate) fn on_lock(self, lock: impl FnOnce() + Send + 'static) {
@@ -52,7 +52,10 @@ impl Desktop {
                 _ => {}
             }
         }
-        LISTENS.store(false, Ordering::Relaxed);
+        // Whoever ended it, from now on nobody would say when it is too late.
+        if LISTENS.swap(false, Ordering::Relaxed) {
+            lock.take().into_iter().for_each(|lock| lock());
+        }
     }
 }
 

@@ -111,9 +111,12 @@ const DENIED: &[libc::c_long] = &[
 const OPENING: &[libc::c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_creat,
     libc::SYS_openat,
     libc::SYS_openat2,
     libc::SYS_socket,
+    libc::SYS_socketpair,
     libc::SYS_connect,
     libc::SYS_bind,
     libc::SYS_listen,
@@ -121,6 +124,9 @@ const OPENING: &[libc::c_long] = &[
     libc::SYS_accept4,
     libc::SYS_kill,
     libc::SYS_tkill,
+    libc::SYS_tgkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_send_signal,
 ];

@@ -82,7 +82,9 @@ impl Init {
             (None, Some(given)) => Some(address(given)?),
             (relay, _) => relay,
         };
-        Session::create(&room.home, &pin, kdf, relay.as_ref())?.close()?;
+        let session = Session::create(&room.home, &pin, kdf, relay.as_ref())?;
+        room.listen_for(&session);
+        session.close()?;
         room::note(
             room.out,
             &format!("made a vault in {}", room::shown(&room.home)),

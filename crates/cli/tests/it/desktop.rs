@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::chat::pty::Terminal;
 use crate::machine;
 use crate::world::logind::{Delay, Logind, Of};
-use crate::world::{DEADLINE, Person, Relay, Running, pair};
+use crate::world::{DEADLINE, Person, Relay, Running, pair, signal};
 
 fn daemon(person: &Person, logind: &Logind) -> (Running, Delay) {
     let mut command = person.command(&["daemon"]);
@@ -56,6 +56,7 @@ fn a_screen_that_is_locked_locks_the_vault_of_its_user() {
         let (daemon, delay) = daemon(&ada, &logind);
         logind.is_played_to(&delay);
         logind.hints(Of::Us, false);
+        logind.locks_session(Of::Gone);
         logind.locks_anothers(how);
         assert_eq!(ada.json(&["status"])[0]["desktop"], true);
         how(&logind, Of::Us);
@@ -76,6 +77,18 @@ fn a_suspend_that_cannot_be_delayed_locks_too() {
     logind.delay();
     assert_eq!(ada.json(&["status"])[0]["desktop"], false);
     logind.sleeps(true);
+    daemon.finish().ok();
+}
+
+/// It would look like being safe.
+// [SPEC 11.131]
+#[test]
+fn nobody_goes_on_deaf() {
+    let (ada, logind) = (Person::with_vault(None), Logind::start());
+    let (daemon, _delay) = daemon(&ada, &logind);
+    let children = format!("/proc/{id}/task/{id}/children", id = daemon.id());
+    let listener = std::fs::read_to_string(children).unwrap();
+    signal(listener.trim().parse().unwrap(), "KILL");
     daemon.finish().ok();
 }
 

@@ -186,6 +186,7 @@ pub struct StatusInfo {
     /// How far the kernel confines this program: `full`, `part` or `none`.
     pub sandbox: String,
     /// Whoever has the vault open is told before the machine suspends, and when the screen is locked.
+    #[serde(default)]
     pub desktop: bool,
     /// The vault.
     pub vault: VaultInfo,

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use emptyroom_vault::Vault;
 use tokio::runtime::Runtime;
@@ -13,9 +12,6 @@ use crate::api::{Call, Failure};
 use crate::carrier::Carrier;
 use crate::engine::{self, Answerer, Message, Patience, Started, Thread};
 
-/// How often it is looked whether the engine has ended.
-const LOOKS_EVERY: Duration = Duration::from_millis(5);
-
 /// The engine's thread, or why it ended.
 enum State {
     Runs(Thread),
@@ -25,7 +21,7 @@ enum State {
 /// The engine and what it runs on.
 pub(super) struct Local {
     engine: mpsc::Sender<Message>,
-    thread: Mutex<State>,
+    thread: Arc<Mutex<State>>,
     /// Ended last: links live on it.
     runtime: Option<Runtime>,
 }
@@ -50,7 +46,7 @@ impl Local {
     pub(super) fn over(started: Started, runtime: Runtime) -> Self {
         Self {
             engine: started.sender,
-            thread: Mutex::new(State::Runs(started.thread)),
+            thread: Arc::new(Mutex::new(State::Runs(started.thread))),
             runtime: Some(runtime),
         }
     }
@@ -59,31 +55,16 @@ impl Local {
         if let Err(refused) = self.engine.blocking_send(Message::Call(call, answerer))
             && let Message::Call(_, answerer) = refused.0
         {
-            answerer(Err(self.ended()));
+            answerer(Err(ended(&self.thread)));
         }
-    }
-
-    /// Why the engine takes nothing any more, which it does not only when it is about to be gone.
-    fn ended(&self) -> Failure {
-        let mut state = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *state, State::Ended(Failure::locked()));
-        let why = match before {
-            State::Runs(thread) => thread.join().ok().flatten(),
-            State::Ended(why) => Some(why),
-        };
-        let why = why.unwrap_or_else(Failure::locked);
-        *state = State::Ended(why.clone());
-        why
     }
 
     /// What locks the vault as whoever leaves it wants it, from another thread, and comes back when that is done.
     pub(super) fn leaver(&self) -> impl FnOnce() + Send + 'static {
-        let engine = self.engine.clone();
+        let (engine, thread) = (self.engine.clone(), self.thread.clone());
         move || {
             let _ = engine.blocking_send(Message::Leave);
-            while !engine.is_closed() {
-                std::thread::sleep(LOOKS_EVERY);
-            }
+            ended(&thread);
         }
     }
 
@@ -91,9 +72,22 @@ impl Local {
         let (watcher, events) = events();
         self.engine
             .blocking_send(Message::Watch(watcher))
-            .map_err(|_| self.ended())?;
+            .map_err(|_| ended(&self.thread))?;
         Ok(events)
     }
+}
+
+/// Why the engine takes nothing any more, which it does not only when it is about to be gone: waits for that.
+fn ended(thread: &Mutex<State>) -> Failure {
+    let mut state = thread.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = std::mem::replace(&mut *state, State::Ended(Failure::locked()));
+    let why = match before {
+        State::Runs(thread) => thread.join().ok().flatten(),
+        State::Ended(why) => Some(why),
+    };
+    let why = why.unwrap_or_else(Failure::locked);
+    *state = State::Ended(why.clone());
+    why
 }
 
 impl Drop for Local {
@@ -102,7 +96,7 @@ impl Drop for Local {
         let _ = self
             .engine
             .blocking_send(Message::Call(Call::Lock {}, Box::new(drop)));
-        self.ended();
+        ended(&self.thread);
         // Not waited for: looking up a name may hang for a minute, and nothing is to be stored any more.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -123,7 +117,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::sync_channel;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::api::SecretText;

@@ -322,6 +322,7 @@ fn nothing_more_opens(named: &Path) {
     assert_eq!(refusal(TcpStream::connect(("127.0.0.1", port))), denied);
     assert_eq!(refusal(UnixStream::connect(named)), denied);
     assert_eq!(refusal(UnixListener::bind(named)), denied);
+    assert_eq!(refusal(UnixStream::pair()), denied);
     assert_eq!(unsafe { libc::kill(libc::getppid(), 0) }, -1);
 }
 

@@ -147,8 +147,7 @@ fn a_daemon_whose_time_is_over_destroys_its_vault_and_tells_everybody_why() {
             ready.send(()).unwrap();
             Ok(())
         };
-        let never = std::future::pending();
-        daemon::run(running.runtime, started, &path, None, never, ready)
+        daemon::run(running.runtime, started, &path, None, ready)
     });
     is_ready.recv().unwrap();
     let session = Session::of_daemon(&home).unwrap().unwrap();
