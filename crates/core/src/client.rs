@@ -78,6 +78,18 @@ struct Global {
     clock_mark_ms: u64,
 }
 
+impl Global {
+    /// No number is given a second time, also if this record was lost: what bears it would be written over.
+    // [SPEC 8.67]
+    fn count(&mut self, found: &Found, destroys: &BTreeMap<u64, PendingDestroy>) {
+        let ids = found.whole.keys().chain(found.damaged.keys());
+        let highest = ids.map(|id| id.0).max().unwrap_or(0);
+        self.conversations_made = self.conversations_made.max(highest);
+        let ordered = destroys.keys().last().copied().unwrap_or(0);
+        self.destroys_made = self.destroys_made.max(ordered);
+    }
+}
+
 impl Client {
     /// A client over what was stored; over no records at all a fresh account, whose first
     /// [`Output::Persist`] holds its root.
@@ -92,7 +104,7 @@ impl Client {
     ) -> Result<Self, LoadError> {
         let mut overlay = Overlay::default();
         let mut store = overlay.over(records);
-        let global: Global = match store.get(key::SETTINGS) {
+        let mut global: Global = match store.get(key::SETTINGS) {
             Some(record) => records::decode(VERSION, &record)?,
             None => Global::default(),
         };
@@ -105,6 +117,7 @@ impl Client {
         let found = Found::load(&store)?;
         let relays = relays::load(&store)?;
         let destroys = relays::load_destroys(&store)?;
+        global.count(&found, &destroys);
         let alarms = Alarms::load(&store)?;
         let mut client = Self {
             rng,
@@ -125,6 +138,7 @@ impl Client {
             stopped: false,
             step: Step::default(),
         };
+        client.forget_relays();
         client.tick(records);
         client.finish(records);
         Ok(client)
@@ -366,7 +380,7 @@ impl Client {
             .links
             .extend(out.into_iter().map(|out| (relay, out)));
         for order in destroys {
-            self.keep_destroy(relay, &order);
+            self.keep_destroy(relay, order);
         }
         result
     }

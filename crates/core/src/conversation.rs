@@ -17,6 +17,7 @@ mod inviting;
 mod joining;
 mod lines;
 mod live;
+mod orders;
 mod origin;
 mod queue;
 mod reading;
@@ -53,6 +54,7 @@ pub(crate) use channel::Port;
 pub(crate) use inviting::{EXPIRES_MS, NewInvite};
 pub(crate) use joining::NewJoin;
 use live::{Live, Unsaved};
+pub(crate) use orders::{Order, OrderedLog};
 use origin::Origin;
 use shown::Shown;
 use stage::Staged;
@@ -74,7 +76,7 @@ pub(crate) struct Ctx<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) events: &'a mut Vec<Event>,
     /// Orders to destroy a log, to be kept until the relay confirms.
-    pub(crate) destroys: &'a mut Vec<emptyroom_wire::op::Destroy>,
+    pub(crate) destroys: &'a mut Vec<Order>,
 }
 
 /// One conversation.
@@ -102,25 +104,43 @@ impl Conversation {
     /// The conversation whose state record this is.
     ///
     /// # Errors
-    /// A record of it is damaged or from a later version.
+    /// A record of it is damaged or from a later version. Where its state could be read, what the relay is to destroy comes along.
     // [SPEC 8.67]
     pub(crate) fn load(
         id: ConversationId,
         record: &[u8],
         store: &Store<'_>,
-    ) -> Result<Self, RecordFault> {
+    ) -> Result<Self, Unusable> {
         let state: State = records::decode(VERSION, record)?;
-        let staged = |key: Vec<u8>| store.get(&key).map(|record| Staged::read(&record));
         let mut conversation = Self::assemble(id, state);
         conversation.live.saved = Value::new(record.to_vec());
-        conversation.stage = staged(id.stage()).transpose()?;
-        conversation.restart_stage = staged(id.restart_stage()).transpose()?;
-        conversation.live.origin = Origin::load(store, id)?;
-        conversation.check_keys(store)?;
-        conversation.shown = Shown::load(store, id);
-        conversation.live.group_missing = store.get(&id.group()).is_none();
-        conversation.derive_access();
-        Ok(conversation)
+        match conversation.load_parts(store) {
+            Ok(()) => Ok(conversation),
+            Err(fault) => Err(Unusable {
+                fault,
+                left: Some(conversation.left_at_relay()),
+            }),
+        }
+    }
+
+    fn load_parts(&mut self, store: &Store<'_>) -> Result<(), RecordFault> {
+        let id = self.id;
+        let staged = |key: Vec<u8>| store.get(&key).map(|record| Staged::read(&record));
+        self.stage = staged(id.stage()).transpose()?;
+        self.restart_stage = staged(id.restart_stage()).transpose()?;
+        self.live.origin = Origin::load(store, id)?;
+        self.check_keys(store)?;
+        self.shown = Shown::load(store, id);
+        self.live.staged_line_gone = self.staged_line_is_gone(store);
+        self.live.group_missing = store.get(&id.group()).is_none();
+        self.derive_access();
+        Ok(())
+    }
+
+    fn left_at_relay(&self) -> LeftAtRelay {
+        let relay = self.relay();
+        let orders = self.destroy_orders(&relay);
+        LeftAtRelay { relay, orders }
     }
 
     /// Its keys must be whole. A group need not be, as a restart makes another (10.1); but not over one of a later version.
@@ -224,6 +244,7 @@ impl Conversation {
     /// Looks at everything and asks for what is missing.
     pub(crate) fn drive(&mut self, ctx: &mut Ctx<'_>) {
         self.expire_lines(ctx);
+        self.check_stage(ctx);
         if self.state.profile.blocked.0 {
             self.live.main.leave(&mut ctx.port);
             self.live.recovery.leave(&mut ctx.port);
@@ -388,6 +409,25 @@ impl Conversation {
         let now = ctx.clock.mono();
         self.channel_mut(role).wait(now, refusal.retry_after_s);
     }
+}
+
+/// A conversation that cannot be used.
+pub(crate) struct Unusable {
+    pub(crate) fault: RecordFault,
+    /// If its state could be read.
+    pub(crate) left: Option<LeftAtRelay>,
+}
+
+impl From<RecordFault> for Unusable {
+    fn from(fault: RecordFault) -> Self {
+        Self { fault, left: None }
+    }
+}
+
+/// What a conversation has at its relay, and how to have it destroyed.
+pub(crate) struct LeftAtRelay {
+    pub(crate) relay: IdentityHash,
+    pub(crate) orders: Vec<Order>,
 }
 
 /// The logs of a conversation, as its state has them.

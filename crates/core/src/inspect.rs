@@ -42,7 +42,9 @@ pub fn conversations(records: &dyn Records) -> Result<Vec<Inspected>, RecordFaul
             return Ok(found);
         };
         let record = store.get(&id.head()).ok_or(RecordFault::Malformed)?;
-        found.push(inspected(&Conversation::load(id, &record, &store)?));
+        found.push(inspected(
+            &Conversation::load(id, &record, &store).map_err(|unusable| unusable.fault)?,
+        ));
         let mut end = id.all();
         end.push(u8::MAX);
         after = Some(end);

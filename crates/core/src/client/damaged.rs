@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::time::Wall;
 
 use super::{Client, LoadError};
 use crate::api::{Burn, Contact, ContactState, Damage, Event, GoneWhy, LineId, Name, Refused};
-use crate::conversation::{Conversation, name_in};
+use crate::conversation::{Conversation, LeftAtRelay, Unusable, name_in};
 use crate::records::RecordFault;
 use crate::store::key::{self, ConversationId};
 use crate::store::{Records, Store};
@@ -21,6 +22,8 @@ pub(super) struct Damaged {
     pub(super) why: Damage,
     /// When the first of its lines ends whose timer runs.
     ends_ms: Option<u64>,
+    /// If its state could be read.
+    left: Option<LeftAtRelay>,
 }
 
 /// All conversations of the records.
@@ -42,34 +45,45 @@ impl Found {
             let Some((first, _)) = page.first() else {
                 break;
             };
-            let id = ConversationId::of_key(first).ok_or(LoadError::Damaged)?;
+            let Some(id) = ConversationId::of_key(first) else {
+                // No conversation has such a record.
+                after = Some(first.clone());
+                continue;
+            };
             // One without its state was forgotten by halves, which one transaction excludes.
             let head = store.get(&id.head());
             let loaded = match &head {
                 Some(record) => Conversation::load(id, record, store),
-                None => Err(RecordFault::Malformed),
+                None => Err(Unusable::from(RecordFault::Malformed)),
             };
             match loaded {
                 Ok(conversation) => {
                     found.whole.insert(id, conversation);
                 }
-                Err(fault) => {
-                    damaged.push((id, fault, head.as_deref().and_then(|head| name_in(head))))
+                Err(unusable) => {
+                    let name = head.as_deref().and_then(|head| name_in(head));
+                    damaged.push((id, unusable, name));
                 }
             }
-            let mut end = id.all();
-            end.push(u8::MAX);
-            after = Some(end);
+            let Some(next) = id.0.checked_add(1) else {
+                break;
+            };
+            after = Some(ConversationId(next).all());
         }
         // Names that were read whole come first.
-        for (id, fault, name) in damaged {
+        for (id, Unusable { fault, left }, name) in damaged {
             let name = found.free_name(id, name);
             let why = match fault {
                 RecordFault::Newer { .. } => Damage::NewerVersion,
                 RecordFault::Malformed => Damage::Unreadable,
             };
             let ends_ms = first_end(store, id);
-            let damaged = Damaged { name, why, ends_ms };
+            let damaged = Damaged {
+                name,
+                why,
+                ends_ms,
+                left,
+            };
             found.damaged.insert(id, damaged);
         }
         Ok(found)
@@ -92,13 +106,18 @@ impl Found {
 }
 
 fn first_end(store: &Store<'_>, id: ConversationId) -> Option<u64> {
-    let first = store.scan(&id.expiries(), None, 1, false);
-    first.first().and_then(|(key, _)| key::expiry_time(key))
+    let page = store.scan(&id.expiries(), None, PAGE_LEN, false);
+    page.iter().find_map(|(key, _)| key::expiry_time(key))
 }
 
 impl Damaged {
+    /// It may be at this relay.
+    pub(super) fn may_need(&self, relay: &IdentityHash) -> bool {
+        self.left.as_ref().is_none_or(|left| left.relay == *relay)
+    }
+
     /// In the list of contacts.
-    fn contact(&self) -> Contact {
+    fn contact(&self, relay: String) -> Contact {
         Contact {
             name: self.name.clone(),
             state: ContactState::Damaged(self.why),
@@ -109,7 +128,7 @@ impl Damaged {
             receipts_read: false,
             unread: 0,
             waiting: 0,
-            relay: String::new(),
+            relay,
         }
     }
 
@@ -182,10 +201,15 @@ impl Client {
     }
 
     pub(super) fn damaged_contacts(&self) -> impl Iterator<Item = Contact> {
-        self.damaged.values().map(Damaged::contact)
+        self.damaged.values().map(|damaged| {
+            let relay = damaged.left.as_ref().map(|left| left.relay);
+            damaged.contact(relay.map_or_else(String::new, |relay| self.relay_name(&relay)))
+        })
     }
 
-    /// Deletes all records of a damaged conversation. False: there is none of this name.
+    /// Deletes all records of a damaged conversation, and has the relay destroy what could be read of it. False: there is none of
+    /// this name.
+    // [SPEC 8.68]
     pub(super) fn forget_damaged(&mut self, records: &dyn Records, name: &Name) -> bool {
         let found = self
             .damaged
@@ -194,7 +218,12 @@ impl Client {
         let Some(id) = found.map(|(id, _)| *id) else {
             return false;
         };
-        self.damaged.remove(&id);
+        let left = self.damaged.remove(&id).and_then(|damaged| damaged.left);
+        if let Some(LeftAtRelay { relay, orders }) = left {
+            for order in orders {
+                self.keep_destroy(relay, order);
+            }
+        }
         self.overlay.over(records).delete_all(&id.all());
         true
     }

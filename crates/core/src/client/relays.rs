@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use emptyroom_wire::address::{Host, RelayAddress};
 use emptyroom_wire::op::{AccessCode, Answer, Destroy, RefusalCode, Request};
 use emptyroom_wire::relay_key::{IdentityHash, KeyChain};
-use emptyroom_wire::time::{DAY_MS, Mono};
+use emptyroom_wire::time::{DAY_MS, HOUR_MS, MINUTE_MS, Mono};
 use tls_codec::{TlsDeserializeBytes, TlsSerialize, TlsSize, VLBytes};
 
 use super::{Client, LoadError, VERSION};
+use crate::conversation::{Order, OrderedLog};
 use crate::link::{By, Link, Named, Tag};
 use crate::records;
 use crate::store::key::{self, ConversationId};
@@ -18,11 +19,19 @@ use crate::store::{Store, Value};
 /// An order that was not confirmed is given up after that: what it would destroy has ended by itself.
 // [SPEC 8.45]
 const DESTROY_MS_MAX: u64 = 40 * DAY_MS;
+/// The same for a log in which the other side may go on writing: a header's life and an entry's.
+// [SPEC 8.68]
+const DESTROY_IN_USE_MS_MAX: u64 = (180 + 30) * DAY_MS;
+/// So long a relay that does not know the log yet is asked again: the append that makes it may be on its way.
+// [SPEC 8.68]
+const COMING_MS: u64 = 5 * MINUTE_MS;
 /// Relays that are read: more than there can be conversations.
 const RELAYS_MAX: usize = 4_096;
 /// Orders that are kept.
 const DESTROYS_MAX: usize = 10_000;
-const RETRY_MS: u64 = 60_000;
+const RETRY_MS: u64 = MINUTE_MS;
+/// After an answer that a whole relay would not give.
+const REFUSED_MS: u64 = HOUR_MS;
 /// Stands before a host that the user does not name any more.
 const BEFORE: char = '~';
 /// Stands with the numbers of their conversations before a host of links. Without numbers nobody knows any more which link it was.
@@ -49,7 +58,10 @@ struct RelayRecord {
 pub(super) struct PendingDestroy {
     pub(super) relay: IdentityHash,
     order: Destroy,
+    log: OrderedLog,
     since_ms: u64,
+    /// When the relay first said that it does not know the log; 0 = never.
+    unknown_ms: u64,
     pub(super) under_way: bool,
     pub(super) retry_at: Option<Mono>,
 }
@@ -58,7 +70,9 @@ pub(super) struct PendingDestroy {
 struct DestroyRecord {
     relay: IdentityHash,
     order: Destroy,
+    log: OrderedLog,
     since_ms: u64,
+    unknown_ms: u64,
 }
 
 /// All relays of the records.
@@ -117,10 +131,13 @@ pub(super) fn load_destroys(store: &Store<'_>) -> Result<BTreeMap<u64, PendingDe
     for (found, record) in store.scan(key::DESTROYS, None, DESTROYS_MAX, false) {
         let number = key::last_number(&found).ok_or(LoadError::Damaged)?;
         let record: DestroyRecord = records::decode(VERSION, &record)?;
-        destroys.insert(
-            number,
-            PendingDestroy::new(record.relay, record.order, record.since_ms),
-        );
+        let order = Order {
+            destroy: record.order,
+            log: record.log,
+        };
+        let mut destroy = PendingDestroy::new(record.relay, order, record.since_ms);
+        destroy.unknown_ms = record.unknown_ms;
+        destroys.insert(number, destroy);
     }
     Ok(destroys)
 }
@@ -146,11 +163,13 @@ impl Relay {
 }
 
 impl PendingDestroy {
-    pub(super) fn new(relay: IdentityHash, order: Destroy, since_ms: u64) -> Self {
+    pub(super) fn new(relay: IdentityHash, order: Order, since_ms: u64) -> Self {
         Self {
             relay,
-            order,
+            order: order.destroy,
+            log: order.log,
             since_ms,
+            unknown_ms: 0,
             under_way: false,
             retry_at: None,
         }
@@ -163,9 +182,46 @@ impl PendingDestroy {
                 capability: self.order.capability.clone(),
                 signature: self.order.signature,
             },
+            log: self.log,
             since_ms: self.since_ms,
+            unknown_ms: self.unknown_ms,
         };
         Value::new(records::encode(VERSION, &record))
+    }
+
+    /// How long it is kept without the relay's word.
+    fn kept_ms(&self) -> u64 {
+        match self.log {
+            OrderedLog::Ending => DESTROY_MS_MAX,
+            OrderedLog::InUse | OrderedLog::Coming => DESTROY_IN_USE_MS_MAX,
+        }
+    }
+
+    /// After what time it is given again; none: it is carried out.
+    // [SPEC 8.45, 8.68]
+    fn again_after_ms(&mut self, now_ms: u64, answer: &Answer) -> Option<u64> {
+        let refused = match answer {
+            Answer::Done => return None,
+            Answer::Refused(refusal) => refusal.code,
+            _ => return Some(REFUSED_MS),
+        };
+        match refused {
+            RefusalCode::Destroyed => None,
+            RefusalCode::Unknown if self.log == OrderedLog::Coming => {
+                if self.unknown_ms == 0 {
+                    self.unknown_ms = now_ms;
+                }
+                let left = COMING_MS.saturating_sub(now_ms.saturating_sub(self.unknown_ms));
+                (left > 0).then_some(left)
+            }
+            RefusalCode::Unknown => None,
+            RefusalCode::Busy
+            | RefusalCode::Draining
+            | RefusalCode::StoreFailed
+            | RefusalCode::StorageFull
+            | RefusalCode::TooMany => Some(RETRY_MS),
+            _ => Some(REFUSED_MS),
+        }
     }
 }
 
@@ -216,9 +272,9 @@ impl Client {
     /// Relays that nobody needs any more are forgotten: nothing here says that one ever used them.
     pub(super) fn forget_relays(&mut self) {
         let needed = |relay: &IdentityHash| {
-            // Nobody knows which relay a damaged conversation is at.
+            // Nobody may know which relay a damaged conversation is at.
             // [SPEC 8.67]
-            !self.damaged.is_empty()
+            self.damaged.values().any(|damaged| damaged.may_need(relay))
                 || self.global.relay == Some(*relay)
                 || self
                     .conversations
@@ -287,13 +343,13 @@ impl Client {
         self.step.links.extend(out);
     }
 
-    /// Gives up the orders of logs that have ended by themselves.
-    // [SPEC 8.45]
+    /// Gives up the orders of logs that have ended by themselves, or that the other side alone keeps.
+    // [SPEC 8.45, 8.68]
     fn drop_old_destroys(&mut self) {
-        let now_ms = self.clock.now().0;
+        let now_ms = self.clock.device().0;
         let gone = &mut self.step.destroys_changed;
         self.destroys.retain(|number, destroy| {
-            let keep = now_ms.saturating_sub(destroy.since_ms) < DESTROY_MS_MAX;
+            let keep = now_ms.saturating_sub(destroy.since_ms) < destroy.kept_ms();
             if !keep {
                 gone.insert(*number);
             }
@@ -304,35 +360,29 @@ impl Client {
     /// The relay's word on an order.
     pub(super) fn destroyed(&mut self, number: u64, answer: &Answer) {
         let now = self.clock.mono();
+        let now_ms = self.clock.device().0;
         let Some(destroy) = self.destroys.get_mut(&number) else {
             return;
         };
         destroy.under_way = false;
-        let later = matches!(answer, Answer::Refused(refusal) if matches!(
-            refusal.code,
-            RefusalCode::Busy
-                | RefusalCode::Draining
-                | RefusalCode::StoreFailed
-                | RefusalCode::StorageFull
-                | RefusalCode::TooMany
-        ));
-        if later {
-            destroy.retry_at = Some(now.plus_ms(RETRY_MS));
-            return;
-        }
-        self.destroys.remove(&number);
         self.step.destroys_changed.insert(number);
+        match destroy.again_after_ms(now_ms, answer) {
+            Some(after_ms) => destroy.retry_at = Some(now.plus_ms(after_ms)),
+            None => {
+                self.destroys.remove(&number);
+            }
+        }
     }
 
     /// Keeps an order until the relay confirms it.
-    pub(super) fn keep_destroy(&mut self, relay: IdentityHash, order: &Destroy) {
+    pub(super) fn keep_destroy(&mut self, relay: IdentityHash, order: Order) {
         if self.destroys.len() >= DESTROYS_MAX {
             return;
         }
         self.global.destroys_made += 1;
         self.step.global_changed = true;
         let number = self.global.destroys_made;
-        let destroy = PendingDestroy::new(relay, order.clone(), self.clock.now().0);
+        let destroy = PendingDestroy::new(relay, order, self.clock.device().0);
         self.destroys.insert(number, destroy);
         self.step.destroys_changed.insert(number);
     }
@@ -349,5 +399,63 @@ impl Client {
                 None => store.delete(&key::destroy(number)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emptyroom_wire::log::Capability;
+    use emptyroom_wire::op::Refusal;
+    use emptyroom_wire::sign::Signature;
+
+    use super::*;
+
+    fn order(log: OrderedLog) -> PendingDestroy {
+        let destroy = Destroy {
+            capability: Capability::new([1; 32]),
+            signature: Signature([2; 64]),
+        };
+        PendingDestroy::new(IdentityHash([3; 32]), Order { destroy, log }, 7)
+    }
+
+    fn refused(code: RefusalCode) -> Answer {
+        Answer::Refused(Refusal::now(code))
+    }
+
+    // [SPEC 8.45]
+    #[test]
+    fn only_a_log_that_is_gone_ends_an_order() {
+        let mut order = order(OrderedLog::InUse);
+        for ends in [
+            Answer::Done,
+            refused(RefusalCode::Destroyed),
+            refused(RefusalCode::Unknown),
+        ] {
+            assert_eq!(order.again_after_ms(9, &ends), None);
+        }
+        assert_eq!(
+            order.again_after_ms(9, &refused(RefusalCode::Busy)),
+            Some(RETRY_MS)
+        );
+        for code in [
+            RefusalCode::BadProof,
+            RefusalCode::NotAllowed,
+            RefusalCode::Malformed,
+            RefusalCode::UpdateNeeded,
+        ] {
+            assert_eq!(order.again_after_ms(9, &refused(code)), Some(REFUSED_MS));
+        }
+    }
+
+    // [SPEC 8.68]
+    #[test]
+    fn a_log_that_is_coming_is_asked_for_again() {
+        let mut order = order(OrderedLog::Coming);
+        let unknown = refused(RefusalCode::Unknown);
+        assert_eq!(order.again_after_ms(100, &unknown), Some(COMING_MS));
+        let later = 100 + COMING_MS - 1;
+        assert_eq!(order.again_after_ms(later, &unknown), Some(1));
+        assert_eq!(order.again_after_ms(later + 1, &unknown), None);
+        assert_eq!(order.again_after_ms(200, &Answer::Done), None);
     }
 }

@@ -18,6 +18,7 @@ use emptyroom_wire::time::{DAY_MS, Wall};
 use super::claims::Claim;
 use super::lines::LineContent;
 use super::live::Unsaved;
+use super::orders::{Order, OrderedLog};
 use super::origin::{Invite, Origin};
 use super::stage::Staged;
 use super::state::{LogKey, MainLog, Phase, Recovery, SecretPair, State};
@@ -344,7 +345,10 @@ impl Conversation {
 
     pub(super) fn fail_invite(&mut self, ctx: &mut Ctx<'_>, why: InviteFault) {
         let order = self.destroy_order(ctx);
-        ctx.destroys.extend(order);
+        ctx.destroys.extend(order.map(|destroy| Order {
+            destroy,
+            log: OrderedLog::Ending,
+        }));
         self.live.main.leave(&mut ctx.port);
         self.state.phase = Phase::invite_failed(why);
         self.state.main = None;

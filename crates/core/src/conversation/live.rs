@@ -38,6 +38,8 @@ pub(super) struct Live {
     pub(super) group: Option<Group>,
     /// There was no group when the records were loaded.
     pub(super) group_missing: bool,
+    /// What was to be appended is of a line that ended while nobody could read this conversation.
+    pub(super) staged_line_gone: bool,
     pub(super) unsaved: Unsaved,
     pub(super) access: Option<LogAccess>,
     pub(super) recovery_access: Option<LogAccess>,
@@ -80,6 +82,7 @@ impl Live {
             forget_after: None,
             group: None,
             group_missing: false,
+            staged_line_gone: false,
             unsaved: Unsaved::Nothing,
             access: None,
             recovery_access: None,

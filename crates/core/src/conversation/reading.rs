@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::copies::{self, Copies};
 use super::inviting::destroy;
 use super::lines::{GapLine, LineContent};
+use super::orders::{Order, OrderedLog};
 use super::stage::What;
 use super::state::{LogKey, MainLog, Phase};
 use super::track::Missing;
@@ -355,8 +356,11 @@ impl Conversation {
         if let Some(main) = &mut self.state.main {
             main.peer_seen = Flag(true);
             let order = main.destroy_before.take();
-            ctx.destroys
-                .extend(order.and_then(|order| codec::decode(order.as_slice()).ok()));
+            let order = order.and_then(|order| codec::decode(order.as_slice()).ok());
+            ctx.destroys.extend(order.map(|destroy| Order {
+                destroy,
+                log: OrderedLog::Ending,
+            }));
         }
         self.inviter_is_here(ctx);
     }

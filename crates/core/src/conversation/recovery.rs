@@ -39,6 +39,7 @@ impl Conversation {
         if !self.state.phase.stands() || self.state.phase.reason().is_some() {
             return;
         }
+        self.keep_orders(ctx);
         self.drop_stage(ctx);
         ctx.store.delete(&self.id.candidate());
         self.live.main.leave(&mut ctx.port);

@@ -163,6 +163,7 @@ impl Conversation {
         let Some(staged) = self.restart_stage.take() else {
             return;
         };
+        self.keep_orders(ctx);
         ctx.store.delete(&self.id.restart_stage());
         let candidate = ctx.store.get(&self.id.candidate());
         ctx.store.delete(&self.id.candidate());
@@ -237,6 +238,7 @@ impl Conversation {
             return;
         };
         let secret = self.own(ctx).and_then(|own| signed.open(own).ok());
+        self.keep_orders(ctx);
         self.drop_stage(ctx);
         self.drop_restart_stage(ctx);
         ctx.store.delete(&self.id.candidate());

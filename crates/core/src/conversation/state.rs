@@ -328,6 +328,8 @@ pub(crate) struct Recovery {
     pub(crate) told_over: Flag,
     /// A log that was left and where a hint is still to be written.
     pub(crate) former: Option<LogKey>,
+    /// Orders to destroy the logs that restarts left, given when the contact is forgotten.
+    pub(crate) left: Vec<VLBytes>,
     /// How far the other side said it had shown the conversation, until the queue was filled accordingly.
     pub(crate) peer_shown: Position,
     /// Why the restart that is being entered was made, and whether its predecessor is unknown here.
@@ -361,6 +363,7 @@ impl Recovery {
             lost_since_ms: 0,
             told_over: Flag(false),
             former: None,
+            left: Vec::new(),
             peer_shown: Position::default(),
             entering_reason: 0,
             entering_unlinked: Flag(false),

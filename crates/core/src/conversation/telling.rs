@@ -36,7 +36,8 @@ impl Conversation {
         }
     }
 
-    /// Says that the log it lives in is gone. Only members can have a generation's log destroyed, and an honest relay does nothing else.
+    /// Says that the log it lives in is gone. Whoever has a generation's secret can have its log destroyed, also from an old copy;
+    /// but the relay's word for it has no proof.
     // [SPEC 10.26]
     pub(super) fn tell_gone(&mut self, ctx: &mut Ctx<'_>, code: RefusalCode) {
         if code == RefusalCode::Destroyed && self.state.phase == Phase::Member {

@@ -116,6 +116,20 @@ impl Conversation {
         matches!(staged, Some(What::Line(line)) if *line == id.0)
     }
 
+    /// The line ended while the conversation was damaged.
+    pub(super) fn staged_line_is_gone(&self, store: &Store<'_>) -> bool {
+        let staged = self.stage.as_ref().map(|staged| &staged.what);
+        matches!(staged, Some(What::Line(line)) if store.get(&self.id.line(*line)).is_none())
+    }
+
+    /// What is of a line that is gone is not sent.
+    // [SPEC 8.62, 8.67]
+    pub(super) fn check_stage(&mut self, ctx: &mut Ctx<'_>) {
+        if std::mem::take(&mut self.live.staged_line_gone) {
+            self.withdraw_stage(ctx);
+        }
+    }
+
     /// Deletes a line and says so.
     pub(super) fn line_gone(&mut self, ctx: &mut Ctx<'_>, id: LineId, why: GoneWhy) {
         // [SPEC 8.62]

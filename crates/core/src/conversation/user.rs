@@ -1,16 +1,11 @@
 //! What a user does in a conversation.
 
-use emptyroom_wire::codec;
-use emptyroom_wire::op::Destroy;
-use emptyroom_wire::relay_key::IdentityHash;
 use emptyroom_wire::rng;
 use emptyroom_wire::time::Mono;
 
-use super::inviting::destroy;
 use super::lines::{self, LineContent, LineRecord, OwnTimerLine, SentLine};
 use super::sending::QUEUE_MAX;
-use super::stage::What;
-use super::state::{LogKey, Phase};
+use super::state::Phase;
 use super::{Conversation, Ctx};
 use crate::api::{
     Burn, Command, Contact, ContactState, Event, Fingerprint, GoneWhy, Line, LineId, MessageState,
@@ -282,30 +277,5 @@ impl Conversation {
         self.live.recovery.leave(&mut ctx.port);
         self.live.former.leave(&mut ctx.port);
         ctx.store.delete_all(&self.id.all());
-    }
-
-    /// Orders to destroy every log that it owns and knows: the one it lives in, the one before, the one that is being made, and one
-    /// where a hint is to be written. The recovery log has no owner.
-    // [SPEC 8.68]
-    fn destroy_orders(&self, relay: &IdentityHash) -> Vec<Destroy> {
-        let main = self.state.main.as_ref();
-        let before = main.and_then(|main| main.destroy_before.as_ref());
-        let before = before.and_then(|order| codec::decode(order.as_slice()).ok());
-        let next = match self.stage.as_ref().map(|staged| &staged.what) {
-            Some(What::NextGeneration(secret) | What::Join(secret)) => {
-                Some(LogKey::generation(&secret.0).access())
-            }
-            _ => None,
-        };
-        let recovery = self.state.recovery.as_ref();
-        let former = recovery.and_then(|recovery| recovery.former.as_ref());
-        let logs = [
-            main.map(|main| main.key.access()),
-            next,
-            former.map(LogKey::access),
-        ];
-        let owned = logs.iter().flatten();
-        let orders = owned.filter_map(|access| destroy(access, relay));
-        before.into_iter().chain(orders).collect()
     }
 }

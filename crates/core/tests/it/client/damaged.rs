@@ -5,9 +5,11 @@ use emptyroom_core::api::{
     Burn, Command, Contact, ContactState, Damage, LineId, Refused, RelayLife, Reply, Settings,
     Status, Text,
 };
+use emptyroom_wire::op::RefusalCode;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
+use super::forgotten::refusal;
 use super::world::{DAY, HOUR, MINUTE, SECOND, World, name};
 
 /// Of Alice's conversation with Bob, her first: its state, its keys, its group.
@@ -17,6 +19,7 @@ const GROUP: &[u8] = b"c\0\0\0\x01m";
 const ORIGIN: &[u8] = b"c\0\0\0\x01o";
 const STAGE: &[u8] = b"c\0\0\0\x01s";
 const ALL: &[u8] = b"c\0\0\0\x01";
+const LINES: &[u8] = b"c\0\0\0\x01l";
 
 /// Alice (0) talks with Bob (1) and with Carol (2).
 fn three(seed: u64) -> World {
@@ -209,6 +212,63 @@ fn a_damaged_conversation_is_forgotten_and_met_again() {
     assert_eq!(world.contact(3).state, ContactState::Active);
 }
 
+/// Its state can be read, its keys cannot: the relay is told to destroy its log.
+// [SPEC 8.68]
+#[test]
+fn the_log_of_a_damaged_conversation_is_destroyed_where_its_state_can_be_read() {
+    let mut world = three(9_525);
+    let all = emptyroom_core::inspect::conversations(&world.parties[0].records);
+    let log = all.unwrap().remove(0).main.unwrap();
+    start_with(&mut world, KEYS, Some(vec![0, 1, 9]));
+    assert!(matches!(state_of_bob(&mut world), ContactState::Damaged(_)));
+    assert_eq!(refusal(&mut world, &log), None);
+    let forget = Command::Forget { name: name("bob") };
+    assert_eq!(world.command(0, forget), Ok(Reply::Done));
+    world.pass(MINUTE);
+    assert_eq!(refusal(&mut world, &log), Some(RefusalCode::Destroyed));
+}
+
+fn state_of_bob(world: &mut World) -> ContactState {
+    let all = contacts(world);
+    let bob = all.iter().find(|contact| contact.name == name("bob"));
+    bob.unwrap().state
+}
+
+/// The record that counts conversations is lost: the next one gets no other's number.
+// [SPEC 8.67]
+#[test]
+fn no_number_is_given_twice() {
+    let mut world = three(9_526);
+    let before = records(&world);
+    start_with(&mut world, b"s", None);
+    world.set_relay(0);
+    world.invite(0, "dave");
+    assert_eq!(contacts(&mut world).len(), 3);
+    assert_eq!(records(&world), before);
+}
+
+/// Records that nobody wrote: neither hides a conversation or a timer, nor keeps the vault closed.
+// [SPEC 8.67]
+#[test]
+fn foreign_keys_among_the_records_are_passed_over() {
+    let mut world = three(9_527);
+    let burn = Some(Burn::after_ms(HOUR).unwrap());
+    world.send_with(0, "soon", burn);
+    world.pass(SECOND);
+    start_with(&mut world, b"c\0", Some(vec![1]));
+    start_with(&mut world, b"c\0\0\0\x01e\0", Some(vec![1]));
+    start_with(&mut world, b"c\0\0\0\x01\xff\xff\xff", Some(vec![1]));
+    assert_eq!(contacts(&mut world).len(), 2);
+    start_with(&mut world, HEAD, Some(vec![7; 100]));
+    let lines = |world: &World| {
+        let all = world.parties[0].records.0.keys();
+        all.filter(|key| key.starts_with(b"c\0\0\0\x01l")).count()
+    };
+    let before = lines(&world);
+    world.pass(2 * HOUR);
+    assert_eq!(lines(&world) + 1, before);
+}
+
 /// The name in a damaged record may have become another's.
 // [SPEC 8.67]
 #[test]
@@ -245,6 +305,42 @@ fn timers_run_on_in_a_damaged_conversation() {
     world.load(0);
     world.run();
     assert_eq!(left(&world), [true, false, false]);
+}
+
+/// A message's time is over while its conversation cannot be read. Whole again, it does not go out.
+// [SPEC 8.62, 8.67]
+#[test]
+fn what_ended_in_a_damaged_conversation_is_not_sent_later() {
+    let mut staged = 0;
+    for steps in 0..12 {
+        let mut world = World::talk(9_545);
+        world.start_send(0, "soon", None);
+        world.steps(steps);
+        world.switch_off(0);
+        world.pass(MINUTE);
+        staged += usize::from(world.parties[0].records.0.contains_key(STAGE));
+        let had = world.received(1).len();
+        let all = world.parties[0].records.0.keys();
+        let lines: Vec<Vec<u8>> = all
+            .filter_map(|key| key.strip_prefix(LINES).map(<[u8]>::to_vec))
+            .collect();
+        // Lines that are sent again have a timer that runs.
+        for line in lines {
+            let ends = [ALL, b"e", &1_u64.to_be_bytes(), &line].concat();
+            let records = &mut world.parties[0].records.0;
+            records.insert(ends, Vec::new().into());
+        }
+        let keys = record(&world, KEYS);
+        start_with(&mut world, KEYS, None);
+        world.pass(2 * HOUR);
+        start_with(&mut world, KEYS, Some(keys));
+        world.pass(HOUR);
+        assert!(world.received(1).len() <= had, "{steps} steps");
+        world.send(0, "later");
+        world.pass(MINUTE);
+        assert_eq!(world.received(1).last().unwrap(), "later");
+    }
+    assert!(staged > 0);
 }
 
 /// The link of a damaged conversation is the only way to its relay that this device has.

@@ -16,7 +16,7 @@ fn forget(world: &mut World) {
 }
 
 /// What the relay says of a log; nothing where it has it.
-fn refusal(world: &mut World, access: &LogAccess) -> Option<RefusalCode> {
+pub(super) fn refusal(world: &mut World, access: &LogAccess) -> Option<RefusalCode> {
     let log = OpenLog {
         capability: access.capability.clone(),
         from: u64::MAX,
@@ -94,12 +94,168 @@ fn the_log_that_is_being_made_goes_too() {
     whole.run();
     let next = inspect(&whole, 0).main.unwrap();
     assert_eq!(refusal(&mut whole, &next), None);
+    let mut found = Vec::new();
     for steps in 0..40 {
         let mut world = about_to_move();
         world.steps(steps);
         forget(&mut world);
         world.pass(MINUTE);
-        assert!(refusal(&mut world, &next).is_some(), "after {steps} steps");
+        let refused = refusal(&mut world, &next);
+        assert!(refused.is_some(), "after {steps} steps");
+        found.extend(refused);
+    }
+    assert!(found.contains(&RefusalCode::Destroyed), "{found:?}");
+}
+
+/// Alice's group is lost while Bob is away: the log that her restart leaves has what he has not fetched.
+// [SPEC 8.68]
+#[test]
+fn the_log_that_a_restart_left_goes_too() {
+    for bob_is_back in [false, true] {
+        let mut world = World::talk(9_660);
+        world.send(0, "not fetched");
+        world.pass(MINUTE);
+        world.switch_off(1);
+        world.send(0, "nor this");
+        world.pass(MINUTE);
+        let left = inspect(&world, 0).main.unwrap();
+        lose_group(&mut world);
+        world.pass(DAY);
+        assert_eq!(refusal(&mut world, &left), None);
+        if bob_is_back {
+            world.load(1);
+            world.pass(DAY);
+            assert_eq!(world.contact(0).state, ContactState::Active);
+        } else {
+            assert_eq!(world.contact(0).state, ContactState::Restarting);
+        }
+        let now = inspect(&world, 0).main.unwrap();
+        assert!(now.capability != left.capability);
+        forget(&mut world);
+        world.pass(SECOND);
+        assert_eq!(refusal(&mut world, &left), Some(RefusalCode::Destroyed));
+        if bob_is_back {
+            assert_eq!(refusal(&mut world, &now), Some(RefusalCode::Destroyed));
+        }
+    }
+}
+
+/// Bob's group is lost, and Alice forgets him at any moment of her way into his restart.
+// [SPEC 8.68]
+#[test]
+fn so_does_the_log_that_is_left_for_a_restart_of_the_other_side() {
+    for steps in (0..60).step_by(3) {
+        let mut world = World::talk(9_670);
+        world.send(1, "seen");
+        world.pass(MINUTE);
+        let left = inspect(&world, 0).main.unwrap();
+        world.switch_off(1);
+        world.parties[1].records.0.retain(|key, _| !is_group(key));
+        world.load(1);
+        world.steps(steps);
+        forget(&mut world);
+        world.pass(MINUTE);
+        let refused = refusal(&mut world, &left);
+        assert_eq!(refused, Some(RefusalCode::Destroyed), "{steps} steps");
+    }
+}
+
+// [SPEC 8.68]
+#[test]
+fn blocking_before_changes_nothing() {
+    let mut world = World::talk(9_700);
+    let access = inspect(&world, 0).main.unwrap();
+    let block = Command::Block {
+        name: name("bob"),
+        on: true,
+    };
+    world.command(0, block).unwrap();
+    world.pass(MINUTE);
+    forget(&mut world);
+    world.pass(SECOND);
+    assert_eq!(refusal(&mut world, &access), Some(RefusalCode::Destroyed));
+}
+
+/// Bob takes a link and forgets Alice at any moment of the way: if Alice came to live in a generation, it is destroyed.
+// [SPEC 8.68]
+#[test]
+fn a_join_under_way_is_destroyed_too() {
+    let mut destroyed = 0;
+    for steps in 0..40 {
+        let mut world = World::new(9_710);
+        world.set_relay(0);
+        let link = world.invite(0, "bob");
+        let join = Command::Join {
+            link,
+            name: name("alice"),
+        };
+        world.start(1, join);
+        world.steps(steps);
+        let forget = Command::Forget {
+            name: name("alice"),
+        };
+        world.command(1, forget).unwrap();
+        let trouble = |world: &mut World| {
+            let told = |event: &Event| matches!(event, Event::PeerTrouble { .. });
+            world.events(0).iter().any(told)
+        };
+        world.pass(10 * MINUTE);
+        let told = trouble(&mut world);
+        let state = world.contact(0).state;
+        assert!(state != ContactState::Active, "{steps} steps");
+        destroyed += usize::from(told);
+    }
+    assert!(destroyed > 0);
+}
+
+fn is_group(key: &[u8]) -> bool {
+    key[0] == b'c' && (key[5] == b'm' || key[5] == b'j')
+}
+
+fn lose_group(world: &mut World) {
+    world.switch_off(0);
+    world.parties[0].records.0.retain(|key, _| !is_group(key));
+    world.load(0);
+}
+
+/// Bob can go on writing into the log: the order outlives those of invites.
+// [SPEC 8.68]
+#[test]
+fn the_order_waits_for_a_log_that_is_in_use() {
+    let mut world = World::talk(9_680);
+    let access = inspect(&world, 0).main.unwrap();
+    world.switch_off(0);
+    world.cut = true;
+    world.load(0);
+    forget(&mut world);
+    world.switch_off(0);
+    world.cut = false;
+    for _ in 0..5 {
+        world.send(1, "hello");
+        world.pass(20 * DAY);
+    }
+    world.load(0);
+    world.pass(10 * MINUTE);
+    assert_eq!(refusal(&mut world, &access), Some(RefusalCode::Destroyed));
+}
+
+// [SPEC 8.68]
+#[test]
+fn the_order_is_given_up_in_the_end() {
+    let mut world = World::talk(9_690);
+    world.stop_relay();
+    forget(&mut world);
+    let orders = |world: &World| {
+        let all = world.parties[0].records.0.keys();
+        all.filter(|key| key[0] == b'd').count()
+    };
+    world.switch_off(0);
+    for (days, kept) in [(209, 1), (2, 0)] {
+        world.pass(days * DAY);
+        world.load(0);
+        world.run();
+        assert_eq!(orders(&world), kept);
+        world.switch_off(0);
     }
 }
 
