@@ -12,6 +12,7 @@ mod command;
 mod confined;
 mod ear;
 mod failure;
+mod home;
 mod out;
 mod passphrase;
 mod platform;

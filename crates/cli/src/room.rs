@@ -2,7 +2,7 @@
 //! what waits go out before the end.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use emptyroom_node::api::{
@@ -15,7 +15,7 @@ use crate::args::{Command, Common};
 use crate::command::desktop;
 use crate::out::{self, Out};
 use crate::secret::Source;
-use crate::{signals, span, terminal, words};
+use crate::{home, signals, span, terminal, words};
 
 /// How long the end of a command waits for what waits to go out.
 const LEAVE_WAIT: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ impl Room {
     /// # Errors
     /// When no option and no variable says where it is.
     pub(crate) fn new(common: Common, command: &Command) -> Result<Self, Failure> {
-        let home = common.home.map_or_else(default_home, Ok);
+        let home = common.home.map_or_else(home::default, Ok);
         let home = match home {
             Err(_) if !command.needs_home() => PathBuf::new(),
             home => home?,
@@ -320,18 +320,6 @@ impl Room {
     }
 }
 
-fn default_home() -> Result<PathBuf, Failure> {
-    let variable = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    variable("EMPTYROOM_HOME")
-        .or_else(|| variable("XDG_DATA_HOME").map(|data| data.join("emptyroom")))
-        .or_else(|| variable("HOME").map(|home| home.join(".local/share/emptyroom")))
-        .ok_or_else(|| crate::failure::usage("no home is known", "give --home DIR"))
-}
-
 /// Lets go out and come in what can, for at most `wait`.
 ///
 /// # Errors
@@ -500,11 +488,6 @@ pub(crate) fn storage_failed(why: &str) -> Failure {
 /// A daemon of another version, or a fault.
 pub(crate) fn unexpected() -> Failure {
     Failure::fault("the answer does not fit the call")
-}
-
-/// The home as text for people.
-pub(crate) fn shown(path: &Path) -> String {
-    crate::terminal::line(&path.to_string_lossy())
 }
 
 /// A note for people only: with `--json` it would disturb nobody, but tell nobody either.

@@ -343,7 +343,11 @@ pub(crate) fn relay_trouble(kind: &str) -> &str {
         "rolled_back" => "went back to an older state: it lost what it had confirmed",
         // Where it says so, a contact who means ill can bring it about as well.
         "two_histories" => "showed two different histories, or a contact makes it look so",
-        "log_lost" => "lost a log that it should have",
+        // Of a log that was destroyed the relay knows nothing after 30 days.
+        // [SPEC 10.26]
+        "log_lost" => {
+            "lost a log that it should have, or the other side had it destroyed more than 30 days ago"
+        }
         "withheld" => "left out entries that it should have",
         "wrong_sequence" => "gave numbers that do not fit together",
         "foreign_entry" => "delivered an entry of another log, or a contact wrote rubbish",
@@ -362,7 +366,7 @@ pub(crate) fn relay_trouble(kind: &str) -> &str {
 // [SPEC 10.26]
 pub(crate) fn log_destroyed(name: &str, relay: &str) -> String {
     format!(
-        "{name}: the log of this conversation at {relay} was destroyed, as each of you two can order: the other side may have forgotten you, or this vault came from an older copy. \
+        "{name}: the log of this conversation at {relay} was destroyed, as whoever has either vault, or an old copy of it, can order: the other side may have forgotten you, this vault may come from an older copy, or the relay only says so. \
          What you send waits until the other side takes the conversation up again"
     )
 }

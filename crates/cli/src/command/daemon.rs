@@ -59,7 +59,7 @@ impl Daemon {
                 if is_unwritten {
                     room.warn_of_unwritten();
                 }
-                let socket = room::shown(socket);
+                let socket = crate::home::shown(socket);
                 room.out
                     .result("serving", &json!({ "socket": socket }), || {
                         Some(socket.clone())

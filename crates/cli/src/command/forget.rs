@@ -3,14 +3,16 @@
 use clap::Args;
 use emptyroom_node::api::{Call, Failure};
 
-use crate::room::Room;
+use crate::room::{self, Room};
+use crate::terminal;
 
 /// Delete a contact and the whole conversation
 ///
 /// Messages, keys and name are destroyed on this device, at once and for good; nobody can undo it. The relay is told to destroy
 /// the conversation's log, with what the other side has not fetched yet: wait for `delivered` where he is to read it. Exit code
 /// 3 says that the relay has not heard that yet. What he has fetched stays with him, and his program shows that the log is
-/// gone; to be silent, use `emptyroom block`. An open invite is made worthless.
+/// gone; to be silent, use `emptyroom block`. An open invite is made worthless. The relay is told until it has heard it, for 210
+/// days (invites: 40). Of a damaged conversation the relay is told only if the vault still says which log it was.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -25,9 +27,23 @@ impl Forget {
         let call = Call::Forget {
             name: self.name.clone(),
         };
-        room.change_at_relay(&self.name, [call], |after| {
+        let session = room.open()?;
+        let before = room::contact(&session, &self.name)?;
+        // [SPEC 12.78]
+        if before.state == "damaged" && before.relay.is_empty() {
+            room.out.warn("log_stays", &log_stays(&self.name));
+        }
+        room.change_in(session, &self.name, [call], |after| {
             let relay = after.relay.as_ref();
             relay.is_some_and(|relay| relay.orders_waiting > 0)
         })
     }
+}
+
+fn log_stays(name: &str) -> String {
+    let name = terminal::line(name);
+    format!(
+        "{name}: the vault does not say any more which log this conversation has, so the relay cannot be told to destroy it. What is in it runs out within 30 days; \
+         the other side can go on writing there, and an open invite can be taken until it expires"
+    )
 }

@@ -87,7 +87,7 @@ impl Init {
         session.close()?;
         room::note(
             room.out,
-            &format!("made a vault in {}", room::shown(&room.home)),
+            &format!("made a vault in {}", crate::home::shown(&room.home)),
         );
         room::note(
             room.out,

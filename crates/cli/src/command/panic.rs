@@ -128,7 +128,7 @@ fn now(room: &Room, sure: bool) -> Result<(), Failure> {
     if !sure {
         let asked = format!(
             "This destroys the vault in {}, for ever. Type \"{WORD}\" to go on: ",
-            room::shown(&room.home)
+            crate::home::shown(&room.home)
         );
         let typed = prompt::hidden(&asked)?.ok_or_else(|| {
             failure::usage("there is no terminal to ask on", "give --yes to be sure")

@@ -60,19 +60,12 @@ fn a_damaged_conversation_is_told_and_can_be_forgotten() {
             let refused = ada.run(&[&["--json"], refused].concat()).ends(5);
             assert_eq!(refused.failure()["error"], "conversation_damaged");
         }
-        ada.run(&["forget", "ben"]).ok();
+        let forgotten = ada.run(&["forget", "ben", "--json"]).ok();
+        assert!(
+            forgotten.err.contains("\"warning\":\"log_stays\""),
+            "{forgotten:?}"
+        );
         let after = ada.run(&["contacts"]).ok();
         assert_eq!((&*after.out, &*after.err), ("", ""));
     }
-}
-
-// [SPEC 12.77]
-#[test]
-fn a_text_in_the_arguments_is_warned_of() {
-    let ada = Person::with_vault(None);
-    let warned = "\"warning\":\"text_in_arguments\"";
-    let given = ada.run(&["--json", "send", "ben", "hello"]).ends(2);
-    assert_eq!(given.err.matches(warned).count(), 1, "{given:?}");
-    let piped = ada.run_with(&["--json", "send", "ben"], "hello").ends(2);
-    assert!(!piped.err.contains(warned), "{piped:?}");
 }

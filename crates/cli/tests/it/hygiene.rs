@@ -301,3 +301,14 @@ fn a_process_of_the_same_user_may_not_look() {
     daemon.signal("TERM");
     daemon.finish().ok();
 }
+
+// [SPEC 12.77]
+#[test]
+fn a_text_in_the_arguments_is_warned_of() {
+    let ada = Person::with_vault(None);
+    let warned = "\"warning\":\"text_in_arguments\"";
+    let given = ada.run(&["--json", "send", "ben", "hello"]).ends(2);
+    assert_eq!(given.err.matches(warned).count(), 1, "{given:?}");
+    let piped = ada.run_with(&["--json", "send", "ben"], "hello").ends(2);
+    assert!(!piped.err.contains(warned), "{piped:?}");
+}
