@@ -416,7 +416,7 @@ impl Noted {
     pub(super) fn read(vault: &Vault) -> Result<Noted, Failure> {
         let damaged = || {
             Failure::fault("what the vault notes of its factors is damaged").hint(
-                "`emptyroom vault mode passphrase` makes that anew; choose the mode again then",
+                "`emptyroom vault mode passphrase` makes that anew; choose the mode again then. Older shares and keys that it named are lost from sight: shares end with their time",
             )
         };
         let record = vault.get(NAME).map_err(read_failure)?;
@@ -426,11 +426,39 @@ impl Noted {
         )
     }
 
-    /// The same, for a change of what opens the vault: it must not hang on a record that is damaged. What that named is lost.
+    /// The same, for a change of what opens the vault: it must not hang on a record that is damaged. Of what that named only what the
+    /// header names, too, is known: that is to be destroyed as soon as another header counts.
+    // [SPEC 11.121]
     pub(super) fn read_or_new(vault: &Vault) -> Result<Noted, Failure> {
         let record = vault.get(NAME).map_err(read_failure)?;
-        let noted = record.and_then(|record| Noted::decode(&record));
-        Ok(noted.unwrap_or_default())
+        Ok(record.map_or_else(Noted::default, |record| {
+            Noted::decode(&record).unwrap_or_else(|| Noted::of(&area_of(vault)))
+        }))
+    }
+
+    /// What a header names.
+    fn of(area: &Area) -> Noted {
+        let places = area.place_of().into_iter();
+        let tpm_too = area.enrolment.as_ref().map_or(0, |_| TPM_TOO);
+        let (needed, now_ms) = (u8::try_from(area.needed), clock::now().wall.0);
+        let share = |at: &At| NotedShare {
+            at: at.clone(),
+            noted_ms: now_ms,
+            answers: Begin::default(),
+            left: USES,
+            needed: needed.unwrap_or(TPM_TOO - 1) | tpm_too,
+        };
+        Noted {
+            places: places
+                .map(|(place, tpm)| NotedPlace {
+                    place,
+                    reset: None,
+                    tpm,
+                })
+                .collect(),
+            shares: area.shares.iter().map(share).collect(),
+            ..Noted::default()
+        }
     }
 
     /// Makes the record hold this; none where there is nothing.

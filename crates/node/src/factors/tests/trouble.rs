@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use super::relay::Relay;
 use super::*;
 use crate::factors::change::{note_due, renew};
+use crate::factors::relays;
 
 /// A locked vault that takes these relays, and perhaps a TPM.
 fn with_relays(relays: &[Relay], ways: &Ways, mode: Mode) -> Disk {
@@ -117,6 +118,7 @@ fn a_damaged_record_is_told_as_damaged() {
     let (relays, ways) = ([Relay::start()], at(PathBuf::from("/nowhere")));
     let disk = with_relays(&relays, &ways, Mode::Relays);
     let mut vault = asked(&disk, SECRET, &ways).0.unwrap();
+    let area = noted::area_of(&vault);
     let record = Change {
         key: b"nf".to_vec(),
         value: Some(vec![0xff]),
@@ -133,7 +135,10 @@ fn a_damaged_record_is_told_as_damaged() {
     assert!(why.hint.unwrap().contains("vault mode passphrase"));
     let (vault, set) = set_mode(vault, &ways, Mode::Passphrase);
     set.unwrap();
-    assert!(Noted::read(&vault).is_ok());
+    assert!(Noted::read(&vault).is_ok_and(|noted| !noted.has_something()));
+    // [SPEC 11.121] What the header named is not lost with the record: the relay does not have it any more.
+    let reached = relays::reach(&ways.carrier, &area);
+    assert_eq!(reached.err().unwrap().error, "vault_no_attempts");
 }
 
 /// As another program does it.
