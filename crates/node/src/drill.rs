@@ -198,7 +198,7 @@ impl Order {
             left.is_ok_and(|left| left.is_some_and(|left| is(&left)))
         };
         let is_begun = noted(&|left| Ordered::left(left).is_some());
-        ordered.done(&place.0, &[]);
+        ordered.done(&place.0, None);
         if is_begun && noted(&|left| ordered.is_done(left)) {
             return Ok(());
         }
@@ -284,7 +284,7 @@ fn not_begun_by(error: impl Into<DrillError>) -> Failure {
 fn full() -> Failure {
     let text = "the drill could not begin: the disk is full";
     Failure::new(Exit::Vault, "vault_full", text).hint(
-        "make room for a vault of a few MiB beside the real one, then run it again; the last drill that ended still counts",
+        "make room for a vault of a few MiB beside the real one, then run it again; if a drill ended before, that still counts",
     )
 }
 

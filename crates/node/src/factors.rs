@@ -353,7 +353,10 @@ pub struct WrongBefore {
 pub(crate) fn destroy_named(area: &[u8]) -> Vec<String> {
     match Ways::of_machine() {
         Ok(ways) => ways.destroy_named(area),
-        Err(failure) => vec![format!("what its header named ({})", failure.text)],
+        Err(failure) => vec![format!(
+            "what its header named elsewhere ({})",
+            failure.text
+        )],
     }
 }
 

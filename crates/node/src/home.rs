@@ -310,20 +310,26 @@ fn patiently<T>(
 }
 
 /// Destroys a locked vault whose lock is held, whatever the policy says; gives what is left of it in the TPM, in words, also where
-/// something else stood in the way.
+/// something else stood in the way. The same is given to `looked` before the files are removed, if there was a header that could have
+/// named it.
 pub(crate) fn wipe_held(
     home: &Path,
     lock: Box<dyn Send + Sync>,
     outside: OutsideFile,
+    looked: &mut dyn FnMut(&[String]),
 ) -> Result<Vec<String>, (Failure, Vec<String>)> {
     let directory = Box::new(OsDirectory::at(home));
     let generator = Box::new(seed::generator().map_err(|failure| (failure, Vec::new()))?);
     let _ = drill::clear(home);
     wait_for_header(home);
     let mut left = Vec::new();
+    // Its header names nothing, and nobody is asked.
+    if mode_of(&*directory) == Some(Mode::Passphrase) {
+        looked(&[]);
+    }
     let besides = &mut |area: &[u8]| {
         left = factors::destroy_named(area);
-        switch::note_left(home, &left);
+        looked(&left);
     };
     let wiped = emptyroom_vault::wipe_held(directory, lock, generator, besides, outside);
     match wiped {

@@ -339,11 +339,19 @@ impl Left {
     pub const RELAYS: Self = Left(2);
     /// What nobody knows, as the header that named it was damaged.
     pub const UNKNOWN: Self = Left(4);
+    /// It was locked: what its header did not name nobody has looked at.
+    pub const UNSEEN: Self = Left(8);
 
     /// Both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Left(self.0 | other.0)
+    }
+
+    /// What the other does not have.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Left(self.0 & !other.0)
     }
 
     /// Whether some of the other is in it.
@@ -356,7 +364,8 @@ impl Left {
     #[must_use]
     pub fn known(self) -> Self {
         let known = Self::TPM.and(Self::RELAYS).and(Self::UNKNOWN);
-        let is_other = self.0 & !known.0 != 0;
+        let known = known.and(Self::UNSEEN);
+        let is_other = self.without(known) != Self::default();
         let other = if is_other {
             Self::UNKNOWN
         } else {

@@ -184,14 +184,14 @@ pub(super) fn text(wiped: Wiped) -> String {
         Some(at) => format!(
             "the device, or whoever has its files, says that the vault was destroyed at {}{}",
             span::local(at),
-            wiped.left.map(left).unwrap_or_default()
+            wiped.left.map_or_else(not_said, left)
         ),
         None => "the device has given no receipt yet".to_owned(),
     }
 }
 
 /// What could not be destroyed elsewhere: its name for scripts, and for people with what that means.
-const LEFT: [(Left, &str, &str); 3] = [
+const LEFT: [(Left, &str, &str); 4] = [
     (
         Left::TPM,
         "tpm",
@@ -207,7 +207,10 @@ const LEFT: [(Left, &str, &str); 3] = [
         "unknown",
         "nobody knows what of it is left in a TPM or at relays, where copies of its disk from before may open with the PIN",
     ),
+    (Left::UNSEEN, "unseen", UNSEEN),
 ];
+
+const UNSEEN: &str = "it was locked then: what only the open vault knew of, such as older shares or keys that could not be reached before, nobody has looked at";
 
 // [SPEC 11.116]
 fn names(left: Left) -> Vec<&'static str> {
@@ -220,8 +223,15 @@ fn left(left: Left) -> String {
     let there: Vec<&str> = there.map(|(.., text)| *text).collect();
     match there.as_slice() {
         [] => ", and that nothing of it is left in a TPM or at relays".to_owned(),
+        [UNSEEN] => format!(
+            ", and that nothing of what its header named is left in a TPM or at relays; {UNSEEN}"
+        ),
         there => format!(", but {}", there.join("; ")),
     }
+}
+
+fn not_said() -> String {
+    "; it does not say what is left in a TPM or at relays".to_owned()
 }
 
 #[cfg(test)]
@@ -241,7 +251,7 @@ mod tests {
             clocks_agree: true,
         };
         assert_eq!(value(wiped)["left"], json!(null));
-        assert!(!text(wiped).contains("TPM"));
+        assert!(text(wiped).ends_with("it does not say what is left in a TPM or at relays"));
         let told = |left| {
             let wiped = Wiped {
                 left: Some(left),
@@ -252,6 +262,10 @@ mod tests {
         let (names, text) = told(Left::default());
         assert_eq!(names, json!([]));
         assert!(text.ends_with("and that nothing of it is left in a TPM or at relays"));
+        let (names, locked) = told(Left::UNSEEN);
+        assert_eq!(names, json!(["unseen"]));
+        assert!(!locked.contains("but not") && locked.contains("what its header named"));
+        assert!(locked.contains("nobody has looked at"));
         let (names, text) = told(Left::TPM.and(Left::UNKNOWN));
         assert_eq!(names, json!(["tpm", "unknown"]));
         assert!(text.contains("but not its key in the TPM") && text.contains("nobody knows"));

@@ -112,7 +112,7 @@ impl Failure {
         let text = format!("the vault was destroyed, but {}", remains(left));
         let failure = Self::new(Exit::Vault, "left_behind", text);
         if is_remembered {
-            let open = "open what is left with the panic PIN when TPM and relays can be reached: that removes it, an hour after the last try in vain at the latest. Do not run `emptyroom panic` before";
+            let open = "open what is left with the panic PIN when TPM and relays can be reached: that removes it, or, where relays were tried in vain before, an opening an hour after the last try. Do not run `emptyroom panic` before";
             return failure.hint(format!("{open}; or {}", remove(left)));
         }
         failure.hint(remove(left))
@@ -192,7 +192,10 @@ pub(crate) fn left_words(left: Left) -> Vec<String> {
     let words = [
         (Left::TPM, format!("a key {IN_TPM}")),
         (Left::RELAYS, format!("its shares {AT_RELAYS}")),
-        (Left::UNKNOWN, "what its damaged header named".to_owned()),
+        (
+            Left::UNKNOWN,
+            "what its damaged header or record named".to_owned(),
+        ),
     ];
     let words = words.into_iter().filter(|(kind, _)| left.has(*kind));
     words.map(|(_, words)| words).collect()
@@ -201,7 +204,7 @@ pub(crate) fn left_words(left: Left) -> Vec<String> {
 const IN_TPM: &str = "of the TPM";
 const AT_RELAYS: &str = "at the relays";
 
-const REMOVE: &str = "when the TPM can be reached, remove it by its number (`tpm2_nvundefine 0x...`). Clearing the TPM ends it, too, and \
+const REMOVE: &str = "when the TPM can be reached, remove it by its number (`tpm2_nvundefine 0x...`; `tpm2_getcap handles-nv-index` lists what is there). Clearing the TPM ends it, too, and \
      everything else that is tied to it: other vaults, the encryption of disks";
 
 const SHARES: &str = "shares end with their time; whoever runs the relays can remove them only with all else that they keep";

@@ -23,17 +23,27 @@ pub(crate) fn look(home: &Path, here: &Here) -> Result<Option<DeadmanInfo>, Fail
     // [SPEC 11.112] Not for a moment's fault is an order passed over.
     let outside = patiently(|| Outside::read(&directory));
     // [SPEC 12.46] No lock is made where there is nothing to be looked at.
-    if outside.is_ok_and(|outside| outside.is_some_and(|outside| outside.ordered.is_some()))
-        && let Ok(lock) = directory.lock()
-    {
-        // [SPEC 11.66] A wipe by order that was cut off. Where nothing is left but to tell, a guard does.
-        if let Some(left) = order_begun(&directory)
-            && is_there(&directory)
-        {
-            return Err(left.finish(home, lock));
-        }
+    if outside.is_ok_and(|outside| outside.is_some_and(|outside| outside.ordered.is_some())) {
+        go_on(home, &directory)?;
     }
     look_at_time(home, here)
+}
+
+/// Ends a wipe by order that was cut off. Where nothing is left but to tell, a guard does.
+// [SPEC 11.66]
+fn go_on(home: &Path, directory: &OsDirectory) -> Result<(), Failure> {
+    let failed = |why: &str| Err(Failure::wipe_failed(true, why, &[]));
+    // [SPEC 11.112] Whoever only looks has the lock for a moment; whoever has the vault open watches himself.
+    let lock = match patiently(|| directory.lock()) {
+        Ok(lock) => lock,
+        Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+        Err(e) => return failed(&reason(e.kind())),
+    };
+    match order_begun(directory) {
+        Ok(Some(left)) if is_there(directory) => Err(left.finish(home, lock)),
+        Err(e) if e.kind() != ErrorKind::InvalidData => failed(&unreadable(&e).text),
+        _ => Ok(()),
+    }
 }
 
 /// The same, but for an order: a guard carries that out itself.
@@ -62,19 +72,21 @@ pub(crate) fn look_at_time(home: &Path, here: &Here) -> Result<Option<DeadmanInf
     let _ = Outside::change(&directory, |outside| outside.deadline = Some(deadline));
     if look == Look::Over {
         // [SPEC 11.80] The lock is kept: nobody opens it in between.
-        return Err(match home::wipe_held(home, lock, OutsideFile::Goes) {
-            Ok(left) => Failure::wiped(false, &left),
-            Err((failure, left)) => Failure::wipe_failed(false, &failure.text, &left),
-        });
+        return Err(
+            match home::wipe_held(home, lock, OutsideFile::Goes, &mut |_| {}) {
+                Ok(left) => Failure::wiped(false, &left),
+                Err((failure, left)) => Failure::wipe_failed(false, &failure.text, &left),
+            },
+        );
     }
     Ok(Some(deadline.info(here)))
 }
 
 /// An order that was begun. Whoever calls this has the lock: what lies there is what there is.
 // [SPEC 11.112]
-fn order_begun(directory: &OsDirectory) -> Option<Ordered> {
-    let found = patiently(|| Outside::read(directory));
-    Ordered::left(&found.ok().flatten()?)
+fn order_begun(directory: &OsDirectory) -> io::Result<Option<Ordered>> {
+    let found = patiently(|| Outside::read(directory))?;
+    Ok(found.as_ref().and_then(Ordered::left))
 }
 
 /// Damaged is as if there was nothing; the next opening tells.
@@ -266,7 +278,30 @@ mod tests {
         });
         let found = order_begun(&directory);
         given_back.join().unwrap();
+        let found = found.unwrap();
         assert!(found.is_some_and(|found| found.order == ordered.order));
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
+    /// Whoever looks has the lock for a moment: the start does not pass over the order for that.
+    // [SPEC 11.112]
+    #[test]
+    fn an_order_is_not_passed_over_for_whoever_looks() {
+        let home = home("begun-looked-at");
+        let code = KillCode::new([1; 16]);
+        let hosts = Host::parse("relay.invalid:443").into_iter().collect();
+        let ordered = Ordered {
+            watched: code.watched(hosts, IdentityHash([3; 32])),
+            order: order(&code),
+        };
+        let directory = OsDirectory::at(&home);
+        ordered.note(&directory).unwrap();
+        let lock = directory.lock().unwrap();
+        // Whoever has it for longer has the vault open.
+        assert_eq!(go_on(&home, &directory), Ok(()));
+        assert!(holds_vault(&home));
+        drop(lock);
+        assert!(go_on(&home, &directory).is_err_and(|f| f.error == "vault_destroyed"));
         std::fs::remove_dir_all(&home).unwrap();
     }
 

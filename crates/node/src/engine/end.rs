@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::calls::Waiting;
 use super::{Answerer, Engine, Message, Watcher, own};
-use crate::api::{Answer, Call, Event, Failure};
+use crate::api::{Answer, Call, Event, Failure, left_kinds};
 use crate::carrier::Carrier;
 use crate::factors::Elsewhere;
 use crate::link::Links;
@@ -199,11 +199,11 @@ fn wipe(
         // Before the files are removed: when it is cut off here, the next start still finds whom to ask.
         let shares = elsewhere.delete_shares(left);
         left.extend(shares);
-        note_left(home, left);
+        note_left(home, left_kinds(left));
     };
     let destroyed = vault.wipe(&mut besides, outside);
     if let (Err(_), Some(Err(_)), Some(order)) = (&destroyed, noted, order) {
-        order.note_late(home, left);
+        order.note_late(home, Some(left_kinds(left)));
     }
     destroyed
 }
@@ -248,7 +248,7 @@ fn tell(
     let (told, waits) = std::sync::mpsc::channel::<()>();
     let home = home.to_owned();
     runtime.spawn(async move {
-        order.done(&home, &left);
+        order.done(&home, Some(left_kinds(&left)));
         if is_said {
             // What it does not come to, a guard does.
             order.tell(&home, &*carrier).await;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Directory, is_there};
 use emptyroom_wire::kill::Watched;
+use emptyroom_wire::wipe::OrderHash;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::Notify;
 use tokio::sync::watch::{Receiver, Sender};
@@ -17,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::ordered::RECEIPT_TIME_MAX;
 use super::{Heard, Ordered, Untold, lying_outside, watch};
-use crate::api::{DeadmanInfo, Failure, left_kinds, left_words, reason};
+use crate::api::{DeadmanInfo, Failure, reason};
 use crate::carrier::Carrier;
 use crate::deadman::start;
 use crate::outside::{Outside, Stamp, stamp};
@@ -26,6 +27,7 @@ use crate::{clock, daemon, home};
 use found::{is_noted, is_over, read, readable, tpm_away};
 
 mod found;
+mod left;
 
 /// How often it is looked whether another switch lies outside.
 // [SPEC 11.90]
@@ -127,8 +129,8 @@ struct Guard<'a> {
     noted: Notify,
     /// One came.
     was_ordered: Cell<bool>,
-    /// What is in the TPM of a vault that it has destroyed, in words.
-    left: RefCell<Option<Vec<String>>>,
+    /// The order that has destroyed a vault, and what is left of that elsewhere, in words.
+    left: RefCell<Option<(OrderHash, Vec<String>)>>,
     /// The same of one that it could not destroy whole yet.
     left_before: RefCell<Vec<String>>,
     again_after: Duration,
@@ -195,7 +197,7 @@ impl Guard<'_> {
                     if !left.is_empty() {
                         (self.tell)(GuardNews::Failed(Failure::wiped(true, &left)));
                     }
-                    *self.left.borrow_mut() = Some(left);
+                    *self.left.borrow_mut() = Some((ordered.order.body.hash(), left));
                     if ordered.tell(&self.home, carrier).await {
                         return self.wiped();
                     }
@@ -224,16 +226,6 @@ impl Guard<'_> {
         }
     }
 
-    /// What an earlier try could not end is left all the same; where that was noted alone, it is known here by name.
-    fn with_left_before(&self, left: Vec<String>) -> Vec<String> {
-        let before = self.left_before.take();
-        let noted = left_words(left_kinds(&before));
-        let new = left
-            .iter()
-            .filter(|left| !before.contains(left) && !noted.contains(left));
-        before.iter().chain(new).cloned().collect()
-    }
-
     /// Tells what was carried out. Gives an order that came while it could not, or why there is nothing more to be done.
     async fn tell_left(
         &self,
@@ -241,6 +233,7 @@ impl Guard<'_> {
         switch: &mut Receiver<Option<Watched>>,
         carrier: &dyn Carrier,
     ) -> Result<Option<Ordered>, Failure> {
+        self.say_left(untold);
         let there = || is_there(&OsDirectory::at(&self.home));
         let was_there = there();
         let tells = async {
@@ -255,9 +248,7 @@ impl Guard<'_> {
         // [SPEC 11.115] A vault that was put there since is watched, by one look at its log and not by a new one each time.
         tokio::select! {
             is_told = tells => match is_told && !there() {
-                // What it has destroyed itself it knows by name.
-                true if self.left.borrow().is_some() => Err(self.wiped()),
-                true => Err(untold.wiped()),
+                true => Err(self.wiped()),
                 false => Ok(None),
             },
             ordered = watch(switch, carrier, &self.heard), if was_there => Ok(Some(ordered)),
@@ -342,7 +333,8 @@ impl Guard<'_> {
                 continue;
             }
             if is_begun {
-                ordered.done(&self.home, &[]);
+                // What the other one knew of is what he noted.
+                ordered.done(&self.home, None);
             }
             return;
         }
@@ -459,17 +451,6 @@ impl Guard<'_> {
             false => home::missing(),
         };
         is_over(&self.home, outside).then(over)
-    }
-
-    /// SIGTERM came.
-    // [SPEC 11.90]
-    fn terminated(&self) -> Result<(), Failure> {
-        let is_wiped = self.left.borrow().is_some() && !is_there(&OsDirectory::at(&self.home));
-        if is_wiped { Err(self.wiped()) } else { Ok(()) }
-    }
-
-    fn wiped(&self) -> Failure {
-        Failure::wiped(true, self.left.borrow().as_deref().unwrap_or_default())
     }
 
     /// Writes down that the relay was heard.

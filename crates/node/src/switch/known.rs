@@ -29,6 +29,9 @@ pub(super) struct Known<'a> {
     switch: &'a Switch,
     policy: WipePolicy,
     orders: Vec<OrderHash>,
+    /// Those of which there is a receipt, and those of which it is said what is left.
+    receipts: Vec<OrderHash>,
+    said: Vec<OrderHash>,
     pub(super) wiped: Wiped,
 }
 
@@ -39,6 +42,8 @@ impl<'a> Known<'a> {
             switch,
             policy,
             orders: Vec::new(),
+            receipts: Vec::new(),
+            said: Vec::new(),
             wiped: Wiped {
                 orders: 0,
                 device_at: None,
@@ -66,6 +71,7 @@ impl<'a> Known<'a> {
             {
                 // The first: what a device repeats says no more.
                 self.wiped.device_at.get_or_insert(receipt.at_ms);
+                self.receipts.push(receipt.order);
             }
             // [SPEC 11.116]
             Some(Said::Remains(remains))
@@ -74,6 +80,7 @@ impl<'a> Known<'a> {
             {
                 let before = self.wiped.left.unwrap_or_default();
                 self.wiped.left = Some(before.and(remains.left.known()));
+                self.said.push(remains.order);
             }
             _ => {}
         }
@@ -91,10 +98,14 @@ impl<'a> Known<'a> {
     }
 
     pub(super) fn told(self) -> Wiped {
-        let is_told = self.wiped.device_at.is_some();
+        // [SPEC 11.116] Where one vault's receipt says nothing of it, what another one says is not that nothing is left.
+        let mut receipts = self.receipts.iter();
+        let is_whole = receipts.all(|order| self.said.contains(order));
+        let is_something = |left: &Left| left.without(Left::UNSEEN) != Left::default();
+        let left = self.wiped.left.filter(|_| !self.receipts.is_empty());
         Wiped {
             orders: self.orders.len(),
-            left: self.wiped.left.filter(|_| is_told),
+            left: left.filter(|left| is_whole || is_something(left)),
             ..self.wiped
         }
     }

@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use emptyroom_vault::os::OsDirectory;
@@ -40,8 +42,10 @@ pub(crate) struct Ordered {
 /// One that was carried out, and is to be told.
 pub(crate) struct Untold {
     watched: Watched,
-    order: OrderHash,
-    left: Option<Left>,
+    pub(super) order: OrderHash,
+    pub(super) left: Option<Left>,
+    /// The relay has that.
+    has_left: AtomicBool,
 }
 
 impl Ordered {
@@ -88,10 +92,10 @@ impl Ordered {
         outside.ordered.as_ref() == Some(&self.order)
     }
 
-    /// The vault is destroyed, but for what is left, in words: from now on the note leads to nothing but to tell, whatever vault is put
-    /// there later.
+    /// The vault is destroyed, but for what is left, as far as whoever calls this knows it: from now on the note leads to nothing but to
+    /// tell, whatever vault is put there later.
     // [SPEC 11.67]
-    pub(crate) fn done(&self, home: &Path, left: &[String]) {
+    pub(crate) fn done(&self, home: &Path, left: Option<Left>) {
         let directory = OsDirectory::at(home);
         // What cannot be written now is when it is told again.
         let Ok(_lock) = patiently(|| directory.lock()) else {
@@ -107,8 +111,7 @@ impl Ordered {
                 outside.deadline = None;
                 // What an earlier try noted is left all the same.
                 // [SPEC 11.116]
-                let noted = outside.left.unwrap_or_default();
-                outside.left = Some(noted.and(left_kinds(left)));
+                outside.left = both(outside.left, left);
             }
             outside.ordered = None;
         });
@@ -118,8 +121,15 @@ impl Ordered {
     // [SPEC 11.66]
     pub(crate) fn note(&self, directory: &dyn Directory) -> io::Result<()> {
         Outside::change(directory, |outside| {
-            if !self.is_begun(outside) {
-                outside.left = None;
+            match (self.is_begun(outside), self.is_done(outside)) {
+                (true, _) => {}
+                // It was carried out, and comes again for a backup that was put there: what it left then is left all the same.
+                // [SPEC 11.116]
+                (false, true) => {
+                    let before = outside.left.unwrap_or(Left::UNKNOWN);
+                    outside.left = Some(before.and(Left::UNSEEN));
+                }
+                (false, false) => outside.left = None,
             }
             outside.switch = Some(self.watched.clone());
             outside.ordered = Some(self.order.clone());
@@ -128,16 +138,18 @@ impl Ordered {
 
     /// The same where it could not be noted before, as on a full disk, and the wipe failed, too: there may be room now.
     // [SPEC 11.112]
-    pub(crate) fn note_late(&self, home: &Path, left: &[String]) {
+    pub(crate) fn note_late(&self, home: &Path, left: Option<Left>) {
         let directory = OsDirectory::at(home);
         if let Ok(_lock) = patiently(|| directory.lock()) {
             let _ = self.note(&directory);
-            note_left(home, left);
+            if let Some(left) = left {
+                note_left(home, left);
+            }
         }
     }
 
-    /// Destroys a locked vault whose lock is held; gives what is left of it in the TPM, in words. What lies outside stays until
-    /// whoever gave the order is told.
+    /// Destroys a locked vault whose lock is held; gives what is left of it elsewhere, in words, with what an earlier try noted. What
+    /// lies outside stays until whoever gave the order is told.
     ///
     /// # Errors
     /// What stood in the way, and the same of what was left then.
@@ -148,19 +160,23 @@ impl Ordered {
     ) -> Result<Vec<String>, (Failure, Vec<String>)> {
         // What cannot be noted is destroyed all the same.
         let noted = self.note(&OsDirectory::at(home));
-        let wiped = home::wipe_held(home, lock, OutsideFile::Stays);
-        let left = wiped.map_err(|(failure, left)| {
+        let mut looked = None;
+        let wiped = home::wipe_held(home, lock, OutsideFile::Stays, &mut |left| {
+            let left = left_kinds(left).and(Left::UNSEEN);
+            looked = Some(left);
+            note_left(home, left);
+        });
+        let mut left = wiped.map_err(|(failure, left)| {
             if noted.is_err() {
-                self.note_late(home, &left);
+                self.note_late(home, looked);
             }
             let failure = Failure::wipe_failed(true, &failure.text, &left);
             (failure, left)
         })?;
-        self.done(home, &left);
-        match left.is_empty() {
-            true => Ok(left_words(noted_left(home).unwrap_or_default())),
-            false => Ok(left),
-        }
+        self.done(home, looked);
+        let noted = noted_left(home).unwrap_or_default();
+        left.extend(left_words(noted.without(left_kinds(&left))));
+        Ok(left)
     }
 
     /// Carries out one that came when the vault was just locked, if its switch still lies outside.
@@ -219,6 +235,7 @@ impl Ordered {
             watched: self.watched.clone(),
             order: self.order.body.hash(),
             left: noted_left(home),
+            has_left: AtomicBool::new(false),
         };
         untold.tell(home, carrier).await
     }
@@ -231,13 +248,8 @@ impl Untold {
             order: outside.untold?,
             watched: outside.switch.clone()?,
             left: outside.left,
+            has_left: AtomicBool::new(false),
         })
-    }
-
-    /// What became of the vault, for whoever knows nothing else of that.
-    // [SPEC 11.116]
-    pub(super) fn wiped(&self) -> Failure {
-        Failure::wiped(true, &left_words(self.left.unwrap_or_default()))
     }
 
     /// Tells whoever gave the order that it is done, and says whether the relay has that. Then nothing is left to be told, and the
@@ -261,16 +273,17 @@ impl Untold {
             Err(refusal) => return is_for_good(refusal),
         };
         // [SPEC 11.116] The receipt last: whoever has it has all.
-        let remains = self.left.map(|left| switch.remains(self.order, left));
-        let receipt = switch.receipt(self.order, clock::now().wall.0);
-        let said = remains.map(Said::Remains).into_iter();
-        for said in said.chain([Said::Receipt(receipt)]) {
-            let appended = append(&mut errand, &switch, handle, &said, &mut rng).await;
-            if let Err(refusal) = appended.ok()? {
-                return is_for_good(refusal);
-            }
+        let left = self.left.filter(|_| !self.has_left.load(Relaxed));
+        if let Some(left) = left {
+            let remains = Said::Remains(switch.remains(self.order, left));
+            let appended = append(&mut errand, &switch, handle, &remains, &mut rng).await;
+            // One that is refused keeps no receipt from being given. One that was taken is not said again with each try.
+            self.has_left.store(appended.ok()?.is_ok(), Relaxed);
         }
-        Some(())
+        let receipt = switch.receipt(self.order, clock::now().wall.0);
+        let receipt = Said::Receipt(receipt);
+        let appended = append(&mut errand, &switch, handle, &receipt, &mut rng).await;
+        appended.ok()?.map_or_else(is_for_good, |_| Some(()))
     }
 
     /// Removes what lies outside of a vault that is gone, and says whether it is. What cannot be removed now is by whoever tells
@@ -298,18 +311,34 @@ impl Untold {
     }
 }
 
-/// Notes what could not be destroyed, in words, of a vault that an order destroys: what names it is removed next. Whoever calls this has
-/// the directory's lock.
+/// Notes what could not be destroyed of a vault that an order destroys: what names it is removed next. Whoever calls this has the
+/// directory's lock.
 // [SPEC 11.116]
-pub(crate) fn note_left(home: &Path, left: &[String]) {
+pub(crate) fn note_left(home: &Path, left: Left) {
     let directory = OsDirectory::at(home);
     let is_ordered = |outside: &Outside| outside.ordered.is_some();
-    if Outside::read(&directory).is_ok_and(|found| found.as_ref().is_some_and(is_ordered)) {
+    let found = patiently(|| Outside::read(&directory));
+    if found.is_ok_and(|found| found.as_ref().is_some_and(is_ordered)) {
         // What cannot be noted is known to this process alone.
         let _ = Outside::change(&directory, |outside| {
-            outside.left = Some(left_kinds(left));
+            outside.left = both(outside.left, Some(left));
         });
     }
+}
+
+/// What is known after two tries at one vault: what either left. It is unseen only where neither had it open.
+// [SPEC 11.116]
+fn both(noted: Option<Left>, left: Option<Left>) -> Option<Left> {
+    let (Some(noted), Some(left)) = (noted, left) else {
+        return noted.or(left);
+    };
+    let is_unseen = noted.has(Left::UNSEEN) && left.has(Left::UNSEEN);
+    let both = noted.and(left);
+    Some(if is_unseen {
+        both
+    } else {
+        both.without(Left::UNSEEN)
+    })
 }
 
 /// What is left, as it was noted.

@@ -422,6 +422,34 @@ fn what_is_left_is_shown_with_a_receipt() {
     }
 }
 
+/// What one vault's receipt says is not what another's does not say.
+// [SPEC 11.116]
+#[test]
+fn nothing_left_of_one_vault_is_not_nothing_left_of_two() {
+    let mut stage = Stage::new("remains-two");
+    let (watched, text, kill) = (stage.watched(), stage.text(), stage.code.kill_key());
+    let switch = watched.switch();
+    let (first, mut second) = (stage.body(), stage.body());
+    second.order_id.0 = [9; 16];
+    let (old, new) = (first.hash(), second.hash());
+    let said = [
+        signed(first, &kill),
+        signed(second, &kill),
+        Said::Receipt(switch.receipt(old, 3)),
+        Said::Remains(switch.remains(new, Left::UNSEEN)),
+        Said::Receipt(switch.receipt(new, 4)),
+    ];
+    stage.append(&watched, said);
+    let left = || receipts(&text, None).unwrap().left;
+    assert_eq!(left(), None);
+    let remains = Said::Remains(switch.remains(new, Left::TPM));
+    stage.append(&watched, [remains]);
+    assert_eq!(left(), Some(Left::TPM.and(Left::UNSEEN)));
+    let remains = Said::Remains(switch.remains(old, Left::default()));
+    stage.append(&watched, [remains]);
+    assert_eq!(left(), Some(Left::TPM.and(Left::UNSEEN)));
+}
+
 fn home(name: &str) -> PathBuf {
     let home = std::env::temp_dir().join(format!("emptyroom-node-{}-{name}", std::process::id()));
     let pin = SecretText::new("a pin of this test".to_owned());
@@ -454,7 +482,7 @@ fn an_order_is_noted_late() {
     take_away(&home);
     assert!(ordered.note(&directory).is_err());
     give_back(&home);
-    ordered.note_late(&home, &["index 0x01800007 of the TPM".to_owned()]);
+    ordered.note_late(&home, Some(Left::TPM));
     let noted = Outside::read(&directory).unwrap().unwrap();
     assert!(Ordered::left(&noted).is_some_and(|left| left.order == ordered.order));
     assert_eq!(noted.left, Some(Left::TPM));
@@ -468,8 +496,13 @@ fn an_order_is_noted_late() {
 // [SPEC 11.66, 11.67]
 #[test]
 fn a_start_goes_on_with_a_wipe_that_was_cut_off() {
-    let mut stage = Stage::new("cut-off");
-    for (name, is_headless) in [("cut-off", false), ("cut-off-later", true)] {
+    // Where there is no header and nothing was noted nobody knows what is left.
+    // [SPEC 11.116]
+    for (name, is_headless, left) in [
+        ("cut-off", false, Some(Left::UNSEEN)),
+        ("cut-off-later", true, None),
+    ] {
+        let mut stage = Stage::new(name);
         let home = home(name);
         begin(&home, &mut stage);
         if is_headless {
@@ -477,13 +510,13 @@ fn a_start_goes_on_with_a_wipe_that_was_cut_off() {
         }
         let ended = start::look(&home, &clock::here()).unwrap_err();
         assert_eq!(ended.error, "vault_destroyed");
-        let left: Vec<_> = std::fs::read_dir(&home)
+        let there: Vec<_> = std::fs::read_dir(&home)
             .unwrap()
             .map(|e| e.unwrap().file_name())
             .collect();
-        assert_eq!(left, ["lock"], "told, and nothing left to be done");
+        assert_eq!(there, ["lock"], "told, and nothing left to be done");
         let told = receipts(&stage.text(), None).unwrap();
-        assert!(told.device_at.is_some() && told.left == Some(Left::default()));
+        assert!(told.device_at.is_some() && told.left == left);
         std::fs::remove_dir_all(&home).unwrap();
     }
 }
@@ -495,7 +528,7 @@ fn what_a_wipe_left_that_was_cut_off_is_told() {
     let mut stage = Stage::new("cut-off-left");
     let home = home("cut-off-left");
     begin(&home, &mut stage);
-    note_left(&home, &["index 0x01800007 of the TPM".to_owned()]);
+    note_left(&home, Left::TPM);
     std::fs::remove_file(home.join("header")).unwrap();
     let ended = start::look(&home, &clock::here()).unwrap_err();
     assert!(ended.text.contains("a key of the TPM"), "{}", ended.text);
@@ -507,6 +540,50 @@ fn what_a_wipe_left_that_was_cut_off_is_told() {
     std::fs::remove_dir_all(&home).unwrap();
 }
 
+/// The engine had noted what only it knew, and was cut off while the header was still there: that names less.
+// [SPEC 11.116]
+#[test]
+fn a_second_try_forgets_nothing_that_the_first_one_noted() {
+    let mut stage = Stage::new("second-try");
+    let home = home("second-try");
+    begin(&home, &mut stage);
+    note_left(&home, Left::RELAYS);
+    let ended = start::look(&home, &clock::here()).unwrap_err();
+    assert!(
+        ended.text.contains("its shares at the relays"),
+        "{}",
+        ended.text
+    );
+    let ended = guard::guard(&home, |_| Ok(()), |_| {}).unwrap_err();
+    assert!(
+        ended.text.contains("its shares at the relays"),
+        "{}",
+        ended.text
+    );
+    assert_eq!(
+        receipts(&stage.text(), None).unwrap().left,
+        Some(Left::RELAYS)
+    );
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// The vault was destroyed and that not told, as the relay was away; a backup is put there, and the order comes again.
+// [SPEC 11.116]
+#[test]
+fn an_order_that_comes_again_keeps_what_it_left() {
+    let mut stage = Stage::new("comes-again");
+    let home = home("comes-again");
+    let directory = OsDirectory::at(&home);
+    let ordered = begin(&home, &mut stage);
+    ordered.done(&home, Some(Left::TPM));
+    ordered.note(&directory).unwrap();
+    let left = Outside::read(&directory).unwrap().unwrap().left;
+    assert_eq!(left, Some(Left::TPM.and(Left::UNSEEN)));
+    let ended = start::look(&home, &clock::here()).unwrap_err();
+    assert!(ended.text.contains("a key of the TPM"), "{}", ended.text);
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
 /// Nothing is noted of a vault that no order destroys, nor left there for the next order.
 // [SPEC 11.116]
 #[test]
@@ -515,11 +592,10 @@ fn what_is_left_is_noted_for_one_order() {
     let home = home("noted-once");
     let directory = OsDirectory::at(&home);
     let noted = || Outside::read(&directory).unwrap().unwrap_or_default().left;
-    let words = ["its shares at the relays".to_owned()];
-    note_left(&home, &words);
+    note_left(&home, Left::RELAYS);
     assert_eq!(noted(), None);
     let mut ordered = begin(&home, &mut stage);
-    note_left(&home, &words);
+    note_left(&home, Left::RELAYS);
     ordered.note(&directory).unwrap();
     assert_eq!(noted(), Some(Left::RELAYS), "it is the same one again");
     ordered.order.body.order_id.0 = [9; 16];
@@ -567,7 +643,7 @@ fn what_is_only_to_be_told_destroys_nothing_that_is_put_there_later() {
         order: order(&stage.code),
     };
     ordered.note(&OsDirectory::at(&home)).unwrap();
-    ordered.done(&home, &[]);
+    ordered.done(&home, None);
     let left = Outside::read(&OsDirectory::at(&home)).unwrap().unwrap();
     assert!(left.ordered.is_none() && ordered.is_done(&left));
     assert_eq!(start::look(&home, &clock::here()), Ok(None));
@@ -592,7 +668,7 @@ fn a_switch_that_is_gone_keeps_no_guard_waiting() {
     let watched = stage.watched();
     crate::home::destroy_vault(&home).unwrap();
     untold.note(&OsDirectory::at(&home)).unwrap();
-    untold.done(&home, &[]);
+    untold.done(&home, None);
     let owner = SignKey::from_seed(&stage.code.owner_seed());
     let carrier = direct().unwrap();
     let destroyed = log::destroy(&carrier, &watched, &owner);

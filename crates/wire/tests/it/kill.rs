@@ -162,6 +162,8 @@ fn what_a_later_version_says_is_left_is_left() {
     assert_eq!(Left::default().known(), Left::default());
     assert_eq!(Left(3).known(), Left::TPM.and(Left::RELAYS));
     assert_eq!(Left(0x81).known(), Left::TPM.and(Left::UNKNOWN));
+    assert_eq!(Left(8).known(), Left::UNSEEN);
+    assert_eq!(Left(9).without(Left::UNSEEN), Left::TPM);
     assert!(Left(3).has(Left::RELAYS) && !Left(3).has(Left::UNKNOWN));
 }
 

@@ -166,7 +166,7 @@ fn a_receipt_says_what_is_left_in_the_tpm() {
         finish(command, code["code"].as_str().unwrap()).ok()
     };
     let wiped = by_code(&["--json", "wipe", "-"]).json().remove(0);
-    assert_eq!(wiped["left"], json!(["tpm"]), "{wiped}");
+    assert_eq!(wiped["left"], json!(["tpm", "unseen"]), "{wiped}");
     let told = by_code(&["killcode", "receipts", "-"]);
     assert!(told.out.contains("but not its key in the TPM"), "{told:?}");
     let ended = guard.finish().ends(5);

@@ -9,11 +9,12 @@ use emptyroom_wire::relay_key::IdentityHash;
 use tokio::time::timeout;
 
 use super::*;
-use crate::api::SecretText;
+use crate::api::{SecretText, left_kinds};
 use crate::carrier::{DialFault, Dialled, Direct, Target};
 use crate::factors::tests::{software, tied};
 use crate::home::{Kdf, create_vault, holds_vault};
 use crate::switch::holder::receipts;
+use crate::switch::note_left;
 use crate::switch::tests::{LONG, Stage, give_back, order, take_away};
 
 fn watched(code: u8) -> Watched {
@@ -281,7 +282,7 @@ fn a_guard_leaves_a_moment_to_whoever_obeys() {
     let (guard, ordered) = (guard(&home, &tell), ordered());
     ordered.note(&OsDirectory::at(&home)).unwrap();
     let lock = OsDirectory::at(&home).lock().unwrap();
-    assert!(crate::home::wipe_held(&home, lock, OutsideFile::Stays).is_ok());
+    assert!(crate::home::wipe_held(&home, lock, OutsideFile::Stays, &mut |_| {}).is_ok());
     let runtime = runtime().unwrap();
     let carried = runtime.block_on(guard.carry_out(&ordered));
     assert!(matches!(carried, Carried::ByAnother));
@@ -301,7 +302,11 @@ fn what_is_left_is_noted_before_the_files_go() {
     ordered.note(&OsDirectory::at(&home)).unwrap();
     std::fs::write(home.join("header"), [7; 8_192]).unwrap();
     let lock = OsDirectory::at(&home).lock().unwrap();
-    assert!(crate::home::wipe_held(&home, lock, OutsideFile::Stays).is_ok());
+    let looked = &mut |left: &[String]| {
+        assert!(home.join("records").exists(), "the files are there");
+        note_left(&home, left_kinds(left));
+    };
+    assert!(crate::home::wipe_held(&home, lock, OutsideFile::Stays, looked).is_ok());
     assert_eq!(readable(&home).unwrap().left, Some(Left::UNKNOWN));
     runtime()
         .unwrap()
@@ -322,7 +327,7 @@ fn a_guard_that_has_told_watches_the_vault_that_is_there() {
     stage.append(&watched, [Said::Order(order.clone())]);
     let ordered = Ordered { watched, order };
     ordered.note(&OsDirectory::at(&home)).unwrap();
-    ordered.done(&home, &[]);
+    ordered.done(&home, None);
     let tell = |_: GuardNews<'_>| {};
     let guard = Guard {
         switch: Sender::new(Some(ordered.watched.clone())),
@@ -344,7 +349,7 @@ fn an_order_that_was_begun_comes_before_what_is_to_be_told() {
     let home = home("before-telling");
     let first = ordered();
     first.note(&OsDirectory::at(&home)).unwrap();
-    first.done(&home, &[]);
+    first.done(&home, None);
     let mut second = ordered();
     second.order.body.order_id.0 = [8; 16];
     let signature = second
@@ -488,7 +493,59 @@ fn a_start_says_what_is_left_before_any_receipt() {
     assert!(!home.join("outside").exists());
     // [SPEC 11.116]
     let told = receipts(&stage.text(), None).unwrap();
-    assert!(told.device_at.is_some() && told.left == Some(Left::TPM));
+    let left = Some(Left::TPM.and(Left::UNSEEN));
+    assert!(told.device_at.is_some() && told.left == left);
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// Whoever destroyed the vault was killed before he said what is left: a guard does, before it asks a relay that does not answer, and once.
+// [SPEC 11.67, 11.116]
+#[test]
+fn what_another_one_left_is_told_before_any_receipt() {
+    let home = home("left-by-another");
+    let ordered = ordered();
+    ordered.note(&OsDirectory::at(&home)).unwrap();
+    let lock = OsDirectory::at(&home).lock().unwrap();
+    assert!(crate::home::wipe_held(&home, lock, OutsideFile::Stays, &mut |_| {}).is_ok());
+    ordered.done(&home, Some(Left::TPM));
+    let told = RefCell::new(Vec::new());
+    let tell = |news: GuardNews<'_>| match news {
+        GuardNews::Failed(failure) => told.borrow_mut().push(failure),
+        _ => panic!("nothing else is told"),
+    };
+    let (guard, carrier) = (guard(&home, &tell), Silent(AtomicBool::new(false)));
+    for _ in 0..2 {
+        carrier.0.store(false, Ordering::Relaxed);
+        runtime().unwrap().block_on(async {
+            let is_asked = async {
+                while !carrier.0.load(Ordering::Relaxed) {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::select! {
+                _ = guard.obey(&carrier) => panic!("nobody was told"),
+                () = is_asked => {}
+            }
+        });
+    }
+    let once = told.take();
+    let [failure] = once.as_slice() else {
+        panic!("told {} times", once.len());
+    };
+    assert!(
+        failure.text.contains("a key of the TPM"),
+        "{}",
+        failure.text
+    );
+    assert_eq!(guard.terminated(), Err(failure.clone()));
+    // Of another order's vault that is no word.
+    let mut outside = readable(&home).unwrap();
+    (outside.untold, outside.left) = (Some(OrderHash([7; 32])), Some(Left::RELAYS));
+    guard.say_left(&Untold::left(&outside).unwrap());
+    let other = guard.terminated().unwrap_err();
+    assert!(
+        !other.text.contains("a key of the TPM") && other.text.contains("its shares at the relays")
+    );
     std::fs::remove_dir_all(&home).unwrap();
 }
 
