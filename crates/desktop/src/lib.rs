@@ -14,6 +14,9 @@ use emptyroom_sandbox::{Allowed, Reads, confine, confine_to_what_is_open};
 use tokio::sync::oneshot;
 use zbus::Connection;
 
+/// The first line: from now on it hears.
+// [SPEC 11.131]
+pub const HEARS: &str = "hears";
 /// A line: from now on it hears, and delays a suspend.
 // [SPEC 11.131]
 pub const LISTENS: &str = "listens";

@@ -20,7 +20,7 @@ use zbus::proxy::{Builder, CacheProperties};
 use zbus::zvariant::{OwnedFd, OwnedObjectPath, OwnedValue};
 use zbus::{Connection, MatchRule, MessageStream, Proxy};
 
-use crate::{DEAF, LISTENS, LOCK};
+use crate::{DEAF, HEARS, LISTENS, LOCK};
 
 const NAME: &str = "org.freedesktop.login1";
 const PATH: &str = "/org/freedesktop/login1";
@@ -30,6 +30,12 @@ const SESSION: &str = "org.freedesktop.login1.Session";
 const SESSIONS: &str = "/org/freedesktop/login1/session";
 const BUS: &str = "org.freedesktop.DBus";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// What is said of a session that has gone.
+const UNKNOWN: [&str; 2] = [
+    "org.freedesktop.DBus.Error.UnknownObject",
+    "org.freedesktop.login1.NoSuchSession",
+];
 
 /// How long logind may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -47,7 +53,7 @@ enum Heard {
 /// Who has logind's name now.
 type Owner = RefCell<Option<String>>;
 
-/// Tells [`LISTENS`], [`DEAF`] where that is over, and once [`LOCK`]. Then the machine does not suspend, for as long as logind lets
+/// Tells [`HEARS`], [`LISTENS`], [`DEAF`] where that is over, and once [`LOCK`]. Then the machine does not suspend, for as long as logind lets
 /// it be delayed, before this future is dropped; it comes back no more.
 ///
 /// # Errors
@@ -124,6 +130,8 @@ enum Answer {
     Delay(Option<OwnedFd>),
     /// Whether this session is of this process' user.
     IsOurs(OwnedObjectPath, bool),
+    /// Whether a suspend has begun: what was said before anybody listened is not said again.
+    IsPreparing(bool),
 }
 
 type Asked<'a> = Pin<Box<dyn Future<Output = Answer> + 'a>>;
@@ -147,6 +155,8 @@ async fn listen(
     // What delays a suspend is held from here on, also while another is asked for.
     let (mut _delay, mut is_delayed) = (None, false);
     asked.push(Box::pin(delay(bus, Duration::ZERO)));
+    asked.push(Box::pin(is_preparing(bus)));
+    tell(HEARS);
     // Whatever is asked, a suspend is heard meanwhile.
     loop {
         tokio::select! {
@@ -166,7 +176,8 @@ async fn listen(
                 Some(Heard::Came) => asked.push(Box::pin(delay(bus, Duration::ZERO))),
             },
             Some(answer) = asked.next() => match answer {
-                Answer::IsOurs(_, true) => break,
+                Answer::IsOurs(_, true) | Answer::IsPreparing(true) => break,
+                Answer::IsPreparing(false) => {}
                 Answer::IsOurs(session, false) => {
                     sessions.remove(&session);
                 }
@@ -204,8 +215,17 @@ async fn delay(bus: &Connection, after: Duration) -> Answer {
     Answer::Delay(answer.ok().and_then(zbus::Result::ok))
 }
 
-/// One whose user logind does not name in time counts as ours: a vault that is locked for nothing is opened again. One that it
-/// does not know, as it has gone meanwhile, does not.
+async fn is_preparing(bus: &Connection) -> Answer {
+    let asked = async {
+        let manager = object(bus, PATH, MANAGER).await?;
+        manager.get_property("PreparingForSleep").await
+    };
+    let answer = timeout(ANSWERS_WITHIN, asked).await;
+    Answer::IsPreparing(matches!(answer, Ok(Ok(true))))
+}
+
+/// One whose user logind does not name counts as ours: a vault that is locked for nothing is opened again. One that it does not
+/// know, as it has gone meanwhile, does not.
 async fn is_ours(bus: &Connection, session: OwnedObjectPath) -> Answer {
     let asked = async {
         let session = object(bus, session.as_str(), SESSION).await?;
@@ -214,10 +234,19 @@ async fn is_ours(bus: &Connection, session: OwnedObjectPath) -> Answer {
     };
     let is_ours = match timeout(ANSWERS_WITHIN, asked).await {
         Ok(Ok(user)) => user == rustix::process::getuid().as_raw(),
-        Ok(Err(_)) => false,
+        Ok(Err(error)) => !is_unknown(&error),
         Err(_) => true,
     };
     Answer::IsOurs(session, is_ours)
+}
+
+fn is_unknown(error: &zbus::Error) -> bool {
+    let name = match error {
+        zbus::Error::MethodError(name, ..) => name.as_str(),
+        zbus::Error::FDO(error) => return matches!(**error, zbus::fdo::Error::UnknownObject(_)),
+        _ => return false,
+    };
+    UNKNOWN.contains(&name)
 }
 
 async fn object<'a>(

@@ -42,9 +42,10 @@ impl Desktop {
         if input.is_none_or(|input| input.write_all(b"\n").is_err()) {
             return;
         }
-        let mut lock = Some(lock);
+        let (mut lock, mut has_heard) = (Some(lock), false);
         let lines = output.map(|output| BufReader::new(output.take(SAYS_MAX)).lines());
         for line in lines.into_iter().flatten().map_while(Result::ok) {
+            has_heard = true;
             match line.as_str() {
                 "listens" => LISTENS.store(true, Ordering::Relaxed),
                 "deaf" => LISTENS.store(false, Ordering::Relaxed),
@@ -52,8 +53,9 @@ impl Desktop {
                 _ => {}
             }
         }
+        LISTENS.store(false, Ordering::Relaxed);
         // Whoever ended it, from now on nobody would say when it is too late.
-        if LISTENS.swap(false, Ordering::Relaxed) {
+        if has_heard {
             lock.take().into_iter().for_each(|lock| lock());
         }
     }

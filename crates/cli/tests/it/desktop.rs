@@ -80,6 +80,15 @@ fn a_suspend_that_cannot_be_delayed_locks_too() {
     daemon.finish().ok();
 }
 
+// [SPEC 11.131]
+#[test]
+fn a_suspend_that_has_begun_before_the_vault_is_open_locks_it() {
+    let (ada, logind) = (Person::with_vault(None), Logind::start_about_to_sleep());
+    let mut command = ada.command(&["daemon"]);
+    command.envs([logind.variable()]);
+    Running::start(command).finish().ok();
+}
+
 /// It would look like being safe.
 // [SPEC 11.131]
 #[test]

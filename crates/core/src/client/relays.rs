@@ -382,7 +382,7 @@ impl Client {
         self.global.destroys_made += 1;
         self.step.global_changed = true;
         let number = self.global.destroys_made;
-        let destroy = PendingDestroy::new(relay, order, self.clock.device().0);
+        let destroy = PendingDestroy::new(relay, order, self.clock.now().0);
         self.destroys.insert(number, destroy);
         self.step.destroys_changed.insert(number);
     }

@@ -326,19 +326,13 @@ pub(crate) fn note_left(home: &Path, left: Left) {
     }
 }
 
-/// What is known after two tries at one vault: what either left. It is unseen only where neither had it open.
+/// What is known after two tries: what either left. Whether both meant one vault nobody can say, so what one has not seen stays so.
 // [SPEC 11.116]
 fn both(noted: Option<Left>, left: Option<Left>) -> Option<Left> {
-    let (Some(noted), Some(left)) = (noted, left) else {
-        return noted.or(left);
-    };
-    let is_unseen = noted.has(Left::UNSEEN) && left.has(Left::UNSEEN);
-    let both = noted.and(left);
-    Some(if is_unseen {
-        both
-    } else {
-        both.without(Left::UNSEEN)
-    })
+    match (noted, left) {
+        (Some(noted), Some(left)) => Some(noted.and(left)),
+        (noted, left) => noted.or(left),
+    }
 }
 
 /// What is left, as it was noted.

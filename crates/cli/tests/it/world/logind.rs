@@ -64,6 +64,7 @@ pub struct Logind {
 struct Manager {
     delays: Sender<Delay>,
     refuses: bool,
+    is_preparing: bool,
 }
 
 #[interface(name = "org.freedesktop.login1.Manager")]
@@ -84,6 +85,11 @@ impl Manager {
             true => Err(zbus::fdo::Error::AccessDenied("no more delays".into())),
             false => Ok(std::os::fd::OwnedFd::from(held).into()),
         }
+    }
+
+    #[zbus(property)]
+    fn preparing_for_sleep(&self) -> bool {
+        self.is_preparing
     }
 
     #[zbus(signal)]
@@ -135,15 +141,20 @@ impl Of {
 
 impl Logind {
     pub fn start() -> Self {
-        Self::start_as(false)
+        Self::start_as(false, false)
     }
 
     /// One that lets nobody delay a suspend.
     pub fn start_refusing() -> Self {
-        Self::start_as(true)
+        Self::start_as(true, false)
     }
 
-    fn start_as(refuses: bool) -> Self {
+    /// One that has begun a suspend, and lets nobody delay it any more.
+    pub fn start_about_to_sleep() -> Self {
+        Self::start_as(true, true)
+    }
+
+    fn start_as(refuses: bool, is_preparing: bool) -> Self {
         let scratch = Scratch::new();
         let socket = scratch.path().join("bus");
         let settings = BUS.replace("SOCKET", &socket.display().to_string());
@@ -163,6 +174,7 @@ impl Logind {
         let manager = Manager {
             delays: sender,
             refuses,
+            is_preparing,
         };
         let (sender, asked) = channel();
         let us = rustix::process::getuid().as_raw();
