@@ -28,8 +28,8 @@ impl Desktop {
             .map(Self)
     }
 
-    /// From now on it listens: calls `lock` when the desktop says so, or when it has heard and ends, on a thread of its own. The machine does not suspend before
-    /// this process is gone, for as long as the system lets it be delayed.
+    /// From now on it listens: calls `lock` when the desktop says so, or when it has heard and ends, on a thread of its own. The
+    /// machine does not suspend before this process is gone, for as long as the system lets it be delayed.
     // [SPEC 11.91, 11.131]
     pub(crate) fn on_lock(self, lock: impl FnOnce() + Send + 'static) {
         let thread = std::thread::Builder::new().name("desktop".to_owned());
@@ -71,4 +71,41 @@ impl Drop for Desktop {
 /// Whether this process is told before the machine suspends and when the screen is locked.
 pub(crate) fn is_heard() -> bool {
     LISTENS.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What only something that hangs reaches.
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Tells when the vault is to be locked, and ends without that where nobody is to lock it.
+    fn hearing(script: &str) -> Receiver<()> {
+        let desktop = Desktop::begin(Command::new("sh").args(["-c", script])).unwrap();
+        let (locks, locked) = channel();
+        desktop.on_lock(move || locks.send(()).unwrap());
+        locked
+    }
+
+    /// It waits for its first byte, and whoever had never heard leaves nothing to be locked.
+    // [SPEC 11.131]
+    #[test]
+    fn one_that_heard_and_ends_locks() {
+        assert!(hearing("read go").recv_timeout(LONG).is_err());
+        for said in ["hears", "listens", "deaf", "lock"] {
+            let heard = hearing(&format!("read go; echo {said}"));
+            assert!(heard.recv_timeout(LONG).is_ok(), "{said}");
+        }
+    }
+
+    /// However much it says, it is read to a bound and then ended.
+    #[test]
+    fn one_that_never_stops_is_ended() {
+        let heard = hearing("read go; while :; do echo hears; done");
+        assert!(heard.recv_timeout(LONG).is_ok());
+    }
 }

@@ -17,11 +17,15 @@ fn daemon(person: &Person, logind: &Logind) -> (Running, Delay) {
     daemon.wait_for_line(|line| line.ends_with("daemon.sock"));
     let delay = logind.delay();
     assert!(delay.is_ours());
+    wait_until_heard(person, true);
+    (daemon, delay)
+}
+
+fn wait_until_heard(person: &Person, is_heard: bool) {
     let since = Instant::now();
-    while person.json(&["status"])[0]["desktop"] != true {
+    while person.json(&["status"])[0]["desktop"] != is_heard {
         assert!(since.elapsed() < DEADLINE);
     }
-    (daemon, delay)
 }
 
 /// A process that has given its memory back has no size any more.
@@ -87,6 +91,23 @@ fn a_suspend_that_has_begun_before_the_vault_is_open_locks_it() {
     let mut command = ada.command(&["daemon"]);
     command.envs([logind.variable()]);
     Running::start(command).finish().ok();
+}
+
+// [SPEC 11.131]
+#[test]
+fn a_logind_that_comes_back_is_heard_again() {
+    let (ada, logind) = (Person::with_vault(None), Logind::start());
+    let (daemon, _) = daemon(&ada, &logind);
+    logind.goes();
+    wait_until_heard(&ada, false);
+    // Nobody is logind now.
+    logind.sleeps(true);
+    logind.comes_back();
+    let delay = logind.delay();
+    wait_until_heard(&ada, true);
+    logind.sleeps(true);
+    delay.end();
+    daemon.finish().ok();
 }
 
 /// It would look like being safe.

@@ -15,6 +15,7 @@ use zbus::{Connection, interface};
 
 use super::{DEADLINE, Scratch};
 
+const NAME: &str = "org.freedesktop.login1";
 const PATH: &str = "/org/freedesktop/login1";
 const OURS: &str = "/org/freedesktop/login1/session/_31";
 const SESSION: &str = "org.freedesktop.login1.Session";
@@ -188,7 +189,7 @@ impl Logind {
                 .serve_at(PATH, manager)?
                 .serve_at(OURS, session(us))?
                 .serve_at(ANOTHERS, session(us + 1))?
-                .name("org.freedesktop.login1")?
+                .name(NAME)?
                 .build()
                 .await
         };
@@ -219,6 +220,16 @@ impl Logind {
         let emitter = SignalEmitter::new(&self.connection, PATH).unwrap();
         let said = Manager::prepare_for_sleep(&emitter, start);
         self.runtime.block_on(said).unwrap();
+    }
+
+    pub fn goes(&self) {
+        let gone = self.connection.release_name(NAME);
+        assert!(self.runtime.block_on(gone).unwrap());
+    }
+
+    pub fn comes_back(&self) {
+        let come = self.connection.request_name(NAME);
+        self.runtime.block_on(come).unwrap();
     }
 
     pub fn locks_session(&self, of: Of) {
