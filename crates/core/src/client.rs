@@ -181,6 +181,12 @@ impl Client {
         self.outputs.poll()
     }
 
+    /// The relays that are connected now, as events name them.
+    pub fn relays_up(&self) -> impl Iterator<Item = String> {
+        let up = self.relays.values().filter(|relay| relay.link.is_up());
+        up.map(|relay| relay.link.name())
+    }
+
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn wake_at(&self) -> Option<Mono> {

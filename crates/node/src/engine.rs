@@ -338,7 +338,11 @@ impl Engine {
                 let news = self.watch.news(&clock::here());
                 // [SPEC 11.69]
                 let gone = self.switch.news();
-                if news.iter().chain(&gone).all(&mut watcher) {
+                // [SPEC 12.27]
+                let up = self.client.iter().flat_map(Client::relays_up);
+                let up = up.map(|relay| Event::Connection { relay, up: true });
+                let news = news.into_iter().chain(gone).chain(up);
+                if news.into_iter().all(|event| watcher(&event)) {
                     self.watchers.push(watcher);
                 }
             }

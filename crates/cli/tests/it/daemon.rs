@@ -147,6 +147,17 @@ fn events_are_notified_and_locked_is_the_last() {
     assert_eq!(history["result"]["lines"][0]["text"], "hello");
     follower.wait_for_json(|e| e["text"] == "hello");
 
+    // Who listens later is told what is connected.
+    let mut late = Caller::at(&ada.home);
+    late.write("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"subscribe\"}\n");
+    loop {
+        let line = late.line().unwrap();
+        if line["params"]["event"] == "connection" {
+            assert_eq!(line["params"]["up"], true);
+            break;
+        }
+    }
+
     // Who did not subscribe hears nothing but answers.
     assert_eq!(silent.call("status", json!({}))["result"]["v"], 1);
     caller.write("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"lock\"}\n");

@@ -146,7 +146,7 @@ impl Running {
 
     /// The next line of standard output for which `wanted` says yes; those before are kept for `finish`.
     #[track_caller]
-    pub fn wait_for_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+    pub fn wait_for_line(&mut self, mut wanted: impl FnMut(&str) -> bool) -> String {
         let until = Instant::now() + DEADLINE;
         loop {
             match self
@@ -173,7 +173,7 @@ impl Running {
 
     /// The first JSON object for which `wanted` says yes.
     #[track_caller]
-    pub fn wait_for_json(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub fn wait_for_json(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         let parsed = |line: &str| {
             serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("no JSON: {line}"))
         };
