@@ -301,8 +301,10 @@ fn patiently<T>(
 ) -> Result<T, Failure> {
     let since = Instant::now();
     loop {
+        // A try that begins when the time is over is the last one, however long nothing ran before.
+        let is_last = since.elapsed() >= wait;
         let outcome = step()?;
-        if !is_in_use(&outcome) || since.elapsed() >= wait {
+        if !is_in_use(&outcome) || is_last {
             return Ok(outcome);
         }
         std::thread::sleep(IN_USE_LOOK);

@@ -55,7 +55,7 @@ impl Directory for OsDirectory {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
         let file = options(true).open(self.path.join(LOCK_NAME))?;
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(file)),
+            Ok(()) => Ok(Box::new(Lock(file))),
             Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(fs::TryLockError::Error(e)) => Err(e),
         }
@@ -81,6 +81,15 @@ impl Directory for OsDirectory {
 
     fn sync(&self) -> io::Result<()> {
         fs::File::open(&self.path)?.sync_all()
+    }
+}
+
+struct Lock(fs::File);
+
+impl Drop for Lock {
+    /// By name: a process that was begun meanwhile, and has not come to its program yet, has the file open still.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
     }
 }
 

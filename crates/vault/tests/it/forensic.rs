@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use emptyroom_vault::os::OsDirectory;
 use emptyroom_vault::{Directory, KdfParams, Vault, wipe};
@@ -312,7 +313,7 @@ impl Mount {
 
     /// The raw image, with everything that was written on it.
     fn raw(&self) -> Vec<u8> {
-        run("umount", &[&text(&self.path())]).unwrap();
+        self.unmount().unwrap();
         let raw = std::fs::read(self.image()).unwrap();
         run(
             "mount",
@@ -321,11 +322,23 @@ impl Mount {
         .unwrap();
         raw
     }
+
+    /// A program that another test begins has what is open here open, too, until it runs.
+    fn unmount(&self) -> Result<(), String> {
+        let since = Instant::now();
+        loop {
+            let outcome = run("umount", &[&text(&self.path())]);
+            if outcome.is_ok() || since.elapsed() > Duration::from_secs(10) {
+                return outcome;
+            }
+            std::thread::yield_now();
+        }
+    }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = run("umount", &[&text(&self.path())]);
+        let _ = self.unmount();
         let _ = std::fs::remove_dir_all(&self.base);
     }
 }
