@@ -114,7 +114,8 @@ impl<'a> Quiet<'a> {
         let before = tcgetattr(tty).map_err(|e| fault(e.into()))?;
         let (theirs, as_before) = (tty.try_clone().map_err(fault)?, before.clone());
         let _watch = Watch::with(move || {
-            put_back(&theirs, &as_before);
+            // What was typed and not read may be half of a PIN, and whoever reads next would show it.
+            put_back(&theirs, &as_before, OptionalActions::Flush);
             Then::End
         })?;
         let mut quiet = before.clone();
@@ -135,13 +136,13 @@ impl<'a> Quiet<'a> {
 
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
-        put_back(self.tty, &self.before);
+        put_back(self.tty, &self.before, OptionalActions::Now);
     }
 }
 
-fn put_back(tty: &File, before: &Termios) {
+fn put_back(tty: &File, before: &Termios, unread: OptionalActions) {
     // A terminal that is gone needs nothing.
-    let _ = tcsetattr(tty, OptionalActions::Now, before);
+    let _ = tcsetattr(tty, unread, before);
 }
 
 #[cfg(test)]
