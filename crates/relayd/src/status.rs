@@ -143,13 +143,17 @@ async fn keep<D: Door>(door: D, guide: Guide, visit: Duration) {
     let mut guests = JoinSet::new();
     loop {
         select! {
-            accepted = door.accept() => match accepted {
-                Ok(stream) if guests.len() < GUESTS_MAX => {
-                    guests.spawn(timeout(visit, attend(stream, Arc::clone(&guide))));
+            accepted = door.accept() => {
+                // Those who left in the same moment have left.
+                while guests.try_join_next().is_some() {}
+                match accepted {
+                    Ok(stream) if guests.len() < GUESTS_MAX => {
+                        guests.spawn(timeout(visit, attend(stream, Arc::clone(&guide))));
+                    }
+                    Ok(_) => {}
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
                 }
-                Ok(_) => {}
-                Err(_) => sleep(ACCEPT_PAUSE).await,
-            },
+            }
             Some(_) = guests.join_next() => {}
         }
     }

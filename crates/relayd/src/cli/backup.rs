@@ -214,9 +214,13 @@ impl Held {
         }
     }
 
-    /// The relay has not ended the answer, and with it the hold.
+    /// The relay has not ended the answer, and with it the hold. Nothing was read while files were copied: a process that stood still in
+    /// the first look finds its time over before what there is to read, and in the second it does not.
     fn is_held(&mut self) -> bool {
-        let frame = async { timeout(LOOK, self.answer.frame()).await };
-        self.runtime.block_on(frame).is_err()
+        let Self { runtime, answer } = self;
+        runtime.block_on(async {
+            timeout(LOOK, answer.frame()).await.is_err()
+                && timeout(LOOK, answer.frame()).await.is_err()
+        })
     }
 }
