@@ -41,6 +41,8 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
     ]);
     cargo
         .args(tests)
+        // So that it says how far it is.
+        .arg("--nocapture")
         .env("EMPTYROOM_KILLS", kills.to_string())
         .env("EMPTYROOM_SHARE_KILLS", kills.to_string())
         .env(

@@ -313,7 +313,7 @@ mod tests {
             let answered = Arc::new(AtomicU64::new(0));
             let answers = answered.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::task::yield_now().await;
                 answers.store(1, Ordering::Relaxed);
                 drop(reading);
             });

@@ -227,7 +227,10 @@ mod tests {
     // [SPEC 11.60]
     #[test]
     fn what_nobody_knows_takes_no_place_from_what_is_known() {
-        let home = std::env::temp_dir().join(format!("emptyroom-node-{}-full", std::process::id()));
+        let home = std::env::temp_dir().join(format!(
+            "emptyroom-node-{}-outside-full",
+            std::process::id()
+        ));
         let directory = OsDirectory::create(&home).unwrap();
         let rest = vec![1; outside::CONTENT_LEN_MAX - 3];
         outside::write(&directory, &part(9, &rest)).unwrap();

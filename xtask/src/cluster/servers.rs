@@ -157,7 +157,7 @@ impl Database {
         loop {
             self.spawn()?;
             while !self.server.has_ended() {
-                if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                if self.is_ready() {
                     return Ok(());
                 }
                 if Instant::now() > until {
@@ -171,6 +171,14 @@ impl Database {
                 return Err(format!("PostgreSQL does not start: {last}"));
             }
         }
+    }
+
+    /// It takes sessions, which it does later than it listens.
+    fn is_ready(&self) -> bool {
+        let mut asked = self.command("pg_isready");
+        asked.args(["--quiet", "--host=127.0.0.1", "--port"]);
+        let asked = asked.arg(self.port.to_string()).status();
+        asked.is_ok_and(|status| status.success())
     }
 
     fn spawn(&mut self) -> Result<(), String> {

@@ -45,9 +45,16 @@ impl Line {
 
     /// Says one thing after the other.
     fn talk(&self, is_over: &AtomicBool) {
-        while !is_over.load(Ordering::Relaxed) {
-            let number = self.said().sent.len();
-            self.said().sent.push(Instant::now());
+        loop {
+            let number = {
+                let mut said = self.said();
+                // Whoever ends the talk asks for this afterwards.
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                said.sent.push(Instant::now());
+                said.sent.len() - 1
+            };
             match self
                 .from
                 .try_run(&["send", self.to, &number.to_string()], "")

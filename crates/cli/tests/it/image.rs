@@ -100,10 +100,12 @@ impl Ending {
             // SAFETY: integers alone.
             let seized =
                 unsafe { libc::ptrace(libc::PTRACE_SEIZE, thread, 0, libc::PTRACE_O_TRACEEXIT) };
-            if seized != 0 {
-                return Err(std::io::Error::last_os_error());
+            match std::io::Error::last_os_error() {
+                _ if seized == 0 => threads.push(thread),
+                // It has ended meanwhile.
+                error if error.raw_os_error() == Some(libc::ESRCH) => {}
+                error => return Err(error),
             }
-            threads.push(thread);
         }
         let pid = i32::try_from(pid).unwrap();
         Ok(Self { pid, threads })

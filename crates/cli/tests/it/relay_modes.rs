@@ -391,11 +391,11 @@ fn a_locked_vault_that_is_destroyed_uses_its_shares_up() {
 // [SPEC 11.54]
 #[test]
 fn shares_end_with_the_dead_man_time() {
+    // What was deleted is remembered for 30 days.
+    let (deleted, day) = (30, today());
     let mut shared = Shared::new();
     let last =
         |shared: &mut Shared| -> u32 { shared.relays[0].last_days().into_iter().max().unwrap() };
-    // What was deleted is remembered for 30 days.
-    let (deleted, day) = (30, today());
     let all = last(&mut shared);
     assert!((day + 400..day + 408).contains(&all), "{all}");
     shared.person.run(&["deadman", "60d"]).ok();
@@ -442,9 +442,7 @@ fn a_daemon_locks_while_relays_are_silent() {
     roads.iter().for_each(Road::close);
     let before = roads[0].taken();
     let change = shared.person.spawn(&["--json", "vault", "recovery", "new"]);
-    while roads[0].taken() == before {
-        std::thread::yield_now();
-    }
+    roads[0].wait_past(before);
     let since = Instant::now();
     shared.person.run(&["lock"]).ok();
     daemon.finish().ok();

@@ -12,7 +12,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{NamedGroup, ServerConfig};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 
 /// Always the same certificate, whether the key fits it or not.
@@ -121,9 +121,10 @@ async fn what_speaks_no_tls_is_refused() {
 
 #[tokio::test]
 async fn nobody_there_is_unreachable() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // The port is taken, and nobody listens.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
     assert!(matches!(dial(address).await, Err(DialFault::Unreachable)));
     let nowhere = Target {
         host: "no such host".into(),

@@ -148,11 +148,11 @@ impl Client {
         }
     }
 
-    /// The id of the next answer, whatever it is.
-    pub fn any_answer(&mut self) -> io::Result<u32> {
+    /// The next answer, and to what it is.
+    pub fn any_answer(&mut self) -> io::Result<(u32, Answer)> {
         loop {
             match self.receive()? {
-                FromRelay::Answer(id, _) => return Ok(id),
+                FromRelay::Answer(id, answer) => return Ok((id, answer)),
                 FromRelay::Push(handle, push) => self.pushes.push_back((handle, push)),
             }
         }

@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use emptyroom_relayd::clock;
 use emptyroom_relayd::data::chain::Chain;
@@ -20,16 +23,28 @@ use crate::scratch::Scratch;
 mod killed;
 
 const LOGS: usize = 12;
+/// A program that has not ended by then does not end: it serves what it was to refuse.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn run(arguments: &[&[&str]]) -> (i32, String) {
-    let arguments = arguments.concat();
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = binary().args(arguments).output().unwrap();
-    let text = String::from_utf8([stdout, stderr].concat()).unwrap();
-    (status.code().unwrap(), text)
+    let mut command = binary();
+    command.args(arguments.concat()).stdin(Stdio::null());
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let running = command.spawn().unwrap();
+    let pid = running.id().to_string();
+    let (end, ended) = mpsc::channel();
+    thread::spawn(move || end.send(running.wait_with_output().unwrap()));
+    let (is_late, output) = match ended.recv_timeout(PATIENCE) {
+        Ok(output) => (false, output),
+        Err(_) => {
+            let killed = Command::new("kill").args(["-9", &pid]).status();
+            assert!(killed.unwrap().success());
+            (true, ended.recv().unwrap())
+        }
+    };
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(!is_late, "it goes on and on: {arguments:?}: {text}");
+    (output.status.code().unwrap(), text)
 }
 
 fn done(arguments: &[&[&str]]) {

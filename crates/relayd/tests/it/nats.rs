@@ -1,10 +1,11 @@
 //! A real NATS server for tests, on a free port. It ends with the process that started it, however that ends.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::database::free_port;
 use crate::machine::found;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,11 +28,8 @@ impl Nats {
 
     /// The same with more arguments.
     pub fn start_with(more: Vec<String>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
         let mut nats = Self {
-            port,
+            port: free_port(),
             keeper: None,
             more,
         };

@@ -94,6 +94,21 @@ impl Cluster {
     pub fn said(&self, node: usize) -> String {
         fs::read_to_string(self.data(node).with_extension("stderr")).unwrap()
     }
+
+    /// What a node said by when it has said that NATS went, and as often that it is back.
+    fn said_that_nats_is_back(&self, node: usize) -> String {
+        let since = Instant::now();
+        loop {
+            let said = self.said(node);
+            let times = |what| said.matches(what).count();
+            let (gone, back) = (times("NATS cannot be used"), times("NATS is back"));
+            if gone > 0 && back == gone {
+                return said;
+            }
+            assert!(since.elapsed() < SWEEP, "{said}");
+            std::thread::yield_now();
+        }
+    }
 }
 
 /// Somebody who has a log open.
@@ -174,9 +189,7 @@ fn what_is_written_on_one_node_is_read_on_the_others() {
         assert_eq!(end.read(&log), (7, "with news".to_owned()));
     }
     for node in 0..NODES {
-        let said = cluster.said(node);
-        assert_eq!(said.matches("NATS cannot be used").count(), 1, "{said}");
-        assert_eq!(said.matches("NATS is back").count(), 1, "{said}");
+        let said = cluster.said_that_nats_is_back(node);
         assert!(!said.contains(crate::nats::TOKEN) && !said.contains(database::PASSWORD));
     }
     let capability = log.capability();
@@ -282,7 +295,10 @@ fn news_go_under_tls_to_who_proves_to_be_the_server() {
         assert_eq!(reader.read(&log), (seq, text));
     }
     assert!(begun.elapsed() < SWEEP, "news came");
-    assert!(!cluster.said(0).contains("NATS cannot be used"));
+    // A server that hears nothing for two seconds, as on a busy machine, ends a connection: then it is tried again.
+    if cluster.said(0).contains("NATS cannot be used") {
+        cluster.said_that_nats_is_back(0);
+    }
     drop(cluster);
     // Another one's certificate is not taken.
     let alone = Scratch::new("nats-others");

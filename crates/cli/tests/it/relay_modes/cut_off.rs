@@ -16,9 +16,7 @@ fn a_panic_that_is_killed_is_done_again() {
     road.close();
     let before = road.taken();
     let panic = shared.person.spawn(&["panic", "--yes"]);
-    while road.taken() == before {
-        std::thread::yield_now();
-    }
+    road.wait_past(before);
     daemon.kill();
     panic.kill();
     assert!(home.join("header").exists());
@@ -46,10 +44,8 @@ fn leases_that_were_not_renewed_are_by_the_next_opening() {
         |shared: &mut Shared| -> u32 { shared.relays[0].last_days().into_iter().max().unwrap() };
     roads.iter().for_each(Road::close);
     let before = roads[0].taken();
-    let off = shared.person.spawn(&["deadman", "off"]);
-    while roads[0].taken() == before {
-        std::thread::yield_now();
-    }
+    let (day, off) = (today(), shared.person.spawn(&["deadman", "off"]));
+    roads[0].wait_past(before);
     daemon.kill();
     off.kill();
     roads.iter().for_each(Road::reopen);
@@ -57,7 +53,7 @@ fn leases_that_were_not_renewed_are_by_the_next_opening() {
     shared.person.run(&["contacts"]).ok();
     let told = shared.person.run(&["--json", "contacts"]).ok().err;
     assert!(told.contains("\"warning\":\"not_renewed\""), "{told}");
-    let (all, day) = (last(&mut shared), today());
+    let all = last(&mut shared);
     assert!(all >= day + 400, "{all}");
     shared.relays[2].resume();
     shared.person.run(&["contacts"]).ok();

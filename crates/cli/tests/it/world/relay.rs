@@ -6,19 +6,22 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use clap::Parser;
+use emptyroom_relayd::carrier::listening::Listening;
 use emptyroom_relayd::cli;
 use emptyroom_relayd::server::{Options, Public, Server};
 
-use super::Scratch;
+use super::{DEADLINE, Scratch};
 
 /// A relay that can be stopped and started again on the same port.
 pub struct Relay {
     runtime: tokio::runtime::Runtime,
     server: Option<Server>,
     data: PathBuf,
-    listen: SocketAddr,
+    /// Nobody listens by this. It keeps the port, so that nobody else is given it while the relay is stopped.
+    port: Listening,
     /// Dialled in its place.
     road: Option<Road>,
     pub address: String,
@@ -46,7 +49,7 @@ impl Relay {
             runtime,
             server: None,
             data: scratch.path().join("data"),
-            listen: "127.0.0.1:0".parse().unwrap(),
+            port: Listening::bind("127.0.0.1:0".parse().unwrap()).unwrap(),
             road,
             address: String::new(),
             scratch,
@@ -113,7 +116,7 @@ impl Relay {
     pub fn direct(&self) -> String {
         let (_, rest) = self.address.split_once('/').unwrap();
         let (identity, _) = rest.split_once('?').unwrap_or((rest, ""));
-        format!("{}/{identity}", self.listen)
+        format!("{}/{identity}", self.port.address())
     }
 
     /// Stops, and starts as it was when that copy was made.
@@ -140,15 +143,14 @@ impl Relay {
     }
 
     pub fn resume(&mut self) {
-        let mut options = Options::new(self.data.clone(), self.listen);
+        let mut options = Options::new(self.data.clone(), self.port.address());
         options.public = self.road.as_ref().map(Road::public);
         let server = self
             .runtime
             .block_on(Server::start(options))
             .unwrap_or_else(|_| panic!("the relay does not start"));
-        self.listen = server.listening();
         if let Some(road) = &self.road {
-            road.lead_to(self.listen);
+            road.lead_to(self.port.address());
         }
         self.address = server.address().with_code();
         self.server = Some(server);
@@ -216,6 +218,15 @@ impl Road {
     /// How often somebody has taken it.
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Waits until somebody has taken it more often than so many times.
+    pub fn wait_past(&self, taken: usize) {
+        let since = Instant::now();
+        while self.taken() == taken {
+            assert!(since.elapsed() < DEADLINE, "nobody took the road");
+            std::thread::yield_now();
+        }
     }
 
     /// What was lost is lost; connections that are made from now on carry again.

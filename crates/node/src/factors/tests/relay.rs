@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use emptyroom_relayd::carrier::listening::Listening;
 use emptyroom_relayd::server::{Options, Server};
 use emptyroom_wire::op::{Answer, PutShare, Request};
 use emptyroom_wire::share::{Share, ShareKey};
@@ -18,7 +19,8 @@ pub(in crate::factors) struct Relay {
     runtime: Runtime,
     server: Option<Server>,
     data: PathBuf,
-    listen: SocketAddr,
+    /// Nobody listens by this. It keeps the port, so that nobody else is given it while the relay is stopped.
+    port: Listening,
     pub(in crate::factors) address: RelayAddress,
 }
 
@@ -29,9 +31,10 @@ impl Relay {
         let name = format!("emptyroom-node-{}-relay-{number}", std::process::id());
         let data = std::env::temp_dir().join(name);
         let runtime = crate::session::runtime().unwrap();
-        let server = started(&runtime, &data, "127.0.0.1:0".parse().unwrap());
+        let port = Listening::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let server = started(&runtime, &data, port.address());
         Self {
-            listen: server.listening(),
+            port,
             address: RelayAddress::parse(&server.address().with_code()).unwrap(),
             server: Some(server),
             runtime,
@@ -45,7 +48,7 @@ impl Relay {
     }
 
     pub(super) fn resume(&mut self) {
-        self.server = Some(started(&self.runtime, &self.data, self.listen));
+        self.server = Some(started(&self.runtime, &self.data, self.port.address()));
     }
 
     /// From now on it answers with another key for this share. It is restored from a backup without rows before, which is what knows

@@ -488,7 +488,7 @@ fn a_database_whose_commits_have_no_end_is_away_and_not_waited_for() {
         let _ = node.upkeep();
         let _ = node.expire(NOW);
         let took = asked.elapsed();
-        assert!(took < Duration::from_secs(3), "it was waited for: {took:?}");
+        assert!(took < Duration::from_secs(8), "it was waited for: {took:?}");
         thread::sleep(Duration::from_millis(200));
     }
     hangs.execute("postgres", "ALTER SYSTEM RESET synchronous_standby_names");

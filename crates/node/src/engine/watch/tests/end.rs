@@ -110,8 +110,8 @@ fn seen_for_a_day(engine: &mut Engine, pin: &SecretText) {
         deadline.look(&machine.runs(HOUR_MS).here());
     }
     engine.watch.deadline = Some(deadline);
-    // The next look is in five seconds.
-    engine.ticked_at.0 = engine.ticked_at.0.saturating_sub(10_000);
+    // The next look is in ten seconds.
+    engine.ticked_at.0 = engine.ticked_at.0.saturating_sub(5_000);
 }
 
 /// What everybody hears when the time is over.
