@@ -118,7 +118,7 @@ impl Conversation {
             Ok(()) => Ok(conversation),
             Err(fault) => Err(Unusable {
                 fault,
-                left: Some(conversation.left_at_relay()),
+                left: Some(conversation.left_at_relay(store)),
             }),
         }
     }
@@ -137,10 +137,13 @@ impl Conversation {
         Ok(())
     }
 
-    fn left_at_relay(&self) -> LeftAtRelay {
+    fn left_at_relay(&self, store: &Store<'_>) -> LeftAtRelay {
         let relay = self.relay();
-        let orders = self.destroy_orders(&relay);
-        LeftAtRelay { relay, orders }
+        LeftAtRelay {
+            relay,
+            orders: self.destroy_orders(&relay),
+            is_all: self.stage.is_some() || store.get(&self.id.stage()).is_none(),
+        }
     }
 
     /// Its keys must be whole. A group need not be, as a restart makes another (10.1); but not over one of a later version.
@@ -428,6 +431,8 @@ impl From<RecordFault> for Unusable {
 pub(crate) struct LeftAtRelay {
     pub(crate) relay: IdentityHash,
     pub(crate) orders: Vec<Order>,
+    /// Nothing else is there: what it was about to append, which may have made a log, could be read.
+    pub(crate) is_all: bool,
 }
 
 /// The logs of a conversation, as its state has them.

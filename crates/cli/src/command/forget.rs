@@ -12,7 +12,7 @@ use crate::terminal;
 /// the conversation's log, with what the other side has not fetched yet: wait for `delivered` where he is to read it. Exit code
 /// 3 says that the relay has not heard that yet. What he has fetched stays with him, and his program shows that the log is
 /// gone; to be silent, use `emptyroom block`. An open invite is made worthless. The relay is told until it has heard it, for 210
-/// days (invites: 40). Of a damaged conversation the relay is told only if the vault still says which log it was.
+/// days (invites: 40). Of a damaged conversation the relay is told only of those logs that the vault still names.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -43,7 +43,7 @@ impl Forget {
 fn log_stays(name: &str) -> String {
     let name = terminal::line(name);
     format!(
-        "{name}: the vault does not say any more which log this conversation has, so the relay cannot be told to destroy it. What is in it runs out within 30 days; \
+        "{name}: the vault does not say any more which logs this conversation has, so the relay cannot be told to destroy all of them. What is in them runs out within 30 days; \
          the other side can go on writing there, and an open invite can be taken until it expires"
     )
 }

@@ -202,8 +202,9 @@ impl Client {
 
     pub(super) fn damaged_contacts(&self) -> impl Iterator<Item = Contact> {
         self.damaged.values().map(|damaged| {
-            let relay = damaged.left.as_ref().map(|left| left.relay);
-            damaged.contact(relay.map_or_else(String::new, |relay| self.relay_name(&relay)))
+            let left = damaged.left.as_ref().filter(|left| left.is_all);
+            let relay = left.map(|left| self.relay_name(&left.relay));
+            damaged.contact(relay.unwrap_or_default())
         })
     }
 
@@ -219,7 +220,7 @@ impl Client {
             return false;
         };
         let left = self.damaged.remove(&id).and_then(|damaged| damaged.left);
-        if let Some(LeftAtRelay { relay, orders }) = left {
+        if let Some(LeftAtRelay { relay, orders, .. }) = left {
             for order in orders {
                 self.keep_destroy(relay, order);
             }

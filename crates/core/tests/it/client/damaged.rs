@@ -228,6 +228,27 @@ fn the_log_of_a_damaged_conversation_is_destroyed_where_its_state_can_be_read() 
     assert_eq!(refusal(&mut world, &log), Some(RefusalCode::Destroyed));
 }
 
+/// What it was about to append may have made a log, and cannot be read: what is known is destroyed, and the user can be told that it may not be all.
+// [SPEC 8.68, 12.78]
+#[test]
+fn what_is_known_of_a_damaged_conversation_is_destroyed_where_not_all_is() {
+    let mut world = three(9_528);
+    let all = emptyroom_core::inspect::conversations(&world.parties[0].records);
+    let log = all.unwrap().remove(0).main.unwrap();
+    start_with(&mut world, STAGE, Some(vec![0, 1, 9]));
+    let relay_of = |world: &mut World, whom: &str| {
+        let all = contacts(world);
+        let found = all.iter().find(|contact| contact.name == name(whom));
+        found.unwrap().relay.clone()
+    };
+    assert_eq!(relay_of(&mut world, "bob"), "");
+    assert!(!relay_of(&mut world, "carol").is_empty());
+    let forget = Command::Forget { name: name("bob") };
+    assert_eq!(world.command(0, forget), Ok(Reply::Done));
+    world.pass(MINUTE);
+    assert_eq!(refusal(&mut world, &log), Some(RefusalCode::Destroyed));
+}
+
 fn state_of_bob(world: &mut World) -> ContactState {
     let all = contacts(world);
     let bob = all.iter().find(|contact| contact.name == name("bob"));
