@@ -10,7 +10,6 @@
 //!   day-keys      of a node: the keys under which rows in databases are sealed once more
 //!   not-begun     of a node whose databases do not all have tables yet
 //!   exported, importing     its rows are on the move, and it is not served
-//!   imported                the file from which they came last
 //!   control       a socket: `emptyroom-relay status` and `backup` ask there
 //!   address       the address line of the last start, for `emptyroom-relay address`
 //!   store/        headers, entries and day keys: see `sqlite`

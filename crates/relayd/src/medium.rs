@@ -228,8 +228,7 @@ impl Keeper {
                 if !cluster.has_all_of(&hash)? {
                     return Err(MediumError::HalfImported);
                 }
-                let forgotten =
-                    mark::came_elsewhere(data).map_err(|e| e.failure("removing a mark"));
+                let forgotten = mark::came(data).map_err(|e| e.failure("removing a mark"));
                 forgotten.map_err(MediumError::Store)?;
             }
             return Ok(Self::Databases(Box::new(cluster)));

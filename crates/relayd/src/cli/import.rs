@@ -48,11 +48,11 @@ fn import(data: &DataDir, choice: Option<Choice>, arguments: &Arguments) -> Resu
         let from = (&*arguments.from, &hash);
         let Moved { rows, over, .. } =
             moving::import((&mut keeper, &come), &identity, from, telling())?;
-        keeper.all_came(data)?;
         format!("{rows} rows{}", left(over))
     } else {
-        "all rows of this file came before; nothing was changed".to_owned()
+        "all rows were there already".to_owned()
     };
+    keeper.all_came(data)?;
     console::result(&text)?;
     Ok(())
 }

@@ -9,8 +9,6 @@ use crate::data::{DataDir, DataError, open_failure, read_small, sync_directory, 
 
 /// Rows come: the hash of the file that they come from.
 const COMING: &str = "importing";
-/// All of them came: the same, of the file that came last into a store in this directory.
-const CAME: &str = "imported";
 /// They went.
 const GONE: &str = "exported";
 
@@ -45,21 +43,8 @@ pub(crate) fn come(data: &DataDir, hash: &[u8; 32]) -> Result<(), DataError> {
     write_private(&data.join(COMING), hash)
 }
 
-/// All of them are there, in this directory.
+/// All of them are there.
 pub(crate) fn came(data: &DataDir) -> Result<(), DataError> {
-    let path = data.join(COMING);
-    std::fs::rename(&path, data.join(CAME)).map_err(|e| DataError::io("rename", &path, e))?;
-    sync_directory(&path)
-}
-
-/// Whether those of the file with this hash were the last that came, and are not on the way to elsewhere.
-pub(crate) fn has_come(data: &DataDir, hash: &[u8; 32]) -> Result<bool, DataError> {
-    let came = read_small(&data.join(CAME))?;
-    Ok(came.is_some_and(|came| came.as_slice() == hash) && !is_there(&data.join(""))?)
-}
-
-/// All of them are where this directory does not keep them.
-pub(crate) fn came_elsewhere(data: &DataDir) -> Result<(), DataError> {
     remove(data, COMING)
 }
 

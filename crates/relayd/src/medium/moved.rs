@@ -37,7 +37,7 @@ impl Keeper {
     }
 
     /// Until all rows of the file with this hash are there it is not served. It is empty, or some of them are there already. Gives into what rows
-    /// come; nothing where all are there, and nothing was changed.
+    /// come; nothing where all are there.
     pub(crate) fn welcome(
         &mut self,
         data: &DataDir,
@@ -50,18 +50,12 @@ impl Keeper {
         }
         if let Self::Databases(cluster) = self {
             let come = welcome_there(cluster, is_marked, hash)?;
-            match come {
-                Some(_) => mark::come(data, hash)?,
-                None => mark::came_elsewhere(data)?,
-            }
+            mark::come(data, hash)?;
             return Ok(come);
         }
         if !is_marked {
             if !self.is_empty()? {
-                return match mark::has_come(data, hash)? {
-                    true => Ok(None),
-                    false => Err(MoveError::NotEmpty),
-                };
+                return Err(MoveError::NotEmpty);
             }
             mark::come(data, hash)?;
         }
@@ -73,7 +67,6 @@ impl Keeper {
         self.tidy_all()?;
         if let Self::Databases(cluster) = self {
             cluster.all_came()?;
-            return Ok(mark::came_elsewhere(data)?);
         }
         Ok(mark::came(data)?)
     }
@@ -155,9 +148,10 @@ fn welcome_there(
 ) -> Result<Option<Come>, MoveError> {
     let coming = cluster.coming(hash, is_marked)?;
     match coming {
-        Coming::Served if is_marked || !cluster.is_empty()? => return Ok(None),
-        Coming::New if !cluster.is_empty()? => return Err(MoveError::NotEmpty),
-        Coming::New | Coming::Half | Coming::Served => {}
+        Coming::Served if is_marked => return Ok(None),
+        Coming::Half => {}
+        Coming::New | Coming::Served if cluster.is_empty()? => {}
+        Coming::New | Coming::Served => return Err(MoveError::NotEmpty),
     }
     let come = cluster.welcome(hash, coming)?;
     Ok(Some(Come(come)))

@@ -37,8 +37,8 @@ fn run(arguments: &[&[&str]]) -> (i32, String) {
     let (is_late, output) = match ended.recv_timeout(PATIENCE) {
         Ok(output) => (false, output),
         Err(_) => {
-            let killed = Command::new("kill").args(["-9", &pid]).status();
-            assert!(killed.unwrap().success());
+            // It may end by itself just now.
+            let _ = Command::new("kill").args(["-9", &pid]).status();
             (true, ended.recv().unwrap())
         }
     };
@@ -199,8 +199,9 @@ fn a_relay_moves_to_databases_and_back() {
         stop(Process::start(&disk));
         let import = ["import", "--data", at(&node), "--store", &store, "--from"];
         done(&[&import, &[at(&there)]]);
-        // Not twice, which whoever did not see the end of the first one need not know.
-        expect(0, "came before", &[&import, &[at(&there)]]);
+        // Not twice: whoever did not see the end of the first one is told that there was one.
+        expect(4, "not empty", &[&import, &[at(&there)]]);
+        expect(4, "had ended", &[&import, &[at(&there)]]);
         let relay = Process::start_with(&node, &["--store", &store]);
         go_on(&relay.address, &logs, 2);
         // A relay that runs is not exported, nor is one whose other nodes run.
@@ -264,16 +265,10 @@ fn a_relay_moves_to_databases_and_back() {
         }
         let bring = ["import", "--data", at(&back), "--store", "sqlite"];
         done(&[&bring, &["--from", at(&home)]]);
-        expect(0, "came before", &[&bring, &["--from", at(&home)]]);
-        expect(4, "not empty", &[&bring, &["--from", at(&there)]]);
+        expect(4, "had ended", &[&bring, &["--from", at(&home)]]);
         let relay = Process::start(&back);
         go_on(&relay.address, &logs, written);
         go_on(&relay.address, &logs, written + 1);
-        stop(relay);
-        // Nothing of what was written since is taken back.
-        expect(0, "came before", &[&bring, &["--from", at(&home)]]);
-        let relay = Process::start(&back);
-        go_on(&relay.address, &logs, written + 2);
         stop(relay);
     }
 }

@@ -10,8 +10,8 @@ use super::*;
 const KILLS: u32 = 24;
 const LATER: Duration = Duration::from_millis(4);
 
-/// Kills the program again and again, wherever it is by then, and lets it end at last.
-fn killed(arguments: &[&[&str]], mut between: impl FnMut()) {
+/// Kills the program again and again, wherever it is by then, and lets it end at last. In between it is found out whether it had done all.
+fn killed(arguments: &[&[&str]], mut is_done: impl FnMut() -> bool) {
     for number in 1..=KILLS {
         let mut command = binary();
         command.args(arguments.concat());
@@ -22,7 +22,9 @@ fn killed(arguments: &[&[&str]], mut between: impl FnMut()) {
         if running.wait().unwrap().success() {
             return;
         }
-        between();
+        if is_done() {
+            return;
+        }
     }
     done(arguments);
 }
@@ -37,6 +39,20 @@ fn killed_at<T>(arguments: &[&[&str]], work: impl FnOnce() -> T) {
     assert!(running.try_wait().unwrap().is_none(), "it has ended");
     running.kill().unwrap();
     running.wait().unwrap();
+}
+
+/// It was killed behind its last step: run again, it says so.
+fn had_ended(data: &Path, arguments: &[&[&str]]) -> bool {
+    let (code, text) = match data.join("importing").exists() {
+        true => return false,
+        false => run(arguments),
+    };
+    // Else it had not begun, and is whole now.
+    assert!(
+        code == 0 || code == 4 && text.contains("had ended"),
+        "{text}"
+    );
+    true
 }
 
 /// Waits until the server has no connection of a program of the relay's any more.
@@ -83,6 +99,7 @@ fn moves_that_are_killed_go_on() {
     let is_there = || {
         // It may be whole, and not said so.
         let _ = fs::remove_file(&there);
+        false
     };
     killed(&[&export], is_there);
     assert!(!part.exists());
@@ -97,7 +114,9 @@ fn moves_that_are_killed_go_on() {
     killed_at(&[&import, &store], || {
         fs::write(&slow, &rows).unwrap();
         // It says what comes, and opens it again.
+        let since = Instant::now();
         while !node.join("importing").exists() {
+            assert!(since.elapsed() < PATIENCE, "it does not begin");
             std::thread::yield_now();
         }
         let mut half = fs::OpenOptions::new().write(true).open(&slow).unwrap();
@@ -114,6 +133,7 @@ fn moves_that_are_killed_go_on() {
         if moving(&address) == 1 {
             not_served("not whole", &node, &store);
         }
+        had_ended(&node, &[&import, &store])
     });
     let relay = Process::start_with(&node, &store);
     go_on(&relay.address, &logs, 2);
@@ -121,11 +141,18 @@ fn moves_that_are_killed_go_on() {
     let export = ["export", "--data", at(&node), "--to", at(&home)];
     killed(&[&export, &store], || {
         let _ = fs::remove_file(&home);
+        false
     });
     not_served("exported", &node, &store);
     let back = place("back");
     twin(&node, &place("later"), &back);
-    done(&[&["import", "--data", at(&back), "--from", at(&home)]]);
+    let import = ["import", "--data", at(&back), "--from", at(&home)];
+    killed(&[&import], || {
+        if back.join("importing").exists() {
+            not_served("not whole", &back, &[]);
+        }
+        back.join("identity.key").exists() && had_ended(&back, &[&import])
+    });
     let relay = Process::start(&back);
     go_on(&relay.address, &logs, 3);
     stop(relay);
