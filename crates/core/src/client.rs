@@ -181,7 +181,7 @@ impl Client {
         self.outputs.poll()
     }
 
-    /// The relays that are connected now, as events name them.
+    /// The relays that are connected now, as events name them. Their events may still wait for what is to be stored.
     pub fn relays_up(&self) -> impl Iterator<Item = String> {
         let up = self.relays.values().filter(|relay| relay.link.is_up());
         up.map(|relay| relay.link.name())

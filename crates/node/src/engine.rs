@@ -15,7 +15,7 @@ mod switch;
 mod turning;
 mod watch;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,6 +108,8 @@ pub(crate) struct Engine {
     waiting: BTreeMap<CommandId, Waiting>,
     command_last: u64,
     watchers: Vec<Watcher>,
+    /// Relays of which it was told last that they are connected.
+    up: BTreeSet<String>,
     /// For what runs beside it.
     itself: mpsc::Sender<Message>,
     drilling: bool,
@@ -221,6 +223,7 @@ impl Engine {
             waiting: BTreeMap::new(),
             command_last: 0,
             watchers: Vec::new(),
+            up: BTreeSet::new(),
             jobs: Jobs::new(itself.clone()),
             itself,
             drilling: false,
@@ -340,9 +343,9 @@ impl Engine {
                 let gone = self.switch.news();
                 // [SPEC 12.27]
                 let up = self.client.iter().flat_map(Client::relays_up);
+                let up = up.filter(|relay| self.up.contains(relay));
                 let up = up.map(|relay| Event::Connection { relay, up: true });
-                let news = news.into_iter().chain(gone).chain(up);
-                if news.into_iter().all(|event| watcher(&event)) {
+                if up.chain(news).chain(gone).all(|event| watcher(&event)) {
                     self.watchers.push(watcher);
                 }
             }

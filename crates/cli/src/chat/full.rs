@@ -212,7 +212,18 @@ impl Chat<'_> {
             return Err(why);
         }
         match event {
-            Event::Connection { .. }
+            Event::Connection { relay, up: true } => {
+                // That all is well is news only where it was not.
+                let was = words::event(&Event::Connection {
+                    relay: relay.clone(),
+                    up: false,
+                });
+                if was.is_some_and(|was| was == self.hint) {
+                    self.hint = words::event(event).unwrap_or_default();
+                }
+                Ok(())
+            }
+            Event::Connection { up: false, .. }
             | Event::UpdateNeeded { .. }
             | Event::RelayTrouble { .. }
             | Event::PeerTrouble { .. }

@@ -69,7 +69,9 @@ impl Receive {
                     return Err(room::storage_failed(&why));
                 }
                 Some(Heard::Event(event)) => {
-                    if !inbox.tells(&event) {
+                    // That all is well is for who stays.
+                    let is_well = matches!(event, Event::Connection { up: true, .. });
+                    if !inbox.tells(&event) && (self.follow || !is_well) {
                         room.out.told(&event)?;
                     }
                     inbox.heard(&session, &event)?

@@ -157,6 +157,14 @@ fn events_are_notified_and_locked_is_the_last() {
             break;
         }
     }
+    late.write("{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"status\"}\n");
+    loop {
+        let line = late.line().unwrap();
+        assert_ne!(line["params"]["event"], "connection", "once");
+        if line["id"] == 2 {
+            break;
+        }
+    }
 
     // Who did not subscribe hears nothing but answers.
     assert_eq!(silent.call("status", json!({}))["result"]["v"], 1);
