@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 
 use emptyroom_node::api::{Exit, Failure, SecretText};
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
-use rustix::termios::{tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios};
+use rustix::termios::{tcflush, tcgetattr, tcsetattr};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::failure;
@@ -115,7 +115,8 @@ impl<'a> Quiet<'a> {
         let (theirs, as_before) = (tty.try_clone().map_err(fault)?, before.clone());
         let _watch = Watch::with(move || {
             // What was typed and not read may be half of a PIN, and whoever reads next would show it.
-            put_back(&theirs, &as_before, OptionalActions::Flush);
+            let _ = tcflush(&theirs, QueueSelector::IFlush);
+            put_back(&theirs, &as_before);
             Then::End
         })?;
         let mut quiet = before.clone();
@@ -136,13 +137,13 @@ impl<'a> Quiet<'a> {
 
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
-        put_back(self.tty, &self.before, OptionalActions::Now);
+        put_back(self.tty, &self.before);
     }
 }
 
-fn put_back(tty: &File, before: &Termios, unread: OptionalActions) {
+fn put_back(tty: &File, before: &Termios) {
     // A terminal that is gone needs nothing.
-    let _ = tcsetattr(tty, unread, before);
+    let _ = tcsetattr(tty, OptionalActions::Now, before);
 }
 
 #[cfg(test)]
