@@ -17,8 +17,6 @@ impl Scratch {
     pub fn new(part: &str) -> Result<Scratch, Trouble> {
         let path =
             std::env::temp_dir().join(format!("emptyroom-bench-{part}-{}", std::process::id()));
-        // Of a run that was killed; else there is none.
-        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path)?;
         Ok(Scratch { path })
     }

@@ -312,12 +312,15 @@ mod tests {
             let reading = clients.clone().acquire_owned().await.unwrap();
             let answered = Arc::new(AtomicU64::new(0));
             let answers = answered.clone();
+            let (waits, begun) = tokio::sync::oneshot::channel();
             tokio::spawn(async move {
-                tokio::task::yield_now().await;
+                let _ = begun.await;
                 answers.store(1, Ordering::Relaxed);
                 drop(reading);
             });
-            farewell(&clients).await;
+            tokio::join!(farewell(&clients), async { waits.send(()) })
+                .1
+                .unwrap();
             assert_eq!(answered.load(Ordering::Relaxed), 1);
             let _never_reads = clients.clone().acquire_owned().await.unwrap();
             farewell(&clients).await;

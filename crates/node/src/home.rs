@@ -413,3 +413,24 @@ fn wipe_failure(error: WipeError) -> Failure {
             .hint("see to the disk, then run the command again"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [SPEC 12.30]
+    #[test]
+    fn whoever_stood_still_tries_once_more() {
+        let tries = std::cell::Cell::new(0);
+        let step = || {
+            tries.set(tries.get() + 1);
+            // The time is over when the first try is.
+            std::thread::sleep(Duration::from_millis(20));
+            Ok(tries.get() == 1)
+        };
+        let is_in_use = patiently(Duration::from_millis(10), step, |is_in_use| *is_in_use);
+        assert!(is_in_use.is_ok_and(|is_in_use| !is_in_use));
+        let always = patiently(Duration::from_millis(10), || Ok(true), |_| true);
+        assert!(always.is_ok_and(|is_in_use| is_in_use));
+    }
+}

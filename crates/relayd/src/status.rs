@@ -51,7 +51,7 @@ const GUESTS_MAX: usize = 8;
 const VISIT: Duration = Duration::from_secs(5);
 /// How long one may last on the control socket: so long a backup may take.
 // [SPEC 6.133]
-const HOLD: Duration = Duration::from_secs(600);
+pub(crate) const HOLD: Duration = Duration::from_secs(600);
 /// Bytes of a request.
 const REQUEST_LEN_MAX: usize = 8 * 1024;
 /// How long the relay may take to say how it fares.

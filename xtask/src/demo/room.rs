@@ -73,8 +73,6 @@ impl Room {
     /// When it cannot be made.
     pub(crate) fn new(name: &str) -> Result<Room, String> {
         let directory = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        // Of a run that was killed; else there is none.
-        let _ = fs::remove_dir_all(&directory);
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&directory)

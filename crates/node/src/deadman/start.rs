@@ -219,7 +219,7 @@ mod tests {
         let home = home("patience");
         let lock = OsDirectory::at(&home).lock().unwrap();
         let looking = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(std::time::Duration::from_millis(50));
             drop(lock);
         });
         let pin = SecretText::new("a pin of this test".to_owned());
@@ -243,7 +243,7 @@ mod tests {
         std::fs::rename(&header, &kept).unwrap();
         std::fs::create_dir(&header).unwrap();
         let given_back = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(std::time::Duration::from_millis(50));
             // At once: there is no moment in which nothing lies there.
             renameat_with(CWD, &kept, CWD, &header, RenameFlags::EXCHANGE).unwrap();
             std::fs::remove_dir(&kept).unwrap();
@@ -273,7 +273,7 @@ mod tests {
         take_away(&home);
         let again = home.clone();
         let given_back = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(std::time::Duration::from_millis(50));
             give_back(&again);
         });
         let found = order_begun(&directory);

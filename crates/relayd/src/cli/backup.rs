@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -20,6 +20,7 @@ use crate::console;
 use crate::data::backup::{Draft, is_half_restored};
 use crate::data::{DataDir, DataError, identity};
 use crate::postgres::ratchet;
+use crate::status::HOLD;
 
 const DAY_S: u64 = 24 * 60 * 60;
 /// After the copy it is looked for so long whether the store was held all the time.
@@ -189,11 +190,14 @@ impl Still {
 struct Held {
     runtime: Runtime,
     answer: Response<Incoming>,
+    /// Before it was asked for.
+    since: Instant,
 }
 
 impl Held {
     fn take(place: &Place) -> Result<Self, Failure> {
         let runtime = ask::runtime()?;
+        let since = Instant::now();
         let asked = runtime.block_on(async {
             let mut answer = ask::send(place, Method::POST, "/hold").await?;
             // The first bytes come when it stands.
@@ -208,19 +212,28 @@ impl Held {
             .hint("run this as the relay's user or as root; or stop the relay first")
         };
         match asked {
-            Ok(Some(answer)) => Ok(Self { runtime, answer }),
+            Ok(Some(answer)) => Ok(Self {
+                runtime,
+                answer,
+                since,
+            }),
             Ok(None) => Err(failed("it refuses".to_owned())),
             Err(error) => Err(failed(error.to_string())),
         }
     }
 
-    /// The relay has not ended the answer, and with it the hold. Nothing was read while files were copied: a process that stood still in
-    /// the first look finds its time over before what there is to read, and in the second it does not.
+    /// The relay has not ended the answer, and with it the hold. Nothing was read while files were copied: who stands still in a look finds
+    /// its time over before what there is to read. So there are two, and no hold is longer than a relay's.
     fn is_held(&mut self) -> bool {
-        let Self { runtime, answer } = self;
-        runtime.block_on(async {
+        let Self {
+            runtime,
+            answer,
+            since,
+        } = self;
+        let goes_on = runtime.block_on(async {
             timeout(LOOK, answer.frame()).await.is_err()
                 && timeout(LOOK, answer.frame()).await.is_err()
-        })
+        });
+        goes_on && since.elapsed() < HOLD
     }
 }

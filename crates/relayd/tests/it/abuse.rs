@@ -113,7 +113,7 @@ fn hoard(address: &RelayAddress, log: &Log) -> Client {
 #[test]
 fn floods_hold_up_nobody_and_fill_no_memory() {
     let dir = Scratch::new("floods");
-    // Of an address that others need the flood takes no more than its part: that is another test's affair.
+    // All come from one address, whose limit is another test's affair.
     let many = ["--connections-per-address", "100000"];
     let relay = Process::start_with(&dir.path().join("data"), &many);
     let address = &relay.address;

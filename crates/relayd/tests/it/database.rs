@@ -323,7 +323,7 @@ fn bin() -> PathBuf {
     bins.max().unwrap_or_default()
 }
 
-/// A port that only who asks here is given: below those that the system gives to who asks for any.
+/// A free port that hardly anybody else is given until it is used: another one each time, below those that the system gives to who asks for any.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {

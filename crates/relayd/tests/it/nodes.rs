@@ -102,7 +102,8 @@ impl Cluster {
             let said = self.said(node);
             let times = |what| said.matches(what).count();
             let (gone, back) = (times("NATS cannot be used"), times("NATS is back"));
-            if gone > 0 && back == gone {
+            // A busy server may end a connection once more.
+            if (1..=2).contains(&gone) && back == gone {
                 return said;
             }
             assert!(since.elapsed() < SWEEP, "{said}");
@@ -177,7 +178,7 @@ fn what_is_written_on_one_node_is_read_on_the_others() {
         })
         .collect();
     assert!(chains.iter().all(|chain| *chain == chains[0]) && chains[0].len() == NODES);
-    // NATS goes, and comes back: nothing is lost, and both are said once.
+    // NATS goes, and comes back: nothing is lost, and both are said.
     nats.stop();
     assert_eq!(ends[1].write(&log, "without news"), 6);
     nats.run();

@@ -61,11 +61,15 @@ fn a_stop_answers_what_came_before_and_exits_with_0() {
             }
             // Refusals may come before answers that wait for the disk.
             match client.any_answer() {
-                Ok((_, Answer::Appended(appended))) => acknowledged = appended.seq + 1,
-                Ok(_) => {}
+                Ok((_, Answer::Appended(appended))) => {
+                    assert_eq!(appended.seq, acknowledged);
+                    acknowledged += 1;
+                }
+                Ok((refused, _)) => assert!(refused >= 10, "{refused}"),
                 Err(_) => break,
             }
         }
+        assert!(acknowledged > 0);
         let (status, stdout, stderr) = relay.wait();
         assert_eq!(status.code(), Some(0), "{stderr}");
         assert_eq!(stdout, "");

@@ -134,3 +134,25 @@ impl File for OsFile {
         super::sys::forget_cached(&self.file);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a process does that was begun and does not run its program yet.
+    #[test]
+    fn a_lock_that_is_given_back_is_free_whoever_has_its_file_open() {
+        let path =
+            std::env::temp_dir().join(format!("emptyroom-vault-{}-lock", std::process::id()));
+        let directory = OsDirectory::create(&path).unwrap();
+        let file = options(true).open(path.join(LOCK_NAME)).unwrap();
+        let kept = file.try_clone().unwrap();
+        file.try_lock().unwrap();
+        let lock = Lock(file);
+        assert!(directory.lock().is_err());
+        drop(lock);
+        assert!(directory.lock().is_ok());
+        drop(kept);
+        fs::remove_dir_all(&path).unwrap();
+    }
+}

@@ -285,13 +285,17 @@ fn nothing_is_left_in_the_raw_image_after_a_panic_or_a_wipe() {
 /// A small file system in a file, mounted; unmounted when dropped.
 struct Mount {
     base: PathBuf,
+    is_mounted: bool,
 }
 
 impl Mount {
     fn new(name: &str) -> Result<Mount, String> {
         let base = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         std::fs::create_dir_all(base.join("mnt")).map_err(|e| e.to_string())?;
-        let mount = Mount { base };
+        let mut mount = Mount {
+            base,
+            is_mounted: false,
+        };
         let image = mount.image();
         let file = std::fs::File::create(&image).map_err(|e| e.to_string())?;
         file.set_len(24 * 1024 * 1024).map_err(|e| e.to_string())?;
@@ -300,6 +304,7 @@ impl Mount {
             "mount",
             &["-o", "loop", &text(&image), &text(&mount.path())],
         )?;
+        mount.is_mounted = true;
         Ok(mount)
     }
 
@@ -331,14 +336,16 @@ impl Mount {
             if outcome.is_ok() || since.elapsed() > Duration::from_secs(10) {
                 return outcome;
             }
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = self.unmount();
+        if self.is_mounted {
+            let _ = self.unmount();
+        }
         let _ = std::fs::remove_dir_all(&self.base);
     }
 }

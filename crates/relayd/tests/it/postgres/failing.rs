@@ -195,7 +195,12 @@ fn a_row_that_another_node_holds_refuses_a_batch_once_and_keeps_the_connection()
     };
     let before = session();
     let holds = server.changing(name, "SELECT 1 FROM lasting FOR UPDATE");
+    let since = Instant::now();
     let refused = one(&mut node, append(1, 0, 0));
+    assert!(
+        since.elapsed() < Duration::from_secs(8),
+        "it was waited for"
+    );
     assert!(
         matches!(&refused, Err(failure @ StoreFailure::Away(_)) if failure.to_string().contains("holds a row"))
     );
