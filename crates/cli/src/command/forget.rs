@@ -30,7 +30,7 @@ impl Forget {
         let session = room.open()?;
         let before = room::contact(&session, &self.name)?;
         // [SPEC 12.78]
-        if before.state == "damaged" && before.relay.is_empty() {
+        if before.all_logs_known == Some(false) {
             room.out.warn("log_stays", &log_stays(&self.name));
         }
         room.change_in(session, &self.name, [call], |after| {
@@ -43,7 +43,7 @@ impl Forget {
 fn log_stays(name: &str) -> String {
     let name = terminal::line(name);
     format!(
-        "{name}: the vault does not say any more which logs this conversation has, so the relay cannot be told to destroy all of them. What is in them runs out within 30 days; \
+        "{name}: the vault does not say any more which logs this conversation has, so the relay is told to destroy those that it names, if any. What is in the others runs out within 30 days; \
          the other side can go on writing there, and an open invite can be taken until it expires"
     )
 }

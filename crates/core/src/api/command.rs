@@ -281,6 +281,8 @@ pub struct Contact {
     pub waiting: usize,
     /// Its relay, by host and port.
     pub relay: String,
+    /// Everything that it may have at its relay can be destroyed there. Of a damaged one it may not.
+    pub all_logs_known: bool,
 }
 
 /// How a conversation stands.

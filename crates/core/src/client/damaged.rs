@@ -129,6 +129,7 @@ impl Damaged {
             unread: 0,
             waiting: 0,
             relay,
+            all_logs_known: self.left.as_ref().is_some_and(|left| left.is_all),
         }
     }
 
@@ -202,9 +203,8 @@ impl Client {
 
     pub(super) fn damaged_contacts(&self) -> impl Iterator<Item = Contact> {
         self.damaged.values().map(|damaged| {
-            let left = damaged.left.as_ref().filter(|left| left.is_all);
-            let relay = left.map(|left| self.relay_name(&left.relay));
-            damaged.contact(relay.unwrap_or_default())
+            let relay = damaged.left.as_ref().map(|left| left.relay);
+            damaged.contact(relay.map_or_else(String::new, |relay| self.relay_name(&relay)))
         })
     }
 

@@ -216,6 +216,7 @@ impl Conversation {
             unread: self.state.lines.unread(),
             waiting: self.waiting(),
             relay,
+            all_logs_known: true,
         }
     }
 

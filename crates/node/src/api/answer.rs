@@ -172,8 +172,11 @@ pub struct ContactInfo {
     pub unread: u64,
     /// Messages and changes that wait for the relay.
     pub waiting: usize,
-    /// Its relay, by host and port; empty for a damaged one.
+    /// Its relay, by host and port; empty for a damaged one of which that is not known.
     pub relay: String,
+    /// Of a damaged one: the vault still names all logs that it may have there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_logs_known: Option<bool>,
 }
 
 /// The state of everything.

@@ -95,6 +95,7 @@ fn invite(info: core::InviteInfo) -> InviteInfo {
 
 fn contact(contact: core::Contact) -> ContactInfo {
     let (state, why) = words::contact_state(contact.state);
+    let is_damaged = matches!(contact.state, core::ContactState::Damaged(_));
     ContactInfo {
         name: text(&contact.name),
         state: state.to_owned(),
@@ -107,6 +108,7 @@ fn contact(contact: core::Contact) -> ContactInfo {
         unread: contact.unread,
         waiting: contact.waiting,
         relay: contact.relay,
+        all_logs_known: is_damaged.then_some(contact.all_logs_known),
     }
 }
 

@@ -236,13 +236,16 @@ fn what_is_known_of_a_damaged_conversation_is_destroyed_where_not_all_is() {
     let all = emptyroom_core::inspect::conversations(&world.parties[0].records);
     let log = all.unwrap().remove(0).main.unwrap();
     start_with(&mut world, STAGE, Some(vec![0, 1, 9]));
-    let relay_of = |world: &mut World, whom: &str| {
-        let all = contacts(world);
-        let found = all.iter().find(|contact| contact.name == name(whom));
-        found.unwrap().relay.clone()
+    let all = contacts(&mut world);
+    let known = |whom: &str| {
+        let contact = all.iter().find(|contact| contact.name == name(whom));
+        let contact = contact.unwrap();
+        (!contact.relay.is_empty(), contact.all_logs_known)
     };
-    assert_eq!(relay_of(&mut world, "bob"), "");
-    assert!(!relay_of(&mut world, "carol").is_empty());
+    assert_eq!(
+        (known("bob"), known("carol")),
+        ((true, false), (true, true))
+    );
     let forget = Command::Forget { name: name("bob") };
     assert_eq!(world.command(0, forget), Ok(Reply::Done));
     world.pass(MINUTE);
