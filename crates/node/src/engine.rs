@@ -15,7 +15,7 @@ mod switch;
 mod turning;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,8 +108,8 @@ pub(crate) struct Engine {
     waiting: BTreeMap<CommandId, Waiting>,
     command_last: u64,
     watchers: Vec<Watcher>,
-    /// Relays of which it was told last that they are connected.
-    up: BTreeSet<String>,
+    /// Those who come while events wait for the disk: they are told how things are, and no event twice.
+    newcomers: Vec<Watcher>,
     /// For what runs beside it.
     itself: mpsc::Sender<Message>,
     drilling: bool,
@@ -223,7 +223,7 @@ impl Engine {
             waiting: BTreeMap::new(),
             command_last: 0,
             watchers: Vec::new(),
-            up: BTreeSet::new(),
+            newcomers: Vec::new(),
             jobs: Jobs::new(itself.clone()),
             itself,
             drilling: false,
@@ -294,6 +294,7 @@ impl Engine {
                     self.finish_jobs(&mut messages).await;
                 }
                 let behind = self.look_behind(end, &mut messages);
+                self.welcome();
                 // [SPEC 11.66] An order that came meanwhile, or stood behind whoever locks.
                 let end = self.ending.take().map_or(end, |(end, _)| end);
                 let (jobs, home) = (self.jobs.thread_end(), self.home.clone());
@@ -336,17 +337,10 @@ impl Engine {
             }
             Message::Drilled(outcome, answerer) => self.drilled(outcome, answerer),
             Message::Ordered(ordered) => self.ordered(ordered),
-            Message::Watch(mut watcher) => {
-                // [SPEC 11.83]
-                let news = self.watch.news(&clock::here());
-                // [SPEC 11.69]
-                let gone = self.switch.news();
-                // [SPEC 12.27]
-                let up = self.client.iter().flat_map(Client::relays_up);
-                let up = up.filter(|relay| self.up.contains(relay));
-                let up = up.map(|relay| Event::Connection { relay, up: true });
-                if up.chain(news).chain(gone).all(|event| watcher(&event)) {
-                    self.watchers.push(watcher);
+            Message::Watch(watcher) => {
+                self.newcomers.push(watcher);
+                if self.inputs.is_empty() && self.unstored.is_empty() {
+                    self.welcome();
                 }
             }
             Message::Link(id, from) => self.inputs.push_back(match from {
@@ -362,6 +356,22 @@ impl Engine {
         }
     }
 
+    /// Tells those who came how things are; what happens from now on they are told as all others.
+    fn welcome(&mut self) {
+        for mut watcher in std::mem::take(&mut self.newcomers) {
+            // [SPEC 12.27]
+            let up = self.client.iter().flat_map(Client::relays_up);
+            let up = up.map(|relay| Event::Connection { relay, up: true });
+            // [SPEC 11.83]
+            let news = self.watch.news(&clock::here());
+            // [SPEC 11.69]
+            let gone = self.switch.news();
+            if up.chain(news).chain(gone).all(|event| watcher(&event)) {
+                self.watchers.push(watcher);
+            }
+        }
+    }
+
     /// Inputs into the client and outputs out of it, until nothing is left to do but wait.
     fn settle(&mut self, messages: &mut mpsc::Receiver<Message>) {
         let mut taken = 0;
@@ -372,6 +382,7 @@ impl Engine {
                 self.feed(input);
             }
             if self.unstored.is_empty() || self.is_destroying() {
+                self.welcome();
                 return;
             }
             // What waits already shares the transaction.

@@ -213,13 +213,13 @@ impl Chat<'_> {
         }
         match event {
             Event::Connection { relay, up: true } => {
-                // That all is well is news only where it was not.
+                // That all is well is no news: what said otherwise goes.
                 let was = words::event(&Event::Connection {
                     relay: relay.clone(),
                     up: false,
                 });
                 if was.is_some_and(|was| was == self.hint) {
-                    self.hint = words::event(event).unwrap_or_default();
+                    self.hint.clear();
                 }
                 Ok(())
             }

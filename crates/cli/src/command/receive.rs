@@ -53,6 +53,7 @@ impl Receive {
         let mut fetched = None;
         let mut receipts_wait = false;
         let mut settled = None;
+        let mut was_away = false;
         loop {
             let until = settled.filter(|_| !self.follow);
             let until = until.map(|at| if shown == 0 { deadline.max(at) } else { at });
@@ -69,9 +70,10 @@ impl Receive {
                     return Err(room::storage_failed(&why));
                 }
                 Some(Heard::Event(event)) => {
-                    // That all is well is for who stays.
+                    // That all is well is for who stays, or was told that it is not.
                     let is_well = matches!(event, Event::Connection { up: true, .. });
-                    if !inbox.tells(&event) && (self.follow || !is_well) {
+                    was_away |= matches!(event, Event::Connection { up: false, .. });
+                    if !inbox.tells(&event) && (self.follow || was_away || !is_well) {
                         room.out.told(&event)?;
                     }
                     inbox.heard(&session, &event)?

@@ -124,7 +124,6 @@ impl Engine {
         self.inputs.clear();
         self.unstored.clear();
         self.links.hang_up_all();
-        self.up.clear();
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             (waiting.answerer)(Err(failure.clone()));
         }
@@ -137,12 +136,6 @@ impl Engine {
     }
 
     pub(super) fn tell(&mut self, event: &Event) {
-        if let Event::Connection { relay, up } = event {
-            match up {
-                true => self.up.insert(relay.clone()),
-                false => self.up.remove(relay),
-            };
-        }
         self.watchers.retain_mut(|watcher| watcher(event));
     }
 

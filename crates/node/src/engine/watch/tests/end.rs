@@ -63,6 +63,7 @@ fn an_open_vault_is_destroyed_when_its_time_is_over() {
     } = Running::over(vault, &home);
     let (first, told) = watcher();
     engine.take(Message::Watch(first));
+    engine.welcome();
     let unset = engine.suspend_deadman(&pin, 3).err().unwrap();
     assert_eq!(unset.error, "deadman_off");
     assert!(engine.set_deadman(&pin, Some(0)).is_err());
@@ -75,6 +76,7 @@ fn an_open_vault_is_destroyed_when_its_time_is_over() {
     // Who comes later hears of it, too.
     let (second, told_later) = watcher();
     engine.take(Message::Watch(second));
+    engine.welcome();
     assert_eq!(told_later.lock().unwrap().len(), 1);
     let lefts = |told: &Mutex<Vec<Event>>| -> Vec<u64> {
         let told = told.lock().unwrap();
@@ -199,6 +201,7 @@ fn an_open_vault_that_cannot_be_destroyed_whole_is_told_so() {
     let mut running = Running::over(vault, &home);
     let (first, told) = watcher();
     running.engine.take(Message::Watch(first));
+    running.engine.welcome();
     seen_for_a_day(&mut running.engine, &pin);
     running.engine.watch_time(&clock::here());
     std::fs::remove_file(home.join("records")).unwrap();
