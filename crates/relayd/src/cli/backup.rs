@@ -223,7 +223,7 @@ impl Held {
     }
 
     /// The relay has not ended the answer, and with it the hold. Nothing was read while files were copied: who stands still in a look finds
-    /// its time over before what there is to read. So there are two, and no hold is longer than a relay's.
+    /// its time over before what there is to read. So there are two looks; and what took longer than a relay holds is void.
     fn is_held(&mut self) -> bool {
         let Self {
             runtime,

@@ -206,7 +206,7 @@ impl From<MoveError> for Failure {
                 "`backup` and `restore` make a data directory of the same identity; nothing was changed",
             ),
             MoveError::NotEmpty => Self::new(Exit::Data, text)
-                .hint("nothing was changed; an import that ran there before had ended, and `serve` serves what it brought; for another one give a new data directory, or new databases"),
+                .hint("nothing was changed; if this file was imported there before, that had ended: keep it until you have seen its logs served; for another one give a new data directory, or new databases"),
             MoveError::OtherImport => Self::new(Exit::Data, text)
                 .hint("go on with that file, or give a new data directory, and new databases"),
             MoveError::HalfImported => {

@@ -201,7 +201,7 @@ fn a_relay_moves_to_databases_and_back() {
         done(&[&import, &[at(&there)]]);
         // Not twice: whoever did not see the end of the first one is told that there was one.
         expect(4, "not empty", &[&import, &[at(&there)]]);
-        expect(4, "had ended", &[&import, &[at(&there)]]);
+        expect(4, "that had ended", &[&import, &[at(&there)]]);
         let relay = Process::start_with(&node, &["--store", &store]);
         go_on(&relay.address, &logs, 2);
         // A relay that runs is not exported, nor is one whose other nodes run.
@@ -265,7 +265,7 @@ fn a_relay_moves_to_databases_and_back() {
         }
         let bring = ["import", "--data", at(&back), "--store", "sqlite"];
         done(&[&bring, &["--from", at(&home)]]);
-        expect(4, "had ended", &[&bring, &["--from", at(&home)]]);
+        expect(4, "that had ended", &[&bring, &["--from", at(&home)]]);
         let relay = Process::start(&back);
         go_on(&relay.address, &logs, written);
         go_on(&relay.address, &logs, written + 1);

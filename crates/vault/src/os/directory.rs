@@ -53,12 +53,7 @@ impl OsDirectory {
 
 impl Directory for OsDirectory {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        let file = options(true).open(self.path.join(LOCK_NAME))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Box::new(Lock(file))),
-            Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-            Err(fs::TryLockError::Error(e)) => Err(e),
-        }
+        locked(options(true).open(self.path.join(LOCK_NAME))?)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
@@ -81,6 +76,14 @@ impl Directory for OsDirectory {
 
     fn sync(&self) -> io::Result<()> {
         fs::File::open(&self.path)?.sync_all()
+    }
+}
+
+fn locked(file: fs::File) -> io::Result<Box<dyn Send + Sync>> {
+    match file.try_lock() {
+        Ok(()) => Ok(Box::new(Lock(file))),
+        Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(fs::TryLockError::Error(e)) => Err(e),
     }
 }
 
@@ -147,8 +150,7 @@ mod tests {
         let directory = OsDirectory::create(&path).unwrap();
         let file = options(true).open(path.join(LOCK_NAME)).unwrap();
         let kept = file.try_clone().unwrap();
-        file.try_lock().unwrap();
-        let lock = Lock(file);
+        let lock = locked(file).unwrap();
         assert!(directory.lock().is_err());
         drop(lock);
         assert!(directory.lock().is_ok());
