@@ -147,5 +147,5 @@ fn err(text: &str) {
 
 /// Columns of the terminal.
 pub(crate) fn columns() -> usize {
-    crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns))
+    terminal::size().0
 }

@@ -6,6 +6,13 @@
 
 use serde::Serialize;
 
+/// Columns and rows of the terminal; the usual ones where it does not say, as over a serial line or in a container.
+pub(crate) fn size() -> (usize, usize) {
+    let (columns, rows) = crossterm::terminal::size().unwrap_or_default();
+    let or = |said: u16, usual| if said == 0 { usual } else { usize::from(said) };
+    (or(columns, 80), or(rows, 24))
+}
+
 /// One line: nothing steers, line breaks are shown as codes too.
 // [SPEC 12.6]
 pub(crate) fn line(text: &str) -> String {

@@ -13,12 +13,6 @@ use emptyroom_node::api::Failure;
 use super::screen::{Kind, Row};
 use crate::failure;
 
-/// Columns and rows of the terminal.
-pub(crate) fn size() -> (usize, usize) {
-    let (columns, height) = terminal::size().unwrap_or((80, 24));
-    (usize::from(columns), usize::from(height))
-}
-
 /// Draws all rows, with the cursor in the last one.
 pub(crate) fn put(rows: &[Row], cursor: usize) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();

@@ -11,13 +11,14 @@ use emptyroom_node::api::{Answer, Call, Event, Failure, Line, LineBody};
 use emptyroom_node::{Events, Session};
 
 use super::INPUTS_WAITING_MAX;
-use super::canvas::{self, AlternateScreen, size};
+use super::canvas::{self, AlternateScreen};
 use super::editor::Editor;
 use super::idle::Idle;
 use super::screen::{View, lines_shown, rows, runs};
 use crate::command::history;
 use crate::command::receive::inbox::now_ms;
 use crate::signals::{Then, Watch};
+use crate::terminal::size;
 use crate::{failure, room, span, words};
 
 /// Lines of the conversation that are read for one screen.

@@ -1,6 +1,6 @@
 //! Chat, in a pipe and on a terminal; and the prompts, which need one.
 
-use crate::world::{Person, Relay, pair};
+use crate::world::{Person, Relay, pair, program};
 
 pub mod pty;
 
@@ -32,6 +32,25 @@ fn in_a_pipe_lines_go_in_and_messages_come_out() {
     hers.finish().ok();
     his.end_of_input();
     his.finish().ok();
+}
+
+/// Over a serial line, or in a container, a terminal does not say how wide it is.
+#[test]
+fn a_terminal_without_a_width_has_the_usual_one() {
+    let ada = Person::with_vault(None);
+    let words = std::fs::read_to_string(&ada.pin_file).unwrap();
+    let mut command = program();
+    command
+        .arg("--home")
+        .arg(&ada.home)
+        .args(["deadman", "14d"]);
+    let mut terminal = Terminal::run(command);
+    terminal.resize(0);
+    terminal.wait_until(|screen| screen.contains("PIN or passphrase:"));
+    terminal.type_in(&words);
+    let (status, screen) = terminal.end();
+    assert!(status.success(), "{screen}");
+    assert!(screen.contains("must be kept for a court"), "{screen}");
 }
 
 /// Nobody sits there any more: whatever arrives in the meantime, the vault is locked.
