@@ -45,7 +45,7 @@ fn cut_off(data: &Path, store: &[&str], rows: &[u8], slow: &Path) {
         fs::write(&slow, &rows).unwrap();
         // It says what comes, and opens it again.
         while !mark.exists() {
-            thread::yield_now();
+            thread::sleep(Duration::from_millis(1));
         }
         let mut again = fs::OpenOptions::new().write(true).open(&slow).unwrap();
         again.write_all(&rows[..rows.len() / 2]).unwrap();
