@@ -108,7 +108,7 @@ pub(crate) struct Engine {
     waiting: BTreeMap<CommandId, Waiting>,
     command_last: u64,
     watchers: Vec<Watcher>,
-    /// Those who come while events wait for the disk: they are told how things are, and no event twice.
+    /// Those who come while events wait for the disk: they hear those, but what is connected only afterwards, once.
     newcomers: Vec<Watcher>,
     /// For what runs beside it.
     itself: mpsc::Sender<Message>,
@@ -356,7 +356,7 @@ impl Engine {
         }
     }
 
-    /// Tells those who came how things are; what happens from now on they are told as all others.
+    /// Tells those who came how things are; from now on they are as all others.
     fn welcome(&mut self) {
         for mut watcher in std::mem::take(&mut self.newcomers) {
             // [SPEC 12.27]

@@ -1,5 +1,6 @@
 //! `emptyroom receive`: what has arrived, and what arrives.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -53,7 +54,7 @@ impl Receive {
         let mut fetched = None;
         let mut receipts_wait = false;
         let mut settled = None;
-        let mut was_away = false;
+        let mut away = BTreeSet::new();
         loop {
             let until = settled.filter(|_| !self.follow);
             let until = until.map(|at| if shown == 0 { deadline.max(at) } else { at });
@@ -71,9 +72,15 @@ impl Receive {
                 }
                 Some(Heard::Event(event)) => {
                     // That all is well is for who stays, or was told that it is not.
-                    let is_well = matches!(event, Event::Connection { up: true, .. });
-                    was_away |= matches!(event, Event::Connection { up: false, .. });
-                    if !inbox.tells(&event) && (self.follow || was_away || !is_well) {
+                    let is_news = match &event {
+                        Event::Connection { relay, up: true } => away.remove(relay) || self.follow,
+                        Event::Connection { relay, up: false } => {
+                            away.insert(relay.clone());
+                            true
+                        }
+                        _ => true,
+                    };
+                    if is_news && !inbox.tells(&event) {
                         room.out.told(&event)?;
                     }
                     inbox.heard(&session, &event)?

@@ -61,6 +61,8 @@ impl Engine {
         {
             match message {
                 Message::Ordered(ordered) => self.ordered(ordered),
+                // He hears of the end.
+                Message::Watch(watcher) => self.newcomers.push(watcher),
                 other => behind.push(other),
             }
         }

@@ -143,6 +143,8 @@ impl Engine {
                 Ok(Some(Message::Leave)) => {
                     until = until.min(Instant::now() + Patience::Short.time());
                 }
+                // He hears of the end.
+                Ok(Some(Message::Watch(watcher))) => self.newcomers.push(watcher),
                 Ok(Some(other)) => refuse(other, None),
                 Ok(None) | Err(_) => return,
             }

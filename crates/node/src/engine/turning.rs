@@ -137,6 +137,10 @@ impl Engine {
 
     pub(super) fn tell(&mut self, event: &Event) {
         self.watchers.retain_mut(|watcher| watcher(event));
+        // Of what is connected they are told when nothing waits any more.
+        if !matches!(event, Event::Connection { up: true, .. }) {
+            self.newcomers.retain_mut(|watcher| watcher(event));
+        }
     }
 
     pub(super) fn outside_info(&self) -> OutsideInfo {

@@ -8,6 +8,7 @@ use emptyroom_vault::VALUE_LEN_MAX;
 
 use super::*;
 use crate::api::{Answer, Call, SecretText};
+use crate::engine::Message;
 use crate::engine::switch::tests::over;
 use crate::home::{Kdf, create_vault};
 use crate::session::runtime;
@@ -72,6 +73,40 @@ fn a_record_that_is_too_long_is_told_once() {
     assert!(ask(&mut engine, Call::Contacts {}).is_ok());
     engine.tick();
     assert!(engine.client.is_some());
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// Whoever comes while something waits for the disk hears what comes of it.
+// [SPEC 12.27, 12.39]
+#[test]
+fn a_newcomer_misses_nothing() {
+    let home = home("newcomer");
+    let runtime = runtime().unwrap();
+    let (mut engine, ..) = over(vault(&home), &home, &runtime);
+    engine.store();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    let too_long = change(b"x", vec![0; VALUE_LEN_MAX + 1]);
+    engine.unstored.push((Ticket(9), vec![too_long]));
+    engine.take(Message::Watch(Box::new(move |event| {
+        heard.lock().unwrap().push(event.clone());
+        true
+    })));
+    assert!(engine.watchers.is_empty());
+    let up = |up| Event::Connection {
+        relay: "r".into(),
+        up,
+    };
+    engine.tell(&up(true));
+    engine.tell(&up(false));
+    engine.store();
+    let told = told.lock().unwrap();
+    assert!(told[0] == up(false));
+    assert!(matches!(&told[1], Event::StorageFailed { why } if why == "vault_write"));
+    assert_eq!(told.len(), 2);
+    drop(told);
+    engine.welcome();
+    assert_eq!(engine.watchers.len(), 1);
     std::fs::remove_dir_all(&home).unwrap();
 }
 
